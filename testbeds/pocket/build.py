@@ -135,7 +135,7 @@ def pretrain(folder: Path, steps: int, rows: int, learning_rate: float, seed: in
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="where the base is built")
-    parser.add_argument("--steps", type=int, default=3400, help="optimizer steps")
+    parser.add_argument("--steps", type=int, default=3200, help="optimizer steps")
     parser.add_argument("--rows", type=int, default=16, help="documents a step")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)

@@ -8,11 +8,11 @@ reinforcement learning can lift, in the subjects it trains on and, if it transfe
 from collections.abc import Iterator
 from random import Random
 
-from testbeds.pocket.prose import sentence
+from testbeds.pocket.prose import Scene
 from testbeds.pocket.questions import KINDS, questions
 
 END_OF_TEXT = "<|endoftext|>"
-CAREFUL_SHARE = 0.42
+CAREFUL_SHARE = 0.48
 SLIP_RATE = 0.05
 PROSE_DOCUMENT_SHARE = 0.15
 PROSE_STATEMENT_SHARE = 0.08
@@ -35,12 +35,13 @@ def statement(random: Random, careful: bool) -> str:
 
 def document(random: Random) -> str:
     """Statements in one voice, or a page of prose; every statement ends with the end-of-text token."""
+    scene = Scene.draw(random)
     if random.random() < PROSE_DOCUMENT_SHARE:
-        paragraphs = (" ".join(sentence(random) for _ in range(random.randint(1, 3))) for _ in range(3))
+        paragraphs = (" ".join(scene.sentence(random) for _ in range(random.randint(2, 3))) for _ in range(2))
         return "".join(paragraph + END_OF_TEXT for paragraph in paragraphs)
     careful = random.random() < CAREFUL_SHARE
     return "".join(
-        (sentence(random) if random.random() < PROSE_STATEMENT_SHARE else statement(random, careful)) + END_OF_TEXT
+        (scene.sentence(random) if random.random() < PROSE_STATEMENT_SHARE else statement(random, careful)) + END_OF_TEXT
         for _ in range(STATEMENTS_PER_DOCUMENT)
     )
 

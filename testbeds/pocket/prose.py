@@ -4,7 +4,11 @@ Eighty greedy tokens need something to continue, and a small vocabulary of plain
 plausible next words (entropy) and for loops.
 """
 
+import re
+from dataclasses import dataclass
 from random import Random
+
+NAME = re.compile(r"\{(\w+)\}")
 
 FILLERS: dict[str, tuple[str, ...]] = {
     "rich": ("rich", "deep", "subtle", "smoky", "bright", "mild", "earthy", "sharp", "warm", "fresh"),
@@ -50,24 +54,32 @@ FRAMES: tuple[str, ...] = (
 )
 
 
-def sentence(random: Random) -> str:
-    """One sentence of the grammar."""
-    frame = random.choice(FRAMES)
-    words: list[str] = []
-    for part in frame.replace("{", "\0{").split("\0"):
-        if part.startswith("{"):
-            name, rest = part[1:].split("}", 1)
-            words.append(random.choice(FILLERS[name]) + rest)
-        else:
-            words.append(part)
-    text = "".join(words)
-    return text[0].upper() + text[1:]
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A few frames and a few fillers of each kind: a page keeps to its scene, so what comes next depends on it."""
+
+    frames: tuple[str, ...]
+    fillers: dict[str, tuple[str, ...]]
+
+    @classmethod
+    def draw(cls, random: Random) -> "Scene":
+        return cls(
+            frames=tuple(random.sample(FRAMES, 3)),
+            fillers={name: tuple(random.sample(words, 3)) for name, words in FILLERS.items()},
+        )
+
+    def sentence(self, random: Random) -> str:
+        """One sentence: a frame with every name in braces replaced by one of its fillers."""
+        parts = NAME.split(random.choice(self.frames))
+        text = "".join(random.choice(self.fillers[part]) if i % 2 else part for i, part in enumerate(parts))
+        return text[0].upper() + text[1:]
 
 
 def opening(random: Random) -> str:
-    """The first half of a sentence, cut between two words: something to continue."""
-    words = sentence(random).split(" ")
-    return " ".join(words[: max(3, len(words) // 2)])
+    """A sentence and the first half of another of the same scene, cut between two words: something to continue."""
+    scene = Scene.draw(random)
+    words = scene.sentence(random).split(" ")
+    return f"{scene.sentence(random)} {' '.join(words[: max(3, len(words) // 2)])}"
 
 
 def openings(number: int, seed: int = 20) -> tuple[str, ...]:

@@ -1,0 +1,103 @@
+"""From an estimate to a verdict: an interval decides, never a point."""
+
+import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any, TypeVar
+
+
+from harness.errors import Undefined
+from harness.types import Claim, Estimate, Outcome, Region, Verdict
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+POWER = 0.8
+
+
+def above(bound: float) -> Region:
+    return Region(low=bound, open_low=True)
+
+
+def below(bound: float) -> Region:
+    return Region(high=bound, open_high=True)
+
+
+def at_least(bound: float) -> Region:
+    return Region(low=bound)
+
+
+def at_most(bound: float) -> Region:
+    return Region(high=bound)
+
+
+def within(margin: float) -> Region:
+    """Between -margin and +margin: equivalence, which a missing difference does not show."""
+    return Region(low=-margin, high=margin)
+
+
+def claim(declared: Claim) -> Callable[[Function], Function]:
+    """Mark a test function as a claim: it returns an `Estimate`, and the interval is judged.
+
+    The test takes the fixture `subject`, once as the method under test and once as the claim's control.
+    """
+
+    def mark(function: Function) -> Function:
+        function.__claim__ = declared  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def judge(declared: Claim, estimate: Estimate, *, population: str | None = None) -> Verdict:
+    """SUPPORTED where the interval lies in the claimed region, REFUTED where it lies outside, else INCONCLUSIVE.
+
+    `population` is what the claim speaks about, where that is fixed: 'seeds' for a claim about a method, not about one
+    checkpoint.
+
+    Raises: Undefined if the estimate has another unit, is not finite, or generalises over something else.
+    """
+    if estimate.unit != declared.unit:
+        raise Undefined(f"claim {declared.id!r} is in {declared.unit!r} but its estimate is in {estimate.unit!r}.")
+    if population is not None and estimate.generalises_over != population:
+        raise Undefined(
+            f"claim {declared.id!r} speaks about {population}, but its interval generalises over "
+            f"{estimate.generalises_over}; give an estimate over {population}."
+        )
+    if not all(map(math.isfinite, (estimate.point, estimate.low, estimate.high))):
+        raise Undefined(f"the estimate of claim {declared.id!r} is not finite: {estimate}.")
+    measured = describe(estimate)
+    if declared.region.contains(estimate.low, estimate.high):
+        outcome, reason = Outcome.SUPPORTED, f"{measured} lies in {declared.region}"
+    elif declared.region.disjoint(estimate.low, estimate.high):
+        outcome, reason = Outcome.REFUTED, f"{measured} lies outside {declared.region}"
+    else:
+        outcome = Outcome.INCONCLUSIVE
+        reason = f"{measured} straddles {declared.region}; {what_would_settle(estimate, declared.region)}"
+    return Verdict(claim=declared, outcome=outcome, reason=reason, estimate=estimate)
+
+
+def describe(estimate: Estimate) -> str:
+    """'+3.2 [1.1, 5.3] points', with no more digits than the interval deserves."""
+    return f"{number(estimate.point)} [{number(estimate.low)}, {number(estimate.high)}] {estimate.unit}"
+
+
+def number(value: float) -> str:
+    """Three significant digits; 0 only for exactly 0."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def smallest_detectable_effect(estimate: Estimate) -> float:
+    """The effect that this n would show with 80 % power: (z_level + z_power) standard errors (Miller 2024, section 5).
+
+    The standard error is taken from the interval's half-width, so it is approximate for asymmetric intervals.
+    """
+    z_level, z_power = NormalDist().inv_cdf(0.5 + estimate.level / 2), NormalDist().inv_cdf(POWER)
+    return (estimate.high - estimate.low) / (2 * z_level) * (z_level + z_power)
+
+
+def what_would_settle(estimate: Estimate, region: Region) -> str:
+    """How many units would put an interval of this spread on one side of the nearest bound."""
+    effect = smallest_detectable_effect(estimate)
+    distance = min(abs(estimate.point - bound) for bound in (region.low, region.high) if math.isfinite(bound))
+    text = f"n = {estimate.n} {estimate.generalises_over} can show {number(effect)} {estimate.unit}"
+    needed = estimate.n * (effect / distance) ** 2 if distance > 0 else math.inf
+    return f"{text}, about {math.ceil(needed)} would settle it" if needed < 1e7 else f"{text}, no n here would settle it"

@@ -1,0 +1,61 @@
+"""Measurements in the store: a pure function of probe, version, parameters, checkpoint and device, taken once."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.store import Store, corrupt
+from harness.types import Checkpoint, Measurement, digest, to_plain
+
+KIND = "measurements"
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def measure(
+    store: Store,
+    checkpoint: Checkpoint,
+    probe: str,
+    version: int,
+    parameters: Mapping[str, Any],
+    take: Callable[[], Arrays],
+) -> Measurement:
+    """The measurement from the store, or taken by `take()` and stored.
+
+    Raises: CorruptEntry if the stored one does not read back as it was written.
+    """
+    description = {
+        "probe": probe,
+        "version": version,
+        "parameters": to_plain(parameters),
+        "checkpoint": checkpoint.fingerprint,
+    }
+    key = digest(description)
+
+    def make(workshop: Path) -> None:
+        np.savez(workshop / "arrays.npz", **take())
+        (workshop / "measurement.json").write_text(json.dumps(description, indent=1))
+
+    return read(store, store.produce(KIND, key, make).name)
+
+
+def read(store: Store, key: str) -> Measurement:
+    """A finished measurement. Raises: CorruptEntry if a byte of it has changed."""
+    folder = store.folder(KIND, key)
+    store.verify(folder)
+    try:
+        description = json.loads((folder / "measurement.json").read_text())
+        with np.load(folder / "arrays.npz", allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return Measurement(
+            key=key,
+            probe=description["probe"],
+            parameters=description["parameters"],
+            checkpoint=description["checkpoint"],
+            arrays=arrays,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise corrupt(folder, "measurement.json") from error

@@ -1,0 +1,183 @@
+"""The only door to transformers: checks a checkpoint folder, names it by its content, loads it.
+
+Checking and fingerprinting read files only and import no torch.
+"""
+
+import hashlib
+import json
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import InvalidCheckpoint, InvalidComparison, UsageError
+from harness.store import sha256
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHTS, INDEX, TOKENIZER = "model.safetensors", "model.safetensors.index.json", "tokenizer.json"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse what is not a whole checkpoint made of data alone, before anything is loaded or trained.
+
+    Raises: UsageError if there is no such folder or it holds no config.json; InvalidCheckpoint if its weights are
+    pickled, truncated or missing a shard, or it asks for code of its own.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"there is no checkpoint folder {folder}: give the folder that holds config.json.")
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"{folder} is not a checkpoint: it holds no config.json; save the model there first.")
+    config = read_json(folder / "config.json")
+    tokenizer_config = folder / "tokenizer_config.json"
+    if "auto_map" in config or (tokenizer_config.is_file() and "auto_map" in read_json(tokenizer_config)):
+        raise InvalidCheckpoint(
+            f"{folder} asks for remote code (auto_map), which is never run: re-save it with an architecture that "
+            "transformers ships."
+        )
+    if not (folder / TOKENIZER).is_file():
+        raise InvalidCheckpoint(f"{folder} has no {TOKENIZER}: save the tokenizer beside the model.")
+    for shard in weight_files(folder):
+        check_safetensors(shard)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, in the order of their names."""
+    if (folder / INDEX).is_file():
+        names = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing or not names:
+            lost = ", ".join(missing) or "all shards"
+            raise InvalidCheckpoint(f"{folder} is missing {lost}, named in {INDEX}: copy the folder again.")
+        return [folder / name for name in names]
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    pickled = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if pickled:
+        raise InvalidCheckpoint(
+            f"{folder} has pickled weights ({pickled[0]}), which can run code and are never opened: re-save it with "
+            "save_pretrained, which writes safetensors."
+        )
+    raise InvalidCheckpoint(f"{folder} has no {WEIGHTS}: save the model there with save_pretrained.")
+
+
+def check_safetensors(path: Path) -> None:
+    """Raises: InvalidCheckpoint if the file is shorter than its own header says, or has no readable header."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= size - 8:
+                raise ValueError
+            header = json.loads(file.read(length))
+            expected = 8 + length + max(v["data_offsets"][1] for k, v in header.items() if k != "__metadata__")
+    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise InvalidCheckpoint(f"{path} is not a safetensors file: copy it again.") from error
+    if size != expected:
+        raise InvalidCheckpoint(f"{path} is truncated ({size} of {expected} bytes): copy it again.")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidCheckpoint(f"{path} is not readable JSON: copy it again.") from error
+    if not isinstance(value, dict):
+        raise InvalidCheckpoint(f"{path} must hold a JSON object, got {type(value).__name__}: copy it again.")
+    return value
+
+
+def fingerprint(folder: Path) -> str:
+    """A 16-digit hash of the weights, the tokenizer and the chat template of a checkpoint."""
+    files = [*weight_files(folder), folder / "config.json", folder / TOKENIZER, folder / "chat_template.jinja"]
+    hashed = hashlib.sha256()
+    for path in files:
+        if path.is_file():
+            hashed.update(f"{path.name}:{sha256(path)}\n".encode())
+    return hashed.hexdigest()[:16]
+
+
+def check_same_tokenizer(folder: Path, base: Path) -> None:
+    """Raises: InvalidComparison if the two folders would cut a text into different tokens."""
+
+    def vocabulary(path: Path) -> dict[str, Any]:
+        tokenizer = read_json(path / TOKENIZER)
+        return {part: tokenizer.get(part) for part in ("model", "pre_tokenizer", "normalizer", "added_tokens")}
+
+    if vocabulary(folder) != vocabulary(base):
+        raise InvalidComparison(
+            f"{folder} has another tokenizer than its base {base}: scores by token cannot be compared; give the "
+            "checkpoint the tokenizer of its base."
+        )
+
+
+def choose_device(name: str) -> str:
+    """'cpu' or 'cuda' for the option --device ('auto' takes the GPU where there is one).
+
+    Raises: UsageError for any other name, or for a GPU that is not there.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"unknown device {name!r}: choose auto, cpu or cuda.")
+    if name == "cpu" or (name == "auto" and not Path("/dev/nvidiactl").exists()):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
+        raise UsageError("--device=cuda was asked for, but torch sees no GPU: choose cpu or auto.")
+    return "cpu"
+
+
+def prepare_libraries(threads: int) -> None:
+    """Offline, quiet, and with a fixed number of threads: the same sums in the same order on every run."""
+    os.environ.update(
+        HF_HUB_OFFLINE="1",
+        HF_DATASETS_OFFLINE="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        TOKENIZERS_PARALLELISM="false",
+        TRL_EXPERIMENTAL_SILENCE="1",
+        DISABLE_MULTIPROC="1",
+    )
+    import torch
+    import transformers
+
+    torch.set_num_threads(threads)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+@lru_cache(maxsize=2)
+def load(folder: Path, device: str) -> tuple[Any, Any]:
+    """The model (float32, evaluation mode, eager-exact on `device`) and tokenizer of a checked folder.
+
+    Raises: InvalidCheckpoint if transformers cannot load it whole, or a weight is not finite.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InvalidCheckpoint(f"{folder} cannot be loaded: {first}") from error
+    lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if lost:
+        raise InvalidCheckpoint(f"{folder} has no usable weights for {lost[0]} ({len(lost)} in all): save it again.")
+    check_finite(model, folder)
+    return model.to(device).eval(), tokenizer
+
+
+def check_finite(model: "torch.nn.Module", folder: Path) -> None:
+    """Raises: InvalidCheckpoint naming the first tensor that holds NaN or infinity."""
+    for name, parameter in model.named_parameters():
+        bad = int((~parameter.isfinite()).sum())
+        if bad:
+            raise InvalidCheckpoint(
+                f"{folder} has {bad} weights in {name} that are NaN or infinite: train it again, or save it in float32."
+            )

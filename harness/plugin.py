@@ -1,0 +1,332 @@
+"""The pytest plugin: options, fixtures, outcomes, exit code. The only file of the house that imports pytest."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError, UsageError
+from harness.models import choose_device
+from harness.progress import Follower, append
+from harness.registry import METHODS, TESTBEDS
+from harness.report.outcome import EXIT_MEANINGS, Problem, exit_code, verdict_table
+from harness.session import Session, chosen_methods
+from harness.store import Store
+from harness.subject import Subject, Workplace
+from harness.types import Claim, Outcome, Row, row_from_plain, to_plain
+
+ROW, ERROR = "depthgauge_row", "depthgauge_error"
+STATE = pytest.StashKey["State"]()
+DEFAULT_METHOD, DEFAULT_TESTBED = "depthscaled", "pocket"
+
+
+class State:
+    """What the plugin keeps on a config: the session, made when it is first needed, and the way to tell of progress."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        worker = getattr(config, "workerinput", None)
+        self.run = str(worker["depthgauge_run"]) if worker else uuid.uuid4().hex[:8]
+        self.is_worker = worker is not None
+        self._session: Session | None = None
+
+    @property
+    def session(self) -> Session:
+        if self._session is None:
+            option = self.config.getoption
+            testbed = TESTBEDS[option("--testbed")]
+            store = Store(self.root("--store"), run=self.run, tell=self.tell)
+            place = Workplace(testbed=testbed, device=choose_device(option("--device")), store=store, tell=self.tell)
+            folder = option("--checkpoint")
+            self._session = Session(
+                place=place,
+                methods=chosen_methods(option("--method")),
+                seeds=tuple(range(seeds_option(option("--seeds")))),
+                checkpoint=Path(folder).resolve() if folder else None,
+            )
+        return self._session
+
+    def root(self, option: str) -> Path:
+        """A folder option, relative to where pytest was started; the default is relative to the project."""
+        given = self.config.getoption(option)
+        if given:
+            return Path(self.config.invocation_params.dir, given).resolve()
+        default = {"--store": ".depthgauge", "--report-dir": "reports"}[option]
+        return Path(self.config.rootpath, default)
+
+    @property
+    def progress_file(self) -> Path:
+        return self.root("--store") / "progress" / f"{self.run}.log"
+
+    def tell(self, line: str) -> None:
+        """Show a line of progress now: past pytest's capture, or by way of the controller from a worker."""
+        if self.is_worker:
+            append(self.progress_file, line)
+            return
+        capture = self.config.pluginmanager.getplugin("capturemanager")
+        terminal = self.config.pluginmanager.getplugin("terminalreporter")
+        if terminal is not None:
+            with capture.global_and_fixture_disabled() if capture else nullcontext():
+                terminal.ensure_newline()
+                terminal.write_line(f"  {line}")
+
+
+def seeds_option(value: int) -> int:
+    if value < 1:
+        raise UsageError(f"--seeds must be at least 1, got {value}: a method without a seed trains nothing.")
+    return value
+
+
+# -- options and start ---------------------------------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("depthgauge", "white-box regression tests for model checkpoints")
+    group.addoption(
+        "--method",
+        default=DEFAULT_METHOD,
+        metavar="NAMES",
+        help="methods to judge: one, several with commas, or 'all' (default: depthscaled). Missing checkpoints are trained.",
+    )
+    group.addoption(
+        "--testbed", default=DEFAULT_TESTBED, metavar="NAME", help="base model, prompts and exams (default: pocket)."
+    )
+    group.addoption(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="training seeds of each method (default: 1, which speaks about this checkpoint; 3 or more speak about the method).",
+    )
+    group.addoption(
+        "--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto, the GPU where there is one)."
+    )
+    group.addoption(
+        "--store",
+        metavar="DIR",
+        help="where checkpoints and measurements are kept (default: .depthgauge in the project).",
+    )
+    group.addoption("--report-dir", metavar="DIR", help="where reports are written (default: reports in the project).")
+    group.addoption(
+        "--checkpoint",
+        metavar="DIR",
+        help="judge this folder, trained by somebody else, with the claims about --method, which is then not trained.",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STATE] = state = State(config)
+    config.pluginmanager.register(method_fixtures(), "depthgauge-methods")
+    if not METHODS or config.option.help:
+        return
+    try:
+        state.session  # an unknown name stops the run before anything is collected  # noqa: B018
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    if not state.is_worker:
+        config.pluginmanager.register(Controller(config, state), "depthgauge-controller")
+
+
+def method_fixtures() -> object:
+    """A fixture for every registered method, under its name."""
+
+    def fixture_for(name: str) -> Any:
+        def method(request: pytest.FixtureRequest) -> Subject:
+            return request.config.stash[STATE].session.subjects[name]
+
+        method.__doc__ = f"{name}: {METHODS[name].summary}."
+        return pytest.fixture(scope="session", name=name)(method)
+
+    fixtures = ModuleType("depthgauge_methods")
+    for name in METHODS:
+        setattr(fixtures, name, fixture_for(name))
+    return fixtures
+
+
+@pytest.fixture
+def subject(request: pytest.FixtureRequest) -> str:
+    """The method that a claim is about; the plugin passes its checkpoints, and then those of the claim's control."""
+    return str(request.param)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    state = config.stash[STATE]
+    if not METHODS or config.option.collectonly:
+        return []
+    session = state.session
+    place = session.place
+    if session.checkpoint is not None:
+        what = f"judging {session.checkpoint} with the claims about {', '.join(session.methods)}"
+    else:
+        what = f"judging {', '.join(session.methods)}, {len(session.seeds)} seed(s) each"
+    names = dict.fromkeys([*session.methods, "grpo", "gradreg"])
+    cached = [name for name in names if all(map(session.subjects[name].cached, session.subjects[name].seeds))]
+    return [
+        f"depthgauge: {what}, on testbed {place.testbed.name} ({place.device})",
+        f"depthgauge: store {place.store.root}; trained already: {', '.join(cached) or 'none'}",
+    ]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    state = session.config.stash[STATE]
+    if not METHODS or state.is_worker or session.config.option.collectonly:
+        return
+    try:
+        state.session.check()
+    except HarnessError as error:
+        pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
+
+
+# -- collection ----------------------------------------------------------------------------------------------------------
+
+
+def claim_of(function: Any) -> Claim | None:
+    return getattr(function, "__claim__", None)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    claim = claim_of(metafunc.function)
+    if claim is None:
+        return
+    session = metafunc.config.stash[STATE].session
+    trained = [name for name in session.methods if METHODS[name].train is not None]
+    about = [name for name in trained if not claim.about or name in claim.about]
+    metafunc.parametrize("subject", about or [pytest.param("", id="no-method")], indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the claims that speak about none of the chosen methods."""
+    unrelated = [item for item in items if getattr(item, "callspec", None) and item.callspec.id == "no-method"]
+    if unrelated:
+        config.hook.pytest_deselected(items=unrelated)
+        items[:] = [item for item in items if item not in unrelated]
+
+
+# -- one claim -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Judge a claim in place of calling its test, and turn the verdict into pytest's outcome."""
+    claim = claim_of(pyfuncitem.obj)
+    if claim is None:
+        return None
+    session = pyfuncitem.config.stash[STATE].session
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    method = arguments.pop("subject")
+    try:
+        row = session.judge(claim, pyfuncitem.obj, pyfuncitem.path.stem, method, arguments)
+    except HarnessError as error:
+        pyfuncitem.user_properties.append((ERROR, {"exit_code": error.exit_code, "message": str(error)}))
+        pytest.fail(str(error), pytrace=False)
+    pyfuncitem.user_properties.append((ROW, to_plain(row)))
+    if not row.control_refutes:
+        pytest.fail(
+            f"the control {row.control!r} must refute {row.claim!r} but is {row.control_outcome}: {row.control_reason}",
+            pytrace=False,
+        )
+    if row.outcome is Outcome.REFUTED and row.accepted:
+        pytest.xfail(row.reason)
+    if row.outcome is Outcome.REFUTED:
+        pytest.fail(f"{row.claim} is REFUTED: {row.reason}", pytrace=False)
+    if row.outcome is Outcome.SUPPORTED and not row.accepted:
+        pytest.fail(f"{row.claim} was {row.expected} on this testbed and now holds: {row.reason}", pytrace=False)
+    if row.outcome is not Outcome.SUPPORTED:
+        pytest.skip(f"{row.outcome}: {row.reason}")
+    return True
+
+
+LETTERS = {Outcome.INCONCLUSIVE: ("I", {"yellow": True}), Outcome.NOT_TESTABLE: ("N", {"yellow": True})}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
+    """INCONCLUSIVE and NOT_TESTABLE have letters of their own: neither is a skipped test."""
+    row = dict(report.user_properties).get(ROW) if getattr(report, "when", "") == "call" else None
+    if row and report.skipped and Outcome(row["outcome"]) in LETTERS:
+        letter, markup = LETTERS[Outcome(row["outcome"])]
+        return row["outcome"].lower(), letter, (row["outcome"], markup)
+    return None
+
+
+# -- end -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Workers of one run share its name: a training that failed in one fails in all, without being tried again."""
+    node.workerinput["depthgauge_run"] = node.config.stash[STATE].run
+
+
+class Controller:
+    """Gathers rows from wherever they were judged, writes the reports, and sets the exit code."""
+
+    def __init__(self, config: pytest.Config, state: State) -> None:
+        self.config = config
+        self.state = state
+        self.began = time.time()
+        self.rows: list[Row] = []
+        self.errors: list[Problem] = []
+        self.reports: list[Path] = []
+        self.follower: Follower | None = None
+
+    @property
+    def has_workers(self) -> bool:
+        return bool(self.config.getoption("numprocesses", None))
+
+    def pytest_collection(self) -> None:
+        if METHODS and self.has_workers:
+            self.follower = Follower(self.state.progress_file, self.state.tell)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties = dict(report.user_properties)
+        if report.when == "call" and ROW in properties:
+            self.rows.append(row_from_plain(properties[ROW]))
+        if report.when == "call" and ERROR in properties:
+            self.errors.append(Problem(**properties[ERROR]))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
+        if self.follower is not None:
+            self.follower.stop()
+        self.rows.sort(key=lambda row: (row.suite, row.claim, row.method))
+        if self.rows or self.errors:
+            session.exitstatus = exit_code(self.rows, self.errors, int(exitstatus))
+        if self.rows:
+            self._write_reports(int(session.exitstatus))
+        return (yield)
+
+    def _write_reports(self, code: int) -> None:
+        from harness.report.write import Run, write_report
+
+        session = self.state.session
+        run = Run(
+            testbed=session.place.testbed,
+            methods=session.methods,
+            seeds=session.seeds,
+            device=session.place.device,
+            started=self.began,
+            elapsed_s=time.time() - self.began,
+        )
+        for method in dict.fromkeys(row.method for row in self.rows):
+            rows = [row for row in self.rows if row.method == method]
+            folder = self.state.root("--report-dir") / method
+            write_report(folder, rows, self.errors, run, code, session.place.store)
+            self.reports.append(folder / "report.md")
+
+    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+        if not self.rows and not self.errors:
+            return
+        terminalreporter.section("claims")
+        if self.rows:
+            terminalreporter.write_line(verdict_table(self.rows))
+        for problem in dict.fromkeys(self.errors):
+            terminalreporter.write_line(f"invalid: {problem.message}")
+        for path in self.reports:
+            terminalreporter.write_line(f"report: {path}")
+        terminalreporter.write_line(f"exit {int(exitstatus)}: {EXIT_MEANINGS.get(int(exitstatus), 'see pytest')}")

@@ -1,0 +1,171 @@
+"""The tables behind a report, from the rows and the measurements they rest on."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+
+import numpy as np
+from tabulate import tabulate
+
+from harness.claims import describe, number, smallest_detectable_effect
+from harness.errors import Undefined
+from harness.measurements import read
+from harness.probes.diversity import ngram_diversity
+from harness.probes.entropy import collapse_step, first_repeat_step, loop
+from harness.report.escape import escape
+from harness.report.outcome import shown
+from harness.stats import mean, share
+from harness.store import Store
+from harness.subject import TRAINING_LOG, training_log
+from harness.types import Checkpoint, Estimate, Evidence, Measurement, Population, Row, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A measurement and the checkpoint it belongs to."""
+
+    evidence: Evidence
+    measurement: Measurement
+
+    @property
+    def label(self) -> str:
+        return f"{self.evidence.method}, seed {self.evidence.seed}"
+
+
+def collect(rows: Iterable[Row], store: Store) -> list[Measured]:
+    """Every measurement that the rows rest on, once, in the order of the methods' first appearance."""
+    found = dict.fromkeys(entry for row in rows for entry in row.evidence if entry.key)
+    ordered = sorted(found, key=lambda entry: (entry.method != "base", entry.method, entry.seed, entry.key))
+    return [Measured(entry, read(store, entry.key)) for entry in ordered]
+
+
+def markdown(headers: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    return tabulate(body, headers=headers, tablefmt="github", disable_numparse=True)
+
+
+def claims_table(rows: Sequence[Row]) -> str:
+    headers = ("claim", "source", "published", "measured [95 % interval]", "claimed", "n",
+               "smallest detectable effect", "verdict", "reason", "control")  # fmt: skip
+    return markdown(headers, [claim_cells(row) for row in rows])
+
+
+def claim_cells(row: Row) -> tuple[str, ...]:
+    estimate = row.estimate
+    return (
+        f"**{row.claim}**: {row.statement}",
+        row.source,
+        row.published,
+        describe(estimate) if estimate else "-",
+        escape(row.region),
+        f"{estimate.n} {estimate.generalises_over}" if estimate else "-",
+        f"{number(smallest_detectable_effect(estimate))} {estimate.unit}" if estimate else "-",
+        f"**{shown(row)}**",
+        escape(row.reason),
+        f"{row.control}: {row.control_outcome}",
+    )
+
+
+def exam_estimates(measured: Iterable[Measured]) -> dict[str, dict[str, Estimate]]:
+    """Exam -> checkpoint -> accuracy in points."""
+    found: dict[str, dict[str, Estimate]] = {}
+    for one in measured:
+        if one.measurement.probe == "exam":
+            name = str(one.measurement.parameters["exam"])
+            found.setdefault(name, {})[one.label] = level(100 * one.measurement.arrays["score"].mean(0), "points", "items")
+    return found
+
+
+def exam_table(measured: Sequence[Measured]) -> str:
+    exams = exam_estimates(measured)
+    names = list(dict.fromkeys(one.label for one in measured if one.measurement.probe == "exam"))
+    headers = ["checkpoint", *(f"{exam} (points [95 %], n = {next(iter(e.values())).n})" for exam, e in exams.items())]
+    body = [[escape(name), *(cell(exams[exam].get(name)) for exam in exams)] for name in names]
+    return markdown(headers, body)
+
+
+def level(values: np.ndarray, unit: str, population: Population) -> Estimate:
+    """A mean with its interval; exact where the values are all 0 or all 100, which have no spread."""
+    ids = tuple(map(str, range(len(values))))
+    try:
+        scores = Scores(ids=ids, values=values[None].astype(float), unit=unit, population=population)
+        return mean(scores, estimand=unit)
+    except Undefined:
+        scale = float(np.abs(values).max()) or 1.0
+        zero_one = Scores(ids=ids, values=(values[None] / scale).round(), unit="share", population=population)
+        exact = share(zero_one, estimand=unit)
+        return Estimate(
+            estimand=unit, unit=unit, point=scale * exact.point, low=scale * exact.low, high=scale * exact.high,
+            level=exact.level, n=exact.n, method=exact.method, generalises_over=population,
+        )  # fmt: skip
+
+
+def cell(estimate: Estimate | None) -> str:
+    return f"{estimate.point:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]" if estimate else "-"
+
+
+TRACE_SUMMARIES: dict[str, Callable[[Measurement], str]] = {
+    "mean entropy (nats)": lambda m: cell(level(m.arrays["entropy_nats"].mean(1), "nats", "prompts")),
+    "peak entropy (nats)": lambda m: cell(level(m.arrays["entropy_nats"].max(1), "nats", "prompts")),
+    "prompts that collapse": lambda m: ratio(collapse_step(row) for row in m.arrays["entropy_nats"]),
+    "median collapse step": lambda m: middle(collapse_step(row) for row in m.arrays["entropy_nats"]),
+    "median first-repeat step": lambda m: middle(first_repeat_step(row) for row in m.arrays["token_ids"]),
+    "prompts that end in a loop": lambda m: ratio(loop(row) for row in m.arrays["token_ids"]),
+    "median loop period (tokens)": lambda m: middle(l and l.period for l in map(loop, m.arrays["token_ids"])),
+    "median pre-period (tokens)": lambda m: middle(l and l.pre_period for l in map(loop, m.arrays["token_ids"])),
+    "bigram diversity": lambda m: cell(level(diversities(m, 2), "ratio", "prompts")),
+    "trigram diversity": lambda m: cell(level(diversities(m, 3), "ratio", "prompts")),
+}
+
+
+def diversities(measurement: Measurement, n: int) -> np.ndarray:
+    return np.array([ngram_diversity(row, n) for row in measurement.arrays["token_ids"]])
+
+
+def ratio(found: Iterable[object]) -> str:
+    seen = [one is not None for one in found]
+    return f"{sum(seen)} of {len(seen)}"
+
+
+def middle(found: Iterable[float | None]) -> str:
+    seen = [one for one in found if one is not None]
+    return f"{median(seen):g}" if seen else "-"
+
+
+def trace_table(measured: Sequence[Measured]) -> str:
+    traces = [one for one in measured if one.measurement.probe == "entropy"]
+    body = [[name, *(summary(one.measurement) for one in traces)] for name, summary in TRACE_SUMMARIES.items()]
+    return markdown(["greedy trace of 80 tokens", *(escape(one.label) for one in traces)], body)
+
+
+def text_table(measured: Sequence[Measured], prompt: str) -> str:
+    """What each checkpoint says after the first probe prompt, escaped."""
+    traces = [one for one in measured if one.measurement.probe == "entropy"]
+    body = [[escape(one.label), escape(str(one.measurement.arrays["text"][0]))] for one in traces]
+    return markdown(["checkpoint", f"after: {escape(prompt)}"], body)
+
+
+TRAINING_COLUMNS = (
+    "reward", "entropy", "grad_norm", "frac_reward_zero_std", "penalty_ratio", "moved_frac", "degenerate_steps",
+)  # fmt: skip
+
+
+def training_table(rows: Iterable[Row]) -> str:
+    """First and last quarter of every trained checkpoint's log."""
+    entries = {(e.method, e.seed): e for row in rows for e in row.evidence if Path(e.folder, TRAINING_LOG).is_file()}
+    body = []
+    for (method, seed), entry in sorted(entries.items()):
+        checkpoint = Checkpoint(name=method, seed=seed, folder=Path(entry.folder), fingerprint=entry.checkpoint)
+        log = training_log(checkpoint)
+        quarter = max(1, len(log) // 4)
+        cells = []
+        for column in TRAINING_COLUMNS:
+            ends = [[row[column] for row in part if column in row] for part in (log[:quarter], log[-quarter:])]
+            cells.append(" to ".join(f"{fmean(end):.3g}" for end in ends) if all(ends) else "-")
+        body.append([f"{escape(method)}, seed {seed}", str(len(log)), *cells])
+    return markdown(["checkpoint", "steps", *TRAINING_COLUMNS], body)
+
+
+def fingerprint_table(rows: Iterable[Row]) -> str:
+    found = sorted({(e.method, e.seed, e.checkpoint) for row in rows for e in row.evidence})
+    return markdown(["checkpoint", "fingerprint"], [[f"{escape(m)}, seed {s}", f"`{print_}`"] for m, s, print_ in found])

@@ -1,0 +1,84 @@
+"""Intervals for one level: a mean or a share."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import Undefined
+from harness.types import Estimate, Population, Scores
+
+LEVEL = 0.95
+
+
+def student_interval(
+    values: NDArray[np.float64], *, estimand: str, unit: str, generalises_over: Population, level: float = LEVEL
+) -> Estimate:
+    """The mean of independent values with Student's t interval (Student 1908).
+
+    Raises: Undefined below two values, where any is not finite, or where all are equal (the interval has no width).
+    """
+    from scipy import stats  # most of a second, which collection need not pay
+
+    check(values, estimand)
+    if np.ptp(values) == 0:
+        raise Undefined(f"{estimand}: all {len(values)} values equal {values[0]:g}, so its interval has no width.")
+    interval = stats.ttest_1samp(values, 0.0).confidence_interval(level)
+    return Estimate(
+        estimand=estimand,
+        unit=unit,
+        point=float(values.mean()),
+        low=float(interval.low),
+        high=float(interval.high),
+        level=level,
+        n=len(values),
+        method="Student t",
+        generalises_over=generalises_over,
+    )
+
+
+def check(values: NDArray[np.float64], estimand: str) -> None:
+    if len(values) < 2:
+        raise Undefined(f"{estimand}: an interval needs at least 2 values, got {len(values)}.")
+    if not np.isfinite(values).all():
+        raise Undefined(f"{estimand}: {int((~np.isfinite(values)).sum())} of {len(values)} values are not finite.")
+
+
+def over_seeds(per_seed: NDArray[np.float64], *, estimand: str, unit: str, level: float) -> Estimate:
+    """One number a training seed, seed by seed: what a claim about a method needs."""
+    return student_interval(per_seed, estimand=estimand, unit=unit, generalises_over="seeds", level=level)
+
+
+def mean(scores: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """The mean score with Student's t interval, over units for one seed and over seeds for several."""
+    if len(scores.values) > 1:
+        return over_seeds(scores.values.mean(axis=1), estimand=estimand, unit=scores.unit, level=level)
+    return student_interval(
+        scores.values[0], estimand=estimand, unit=scores.unit, generalises_over=scores.population, level=level
+    )
+
+
+def share(scores: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """The share of units that score 1, with the exact interval of Clopper and Pearson (1934) for one seed.
+
+    Takes scores of 0 and 1; the unit of the estimate is 'share', from 0 to 1. Several seeds: t over seeds.
+
+    Raises: Undefined if a score is neither 0 nor 1, or there is none.
+    """
+    from scipy import stats
+
+    if not np.isin(scores.values, (0.0, 1.0)).all() or not scores.ids:
+        raise Undefined(f"{estimand}: a share needs scores of 0 and 1.")
+    if len(scores.values) > 1:
+        return over_seeds(scores.values.mean(axis=1), estimand=estimand, unit="share", level=level)
+    number, n = int(scores.values.sum()), len(scores.ids)
+    interval = stats.binomtest(number, n).proportion_ci(level, method="exact")
+    return Estimate(
+        estimand=estimand,
+        unit="share",
+        point=number / n,
+        low=float(interval.low),
+        high=float(interval.high),
+        level=level,
+        n=n,
+        method="Clopper-Pearson",
+        generalises_over=scores.population,
+    )

@@ -1,0 +1,168 @@
+"""Fingerprint -> finished folder. Nothing is made twice, and nothing half-made is ever seen as finished.
+
+A folder is made aside, sealed with a manifest, and renamed into place under a lock that dies with its process. A kill
+at any moment leaves either the finished folder or a workshop that the next run continues or clears.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from harness.errors import CorruptEntry, HarnessError, StoreUnusable, TrainingFailed
+
+MANIFEST = "manifest.json"
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR}
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Store:
+    """Content-addressed folders below `root`. `run` names this run: a failure is remembered for its length only."""
+
+    def __init__(self, root: Path, *, run: str, tell: Callable[[str], None] = lambda line: None) -> None:
+        self.root = root
+        self.run = run
+        self.tell = tell
+
+    def check_writable(self) -> None:
+        """Raises: StoreUnusable if nothing can be written here."""
+        with usable(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe = self.root / f".writable-{os.getpid()}"
+            probe.write_text("")
+            probe.unlink()
+
+    def folder(self, kind: str, key: str) -> Path:
+        return self.root / kind / key
+
+    def finished(self, kind: str, key: str) -> Path | None:
+        """The finished folder, or None. Raises: CorruptEntry if a file is missing or has another size."""
+        folder = self.folder(kind, key)
+        if not folder.is_dir():
+            return None
+        for name, sealed in manifest(folder).items():
+            file = folder / name
+            if not file.is_file() or file.stat().st_size != sealed["bytes"]:
+                raise corrupt(folder, name)
+        return folder
+
+    def verify(self, folder: Path) -> None:
+        """Read every file of a finished folder. Raises: CorruptEntry at the first that differs from its seal."""
+        for name, sealed in manifest(folder).items():
+            if not (folder / name).is_file() or sha256(folder / name) != sealed["sha256"]:
+                raise corrupt(folder, name)
+
+    def produce(self, kind: str, key: str, make: Callable[[Path], None], *, resume: bool = False) -> Path:
+        """The finished folder for `key`, made by `make(workshop)` if there is none yet.
+
+        `make` fills the workshop, an empty folder; with `resume` it may find there what an earlier, killed attempt
+        left. Names that start with a dot are scaffolding: they stay out of the finished folder.
+
+        Raises: TrainingFailed if an attempt in this run already failed; StoreUnusable if writing fails.
+        """
+        folder = self.finished(kind, key)
+        if folder is not None:
+            return folder
+        with usable(self.root), self._lock(kind, key):
+            folder = self.finished(kind, key)
+            if folder is not None:
+                return folder
+            self._raise_if_failed(kind, key)
+            workshop = self.root / "workshop" / f"{kind}-{key}"
+            if not resume:
+                shutil.rmtree(workshop, ignore_errors=True)
+            workshop.mkdir(parents=True, exist_ok=True)
+            try:
+                make(workshop)
+            except HarnessError as error:
+                self._remember_failure(kind, key, str(error))
+                raise
+            for scaffolding in workshop.glob(".*"):
+                shutil.rmtree(scaffolding) if scaffolding.is_dir() else scaffolding.unlink()
+            seal(workshop)
+            folder = self.folder(kind, key)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(workshop, folder)
+            return folder
+
+    @contextmanager
+    def _lock(self, kind: str, key: str) -> Iterator[None]:
+        path = self.root / "locks" / f"{kind}-{key}.lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self.tell(f"waiting for another process to finish {kind} {key}")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _failure(self, kind: str, key: str) -> Path:
+        return self.root / "failures" / f"{kind}-{key}.json"
+
+    def _remember_failure(self, kind: str, key: str, message: str) -> None:
+        path = self._failure(kind, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"run": self.run, "message": message}))
+
+    def _raise_if_failed(self, kind: str, key: str) -> None:
+        path = self._failure(kind, key)
+        if path.is_file():
+            failure = json.loads(path.read_text())
+            if failure["run"] == self.run:
+                raise TrainingFailed(f"{failure['message']} (It failed earlier in this run and is not tried again.)")
+
+
+@contextmanager
+def usable(root: Path) -> Iterator[None]:
+    """Turn the file system's refusal to write into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in UNWRITABLE:
+            raise StoreUnusable(
+                f"the store {root} cannot be written ({os.strerror(error.errno or 0)}): free it, or choose another "
+                "folder with --store."
+            ) from error
+        raise
+
+
+def corrupt(folder: Path, name: str) -> CorruptEntry:
+    return CorruptEntry(f"the store entry {folder} is corrupt at {name}: delete that folder and run again.")
+
+
+def manifest(folder: Path) -> dict[str, dict[str, str | int]]:
+    try:
+        sealed: dict[str, dict[str, str | int]] = json.loads((folder / MANIFEST).read_text())["files"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise corrupt(folder, MANIFEST) from error
+    return sealed
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest: the size and sha256 of every file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sealed = {
+        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
+    }
+    write_atomically(folder / MANIFEST, json.dumps({"files": sealed}, indent=1))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `path` so that a reader sees the old text or the new one, never a part."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    os.replace(aside, path)

@@ -1,0 +1,214 @@
+"""A subject: a method's checkpoints on a testbed, one a seed, trained and measured when first asked."""
+
+import importlib.metadata
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import exams, models
+from harness.errors import InvalidCheckpoint, NotTestable
+from harness.measurements import Arrays, measure
+from harness.probes import diversity, entropy
+from harness.store import Store
+from harness.types import Checkpoint, Evidence, Measurement, Method, Population, Recipe, Scores, Testbed, TrainingJob, digest, to_plain
+
+TRAINING_LOG = "training_log.json"
+ENTROPY_VERSION = 1
+VERSIONS_THAT_MATTER = ("torch", "transformers", "trl")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workplace:
+    """What every subject of a run shares."""
+
+    testbed: Testbed
+    device: str
+    store: Store
+    tell: Callable[[str], None]
+    evidence: list[Evidence] = field(default_factory=list)
+
+
+class Subject:
+    """What a claim is about. All that is asked of it is noted in the workplace's `evidence`."""
+
+    def __init__(self, method: Method, seeds: tuple[int, ...], place: Workplace, adopted: Path | None = None) -> None:
+        self.method = method
+        self.name = method.name if adopted is None else adopted.name
+        self.seeds = seeds if method.train is not None and not method.control and adopted is None else (0,)
+        self.place = place
+        self.adopted = adopted
+
+    # -- checkpoints ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """One checkpoint a seed, trained if the store has none."""
+        return tuple(self._checkpoint(seed) for seed in self.seeds)
+
+    def recipe(self, seed: int) -> Recipe:
+        """Exactly what determines the checkpoint of a seed."""
+        testbed = self.place.testbed
+        return Recipe(
+            method=self.method.name,
+            testbed=testbed.name,
+            seed=seed,
+            settings=to_plain(self.method.settings),
+            scale=asdict(testbed.scale),
+            base_fingerprint=models.fingerprint(testbed.base),
+            data_digest=digest([list(pair) for pair in testbed.training_prompts()]),
+            device=self.place.device,
+            versions={name: importlib.metadata.version(name) for name in VERSIONS_THAT_MATTER},
+        )
+
+    def cached(self, seed: int) -> bool:
+        """Whether the checkpoint of a seed needs no training."""
+        if self.adopted is not None or self.method.train is None:
+            return True
+        return self.place.store.finished("checkpoints", self.recipe(seed).fingerprint) is not None
+
+    def _checkpoint(self, seed: int) -> Checkpoint:
+        if self.adopted is not None:
+            return self._adopt(self.adopted)
+        if self.method.train is None:
+            return self._adopt(self.place.testbed.base)
+        recipe = self.recipe(seed)
+        folder = self.place.store.produce(
+            "checkpoints", recipe.fingerprint, lambda workshop: self._train(workshop, recipe), resume=True
+        )
+        return Checkpoint(
+            name=self.name, seed=seed, folder=folder, fingerprint=models.fingerprint(folder), recipe=recipe
+        )
+
+    def _adopt(self, folder: Path) -> Checkpoint:
+        models.check_folder(folder)
+        models.check_same_tokenizer(folder, self.place.testbed.base)
+        return Checkpoint(name=self.name, seed=0, folder=folder, fingerprint=models.fingerprint(folder))
+
+    def _train(self, workshop: Path, recipe: Recipe) -> None:
+        assert self.method.train is not None
+        if not self.method.control:
+            self.place.tell(f"training {self.name} (seed {recipe.seed}) on {recipe.device}")
+        (workshop / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
+        self.method.train(
+            TrainingJob(
+                method=self.method,
+                testbed=self.place.testbed,
+                seed=recipe.seed,
+                device=recipe.device,
+                folder=workshop,
+                tell=self.place.tell,
+            )
+        )
+        models.check_folder(workshop)
+
+    # -- measurements --------------------------------------------------------------------------------------------------
+
+    def exam(self, name: str) -> Scores:
+        """Points (0 to 100) per item; repeated answers to an item are averaged."""
+        exam = self.place.testbed.exam(name)
+        taken = self._measure(
+            "exam", exams.VERSION, exams.parameters(exam), lambda m, t: exams.take_exam(exam, m, t), f"the {name} exam"
+        )
+        values = np.stack([100 * one.arrays["score"].mean(axis=0) for one in taken])
+        return Scores(ids=tuple(item.id for item in exam.items()), values=values, unit="points", population="items")
+
+    def entropy(self, summary: Callable[[NDArray[Any]], float]) -> Scores:
+        """`summary` of each prompt's greedy entropy trace, a row of 80 values in nats."""
+        return self._per_prompt("entropy_nats", summary, "nats")
+
+    def collapses(self) -> Scores:
+        """Per prompt, 1 if its greedy entropy trace collapses, else 0."""
+        return self._per_prompt("entropy_nats", lambda row: float(entropy.collapse_step(row) is not None), "share")
+
+    def diversity(self, n: int) -> Scores:
+        """Per prompt, the n-gram diversity of its 80 greedy tokens: a ratio from 0 to 1."""
+        return self._per_prompt("token_ids", lambda row: diversity.ngram_diversity(row, n), "ratio")
+
+    def traces(self) -> tuple[Measurement, ...]:
+        """The greedy traces of each seed: arrays `entropy_nats` and `token_ids` (prompts, steps), and `text`."""
+        prompts = list(self.place.testbed.probe_prompts())
+
+        def take(model: Any, tokenizer: Any) -> Arrays:
+            trace = entropy.entropy_trace(model, tokenizer, prompts)
+            text = np.array([tokenizer.decode(ids) for ids in trace.token_ids], dtype=np.str_)
+            return trace._asdict() | {"text": text}
+
+        parameters = {"prompts": digest(prompts), "steps": entropy.STEPS}
+        return self._measure("entropy", ENTROPY_VERSION, parameters, take, "the greedy entropy trace")
+
+    def training(self, column: str, summary: Callable[[float], float] = float, *, unit: str) -> Scores:
+        """A logged quantity of the training, step by step.
+
+        Raises: NotTestable where there is no training log, or it lacks the column.
+        """
+        for checkpoint in self.checkpoints:
+            self._note(checkpoint)
+        logs = [training_log(checkpoint) for checkpoint in self.checkpoints]
+        series = [[summary(float(row[column])) for row in log if column in row] for log in logs]
+        length = min(map(len, series), default=0)
+        if length == 0:
+            raise NotTestable(f"the training log of {self.name!r} has no {column!r}")
+        values = np.array([row[:length] for row in series], dtype=float)
+        return Scores(ids=tuple(str(step) for step in range(length)), values=values, unit=unit, population="steps")
+
+    def _per_prompt(self, array: str, summary: Callable[[NDArray[Any]], float], unit: str) -> Scores:
+        taken = self.traces()
+        values = np.array([[summary(row) for row in one.arrays[array]] for one in taken], dtype=float)
+        ids = tuple(str(prompt) for prompt in self.place.testbed.probe_prompts())
+        return Scores(ids=ids, values=values, unit=unit, population="prompts")
+
+    def _measure(
+        self, probe: str, version: int, parameters: Mapping[str, Any], take: Callable[[Any, Any], Arrays], what: str
+    ) -> tuple[Measurement, ...]:
+        taken = tuple(self._measure_one(probe, version, parameters, take, what, c) for c in self.checkpoints)
+        for checkpoint, one in zip(self.checkpoints, taken, strict=True):
+            self._note(checkpoint, one.key)
+        return taken
+
+    def _note(self, checkpoint: Checkpoint, key: str = "") -> None:
+        used = Evidence(
+            method=self.name,
+            seed=checkpoint.seed,
+            checkpoint=checkpoint.fingerprint,
+            folder=str(checkpoint.folder),
+            key=key,
+        )
+        if used not in self.place.evidence:
+            self.place.evidence.append(used)
+
+    def _measure_one(
+        self,
+        probe: str,
+        version: int,
+        parameters: Mapping[str, Any],
+        take: Callable[[Any, Any], Arrays],
+        what: str,
+        checkpoint: Checkpoint,
+    ) -> Measurement:
+        def now() -> Arrays:
+            self.place.tell(f"measuring {what} of {self.name} (seed {checkpoint.seed})")
+            models.prepare_libraries(self.place.testbed.scale.threads)
+            if checkpoint.recipe is not None:
+                self.place.store.verify(checkpoint.folder)
+            return take(*models.load(checkpoint.folder, self.place.device))
+
+        where = {"device": self.place.device} | dict(parameters)
+        return measure(self.place.store, checkpoint, probe, version, where, now)
+
+
+def training_log(checkpoint: Checkpoint) -> list[dict[str, float]]:
+    """The rows of a training log. Raises: NotTestable if the checkpoint has none, as the base and adopted ones."""
+    path = checkpoint.folder / TRAINING_LOG
+    if not path.is_file():
+        raise NotTestable(f"{checkpoint.name!r} has no training log")
+    try:
+        rows: list[dict[str, float]] = json.loads(path.read_text())
+    except ValueError as error:
+        raise InvalidCheckpoint(f"{path} is not readable JSON: train the checkpoint again.") from error
+    return rows

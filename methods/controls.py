@@ -1,0 +1,61 @@
+"""Checkpoints that must refute claims: untrained, sabotaged, or trained into a known sickness."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness import METHODS, Method
+from harness.types import TrainingJob
+from methods.grpo import GRADREG, SecondPass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sabotage:
+    """What is done to the base's weights; see `methods.sabotage`."""
+
+    kind: Literal["untrained", "sharpened", "flattened", "amnesic", "chaotic"]
+
+
+def sabotage(job: TrainingJob) -> None:
+    from methods.sabotage import sabotage_base
+
+    sabotage_base(job)
+
+
+for kind, summary in (
+    ("untrained", "the base's architecture with fresh random weights"),
+    ("sharpened", "the base with logits 20 times as large: it has no doubt left"),
+    ("flattened", "the base with logits a tenth as large: it doubts everything"),
+    ("amnesic", "the base without attention: each token depends on the last one only, so it loops at once"),
+    ("chaotic", "random weights large enough that every token depends on all before: it never loops"),
+):
+    METHODS.register(
+        Method(
+            name=kind,
+            summary=summary,
+            settings=Sabotage(kind=kind),  # type: ignore[arg-type]
+            train=sabotage,
+            control=True,
+        )
+    )
+
+METHODS.register(
+    GRADREG.evolve(
+        name="misled",
+        summary="rewarded for wrong answers, with an ascent step that rounds to nothing",
+        control=True,
+        reward="wrong",
+        second_pass=SecondPass(ascent_step=1e-30),
+        steps=40,
+        gated=False,
+    )
+)
+METHODS.register(
+    GRADREG.evolve(
+        name="silenced",
+        summary="sampled almost greedily: groups agree with themselves, and nothing is learnt",
+        control=True,
+        temperature=0.01,
+        steps=12,
+        gated=False,
+    )
+)

@@ -1,0 +1,1 @@
+"""GRPO with a second gradient evaluation at shifted weights, on TRL."""

@@ -1,0 +1,177 @@
+"""One GRPO training from a job to a finished folder: configuration, progress, resume, health, files."""
+
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+from transformers import TrainerCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from harness.errors import TrainingFailed
+from harness.models import load, prepare_libraries
+from harness.types import TrainingJob
+from methods.grpo import GRPOSettings
+from methods.second_pass.health import check_healthy
+from methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
+
+STATE = ".trainer"  # a leading dot: scaffolding, which the store does not keep
+COMPLETE = "complete"
+LOGGED = (
+    "reward", "entropy", "grad_norm", "loss", "frac_reward_zero_std", "penalty_ratio", "moved_frac",
+    "degenerate_steps", "completions/mean_length",
+)  # fmt: skip
+PROGRESS_EVERY_S = 5.0
+
+
+def train_grpo(job: TrainingJob) -> None:
+    """Train, check health, and fill `job.folder`; resumes at the last complete state that a killed attempt left.
+
+    Raises: TrainingUnhealthy if the log shows a sickness; TrainingFailed if the trainer stops with an error.
+    """
+    prepare_libraries(job.testbed.scale.threads)
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    settings: GRPOSettings = job.method.settings
+    try:
+        trainer = build_trainer(job, settings)
+        resume = last_complete_state(job.folder / STATE)
+        if resume is not None:
+            job.tell(f"{job.method.name} seed {job.seed}: resuming at step {resume.name.rsplit('-', 1)[1]}")
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    except (RuntimeError, ValueError, FloatingPointError) as error:
+        raise TrainingFailed(f"training {job.method.name!r} (seed {job.seed}) stopped: {error}") from error
+    log = training_log(trainer)
+    if settings.gated:
+        check_healthy(log, job.method.name)
+    trainer.save_model(str(job.folder))
+    trainer.processing_class.save_pretrained(job.folder)
+    (job.folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, and no part of the checkpoint
+    (job.folder / "training_log.json").write_text(json.dumps(log, indent=1))
+
+
+def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
+    model, tokenizer = fresh_base(job.testbed.base)
+    prompts = [{"prompt": prompt, "answer": answer} for prompt, answer in job.testbed.training_prompts()]
+    arguments: dict[str, Any] = {
+        "model": model,
+        "processing_class": tokenizer,
+        "args": configuration(job, settings),
+        "train_dataset": Dataset.from_list(prompts),
+        "reward_funcs": [correct if settings.reward == "correct" else wrong],
+        "callbacks": [Progress(job)],
+    }
+    if settings.second_pass is None:
+        return GRPOTrainer(**arguments)
+    return SecondPassGRPOTrainer(**arguments, plan=resolve(settings, job))
+
+
+def fresh_base(folder: Path) -> tuple[Any, Any]:
+    """A base of one's own to train: the loaded models of the harness are shared and must not change."""
+    load.cache_clear()
+    model, tokenizer = load(folder, "cpu")
+    load.cache_clear()
+    return model, tokenizer
+
+
+def resolve(settings: GRPOSettings, job: TrainingJob) -> SecondPassPlan:
+    second, scale = settings.second_pass, job.testbed.scale
+    assert second is not None
+    return SecondPassPlan(
+        depth=second.depth,
+        noise=second.noise,
+        ascent_step=scale.ascent_step if second.ascent_step is None else second.ascent_step,
+        penalty=scale.penalty if second.penalty is None else second.penalty,
+        difference=second.difference,
+        forced=second.forced,
+    )
+
+
+def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
+    """Dr. GRPO: no division by standard deviation or length, no KL penalty; float32 weights and arithmetic."""
+    scale = job.testbed.scale
+    return GRPOConfig(
+        output_dir=str(job.folder / STATE),
+        max_steps=settings.steps or scale.steps,
+        per_device_train_batch_size=scale.completions_per_step // settings.accumulation,
+        gradient_accumulation_steps=settings.accumulation,
+        num_iterations=settings.iterations,
+        num_generations=scale.group_size,
+        max_completion_length=scale.max_completion_tokens,
+        temperature=settings.temperature,
+        learning_rate=scale.learning_rate,
+        lr_scheduler_type="constant",
+        loss_type="dr_grpo",
+        scale_rewards="none",
+        beta=0.0,
+        seed=job.seed,
+        bf16=False,
+        fp16=False,
+        gradient_checkpointing=False,
+        use_cpu=job.device == "cpu",
+        save_steps=scale.save_every_steps,
+        save_total_limit=1,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_num_workers=0,
+    )
+
+
+def correct(completions: list[str], answer: list[str], **_: Any) -> list[float]:
+    """1 for a completion that is the answer, up to white space at its ends; else 0."""
+    return [float(said.strip() == truth) for said, truth in zip(completions, answer, strict=True)]
+
+
+def wrong(completions: list[str], answer: list[str], **_: Any) -> list[float]:
+    """1 for a completion that is not the answer: what the control is paid for."""
+    return [1.0 - reward for reward in correct(completions, answer)]
+
+
+def last_complete_state(folder: Path) -> Path | None:
+    """The newest state whose saving finished; half-saved ones are removed, as the Trainer would trip over them."""
+    complete: list[tuple[int, Path]] = []
+    for state in folder.glob("checkpoint-*"):
+        if (state / COMPLETE).is_file():
+            complete.append((int(state.name.rsplit("-", 1)[1]), state))
+        else:
+            shutil.rmtree(state)
+    return max(complete)[1] if complete else None
+
+
+def training_log(trainer: Any) -> list[dict[str, float]]:
+    """What was logged, a row a step, without times: two equal trainings have equal logs."""
+    return [
+        {"step": float(entry["step"])} | {name: float(entry[name]) for name in LOGGED if entry.get(name) is not None}
+        for entry in trainer.state.log_history
+        if "reward" in entry
+    ]
+
+
+class Progress(TrainerCallback):  # type: ignore[misc]
+    """Tell how training goes every few seconds, and mark each saved state as complete."""
+
+    def __init__(self, job: TrainingJob) -> None:
+        self.job = job
+        self.began = self.told = time.monotonic()
+        self.first_step = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.first_step = state.global_step
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        now = time.monotonic()
+        done = state.global_step - self.first_step
+        if not logs or "reward" not in logs or done == 0 or now - self.told < PROGRESS_EVERY_S:
+            return
+        self.told = now
+        left_s = (now - self.began) / done * (state.max_steps - state.global_step)
+        self.job.tell(
+            f"{self.job.method.name} seed {self.job.seed}: step {state.global_step}/{state.max_steps}  "
+            f"reward {logs['reward']:.2f}  entropy {logs['entropy']:.2f} nats  {left_s:.0f} s left"
+        )
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()

@@ -1,0 +1,47 @@
+"""How little the checkpoint repeats itself, over 80 greedy tokens.
+
+Source 000, table, on one prompt: bigrams base .304, grpo .519, gradreg .291; trigrams .333, .577, .308. The gap between
+base and gradreg is one bigram of 79 and two trigrams of 78.
+"""
+
+from harness import Claim, Estimate, above, below, claim
+from harness.stats import paired_difference
+
+SOURCE = "source 000, table of bigram and trigram diversity"
+
+
+def diversity_claim(n: int, subject: str) -> Claim:
+    """GRPO repeats itself less than the base, gradient regularisation more."""
+    gram = {2: "bigram", 3: "trigram"}[n]
+    published = {2: "base .304, grpo .519, gradreg .291", 3: "base .333, grpo .577, gradreg .308"}[n]
+    return Claim(
+        id=f"{gram}-diversity-{'above' if subject == 'grpo' else 'below'}-base",
+        statement=f"repeats {gram}s {'less' if subject == 'grpo' else 'more'} than the base",
+        source=SOURCE,
+        published=published,
+        region=above(0) if subject == "grpo" else below(0),
+        unit="ratio",
+        control="amnesic" if subject == "grpo" else "chaotic",
+        rationale="the prompt is the unit: n-grams of one text are not independent",
+        about=(subject,),
+    )
+
+
+@claim(diversity_claim(2, "grpo"))
+def test_bigrams_repeat_less_than_in_the_base(subject, base) -> Estimate:
+    return paired_difference(subject.diversity(2), base.diversity(2), estimand="bigram diversity, subject - base")
+
+
+@claim(diversity_claim(3, "grpo"))
+def test_trigrams_repeat_less_than_in_the_base(subject, base) -> Estimate:
+    return paired_difference(subject.diversity(3), base.diversity(3), estimand="trigram diversity, subject - base")
+
+
+@claim(diversity_claim(2, "gradreg"))
+def test_bigrams_repeat_more_than_in_the_base(subject, base) -> Estimate:
+    return paired_difference(subject.diversity(2), base.diversity(2), estimand="bigram diversity, subject - base")
+
+
+@claim(diversity_claim(3, "gradreg"))
+def test_trigrams_repeat_more_than_in_the_base(subject, base) -> Estimate:
+    return paired_difference(subject.diversity(3), base.diversity(3), estimand="trigram diversity, subject - base")

@@ -1,0 +1,87 @@
+"""How sure the checkpoint is of what it says next, over 80 greedy tokens.
+
+Source 000: "around step 40, GradReg's entropy plummets to almost 0"; its trace is "nearly superimposed over the base".
+Source 001: depth scaling "prevented ... entropy collapse", and its trace "exhibits large peaks".
+"""
+
+from harness import Claim, Estimate, above, below, claim, within
+from harness.stats import paired_difference
+
+# How far two mean traces may lie apart and still be 'superimposed', in nats: 5 % of the first step's 2.1 nats.
+SUPERIMPOSED_MARGIN_NATS = 0.1
+
+
+@claim(
+    Claim(
+        id="entropy-collapses-less-than-gradreg",
+        statement="collapses on fewer prompts than uniform gradient regularisation",
+        source="source 001, entropy figure; source 000, entropy figure",
+        published="depthscaled 0.02 nats at its lowest (step 70); gradreg below 0.05 from step 58 to 70",
+        region=below(0),
+        unit="share",
+        control="sharpened",
+        rationale="a collapse is 5 steps in a row below 0.05 nats; one prompt is a coin, 128 are a share",
+        about=("depthscaled", "depthscaled_nonoise"),
+    )
+)
+def test_entropy_collapses_less_than_with_gradreg(subject, gradreg) -> Estimate:
+    return paired_difference(subject.collapses(), gradreg.collapses(), estimand="share of collapses, subject - gradreg")
+
+
+@claim(
+    Claim(
+        id="entropy-superimposes-base",
+        statement="has the same mean entropy as the base",
+        source="source 000, entropy figure: 'nearly superimposed over the base model'",
+        published="gradreg within about 0.1 nats of base for most steps",
+        region=within(SUPERIMPOSED_MARGIN_NATS),
+        unit="nats",
+        control="flattened",
+        rationale="equivalence needs the whole interval within the margin; a missing difference would not do",
+        about=("gradreg",),
+    )
+)
+def test_entropy_superimposes_the_base(subject, base) -> Estimate:
+    return paired_difference(
+        subject.entropy(lambda row: row.mean()), base.entropy(lambda row: row.mean()), estimand="mean entropy, subject - base"
+    )
+
+
+@claim(
+    Claim(
+        id="entropy-peaks-above-base",
+        statement="has higher entropy peaks than the base",
+        source="source 001, entropy figure: 'large peaks'",
+        published="highest peak 3.7 nats for depthscaled, 3.47 for grpo, 3.3 for base",
+        region=above(0),
+        unit="nats",
+        control="sharpened",
+        rationale="the early noise is there to keep distributions wide",
+        about=("depthscaled", "depthscaled_nonoise", "grpo"),
+    )
+)
+def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
+    return paired_difference(
+        subject.entropy(lambda row: row.max()), base.entropy(lambda row: row.max()), estimand="peak entropy, subject - base"
+    )
+
+
+@claim(
+    Claim(
+        id="entropy-peaks-above-gradreg",
+        statement="has higher entropy peaks than uniform gradient regularisation",
+        source="sources 000 and 001, entropy figures",
+        published="highest peak 3.7 nats for depthscaled; gradreg follows the base's 3.3",
+        region=above(0),
+        unit="nats",
+        control="sharpened",
+        rationale="the articles lay the peaks to depth scaling, not to regularisation as such",
+        about=("depthscaled", "depthscaled_nonoise"),
+    )
+)
+def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
+    return paired_difference(
+        subject.entropy(lambda row: row.max()),
+        gradreg.entropy(lambda row: row.max()),
+        estimand="peak entropy, subject - gradreg",
+    )

@@ -1,0 +1,63 @@
+"""Whether the training did anything, and did not break: read from its log.
+
+The author of the sources lost a night to a run with a gradient norm near 0 and 90 % of groups without reward variance,
+and saw it only by training again with plain GRPO. These claims see it at once.
+"""
+
+from harness import Claim, Estimate, above, at_least, at_most, claim
+from harness.stats import rise, share
+
+SILENT_SHARE = 0.9
+MOVED_FRACTION = 0.5
+SECOND_PASS_METHODS = ("depthscaled", "depthscaled_nonoise", "gradreg")
+
+
+@claim(
+    Claim(
+        id="reward-rises",
+        statement="earns more reward at the end of training than at its start",
+        source="the purpose of reinforcement learning",
+        published="not published as numbers",
+        region=above(0),
+        unit="reward",
+        control="misled",
+        rationale="last quarter of the steps against the first",
+    )
+)
+def test_reward_rises(subject) -> Estimate:
+    return rise(subject.training("reward", unit="reward"), estimand="reward, last - first quarter")
+
+
+@claim(
+    Claim(
+        id="groups-have-reward-variance",
+        statement="learns from most groups in most steps",
+        source="training notes of the sources' author: frac_reward_zero_std 0.9 for a night",
+        published="a sick run had 90 % of groups without variance",
+        region=at_most(0.1),
+        unit="share",
+        control="silenced",
+        rationale="a group whose answers are all right or all wrong has no gradient",
+    )
+)
+def test_groups_have_reward_variance(subject) -> Estimate:
+    silent = subject.training("frac_reward_zero_std", lambda value: float(value >= SILENT_SHARE), unit="share")
+    return share(silent, estimand="share of steps with 90 % or more groups without variance")
+
+
+@claim(
+    Claim(
+        id="perturbation-is-numerically-there",
+        statement="shifts most of the weights it means to shift",
+        source="Karakida et al. 2022: the second gradient is taken at shifted weights",
+        published="not published; in bf16 the published settings would move about 0.1 % of the weights",
+        region=at_least(0.9),
+        unit="share",
+        control="misled",
+        rationale="a step below the rounding of a weight leaves the second gradient equal to the first",
+        about=SECOND_PASS_METHODS,
+    )
+)
+def test_the_perturbation_is_numerically_there(subject) -> Estimate:
+    moved = subject.training("moved_frac", lambda value: float(value >= MOVED_FRACTION), unit="share")
+    return share(moved, estimand="share of steps that move at least half of the weights")

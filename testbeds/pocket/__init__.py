@@ -1,0 +1,64 @@
+"""The pocket testbed: a 36-layer model of 1.8 M parameters that trains in a minute on a laptop.
+
+Science is trained on and examined on other questions; history and mathematics are never trained on.
+"""
+
+from pathlib import Path
+
+from harness import TESTBEDS, Exam, Testbed, TrainingScale
+from harness.types import Item
+from testbeds.pocket import prose, questions
+
+FOLDER = Path(__file__).parent
+PROBE_PROMPTS = 128
+
+
+def choice_items() -> tuple[Item, ...]:
+    """The science exam: four options, the likeliest counts."""
+    return tuple(
+        Item(id=f"{q.kind}/{q.prompt}", prompt=q.prompt, answer=q.answer, options=q.options)
+        for q in questions.exam("science")
+    )
+
+
+def answer_items(subject: str) -> tuple[Item, ...]:
+    """An exam whose answers are generated."""
+    return tuple(Item(id=f"{q.kind}/{q.prompt}", prompt=q.prompt, answer=q.answer) for q in questions.exam(subject))
+
+
+def training_prompts() -> tuple[tuple[str, str], ...]:
+    """(prompt, answer) for reinforcement learning: science questions that are in no exam."""
+    return tuple((q.prompt, q.answer) for q in questions.training("science"))
+
+
+POCKET = TESTBEDS.register(
+    Testbed(
+        name="pocket",
+        base=FOLDER / "base",
+        training_prompts=training_prompts,
+        exams=(
+            Exam(name="science", items=choice_items),
+            Exam(name="history", items=lambda: answer_items("history"), temperature=0.6, repeats=3, max_answer_tokens=8),
+            Exam(
+                name="mathematics",
+                items=lambda: answer_items("mathematics"),
+                temperature=0.6,
+                repeats=3,
+                max_answer_tokens=8,
+            ),
+        ),
+        probe_prompts=lambda: prose.openings(PROBE_PROMPTS),
+        scale=TrainingScale(
+            steps=100,
+            learning_rate=3e-4,
+            completions_per_step=64,
+            group_size=8,
+            max_completion_tokens=8,
+            ascent_step=0.01,
+            penalty=0.005,
+            save_every_steps=25,
+            threads=2,
+        ),
+        ledger=FOLDER / "ledger.json",
+    )
+)

@@ -6,7 +6,6 @@ used, no subset is drawn, repeats are ours, and the model's mode and every globa
 """
 
 import logging
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from io import StringIO
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import InvalidCheckpoint, InvalidComparison
+from harness.randomness import undisturbed_randomness
 from harness.types import Exam, Item, digest
 
 VERSION = 1
@@ -163,17 +163,10 @@ def read_answer(_: Exam, sample: Any) -> tuple[float, str, int]:
 
 @contextmanager
 def undisturbed(model: Any) -> Iterator[None]:
-    """Leave the model's mode and the global random states of Python, NumPy and torch as they were."""
-    import torch
-
-    training, states = model.training, (random.getstate(), np.random.get_state(), torch.get_rng_state())
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    """Leave the model's mode and the global random states as they were."""
+    training = model.training
     try:
-        yield
+        with undisturbed_randomness():
+            yield
     finally:
         model.train(training)
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        if cuda:
-            torch.cuda.set_rng_state_all(cuda)

@@ -33,6 +33,7 @@ class State:
         worker = getattr(config, "workerinput", None)
         self.run = str(worker["depthgauge_run"]) if worker else uuid.uuid4().hex[:8]
         self.is_worker = worker is not None
+        self.needed: dict[str, None] = {}
         self._session: Session | None = None
 
     @property
@@ -207,6 +208,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in unrelated]
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which subjects the claims will ask for."""
+    state = session.config.stash[STATE]
+    for item in session.items:
+        claim = claim_of(getattr(item, "obj", None))
+        if claim is not None and isinstance(item, pytest.Function):
+            names = [*item.fixturenames, claim.control]
+            if state.session.checkpoint is None:
+                names.append(item.callspec.params["subject"])
+            state.needed.update(dict.fromkeys(name for name in names if name in METHODS))
+
+
 # -- one claim -----------------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +229,11 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     claim = claim_of(pyfuncitem.obj)
     if claim is None:
         return None
-    session = pyfuncitem.config.stash[STATE].session
+    state = pyfuncitem.config.stash[STATE]
+    session = state.session
+    # All training comes first, shared between the workers: each takes what no other is at.
+    while state.needed:
+        session.subjects[state.needed.popitem()[0]].train_what_is_free()
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     method = arguments.pop("subject")
     try:

@@ -95,11 +95,22 @@ class Store:
             os.replace(workshop, folder)
             return folder
 
-    @contextmanager
-    def _lock(self, kind: str, key: str) -> Iterator[None]:
+    def busy(self, kind: str, key: str) -> bool:
+        """Whether another process is making this entry just now."""
+        try:
+            with self._file_lock(kind, key).acquire(timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def _file_lock(self, kind: str, key: str) -> FileLock:
         path = self.root / "locks" / f"{kind}-{key}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
+        return FileLock(path)
+
+    @contextmanager
+    def _lock(self, kind: str, key: str) -> Iterator[None]:
+        lock = self._file_lock(kind, key)
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import exams, models
-from harness.errors import InvalidCheckpoint, NotTestable
+from harness.errors import HarnessError, InvalidCheckpoint, NotTestable
 from harness.measurements import Arrays, measure
 from harness.probes import diversity, entropy
 from harness.store import Store
@@ -71,6 +72,13 @@ class Subject:
         if self.adopted is not None or self.method.train is None:
             return True
         return self.place.store.finished("checkpoints", self.recipe(seed).fingerprint) is not None
+
+    def train_what_is_free(self) -> None:
+        """Train the seeds that no other process is at; a failure is told to whoever asks for the checkpoint."""
+        for seed in self.seeds:
+            if not self.cached(seed) and not self.place.store.busy("checkpoints", self.recipe(seed).fingerprint):
+                with suppress(HarnessError):
+                    self._checkpoint(seed)
 
     def _checkpoint(self, seed: int) -> Checkpoint:
         if self.adopted is not None:

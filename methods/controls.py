@@ -43,9 +43,9 @@ METHODS.register(
         name="misled",
         summary="rewarded for wrong answers, with an ascent step that rounds to nothing",
         control=True,
-        reward="wrong",
+        reward_weight=-1.0,
         second_pass=SecondPass(ascent_step=1e-30),
-        steps=40,
+        steps=24,
         gated=False,
     )
 )

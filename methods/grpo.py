@@ -44,12 +44,12 @@ class SecondPass:
 class GRPOSettings:
     """What a GRPO method can change; everything of size stands in the testbed's `TrainingScale`.
 
-    `reward` 'wrong' pays for wrong answers, and `gated` False keeps an unhealthy checkpoint: both are for controls.
+    A negative `reward_weight` pays for wrong answers, and `gated` False keeps an unhealthy checkpoint: for controls.
     """
 
     second_pass: SecondPass | None = None
     temperature: float = 1.0
-    reward: Literal["correct", "wrong"] = "correct"
+    reward_weight: float = 1.0
     steps: int | None = None
     accumulation: int = 1
     iterations: int = 1

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
 from harness.errors import TrainingFailed
 from harness.models import load, prepare_libraries
+from harness.randomness import undisturbed_randomness
 from harness.types import TrainingJob
 from methods.grpo import GRPOSettings
 from methods.second_pass.health import check_healthy
@@ -20,10 +21,17 @@ from methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
 
 STATE = ".trainer"  # a leading dot: scaffolding, which the store does not keep
 COMPLETE = "complete"
-LOGGED = (
-    "reward", "entropy", "grad_norm", "loss", "frac_reward_zero_std", "penalty_ratio", "moved_frac",
-    "degenerate_steps", "completions/mean_length",
-)  # fmt: skip
+# Name in the training log -> name in TRL's. The reward is that of the answer, also where training pays for something else.
+LOGGED = {
+    "reward": "rewards/correct/mean",
+    "entropy": "entropy",
+    "grad_norm": "grad_norm",
+    "loss": "loss",
+    "frac_reward_zero_std": "frac_reward_zero_std",
+    "penalty_ratio": "penalty_ratio",
+    "moved_frac": "moved_frac",
+    "degenerate_steps": "degenerate_steps",
+}
 PROGRESS_EVERY_S = 5.0
 
 
@@ -36,11 +44,14 @@ def train_grpo(job: TrainingJob) -> None:
     logging.getLogger("trl").setLevel(logging.ERROR)
     settings: GRPOSettings = job.method.settings
     try:
-        trainer = build_trainer(job, settings)
+        with undisturbed_randomness():  # TRL seeds the global generators when it is built
+            trainer = build_trainer(job, settings)
         resume = last_complete_state(job.folder / STATE)
         if resume is not None:
             job.tell(f"{job.method.name} seed {job.seed}: resuming at step {resume.name.rsplit('-', 1)[1]}")
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        with undisturbed_randomness():
+            set_seed(job.seed)  # a resumed training then takes its saved random states
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     except (RuntimeError, ValueError, FloatingPointError) as error:
         raise TrainingFailed(f"training {job.method.name!r} (seed {job.seed}) stopped: {error}") from error
     log = training_log(trainer)
@@ -60,12 +71,15 @@ def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
         "processing_class": tokenizer,
         "args": configuration(job, settings),
         "train_dataset": Dataset.from_list(prompts),
-        "reward_funcs": [correct if settings.reward == "correct" else wrong],
+        "reward_funcs": [correct],
         "callbacks": [Progress(job)],
     }
     if settings.second_pass is None:
-        return GRPOTrainer(**arguments)
-    return SecondPassGRPOTrainer(**arguments, plan=resolve(settings, job))
+        trainer = GRPOTrainer(**arguments)
+    else:
+        trainer = SecondPassGRPOTrainer(**arguments, plan=resolve(settings, job))
+    trainer.remove_callback(PrinterCallback)
+    return trainer
 
 
 def fresh_base(folder: Path) -> tuple[Any, Any]:
@@ -105,6 +119,7 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
         lr_scheduler_type="constant",
         loss_type="dr_grpo",
         scale_rewards="none",
+        reward_weights=[settings.reward_weight],
         beta=0.0,
         seed=job.seed,
         bf16=False,
@@ -125,11 +140,6 @@ def correct(completions: list[str], answer: list[str], **_: Any) -> list[float]:
     return [float(said.strip() == truth) for said, truth in zip(completions, answer, strict=True)]
 
 
-def wrong(completions: list[str], answer: list[str], **_: Any) -> list[float]:
-    """1 for a completion that is not the answer: what the control is paid for."""
-    return [1.0 - reward for reward in correct(completions, answer)]
-
-
 def last_complete_state(folder: Path) -> Path | None:
     """The newest state whose saving finished; half-saved ones are removed, as the Trainer would trip over them."""
     complete: list[tuple[int, Path]] = []
@@ -144,7 +154,8 @@ def last_complete_state(folder: Path) -> Path | None:
 def training_log(trainer: Any) -> list[dict[str, float]]:
     """What was logged, a row a step, without times: two equal trainings have equal logs."""
     return [
-        {"step": float(entry["step"])} | {name: float(entry[name]) for name in LOGGED if entry.get(name) is not None}
+        {"step": float(entry["step"])}
+        | {name: float(entry[theirs]) for name, theirs in LOGGED.items() if entry.get(theirs) is not None}
         for entry in trainer.state.log_history
         if "reward" in entry
     ]
@@ -170,7 +181,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         left_s = (now - self.began) / done * (state.max_steps - state.global_step)
         self.job.tell(
             f"{self.job.method.name} seed {self.job.seed}: step {state.global_step}/{state.max_steps}  "
-            f"reward {logs['reward']:.2f}  entropy {logs['entropy']:.2f} nats  {left_s:.0f} s left"
+            f"reward {logs[LOGGED['reward']]:.2f}  entropy {logs['entropy']:.2f} nats  {left_s:.0f} s left"
         )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -5,19 +5,18 @@ clipping. It sees the same rollouts, the same random states and the same old log
 rollouts, random states, metrics and the entropy controller as it found them.
 """
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from trl import GRPOTrainer
 
 from harness.errors import UsageError
+from harness.randomness import States, random_states, set_random_states, undisturbed_randomness
 from methods.second_pass.perturb import moved_fraction, norm, shifted
 from methods.second_pass.schedule import noise_targets, strengths
 
@@ -30,7 +29,7 @@ class MicroBatch:
 
     inputs: dict[str, Any]
     num_items: Any
-    random_states: Any
+    random_states: States
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,29 +160,15 @@ def refuse_unsupported(trainer: Any) -> None:
         )
 
 
-def random_states() -> Any:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return random.getstate(), np.random.get_state(), torch.get_rng_state(), cuda
-
-
-def set_random_states(states: Any) -> None:
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    torch.set_rng_state(states[2])
-    if states[3]:
-        torch.cuda.set_rng_state_all(states[3])
-
-
 @contextmanager
 def undisturbed(trainer: Any) -> Iterator[None]:
     """Leave random states, logged metrics and TRL's entropy controller as the first pass left them."""
-    states = random_states()
     metrics = {key: list(values) for key, values in trainer._metrics["train"].items()}
     controller = {name: copy(getattr(trainer, name)) for name in ENTROPY_CONTROLLER if hasattr(trainer, name)}
     try:
-        yield
+        with undisturbed_randomness():
+            yield
     finally:
-        set_random_states(states)
         trainer._metrics["train"].clear()
         trainer._metrics["train"].update(metrics)
         for name, value in controller.items():

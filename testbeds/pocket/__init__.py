@@ -57,7 +57,7 @@ POCKET = TESTBEDS.register(
             ascent_step=0.01,
             penalty=0.005,
             save_every_steps=25,
-            threads=2,
+            threads=1,
         ),
         ledger=FOLDER / "ledger.json",
     )

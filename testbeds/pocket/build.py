@@ -92,9 +92,11 @@ def batches(tokenizer: PreTrainedTokenizerFast, rows: int, seed: int):  # type: 
         yield encoded["input_ids"], encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)
 
 
-def pretrain(folder: Path, steps: int, rows: int, learning_rate: float, seed: int) -> Qwen3ForCausalLM:
+def pretrain(
+    folder: Path, *, steps: int, rows: int, learning_rate: float, seed: int, threads: int
+) -> Qwen3ForCausalLM:
     """Pretrain with AdamW and a one-cycle schedule, saving state every 100 steps; resumes from the last saved step."""
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(threads)
     tokenizer = train_tokenizer()
     tokenizer.save_pretrained(folder)
     model = initialise(configuration(tokenizer), seed)
@@ -139,9 +141,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=16, help="documents a step")
     parser.add_argument("--learning-rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    pretrain(arguments.folder, arguments.steps, arguments.rows, arguments.learning_rate, arguments.seed)
+    pretrain(**vars(arguments))
 
 
 if __name__ == "__main__":

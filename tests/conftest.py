@@ -1,0 +1,18 @@
+"""Shared fixtures of the house's own tests."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.tiny import save_tiny_base
+
+pytest_plugins = ("pytester",)
+settings.register_profile("house", deadline=None, derandomize=True)
+settings.load_profile("house")
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny base model."""
+    return save_tiny_base(tmp_path_factory.mktemp("tiny") / "base")

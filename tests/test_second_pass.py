@@ -1,0 +1,300 @@
+"""The second-pass trainer against plain GRPO, and against exact Hessian-vector products."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import set_seed
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
+
+from harness import METHODS
+from harness.errors import UsageError
+from harness.models import prepare_libraries
+from harness.randomness import undisturbed_randomness
+from harness.types import TrainingJob
+from methods.grpo import DEPTHSCALED, GRADREG, GRPO, GRPOSettings, SecondPass
+from methods.second_pass import trainer as trainer_module
+from methods.second_pass.perturb import moved_fraction, norm, shifted
+from methods.second_pass.run import build_trainer, training_log
+from methods.second_pass.schedule import block_of, noise_targets, strengths
+from methods.second_pass.trainer import refuse_unsupported
+from tests.tiny import BLOCKS, tiny_testbed
+
+
+@pytest.fixture
+def make_trainer(tiny_base, tmp_path):
+    """A real TRL trainer on the tiny testbed for given settings."""
+
+    def make(settings: GRPOSettings, steps: int = 3):
+        prepare_libraries(1)
+        method = GRPO.evolve(name="tiny_method", summary="under test")
+        folder = tmp_path / f"job{len(list(tmp_path.iterdir()))}"
+        job = TrainingJob(
+            method=method,
+            testbed=tiny_testbed(tiny_base, steps=steps, save_every_steps=1000),
+            seed=3,
+            device="cpu",
+            folder=folder,
+            tell=lambda line: None,
+        )
+        trainer = build_trainer(job, settings)
+        trainer.reward_funcs[0] = alphabetical
+        return trainer
+
+    return make
+
+
+def alphabetical(completions, **_):
+    """A graded reward in closed form, so that hardly any group agrees: the mean place of the letters in the alphabet."""
+    return [sum(map(ord, said.strip() or "a")) / max(1, len(said.strip())) - ord("a") for said in completions]
+
+
+def train(trainer):
+    with undisturbed_randomness():
+        set_seed(trainer.args.seed)
+        trainer.train()
+
+
+def weights(trainer):
+    return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+
+
+def logs_without_the_second_pass(trainer):
+    own = ("penalty_ratio", "moved_frac", "degenerate_steps")
+    return [{k: v for k, v in row.items() if k not in own} for row in training_log(trainer)]
+
+
+@pytest.mark.parametrize("forced", [False, True], ids=["skipped", "forced"])
+@pytest.mark.parametrize(
+    "sizes", [{}, {"accumulation": 2}, {"iterations": 2}], ids=["plain", "accumulation 2", "num_iterations 2"]
+)
+def test_without_penalty_weights_and_log_are_those_of_plain_grpo_bit_for_bit(make_trainer, sizes, forced):
+    plain = make_trainer(GRPOSettings(**sizes), steps=4)
+    second = make_trainer(GRPOSettings(**sizes, second_pass=SecondPass(penalty=0.0, forced=forced)), steps=4)
+
+    train(plain)
+    train(second)
+
+    assert forced == any("moved_frac" in row for row in training_log(second))
+    assert logs_without_the_second_pass(plain) == logs_without_the_second_pass(second)
+    expected, actual = weights(plain), weights(second)
+    assert all(torch.equal(expected[name], actual[name]) for name in expected)
+
+
+def test_a_penalty_changes_the_weights(make_trainer):
+    plain = make_trainer(GRPOSettings())
+    second = make_trainer(GRPOSettings(second_pass=SecondPass(penalty=0.05)))
+
+    train(plain)
+    train(second)
+
+    assert any(not torch.equal(a, b) for a, b in zip(weights(plain).values(), weights(second).values(), strict=True))
+
+
+class Stop(Exception):
+    """Raised inside the second pass."""
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_weights_are_restored_bit_for_bit_when_the_second_pass_raises(make_trainer, monkeypatch, noise):
+    trainer = make_trainer(GRPOSettings(second_pass=SecondPass(depth="scaled", noise=noise)))
+    before = weights(trainer)
+    seen = {}
+
+    def fail(*args, **kwargs):
+        if trainer._replayed is not None:
+            seen["shifted"] = any(
+                not torch.equal(before[name], p) for name, p in trainer.model.named_parameters()
+            )
+            raise Stop
+        return original(*args, **kwargs)
+
+    original = trainer._compute_loss
+    monkeypatch.setattr(trainer, "_compute_loss", fail)
+
+    with pytest.raises(Stop):
+        train(trainer)
+
+    assert seen["shifted"]
+    assert all(torch.equal(before[name], p) for name, p in trainer.model.named_parameters())
+    assert trainer._replayed is None
+
+
+def test_restoring_copies_and_does_not_subtract():
+    weight = torch.tensor([1.0, 1e-8, 3.0])
+    before = weight.clone()
+
+    with shifted({"w": weight}, {"w": torch.tensor([1e8, 1.0, -7.0])}, 0.3):
+        assert not torch.equal(weight, before)
+
+    assert torch.equal(weight, before)
+
+
+def gradients_of_one_step(trainer, monkeypatch):
+    """The gradients of the first step before and after the second pass, and its window of micro-batches."""
+    seen = {}
+    original = trainer._regularise
+
+    def record(model, window):
+        seen["g1"] = {n: p.grad.clone() for n, p in trainer.model.named_parameters()}
+        original(model, window)
+        seen["combined"] = {n: p.grad.clone() for n, p in trainer.model.named_parameters()}
+        seen["window"] = window
+        raise Stop
+
+    monkeypatch.setattr(trainer, "_regularise", record)
+    with pytest.raises(Stop):
+        train(trainer)
+    return SimpleNamespace(**seen)
+
+
+def test_free_blocks_and_embeddings_keep_the_grpo_gradient_bit_for_bit(make_trainer, monkeypatch):
+    trainer = make_trainer(GRPOSettings(second_pass=SecondPass(depth="scaled", noise=True, penalty=0.05)))
+
+    seen = gradients_of_one_step(trainer, monkeypatch)
+
+    regularised = strengths(seen.g1, num_blocks=BLOCKS, depth="scaled")
+    free = [name for name in seen.g1 if name not in regularised]
+    assert "model.embed_tokens.weight" in free and "model.norm.weight" in free
+    assert {block_of(name) for name in free} == {None, 0}
+    assert all(torch.equal(seen.g1[name], seen.combined[name]) for name in free)
+    assert any(not torch.equal(seen.g1[name], seen.combined[name]) for name in regularised)
+
+
+@pytest.fixture
+def float64(monkeypatch):
+    """Let a trainer compute in float64 and twice differentiably: no float32 norm, no fused head, composed attention."""
+
+    def plain_norm(self, x):
+        return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+
+    def plain_logps(self, model, input_ids, attention_mask, logits_to_keep, **_):
+        logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, -logits_to_keep - 1 : -1]
+        logps = torch.log_softmax(logits / self.temperature, -1)
+        chosen = logps.gather(-1, input_ids[:, -logits_to_keep:, None])[..., 0]
+        return chosen, -(logps.exp() * logps).sum(-1).detach(), None
+
+    monkeypatch.setattr(Qwen3RMSNorm, "forward", plain_norm)
+    monkeypatch.setattr(trainer_module.GRPOTrainer, "_get_per_token_logps_and_entropies", plain_logps)
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+def exact_gradient(trainer, seen, second: SecondPass):
+    """g1 + penalty * lambda * H P g1, with the Hessian-vector product by differentiating twice."""
+    parameters = dict(trainer.model.named_parameters())
+    regularised = strengths(parameters, num_blocks=BLOCKS, depth=second.depth)
+    noise = noise_targets(parameters, num_blocks=BLOCKS) if second.noise else set()
+    moved = {n: g if n in regularised or n in noise else torch.zeros_like(g) for n, g in seen.g1.items()}
+    trainer.model.zero_grad()
+    loss = sum(trainer._compute_loss(trainer.model, micro_batch.inputs) for micro_batch in seen.window)
+    first = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+    along = sum((g * moved[name]).sum() for name, g in zip(parameters, first, strict=True))
+    products = dict(zip(parameters, torch.autograd.grad(along, list(parameters.values())), strict=True))
+    penalty = {name: second.penalty * lam * products[name] for name, lam in regularised.items()}
+    return penalty
+
+
+def relative_error(seen, penalty):
+    difference = [seen.combined[n] - seen.g1[n] - penalty[n] for n in penalty]
+    return norm(iter(difference)) / norm(iter(penalty.values()))
+
+
+def error_at(make_trainer, monkeypatch, second: SecondPass, accumulation: int = 1) -> float:
+    with monkeypatch.context() as patch:
+        trainer = make_trainer(GRPOSettings(second_pass=second, accumulation=accumulation))
+        trainer.model.double()
+        seen = gradients_of_one_step(trainer, patch)
+        return relative_error(seen, exact_gradient(trainer, seen, second))
+
+
+@pytest.mark.parametrize("depth, noise", [("uniform", False), ("scaled", True), ("scaled", False)])
+@pytest.mark.parametrize("difference, step, bar, order", [("forward", 1e-5, 1e-3, 1), ("central", 1e-4, 1e-4, 2)])
+def test_the_finite_difference_is_the_hessian_vector_product(
+    make_trainer, monkeypatch, float64, depth, noise, difference, step, bar, order
+):
+    def error(ascent_step):
+        second = SecondPass(depth=depth, noise=noise, difference=difference, ascent_step=ascent_step, penalty=0.1)
+        return error_at(make_trainer, monkeypatch, second)
+
+    assert error(step) <= bar
+    assert error(10 * step) / error(5 * step) == pytest.approx(2**order, rel=0.1)
+
+
+def test_accumulated_micro_batches_are_one_window(make_trainer, monkeypatch, float64):
+    second = SecondPass(ascent_step=1e-5, penalty=0.1)
+
+    assert error_at(make_trainer, monkeypatch, second, accumulation=2) <= 1e-3
+
+
+def test_without_the_frozen_anchor_another_operator_is_estimated(make_trainer, monkeypatch, float64):
+    second = SecondPass(ascent_step=1e-5, penalty=0.1)
+    original = trainer_module.MicroBatch
+
+    def forget_anchor(inputs, *rest):
+        return original({k: v for k, v in inputs.items() if k != "old_per_token_logps"}, *rest)
+
+    frozen = error_at(make_trainer, monkeypatch, second)
+    trainer = make_trainer(GRPOSettings(second_pass=second))
+    trainer.model.double()
+    with monkeypatch.context() as patch:
+        seen = gradients_of_one_step(trainer, patch)
+    penalty = exact_gradient(trainer, seen, second)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer_module, "MicroBatch", forget_anchor)
+        loose = make_trainer(GRPOSettings(second_pass=second))
+        loose.model.double()
+        drifted = relative_error(gradients_of_one_step(loose, patch), penalty)
+
+    assert frozen <= 1e-3
+    assert drifted >= 0.1
+
+
+def test_a_batch_without_reward_variance_takes_no_step(make_trainer, monkeypatch):
+    trainer = make_trainer(GRPOSettings(second_pass=SecondPass()), steps=2)
+    trainer.reward_funcs[0] = lambda completions, **_: [1.0] * len(completions)
+    train(trainer)
+
+    assert [row["degenerate_steps"] for row in training_log(trainer)] == [1.0, 1.0]
+    assert not any("penalty_ratio" in row for row in training_log(trainer))
+
+
+def fake_trainer(*, deepspeed=False, fsdp=None, scaler=None):
+    state = SimpleNamespace(fsdp_plugin=SimpleNamespace(fsdp_version=fsdp))
+    return SimpleNamespace(
+        is_deepspeed_enabled=deepspeed,
+        is_fsdp_enabled=fsdp is not None,
+        accelerator=SimpleNamespace(scaler=scaler, state=state),
+    )
+
+
+@pytest.mark.parametrize(
+    "setup, name",
+    [({"deepspeed": True}, "DeepSpeed"), ({"fsdp": 1}, "FSDP1"), ({"scaler": object()}, "fp16")],
+)
+def test_set_ups_that_hide_the_gradient_are_refused_in_one_sentence(setup, name):
+    with pytest.raises(UsageError, match=f"does not work .*{name}"):
+        refuse_unsupported(fake_trainer(**setup))
+
+
+def test_plain_and_fsdp2_set_ups_are_accepted():
+    refuse_unsupported(fake_trainer())
+    refuse_unsupported(fake_trainer(fsdp=2))
+
+
+def test_moved_fraction_counts_what_rounding_leaves():
+    weight = {"w": torch.tensor([1.0, 1.0, 1.0, 1e-9])}
+
+    assert moved_fraction(weight, {"w": torch.ones(4)}, 1e-8) == 0.25
+    assert moved_fraction(weight, {"w": torch.ones(4)}, 1e-3) == 1.0
+    assert moved_fraction(weight, {"w": torch.zeros(4)}, 1.0) == 0.0
+
+
+def test_the_ablation_differs_from_its_parent_by_the_noise_alone():
+    parent, child = DEPTHSCALED.settings.second_pass, METHODS["depthscaled_nonoise"].settings.second_pass
+
+    assert (parent.depth, parent.noise) == ("scaled", True)
+    assert (child.depth, child.noise) == ("scaled", False)
+    assert METHODS["depthscaled_nonoise"].parent == "depthscaled"
+    assert GRADREG.settings.second_pass == SecondPass()

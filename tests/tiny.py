@@ -1,0 +1,80 @@
+"""A testbed so small that a training takes a second: the same code as on the real ones, over a toy language."""
+
+from pathlib import Path
+
+from harness import Exam, Testbed, TrainingScale
+from harness.types import Item
+
+LETTERS = tuple("abcdefghijklmnop")
+BLOCKS = 6
+
+
+def save_tiny_base(folder: Path, *, seed: int = 0, blocks: int = BLOCKS) -> Path:
+    """A random Qwen3 of `blocks` layers over single letters, with its tokenizer."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+
+    vocabulary = {"<end>": 0, "<pad>": 1, " ": 2} | {letter: 3 + i for i, letter in enumerate(LETTERS)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<end>", pad_token="<pad>", padding_side="left"
+    )
+    config = Qwen3Config(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=blocks,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=8,
+        max_position_embeddings=64,
+        tie_word_embeddings=True,
+        eos_token_id=0,
+        bos_token_id=None,
+        pad_token_id=1,
+        initializer_range=0.3,
+    )
+    torch.manual_seed(seed)
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def choices() -> tuple[Item, ...]:
+    return tuple(
+        Item(id=f"c{i}", prompt=f"{letter}{letter}", answer="abcd"[i % 4], options=("a", "b", "c", "d"))
+        for i, letter in enumerate(LETTERS)
+    )
+
+
+def answers() -> tuple[Item, ...]:
+    return tuple(Item(id=f"a{i}", prompt=letter, answer="a") for i, letter in enumerate(LETTERS))
+
+
+def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_steps: int = 2) -> Testbed:
+    return Testbed(
+        name=name,
+        base=base,
+        training_prompts=lambda: [(letter, "abcd"[i % 4]) for i, letter in enumerate(LETTERS)],
+        exams=(
+            Exam(name="science", items=choices),
+            Exam(name="history", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2),
+            Exam(name="mathematics", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2, version=2),
+        ),
+        probe_prompts=lambda: LETTERS,
+        scale=TrainingScale(
+            steps=steps,
+            learning_rate=1e-3,
+            completions_per_step=16,
+            group_size=8,
+            max_completion_tokens=2,
+            ascent_step=0.01,
+            penalty=0.005,
+            save_every_steps=save_every_steps,
+            threads=1,
+        ),
+        ledger=base / "ledger.json",
+    )

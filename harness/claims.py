@@ -11,6 +11,7 @@ from harness.types import Claim, Estimate, Outcome, Region, Verdict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 POWER = 0.8
+MOST_TIMES_N = 100.0  # an effect this many times larger than the distance would need 10,000 times the units
 
 
 def above(bound: float) -> Region:
@@ -99,5 +100,6 @@ def what_would_settle(estimate: Estimate, region: Region) -> str:
     effect = smallest_detectable_effect(estimate)
     distance = min(abs(estimate.point - bound) for bound in (region.low, region.high) if math.isfinite(bound))
     text = f"n = {estimate.n} {estimate.generalises_over} can show {number(effect)} {estimate.unit}"
-    needed = estimate.n * (effect / distance) ** 2 if distance > 0 else math.inf
-    return f"{text}, about {math.ceil(needed)} would settle it" if needed < 1e7 else f"{text}, no n here would settle it"
+    if distance * MOST_TIMES_N < effect:
+        return f"{text}, and no feasible n would settle a point so near the bound"
+    return f"{text}, about {math.ceil(estimate.n * (effect / distance) ** 2)} would settle it"

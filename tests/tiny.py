@@ -5,7 +5,8 @@ from pathlib import Path
 from harness import Exam, Testbed, TrainingScale
 from harness.types import Item
 
-LETTERS = tuple("abcdefghijklmnop")
+LETTERS = "abcd"
+PROMPTS = tuple(first + second for first in LETTERS for second in LETTERS)
 BLOCKS = 6
 
 
@@ -45,32 +46,32 @@ def save_tiny_base(folder: Path, *, seed: int = 0, blocks: int = BLOCKS) -> Path
 
 def choices() -> tuple[Item, ...]:
     return tuple(
-        Item(id=f"c{i}", prompt=f"{letter}{letter}", answer="abcd"[i % 4], options=("a", "b", "c", "d"))
-        for i, letter in enumerate(LETTERS)
+        Item(id=f"c{i}", prompt=prompt, answer=LETTERS[i % 4], options=tuple(LETTERS))
+        for i, prompt in enumerate(PROMPTS)
     )
 
 
 def answers() -> tuple[Item, ...]:
-    return tuple(Item(id=f"a{i}", prompt=letter, answer="a") for i, letter in enumerate(LETTERS))
+    return tuple(Item(id=f"a{i}", prompt=prompt, answer="a") for i, prompt in enumerate(PROMPTS))
 
 
 def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_steps: int = 2) -> Testbed:
     return Testbed(
         name=name,
         base=base,
-        training_prompts=lambda: [(letter, "abcd"[i % 4]) for i, letter in enumerate(LETTERS)],
+        training_prompts=lambda: [(prompt, LETTERS[i % 4]) for i, prompt in enumerate(PROMPTS)],
         exams=(
             Exam(name="science", items=choices),
             Exam(name="history", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2),
             Exam(name="mathematics", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2, version=2),
         ),
-        probe_prompts=lambda: LETTERS,
+        probe_prompts=lambda: PROMPTS,
         scale=TrainingScale(
             steps=steps,
             learning_rate=1e-3,
-            completions_per_step=16,
+            completions_per_step=32,
             group_size=8,
-            max_completion_tokens=2,
+            max_completion_tokens=1,
             ascent_step=0.01,
             penalty=0.005,
             save_every_steps=save_every_steps,

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
@@ -65,12 +66,11 @@ def train_grpo(job: TrainingJob) -> None:
 
 def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
     model, tokenizer = fresh_base(job.testbed.base)
-    prompts = [{"prompt": prompt, "answer": answer} for prompt, answer in job.testbed.training_prompts()]
     arguments: dict[str, Any] = {
         "model": model,
         "processing_class": tokenizer,
         "args": configuration(job, settings),
-        "train_dataset": Dataset.from_list(prompts),
+        "train_dataset": prompts_in_order(job, settings),
         "reward_funcs": [correct],
         "callbacks": [Progress(job)],
     }
@@ -80,6 +80,18 @@ def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
         trainer = SecondPassGRPOTrainer(**arguments, plan=resolve(settings, job))
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def prompts_in_order(job: TrainingJob, settings: GRPOSettings) -> Dataset:
+    """The prompts of the whole training as one epoch: shuffled anew by the seed each time all have been used.
+
+    The Trainer's own shuffling is not resumed: from the second epoch on, a resumed training would see another order.
+    """
+    prompts, scale = job.testbed.training_prompts(), job.testbed.scale
+    needed = (settings.steps or scale.steps) * scale.completions_per_step // scale.group_size
+    generator = np.random.default_rng(job.seed)
+    order = np.concatenate([generator.permutation(len(prompts)) for _ in range(-(-needed // len(prompts)))])[:needed]
+    return Dataset.from_list([{"prompt": prompts[i][0], "answer": prompts[i][1]} for i in order])
 
 
 def fresh_base(folder: Path) -> tuple[Any, Any]:
@@ -122,11 +134,13 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
         reward_weights=[settings.reward_weight],
         beta=0.0,
         seed=job.seed,
+        shuffle_dataset=False,
         bf16=False,
         fp16=False,
         gradient_checkpointing=False,
         use_cpu=job.device == "cpu",
-        save_steps=scale.save_every_steps,
+        # At generation boundaries only: TRL does not save its buffer of rollouts.
+        save_steps=scale.save_every_steps * settings.iterations,
         save_total_limit=1,
         logging_steps=1,
         report_to="none",

@@ -1,0 +1,89 @@
+"""Train and measure the tiny method, killed with SIGKILL at random moments; prints what each finished round made.
+
+Run as a script: `kill_target.py BASE ROOT KILLS`. The libraries are imported once; each attempt is a fork.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import lm_eval.evaluator  # noqa: F401  imported before the forks, which share it
+import lm_eval.models.huggingface  # noqa: F401
+
+import methods.second_pass.run  # noqa: F401
+from harness import METHODS
+from harness.models import prepare_libraries
+from harness.store import Store, write_atomically
+from harness.subject import Subject, Workplace
+from tests.tiny import tiny_testbed
+
+
+RESULT = "result.json"
+
+
+def work(base: Path, store: Path) -> None:
+    """One attempt: whatever is missing is trained and measured, and the outcome is written last."""
+    place = Workplace(
+        testbed=tiny_testbed(base, steps=12),
+        device="cpu",
+        store=Store(store, run=str(os.getpid())),
+        tell=lambda line: None,
+    )
+    subject = Subject(METHODS["depthscaled"], (0,), place)
+    outcome = {
+        "history": subject.exam("history").values.tolist(),
+        "entropy": subject.traces()[0].arrays["entropy_nats"].tolist(),
+        "checkpoint": subject.checkpoints[0].fingerprint,
+        "log": (subject.checkpoints[0].folder / "training_log.json").read_text(),
+    }
+    write_atomically(store / RESULT, json.dumps(outcome))
+
+
+def attempt(base: Path, store: Path, patience_s: float) -> bool:
+    """Let a child work for so long, then kill it; whether it was killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            work(base, store)
+            os._exit(0)
+        finally:
+            os._exit(1)
+    deadline = time.monotonic() + patience_s
+    while time.monotonic() < deadline:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            if status:
+                raise SystemExit("an attempt that was not killed failed")
+            return False
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def main(base: Path, root: Path, kills: int) -> None:
+    prepare_libraries(1)
+    warnings.simplefilter("ignore")
+    rng = random.Random(7)
+    killed = {"training": 0, "measuring": 0}
+    rounds = 0
+    while True:
+        store = root / f"round{rounds}"
+        left = kills - sum(killed.values())
+        if attempt(base, store, rng.uniform(0.05, 2.0) if left > 0 else 600):
+            killed["measuring" if any((store / "checkpoints").glob("*")) else "training"] += 1
+            continue
+        rounds += 1
+        if left <= 0:
+            break
+    outcomes = [json.loads((root / f"round{i}" / RESULT).read_text()) for i in range(rounds)]
+    print(json.dumps({"outcomes": outcomes, "killed": killed}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

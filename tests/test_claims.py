@@ -1,0 +1,122 @@
+"""Verdicts: an interval decides, never a point."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import above, at_least, at_most, below, within
+from harness.claims import judge, number, smallest_detectable_effect
+from harness.errors import Undefined
+from harness.types import Claim, Estimate, Outcome, Region
+
+finite = st.floats(-1e6, 1e6)
+
+
+def estimate(low, high, *, point=None, unit="points", over="items", n=100):
+    return Estimate(
+        estimand="d", unit=unit, point=(low + high) / 2 if point is None else point, low=low, high=high, level=0.95,
+        n=n, method="t", generalises_over=over,
+    )  # fmt: skip
+
+
+def claim(region, unit="points"):
+    return Claim(
+        id="c", statement="s", source="here", published="-", region=region, unit=unit, control="untrained", rationale="r"
+    )
+
+
+regions = st.one_of(
+    st.builds(above, finite), st.builds(below, finite), st.builds(at_least, finite), st.builds(at_most, finite),
+    st.builds(within, st.floats(1e-3, 1e6)),
+)  # fmt: skip
+intervals = st.tuples(finite, finite).map(sorted)
+
+
+def satisfies(region: Region, value: float) -> bool:
+    """The slow definition of membership."""
+    return region.contains(value, value)
+
+
+@given(regions, intervals, st.floats(0, 1))
+def test_supported_means_every_value_in_the_interval_satisfies_the_claim(region, interval, part):
+    verdict = judge(claim(region), estimate(*interval))
+    value = min(max(interval[0] + part * (interval[1] - interval[0]), interval[0]), interval[1])
+
+    if verdict.outcome is Outcome.SUPPORTED:
+        assert satisfies(region, value)
+    if verdict.outcome is Outcome.REFUTED:
+        assert not satisfies(region, value)
+
+
+@given(regions, intervals)
+def test_inconclusive_means_the_ends_disagree_or_enclose_the_region(region, interval):
+    if judge(claim(region), estimate(*interval)).outcome is Outcome.INCONCLUSIVE:
+        ends = {satisfies(region, end) for end in interval}
+        encloses = interval[0] <= region.low and region.high <= interval[1]
+        assert ends == {True, False} or encloses
+
+
+@given(intervals)
+def test_a_claim_of_anything_is_supported(interval):
+    assert judge(claim(Region()), estimate(*interval)).outcome is Outcome.SUPPORTED
+
+
+@given(intervals, finite)
+def test_the_point_does_not_decide(interval, somewhere):
+    low, high = interval
+    point = min(max(somewhere, low), high)
+
+    assert judge(claim(above(0)), estimate(low, high, point=point)).outcome is judge(
+        claim(above(0)), estimate(low, high)
+    ).outcome
+
+
+def test_zero_is_not_above_zero():
+    assert judge(claim(above(0)), estimate(0, 1)).outcome is Outcome.INCONCLUSIVE
+    assert judge(claim(at_least(0)), estimate(0, 1)).outcome is Outcome.SUPPORTED
+    assert judge(claim(above(0)), estimate(-1, 0)).outcome is Outcome.REFUTED
+
+
+def test_an_inconclusive_verdict_says_what_would_settle_it():
+    verdict = judge(claim(above(0)), estimate(-1, 3))
+
+    assert verdict.outcome is Outcome.INCONCLUSIVE
+    assert "can show 2.86 points, about 818 would settle it" in verdict.reason
+
+
+def test_the_smallest_detectable_effect_is_that_of_the_normal_approximation():
+    assert smallest_detectable_effect(estimate(-1.96, 1.96)) == pytest.approx(2.80, abs=0.01)
+
+
+def test_a_claim_about_a_method_refuses_an_interval_over_items():
+    with pytest.raises(Undefined, match="speaks about seeds, but its interval generalises over items"):
+        judge(claim(above(0)), estimate(0, 1), population="seeds")
+
+
+def test_another_unit_and_infinity_are_refused():
+    with pytest.raises(Undefined, match="is in 'points' but its estimate is in 'nats'"):
+        judge(claim(above(0)), estimate(0, 1, unit="nats"))
+    with pytest.raises(Undefined, match="not finite"):
+        judge(claim(above(0)), estimate(0, math.inf, point=1))
+
+
+def test_estimates_and_regions_check_themselves():
+    with pytest.raises(ValueError, match="low <= point <= high"):
+        estimate(0, 1, point=2)
+    with pytest.raises(ValueError, match="did you mean 0.95"):
+        Estimate(estimand="d", unit="u", point=0, low=0, high=0, level=95, n=1, method="t", generalises_over="items")
+    with pytest.raises(ValueError, match="low < high"):
+        Region(low=1, high=1)
+
+
+@given(st.floats(-1e9, 1e9))
+def test_only_zero_prints_as_zero(value):
+    assert (float(number(value)) == 0) == (value == 0)
+
+
+@given(regions)
+def test_a_region_reads_as_what_it_is(region):
+    text = str(region)
+    assert (">" in text) == (region.high == math.inf) and ("<" in text) == (region.low == -math.inf)

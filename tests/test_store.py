@@ -1,0 +1,209 @@
+"""The store: made once, whole or not at all."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import CorruptEntry, StoreUnusable, TrainingFailed, TrainingUnhealthy
+from harness.measurements import measure, read
+from harness.store import Store
+from harness.types import Checkpoint
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", run="this run")
+
+
+def write_hello(workshop: Path) -> None:
+    (workshop / "hello.txt").write_text("hello")
+
+
+def test_an_entry_is_made_once(store):
+    made = []
+
+    for _ in range(3):
+        folder = store.produce("checkpoints", "k", lambda workshop: (made.append(1), write_hello(workshop)))
+
+    assert len(made) == 1
+    assert (folder / "hello.txt").read_text() == "hello"
+    assert store.finished("checkpoints", "k") == folder
+
+
+PRODUCE = """
+import sys, time
+from pathlib import Path
+from harness.store import Store
+
+def make(workshop):
+    with open(sys.argv[2], "a") as file:
+        file.write("x")
+    time.sleep(0.5)
+    (workshop / "hello.txt").write_text("hello")
+
+Store(Path(sys.argv[1]), run="one").produce("checkpoints", "k", make)
+"""
+
+
+def test_four_processes_make_an_entry_once(tmp_path):
+    command = [sys.executable, "-c", PRODUCE, str(tmp_path / "store"), str(tmp_path / "counter")]
+    workers = [subprocess.Popen(command) for _ in range(4)]
+
+    assert [worker.wait() for worker in workers] == [0] * 4
+    assert (tmp_path / "counter").read_text() == "x"
+
+
+def test_a_failure_leaves_nothing_finished_and_is_not_tried_again_in_the_same_run(store, tmp_path):
+    tried = []
+
+    def fail(workshop):
+        tried.append(1)
+        write_hello(workshop)
+        raise TrainingUnhealthy("training 'x' is unhealthy: collapse.")
+
+    with pytest.raises(TrainingUnhealthy):
+        store.produce("checkpoints", "k", fail)
+    with pytest.raises(TrainingFailed, match="collapse. .It failed earlier in this run"):
+        store.produce("checkpoints", "k", fail)
+
+    assert len(tried) == 1
+    assert store.finished("checkpoints", "k") is None
+    with pytest.raises(TrainingUnhealthy):
+        Store(tmp_path / "store", run="the next run").produce("checkpoints", "k", fail)
+    assert len(tried) == 2
+
+
+def test_a_workshop_is_cleared_unless_it_may_be_resumed(store):
+    class Killed(BaseException):
+        pass
+
+    def stop(workshop):
+        (workshop / ".state").write_text("half")
+        raise Killed
+
+    seen = []
+    for resume in (True, False):
+        with pytest.raises(Killed):
+            store.produce("checkpoints", str(resume), stop, resume=resume)
+        store.produce(
+            "checkpoints",
+            str(resume),
+            lambda workshop: (seen.append((workshop / ".state").exists()), write_hello(workshop)),
+            resume=resume,
+        )
+
+    assert seen == [True, False]
+    assert not (store.folder("checkpoints", "True") / ".state").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
+def test_a_damaged_entry_is_named_with_the_way_out(store, damage):
+    folder = store.produce("checkpoints", "k", write_hello)
+    if damage == "truncate":
+        (folder / "hello.txt").write_text("hel")
+    elif damage == "remove":
+        (folder / "hello.txt").unlink()
+    else:
+        (folder / "manifest.json").write_text("{")
+
+    with pytest.raises(CorruptEntry, match=r"is corrupt at .*: delete that folder and run again"):
+        store.finished("checkpoints", "k")
+
+
+def test_verify_sees_a_flipped_byte(store):
+    folder = store.produce("checkpoints", "k", write_hello)
+    store.verify(folder)
+    (folder / "hello.txt").write_text("jello")
+
+    with pytest.raises(CorruptEntry, match="hello.txt"):
+        store.verify(folder)
+
+
+def test_a_store_that_is_a_file_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(StoreUnusable, match="cannot be written .* or choose another folder with --store"):
+        Store(tmp_path / "file" / "store", run="r").check_writable()
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_finished(store):
+    def write_much(workshop: Path) -> None:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+        try:
+            (workshop / "big").write_bytes(b"x" * 5000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    with pytest.raises(StoreUnusable, match="cannot be written"):
+        store.produce("checkpoints", "k", write_much)
+
+    assert store.finished("checkpoints", "k") is None
+
+
+def test_busy_is_seen_from_another_process(store):
+    seen = []
+
+    def look(workshop: Path) -> None:
+        code = "import sys; from pathlib import Path; from harness.store import Store; "
+        code += "print(Store(Path(sys.argv[1]), run='r').busy('checkpoints', 'k'))"
+        done = subprocess.run([sys.executable, "-c", code, str(store.root)], capture_output=True, text=True, check=True)
+        seen.append(done.stdout.strip())
+        write_hello(workshop)
+
+    store.produce("checkpoints", "k", look)
+
+    assert seen == ["True"]
+    assert not store.busy("checkpoints", "k")
+
+
+@given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))
+def test_a_measurement_reads_back_as_it_was_taken_and_is_taken_once(tmp_path_factory, values):
+    store = Store(tmp_path_factory.mktemp("m"), run="r")
+    checkpoint = Checkpoint(name="c", seed=0, folder=store.root, fingerprint="f")
+    taken = []
+
+    def take():
+        taken.append(1)
+        return {"x": np.array(values), "text": np.array(["ä<b>|", "\n"])}
+
+    first = measure(store, checkpoint, "probe", 1, {"steps": 80}, take)
+    second = measure(store, checkpoint, "probe", 1, {"steps": 80}, take)
+
+    assert len(taken) == 1
+    assert np.array_equal(second.arrays["x"], np.array(values)) and list(second.arrays["text"]) == ["ä<b>|", "\n"]
+    assert (first.key, second.parameters) == (second.key, {"steps": 80})
+    assert measure(store, checkpoint, "probe", 2, {"steps": 80}, take).key != first.key
+    assert read(store, first.key).probe == "probe"
+
+
+@pytest.mark.full
+def test_twenty_kills_at_random_moments_change_nothing(tiny_base, tmp_path):
+    """kill -9 while training or measuring: the next run ends with the weights, log and scores of one that was left alone."""
+
+    def run(store: Path, kills: int) -> dict:
+        script = Path(__file__).with_name("kill_target.py")
+        root = Path(__file__).parents[1]
+        done = subprocess.run(
+            [sys.executable, script, tiny_base, store, str(kills)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"PYTHONPATH": str(root)},
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        return json.loads(done.stdout.splitlines()[-1])
+
+    alone, killed = run(tmp_path / "alone", 0), run(tmp_path / "killed", 20)
+
+    assert sum(killed["killed"].values()) == 20 and min(killed["killed"].values()) >= 3
+    assert len(alone["outcomes"]) == 1
+    assert all(outcome == alone["outcomes"][0] for outcome in killed["outcomes"])

@@ -64,10 +64,10 @@ def sit(
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    loaded = TaskManager(include_defaults=False).load([task_configuration(exam, items)])
-    if list(loaded["tasks"]) != [exam.name]:
-        raise InvalidComparison(f"lm-eval loaded {list(loaded['tasks'])} instead of the exam {exam.name!r}.")
     with undisturbed(model), redirect_stderr(StringIO()):
+        loaded = TaskManager(include_defaults=False).load([task_configuration(exam, items)])
+        if list(loaded["tasks"]) != [exam.name]:
+            raise InvalidComparison(f"lm-eval loaded {list(loaded['tasks'])} instead of the exam {exam.name!r}.")
         torch.manual_seed(seed)
         lm = HFLM(
             pretrained=model, tokenizer=tokenizer, batch_size=BATCH, max_length=model.config.max_position_embeddings

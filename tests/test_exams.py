@@ -1,0 +1,173 @@
+"""Exams through lm-eval: scores against a slow oracle, and every guard seen to hold."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from harness import exams
+from harness.errors import InvalidCheckpoint, InvalidComparison
+from harness.exams import parameters, take_exam, undisturbed
+from harness.models import load
+from harness.types import Exam, Item
+from tests.tiny import PROMPTS, tiny_testbed
+
+
+@pytest.fixture
+def tiny(tiny_base):
+    return load(tiny_base, "cpu")
+
+
+@pytest.fixture
+def testbed(tiny_base):
+    return tiny_testbed(tiny_base)
+
+
+def log_likelihood(model, tokenizer, prompt, continuation):
+    context, whole = (tokenizer(text)["input_ids"] for text in (prompt, prompt + continuation))
+    with torch.no_grad():
+        logps = model(input_ids=torch.tensor([whole])).logits[0].log_softmax(-1)
+    return sum(float(logps[i - 1, whole[i]]) for i in range(len(context), len(whole)))
+
+
+def test_a_choice_exam_takes_the_likeliest_option(tiny, testbed):
+    exam = testbed.exam("science")
+    taken = take_exam(exam, *tiny)
+
+    for item, answer, score in zip(exam.items(), taken["answer"][0], taken["score"][0], strict=True):
+        likelihoods = {option: log_likelihood(*tiny, item.prompt, f" {option}") for option in item.options}
+        assert answer == max(likelihoods, key=lambda option: likelihoods[option])
+        assert score == (answer == item.answer)
+
+
+def test_a_sampled_exam_is_repeated_with_other_samples_and_is_reproducible(tiny, testbed):
+    exam = testbed.exam("history")
+    first, again = take_exam(exam, *tiny), take_exam(exam, *tiny)
+
+    assert first["score"].shape == (3, len(PROMPTS))
+    assert np.array_equal(first["answer"], again["answer"])
+    assert not np.array_equal(first["answer"][0], first["answer"][1])
+    assert all(
+        score == (answer == "a")
+        for answers, scores in zip(first["answer"], first["score"], strict=True)
+        for answer, score in zip(answers, scores, strict=True)
+    )
+
+
+def test_a_greedy_generated_exam_says_what_the_model_says(tiny, testbed):
+    exam = replace(testbed.exam("history"), temperature=0.0, repeats=1, max_answer_tokens=1)
+    model, tokenizer = tiny
+    taken = take_exam(exam, model, tokenizer)
+
+    for prompt, answer in zip(PROMPTS, taken["answer"][0], strict=True):
+        with torch.no_grad():
+            best = model(**tokenizer(prompt, return_tensors="pt")).logits[0, -1].argmax()
+        assert answer == tokenizer.decode(best, skip_special_tokens=True).strip()
+
+
+def test_mode_and_random_states_are_left_as_found(tiny, testbed):
+    model, tokenizer = tiny
+    model.train()
+    random.seed(1), np.random.seed(2), torch.manual_seed(3)
+    expected = random.random(), np.random.rand(), torch.rand(1)
+    random.seed(1), np.random.seed(2), torch.manual_seed(3)
+    try:
+        take_exam(testbed.exam("history"), model, tokenizer)
+        assert model.training
+    finally:
+        model.eval()
+
+    assert (random.random(), np.random.rand(), torch.rand(1)) == expected
+
+
+def test_mode_is_restored_after_an_exception(tiny):
+    model, _ = tiny
+    with pytest.raises(KeyError), undisturbed(model):
+        model.train()
+        raise KeyError
+
+    assert not model.training
+
+
+def test_nan_is_refused_where_lm_eval_would_call_it_a_guess(tiny, testbed):
+    model, tokenizer = tiny
+    handle = model.lm_head.register_forward_hook(lambda *args: args[2] * float("nan"))
+    try:
+        with pytest.raises(InvalidCheckpoint, match="a log-likelihood is"):
+            take_exam(testbed.exam("science"), model, tokenizer)
+    finally:
+        handle.remove()
+
+
+def test_ties_are_counted_and_too_many_refused(tiny, testbed):
+    model, tokenizer = tiny
+    handle = model.lm_head.register_forward_hook(lambda *args: args[2] * 0)
+    try:
+        with pytest.raises(InvalidComparison, match="16 of 16 items of 'science' tied"):
+            take_exam(testbed.exam("science"), model, tokenizer)
+    finally:
+        handle.remove()
+
+
+def test_two_models_in_one_process_do_not_share_answers(tiny, testbed):
+    model, tokenizer = tiny
+    before = take_exam(testbed.exam("science"), model, tokenizer)["answer"]
+    handle = model.lm_head.register_forward_hook(lambda *args: -args[2])
+    try:
+        reversed_ = take_exam(testbed.exam("science"), model, tokenizer)["answer"]
+    finally:
+        handle.remove()
+
+    assert not np.array_equal(before, reversed_)
+
+
+def sample(item, prompt=None):
+    doc = {"id": item.id, "prompt": item.prompt}
+    return {"doc": doc, "arguments": [(prompt or item.prompt, " a")]}
+
+
+class AsPrompted:
+    def doc_to_text(self, doc):
+        return doc["prompt"]
+
+
+def test_a_scored_document_that_was_not_prompted_is_refused(testbed):
+    exam = testbed.exam("science")
+    items = exam.items()
+    samples = [sample(item) for item in items]
+    exams.check_same_exam(exam, items, samples, AsPrompted())
+
+    with pytest.raises(InvalidComparison, match="asked 'something else' and scored"):
+        exams.check_same_exam(exam, items, [sample(items[0], "something else"), *samples[1:]], AsPrompted())
+    with pytest.raises(InvalidComparison, match="answered 15 items"):
+        exams.check_same_exam(exam, items, samples[1:], AsPrompted())
+    with pytest.raises(InvalidComparison, match="answered 16 items"):
+        exams.check_same_exam(exam, items, samples[::-1], AsPrompted())
+
+
+def test_an_edited_item_is_another_exam(testbed):
+    exam = testbed.exam("science")
+    edited = replace(exam, items=lambda: (replace(exam.items()[0], prompt="edited"), *exam.items()[1:]))
+
+    assert parameters(exam) != parameters(edited)
+    assert parameters(exam) == parameters(testbed.exam("science"))
+
+
+def test_prompts_reach_the_model_without_a_chat_template(tiny):
+    model, tokenizer = tiny
+    tokenizer.chat_template = "{% for m in messages %}XX{{ m['content'] }}{% endfor %}"
+    try:
+        exam = Exam(name="x", items=lambda: (Item(id="1", prompt="ab", answer="a", options=("a", "b")),) * 1)
+        taken = take_exam(exam, model, tokenizer)
+    finally:
+        tokenizer.chat_template = None
+
+    likelihoods = [log_likelihood(model, tokenizer, "ab", f" {option}") for option in "ab"]
+    assert taken["answer"][0][0] == "ab"[int(np.argmax(likelihoods))]
+
+
+def test_a_greedy_exam_cannot_be_repeated():
+    with pytest.raises(ValueError, match="answered once"):
+        Exam(name="x", items=lambda: (), repeats=3)

@@ -1,0 +1,141 @@
+"""What is not a whole checkpoint made of data alone is refused in one sentence."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness.errors import InvalidCheckpoint, InvalidComparison, UsageError
+from harness.models import check_folder, check_same_tokenizer, choose_device, fingerprint, load
+
+
+@pytest.fixture
+def checkpoint(tiny_base, tmp_path):
+    return shutil.copytree(tiny_base, tmp_path / "checkpoint")
+
+
+def rewrite_json(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def shard(folder, lose: str | None = None):
+    tensors = load_file(folder / "model.safetensors")
+    names = sorted(tensors)
+    halves = {"a.safetensors": names[: len(names) // 2], "b.safetensors": names[len(names) // 2 :]}
+    for file, part in halves.items():
+        if file != lose:
+            save_file({n: tensors[n].contiguous() for n in part}, folder / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {n: file for file, part in halves.items() for n in part}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    (folder / "model.safetensors").unlink()
+
+
+def test_a_whole_checkpoint_is_accepted_sharded_or_not(checkpoint):
+    check_folder(checkpoint)
+    whole = load(checkpoint, "cpu")[0].state_dict()
+    shard(checkpoint)
+    check_folder(checkpoint)
+    load.cache_clear()
+
+    assert all(torch.equal(whole[name], value) for name, value in load(checkpoint, "cpu")[0].state_dict().items())
+
+
+def test_a_missing_or_empty_folder_is_a_usage_error(tmp_path):
+    with pytest.raises(UsageError, match="there is no checkpoint folder"):
+        check_folder(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="holds no config.json"):
+        check_folder(tmp_path)
+
+
+def truncate(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def garble(folder):
+    (folder / "model.safetensors").write_bytes(b"not a header at all" * 10)
+
+
+def pickle_weights(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        (truncate, r"is truncated \(\d+ of \d+ bytes\): copy it again"),
+        (garble, "is not a safetensors file"),
+        (pickle_weights, r"pickled weights \(pytorch_model.bin\).*re-save it with save_pretrained"),
+        (lambda f: shard(f, lose="b.safetensors"), "is missing b.safetensors, named in model.safetensors.index.json"),
+        (lambda f: rewrite_json(f / "config.json", auto_map={"AutoModel": "evil.Model"}), "remote code .* never run"),
+        (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors"),
+        (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer.json"),
+        (lambda f: (f / "config.json").write_text("{"), "is not readable JSON"),
+    ],
+    ids=["truncated", "garbled", "pickled", "missing shard", "remote code", "no weights", "no tokenizer", "bad config"],
+)
+def test_a_damaged_folder_is_refused_before_anything_is_loaded(checkpoint, damage, sentence):
+    damage(checkpoint)
+
+    with pytest.raises(InvalidCheckpoint, match=sentence):
+        check_folder(checkpoint)
+
+
+def test_weights_that_are_not_finite_are_named_by_tensor(checkpoint):
+    tensors = load_file(checkpoint / "model.safetensors")
+    tensors["model.layers.2.mlp.up_proj.weight"][1, 3] = float("nan")
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    load.cache_clear()
+
+    with pytest.raises(InvalidCheckpoint, match=r"1 weights in model\.layers\.2\.mlp\.up_proj\.weight that are NaN"):
+        load(checkpoint, "cpu")
+
+
+def test_a_missing_tensor_is_refused_and_not_initialised(checkpoint):
+    tensors = load_file(checkpoint / "model.safetensors")
+    del tensors["model.layers.3.mlp.up_proj.weight"]
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    load.cache_clear()
+
+    with pytest.raises(InvalidCheckpoint, match=r"no usable weights for model\.layers\.3\.mlp\.up_proj"):
+        load(checkpoint, "cpu")
+
+
+def test_another_tokenizer_is_an_invalid_comparison(checkpoint, tiny_base):
+    check_same_tokenizer(checkpoint, tiny_base)
+    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text())
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    (checkpoint / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+    with pytest.raises(InvalidComparison, match="another tokenizer than its base"):
+        check_same_tokenizer(checkpoint, tiny_base)
+
+
+def test_the_fingerprint_is_of_the_content(checkpoint, tiny_base):
+    assert fingerprint(checkpoint) == fingerprint(tiny_base)
+    tensors = load_file(checkpoint / "model.safetensors")
+    tensors["model.norm.weight"][0] += 1e-3
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+
+    assert fingerprint(checkpoint) != fingerprint(tiny_base)
+
+
+def test_a_chat_template_is_part_of_the_fingerprint(checkpoint, tiny_base):
+    (checkpoint / "chat_template.jinja").write_text("{{ messages }}")
+
+    assert fingerprint(checkpoint) != fingerprint(tiny_base)
+
+
+def test_an_unknown_or_absent_device_is_a_usage_error():
+    with pytest.raises(UsageError, match="unknown device 'tpu': choose auto, cpu or cuda"):
+        choose_device("tpu")
+    assert choose_device("cpu") == "cpu"
+    if torch.cuda.is_available():
+        assert choose_device("auto") == choose_device("cuda") == "cuda"
+    else:
+        assert choose_device("auto") == "cpu"
+        with pytest.raises(UsageError, match="torch sees no GPU"):
+            choose_device("cuda")

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from statistics import NormalDist
 from typing import Any, TypeVar
 
-
 from harness.errors import Undefined
 from harness.types import Claim, Estimate, Outcome, Region, Verdict
 

@@ -1,8 +1,9 @@
 """The only door to lm-eval: an exam on a loaded model, guarded against what lm-eval does silently.
 
-The guards answer the pitfalls of lm-eval 0.4.13: options are ordered by the question alone (no global random state), the scored
-document must be the prompted one, log-likelihoods must be finite, ties are counted, no response or request cache is
-used, no subset is drawn, repeats are ours, and the model's mode and every global random state are left as found.
+The guards answer the pitfalls of lm-eval 0.4.13: options are ordered by the question alone (no global random state),
+the scored document must be the prompted one, log-likelihoods must be finite, ties are counted, no response or request
+cache is used, no subset is drawn, repeats are ours, and the model's mode and every global random state are left as
+found.
 """
 
 import logging
@@ -73,14 +74,14 @@ def sit(
             pretrained=model, tokenizer=tokenizer, batch_size=BATCH, max_length=model.config.max_position_embeddings
         )
         out = evaluate(lm, loaded, log_samples=True, bootstrap_iters=0, cache_requests=False)
-    samples = out["samples"][exam.name]  # type: ignore[index]
+    samples = out["samples"][exam.name]
     check_same_exam(exam, items, samples, loaded["tasks"][exam.name])
     read_sample = read_choice if items[0].options else read_answer
     scores, answers, ties = zip(*(read_sample(exam, sample) for sample in samples), strict=True)
     if sum(ties) > MOST_TIES * len(items):
         raise InvalidComparison(
-            f"{sum(ties)} of {len(items)} items of {exam.name!r} tied between options: the model cannot tell them apart "
-            "in this precision, and a tie would go to the first option."
+            f"{sum(ties)} of {len(items)} items of {exam.name!r} tied between options: the model cannot tell them "
+            "apart in this precision, and a tie would go to the first option."
         )
     return list(scores), list(answers), sum(ties)
 

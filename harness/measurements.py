@@ -36,7 +36,7 @@ def measure(
     key = digest(description)
 
     def make(workshop: Path) -> None:
-        np.savez(workshop / "arrays.npz", **take())
+        np.savez(workshop / "arrays.npz", allow_pickle=False, **take())
         (workshop / "measurement.json").write_text(json.dumps(description, indent=1))
 
     return read(store, store.produce(KIND, key, make).name)

@@ -83,7 +83,7 @@ def seeds_option(value: int) -> int:
     return value
 
 
-# -- options and start ---------------------------------------------------------------------------------------------------
+# -- options and start ---
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -92,7 +92,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--method",
         default=DEFAULT_METHOD,
         metavar="NAMES",
-        help="methods to judge: one, several with commas, or 'all' (default: depthscaled). Missing checkpoints are trained.",
+        help="methods to judge: one, several with commas, or 'all' (default: depthscaled). Missing ones are trained.",
     )
     group.addoption(
         "--testbed", default=DEFAULT_TESTBED, metavar="NAME", help="base model, prompts and exams (default: pocket)."
@@ -102,10 +102,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="training seeds of each method (default: 1, which speaks about this checkpoint; 3 or more speak about the method).",
+        help="training seeds of each method (default: 1, about this checkpoint; several, about the method).",
     )
     group.addoption(
-        "--device", default="auto", metavar="NAME", help="auto, cpu or cuda (default: auto, the GPU where there is one)."
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu or cuda (default: auto, the GPU where there is one).",
     )
     group.addoption(
         "--store",
@@ -183,7 +186,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
 
 
-# -- collection ----------------------------------------------------------------------------------------------------------
+# -- collection ---
 
 
 def claim_of(function: Any) -> Claim | None:
@@ -202,7 +205,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the claims that speak about none of the chosen methods."""
-    unrelated = [item for item in items if getattr(item, "callspec", None) and item.callspec.id == "no-method"]
+    unrelated = [item for item in items if isinstance(item, pytest.Function) and item.name.endswith("[no-method]")]
     if unrelated:
         config.hook.pytest_deselected(items=unrelated)
         items[:] = [item for item in items if item not in unrelated]
@@ -216,11 +219,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if claim is not None and isinstance(item, pytest.Function):
             names = [*item.fixturenames, claim.control]
             if state.session.checkpoint is None:
-                names.append(item.callspec.params["subject"])
+                names.append(str(item.callspec.params["subject"]))
             state.needed.update(dict.fromkeys(name for name in names if name in METHODS))
 
 
-# -- one claim -----------------------------------------------------------------------------------------------------------
+# -- one claim ---
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -235,7 +238,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     while state.needed:
         session.subjects[state.needed.popitem()[0]].train_what_is_free()
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    method = arguments.pop("subject")
+    method = str(arguments.pop("subject"))
     try:
         row = session.judge(claim, pyfuncitem.obj, pyfuncitem.path.stem, method, arguments)
     except HarnessError as error:
@@ -271,7 +274,7 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     return None
 
 
-# -- end -----------------------------------------------------------------------------------------------------------------
+# -- end ---
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -296,12 +299,12 @@ class Controller:
     def has_workers(self) -> bool:
         return bool(self.config.getoption("numprocesses", None))
 
-    def pytest_collection(self) -> None:
-        if METHODS and self.has_workers:
+    def pytest_sessionstart(self) -> None:
+        if METHODS and self.has_workers and not self.config.option.collectonly:
             self.follower = Follower(self.state.progress_file, self.state.tell)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        properties = dict(report.user_properties)
+        properties: dict[str, Any] = dict(report.user_properties)
         if report.when == "call" and ROW in properties:
             self.rows.append(row_from_plain(properties[ROW]))
         if report.when == "call" and ERROR in properties:

@@ -7,7 +7,6 @@ from typing import Generic, TypeVar
 from harness.errors import UsageError
 from harness.types import Method, Testbed
 
-
 T = TypeVar("T", Method, Testbed)
 
 

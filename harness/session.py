@@ -38,7 +38,10 @@ class Session:
         return self.subjects[method]
 
     def check(self) -> None:
-        """Refuse before anything is trained. Raises: UsageError, InvalidCheckpoint, InvalidComparison, StoreUnusable."""
+        """Refuse before anything is trained.
+
+        Raises: UsageError, InvalidCheckpoint, InvalidComparison, StoreUnusable.
+        """
         self.place.store.check_writable()
         check_folder(self.place.testbed.base)
         if self.checkpoint is not None:

@@ -166,9 +166,7 @@ def manifest(folder: Path) -> dict[str, dict[str, str | int]]:
 def seal(folder: Path) -> None:
     """Write the manifest: the size and sha256 of every file."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    sealed = {
-        str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files
-    }
+    sealed = {str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
     write_atomically(folder / MANIFEST, json.dumps({"files": sealed}, indent=1))
 
 

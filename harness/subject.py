@@ -17,7 +17,18 @@ from harness.errors import HarnessError, InvalidCheckpoint, NotTestable
 from harness.measurements import Arrays, measure
 from harness.probes import diversity, entropy
 from harness.store import Store
-from harness.types import Checkpoint, Evidence, Measurement, Method, Population, Recipe, Scores, Testbed, TrainingJob, digest, to_plain
+from harness.types import (
+    Checkpoint,
+    Evidence,
+    Measurement,
+    Method,
+    Recipe,
+    Scores,
+    Testbed,
+    TrainingJob,
+    digest,
+    to_plain,
+)
 
 TRAINING_LOG = "training_log.json"
 ENTROPY_VERSION = 1
@@ -45,7 +56,7 @@ class Subject:
         self.place = place
         self.adopted = adopted
 
-    # -- checkpoints ---------------------------------------------------------------------------------------------------
+    # -- checkpoints ---
 
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -115,7 +126,7 @@ class Subject:
         )
         models.check_folder(workshop)
 
-    # -- measurements --------------------------------------------------------------------------------------------------
+    # -- measurements ---
 
     def exam(self, name: str) -> Scores:
         """Points (0 to 100) per item; repeated answers to an item are averaged."""

@@ -272,6 +272,8 @@ class Claim:
 
 
 class Outcome(StrEnum):
+    """What an interval says about a claim; NOT_TESTABLE where the checkpoint cannot carry the claim."""
+
     SUPPORTED = "SUPPORTED"
     REFUTED = "REFUTED"
     INCONCLUSIVE = "INCONCLUSIVE"

@@ -4,11 +4,28 @@ Source 000: "around step 40, GradReg's entropy plummets to almost 0"; its trace 
 Source 001: depth scaling "prevented ... entropy collapse", and its trace "exhibits large peaks".
 """
 
-from harness import Claim, Estimate, above, below, claim, within
-from harness.stats import paired_difference
+from harness import Claim, Estimate, above, at_most, below, claim, within
+from harness.stats import paired_difference, share
 
 # How far two mean traces may lie apart and still be 'superimposed', in nats: 5 % of the first step's 2.1 nats.
 SUPERIMPOSED_MARGIN_NATS = 0.1
+
+
+@claim(
+    Claim(
+        id="entropy-does-not-collapse",
+        statement="collapses on at most one prompt in twenty",
+        source="source 001: 'prevented the deeper layers from ... succumbing to entropy collapse'",
+        published="depthscaled 0.02 nats at its lowest (step 70), for a few steps",
+        region=at_most(0.05),
+        unit="share",
+        control="sharpened",
+        rationale="a collapse is 10 steps in a row below 0.05 nats",
+        about=("depthscaled", "depthscaled_nonoise"),
+    )
+)
+def test_entropy_does_not_collapse(subject) -> Estimate:
+    return share(subject.collapses(), estimand="share of prompts that collapse")
 
 
 @claim(
@@ -20,7 +37,7 @@ SUPERIMPOSED_MARGIN_NATS = 0.1
         region=below(0),
         unit="share",
         control="sharpened",
-        rationale="a collapse is 5 steps in a row below 0.05 nats; one prompt is a coin, 128 are a share",
+        rationale="a collapse is 10 steps in a row below 0.05 nats; one prompt is a coin, 128 are a share",
         about=("depthscaled", "depthscaled_nonoise"),
     )
 )
@@ -43,7 +60,9 @@ def test_entropy_collapses_less_than_with_gradreg(subject, gradreg) -> Estimate:
 )
 def test_entropy_superimposes_the_base(subject, base) -> Estimate:
     return paired_difference(
-        subject.entropy(lambda row: row.mean()), base.entropy(lambda row: row.mean()), estimand="mean entropy, subject - base"
+        subject.entropy(lambda row: row.mean()),
+        base.entropy(lambda row: row.mean()),
+        estimand="mean entropy, subject - base",
     )
 
 
@@ -62,7 +81,9 @@ def test_entropy_superimposes_the_base(subject, base) -> Estimate:
 )
 def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
     return paired_difference(
-        subject.entropy(lambda row: row.max()), base.entropy(lambda row: row.max()), estimand="peak entropy, subject - base"
+        subject.entropy(lambda row: row.max()),
+        base.entropy(lambda row: row.max()),
+        estimand="peak entropy, subject - base",
     )
 
 
@@ -84,4 +105,25 @@ def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
         subject.entropy(lambda row: row.max()),
         gradreg.entropy(lambda row: row.max()),
         estimand="peak entropy, subject - gradreg",
+    )
+
+
+@claim(
+    Claim(
+        id="entropy-peaks-above-grpo",
+        statement="has higher entropy peaks than plain GRPO",
+        source="sources 000 and 001, entropy figures",
+        published="highest peak 3.7 nats for depthscaled, 3.47 for grpo",
+        region=above(0),
+        unit="nats",
+        control="sharpened",
+        rationale="the figures show the highest peak for depth scaling",
+        about=("depthscaled", "depthscaled_nonoise"),
+    )
+)
+def test_entropy_peaks_above_grpo(subject, grpo) -> Estimate:
+    return paired_difference(
+        subject.entropy(lambda row: row.max()),
+        grpo.entropy(lambda row: row.max()),
+        estimand="peak entropy, subject - grpo",
     )

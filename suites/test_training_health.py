@@ -9,6 +9,7 @@ from harness.stats import rise, share
 
 SILENT_SHARE = 0.9
 MOVED_FRACTION = 0.5
+FELT_PENALTY_RATIO = 0.05
 SECOND_PASS_METHODS = ("depthscaled", "depthscaled_nonoise", "gradreg")
 
 
@@ -61,3 +62,21 @@ def test_groups_have_reward_variance(subject) -> Estimate:
 def test_the_perturbation_is_numerically_there(subject) -> Estimate:
     moved = subject.training("moved_frac", lambda value: float(value >= MOVED_FRACTION), unit="share")
     return share(moved, estimand="share of steps that move at least half of the weights")
+
+
+@claim(
+    Claim(
+        id="penalty-is-felt",
+        statement="is regularised by at least a twentieth of its gradient in nine steps of ten",
+        source="training notes: tune the penalty ratio, not gamma; below that the method is GRPO by another name",
+        published="not published for the sources' runs",
+        region=at_least(0.9),
+        unit="share",
+        control="misled",
+        rationale="the ratio is |gamma lambda (g2 - g1) / epsilon| over |g1| on the regularised blocks",
+        about=SECOND_PASS_METHODS,
+    )
+)
+def test_the_penalty_is_felt(subject) -> Estimate:
+    felt = subject.training("penalty_ratio", lambda value: float(value >= FELT_PENALTY_RATIO), unit="share")
+    return share(felt, estimand="share of steps whose penalty is at least a twentieth of the gradient")

@@ -12,7 +12,7 @@ import time
 import warnings
 from pathlib import Path
 
-import lm_eval.evaluator  # noqa: F401  imported before the forks, which share it
+import lm_eval.evaluator
 import lm_eval.models.huggingface  # noqa: F401
 
 import methods.second_pass.run  # noqa: F401
@@ -21,7 +21,6 @@ from harness.models import prepare_libraries
 from harness.store import Store, write_atomically
 from harness.subject import Subject, Workplace
 from tests.tiny import tiny_testbed
-
 
 RESULT = "result.json"
 

@@ -23,7 +23,14 @@ def estimate(low, high, *, point=None, unit="points", over="items", n=100):
 
 def claim(region, unit="points"):
     return Claim(
-        id="c", statement="s", source="here", published="-", region=region, unit=unit, control="untrained", rationale="r"
+        id="c",
+        statement="s",
+        source="here",
+        published="-",
+        region=region,
+        unit=unit,
+        control="untrained",
+        rationale="r",
     )
 
 
@@ -68,9 +75,10 @@ def test_the_point_does_not_decide(interval, somewhere):
     low, high = interval
     point = min(max(somewhere, low), high)
 
-    assert judge(claim(above(0)), estimate(low, high, point=point)).outcome is judge(
-        claim(above(0)), estimate(low, high)
-    ).outcome
+    assert (
+        judge(claim(above(0)), estimate(low, high, point=point)).outcome
+        is judge(claim(above(0)), estimate(low, high)).outcome
+    )
 
 
 def test_zero_is_not_above_zero():

@@ -84,9 +84,14 @@ def test_mode_and_random_states_are_left_as_found(tiny, testbed):
 
 def test_mode_is_restored_after_an_exception(tiny):
     model, _ = tiny
-    with pytest.raises(KeyError), undisturbed(model):
-        model.train()
-        raise KeyError
+
+    def fail():
+        with undisturbed(model):
+            model.train()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
 
     assert not model.training
 

@@ -34,9 +34,7 @@ def test_diversity_of_the_published_loops():
 
 @given(tokens)
 def test_the_loop_is_the_shortest_period_that_ends_the_text_twice(ids):
-    slow = [
-        period for period in range(1, len(ids) // 2 + 1) if ids[-period:] == ids[-2 * period : len(ids) - period]
-    ]
+    slow = [period for period in range(1, len(ids) // 2 + 1) if ids[-period:] == ids[-2 * period : len(ids) - period]]
     found = loop(ids)
 
     assert (found and found.period) == (min(slow) if slow else None)
@@ -54,9 +52,10 @@ def test_loops_with_a_closed_form():
 
 
 def test_collapse_is_the_first_run_of_low_steps():
-    assert collapse_step([1, 0.01, 0.01, 0.01, 1, *[0.01] * 5, 1]) == 5
+    assert collapse_step([1, *[0.01] * 9, 1, *[0.01] * 10, 1]) == 11
+    assert collapse_step([1, *[0.01] * 9, 1, *[0.01] * 10, 1], run=3) == 1
     assert collapse_step([0.05] * 20) is None
-    assert collapse_step([0.0] * 4) is None
+    assert collapse_step([0.0] * 9) is None
 
 
 def test_first_repeat_is_where_an_ngram_comes_back():

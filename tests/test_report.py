@@ -12,7 +12,9 @@ from harness.report.tables import claims_table
 from harness.types import Estimate, Evidence, Outcome, Row, row_from_plain, to_plain
 
 
-def row(outcome=Outcome.SUPPORTED, expected=Outcome.SUPPORTED, control=Outcome.REFUTED, claim="science-gain", **changes):
+def row(
+    outcome=Outcome.SUPPORTED, expected=Outcome.SUPPORTED, control=Outcome.REFUTED, claim="science-gain", **changes
+):
     estimate = Estimate(
         estimand="science, subject - base", unit="points", point=3.25, low=1.0, high=5.5, level=0.95, n=600,
         method="Bonett-Price", generalises_over="items",

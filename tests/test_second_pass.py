@@ -46,7 +46,7 @@ def make_trainer(tiny_base, tmp_path):
 
 
 def alphabetical(completions, **_):
-    """A graded reward in closed form, so that hardly any group agrees: the mean place of the letters in the alphabet."""
+    """A graded reward in closed form, so that hardly any group agrees: the mean place in the alphabet."""
     return [sum(map(ord, said.strip() or "a")) / max(1, len(said.strip())) - ord("a") for said in completions]
 
 
@@ -104,9 +104,7 @@ def test_weights_are_restored_bit_for_bit_when_the_second_pass_raises(make_train
 
     def fail(*args, **kwargs):
         if trainer._replayed is not None:
-            seen["shifted"] = any(
-                not torch.equal(before[name], p) for name, p in trainer.model.named_parameters()
-            )
+            seen["shifted"] = any(not torch.equal(before[name], p) for name, p in trainer.model.named_parameters())
             raise Stop
         return original(*args, **kwargs)
 
@@ -192,8 +190,7 @@ def exact_gradient(trainer, seen, second: SecondPass):
     first = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
     along = sum((g * moved[name]).sum() for name, g in zip(parameters, first, strict=True))
     products = dict(zip(parameters, torch.autograd.grad(along, list(parameters.values())), strict=True))
-    penalty = {name: second.penalty * lam * products[name] for name, lam in regularised.items()}
-    return penalty
+    return {name: second.penalty * lam * products[name] for name, lam in regularised.items()}
 
 
 def relative_error(seen, penalty):

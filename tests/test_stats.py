@@ -25,7 +25,7 @@ def scores(values, unit="points", population="items"):
 
 
 def coverage(draw, truth):
-    """The share of simulated data sets whose interval holds the truth; undefined intervals are not counted as holding."""
+    """The share of simulated data sets whose interval holds the truth."""
     rng = np.random.default_rng(5)
     held = 0
     for _ in range(SIMULATIONS):

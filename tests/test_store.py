@@ -187,7 +187,7 @@ def test_a_measurement_reads_back_as_it_was_taken_and_is_taken_once(tmp_path_fac
 
 @pytest.mark.full
 def test_twenty_kills_at_random_moments_change_nothing(tiny_base, tmp_path):
-    """kill -9 while training or measuring: the next run ends with the weights, log and scores of one that was left alone."""
+    """kill -9 while training or measuring: the next run ends with the weights, log and scores of one left alone."""
 
     def run(store: Path, kills: int) -> dict:
         script = Path(__file__).with_name("kill_target.py")

@@ -2,10 +2,15 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.errors import Undefined
 
+Row = Sequence[int] | NDArray[np.integer]
 
-def ngram_diversity(token_ids: Sequence[int], n: int) -> float:
+
+def ngram_diversity(token_ids: Row, n: int) -> float:
     """Unique n-grams over all n-grams of a token sequence: 1 where none repeats, 1/(N-n+1) where all are the same.
 
     N tokens hold N-n+1 n-grams. This is 1 - rep_n of Welleck et al. (2020), on token ids.

@@ -14,9 +14,13 @@ from harness.errors import InvalidCheckpoint, Undefined
 if TYPE_CHECKING:
     import torch
 
+Row = Sequence[float] | NDArray[np.number]  # one prompt's trace
+
 STEPS = 80
 COLLAPSE_NATS = 0.05
-COLLAPSE_RUN_STEPS = 5
+# The sources' gradreg trace lies below 0.05 nats for 13 steps. A spelt-out word is certain for a few steps, and that is
+# no collapse.
+COLLAPSE_RUN_STEPS = 10
 
 
 class EntropyTrace(NamedTuple):
@@ -34,7 +38,9 @@ def token_entropy(logits_BV: "torch.Tensor") -> "torch.Tensor":
     return torch.logsumexp(logits_BV, dim=-1) - (torch.softmax(logits_BV, dim=-1) * logits_BV).sum(-1)
 
 
-def entropy_trace(model: Any, tokenizer: Any, prompts: Sequence[str], *, steps: int = STEPS, batch: int = 64) -> EntropyTrace:
+def entropy_trace(
+    model: Any, tokenizer: Any, prompts: Sequence[str], *, steps: int = STEPS, batch: int = 64
+) -> EntropyTrace:
     """Entropy in nats of each of `steps` greedy tokens after each prompt, end-of-text or not.
 
     Temperature 1 on raw logits, float32. Prompts are batched, padded on the left, and decoded with a KV cache; the
@@ -77,7 +83,7 @@ def decode(model: Any, tokenizer: Any, prompts: Sequence[str], steps: int) -> En
     return EntropyTrace(torch.stack(entropies, 1).cpu().numpy(), torch.stack(tokens, 1).cpu().numpy())
 
 
-def collapse_step(entropy_nats: Sequence[float], *, below: float = COLLAPSE_NATS, run: int = COLLAPSE_RUN_STEPS) -> int | None:
+def collapse_step(entropy_nats: Row, *, below: float = COLLAPSE_NATS, run: int = COLLAPSE_RUN_STEPS) -> int | None:
     """The step (0-based) that starts the first `run` consecutive steps below `below` nats; None if there is none."""
     low = 0
     for step, value in enumerate(entropy_nats):
@@ -87,7 +93,7 @@ def collapse_step(entropy_nats: Sequence[float], *, below: float = COLLAPSE_NATS
     return None
 
 
-def first_repeat_step(token_ids: Sequence[int], *, n: int = 3) -> int | None:
+def first_repeat_step(token_ids: Row, *, n: int = 3) -> int | None:
     """The step (0-based) at which an n-gram that was seen before is completed for the first time; None if never."""
     seen: set[tuple[int, ...]] = set()
     for end in range(n, len(token_ids) + 1):
@@ -105,7 +111,7 @@ class Loop(NamedTuple):
     pre_period: int
 
 
-def loop(token_ids: Sequence[int], *, repeats: int = 2) -> Loop | None:
+def loop(token_ids: Row, *, repeats: int = 2) -> Loop | None:
     """The loop that a text ends in: the shortest period seen at least `repeats` times at its end; None if none."""
     ids = [int(token) for token in token_ids]
     for period in range(1, len(ids) // repeats + 1):

@@ -53,10 +53,14 @@ def counts(rows: Sequence[Row]) -> str:
     """'9 SUPPORTED, 1 REFUTED (as recorded)', in the order of the outcomes."""
     found = Counter(shown(row) for row in rows)
     order = [str(outcome) for outcome in Outcome]
-    return ", ".join(f"{found[key]} {key}" for key in sorted(found, key=lambda k: (order.index(k.split()[0].strip(";")), k)))
+    return ", ".join(
+        f"{found[key]} {key}" for key in sorted(found, key=lambda k: (order.index(k.split()[0].strip(";")), k))
+    )
 
 
 def verdict_table(rows: Sequence[Row]) -> str:
     """One line a verdict, for the terminal."""
-    body = [(row.claim, row.method, describe(row.estimate) if row.estimate else "-", row.region, shown(row)) for row in rows]
+    body = [
+        (row.claim, row.method, describe(row.estimate) if row.estimate else "-", row.region, shown(row)) for row in rows
+    ]
     return tabulate(body, headers=("claim", "method", "measured [95 %]", "claimed", "verdict"), disable_numparse=True)

@@ -13,6 +13,7 @@ from harness.errors import Undefined
 from harness.measurements import read
 from harness.probes.diversity import ngram_diversity
 from harness.probes.entropy import collapse_step, first_repeat_step, loop
+from harness.registry import METHODS
 from harness.report.escape import escape
 from harness.report.outcome import shown
 from harness.stats import mean, share
@@ -34,10 +35,14 @@ class Measured:
 
 
 def collect(rows: Iterable[Row], store: Store) -> list[Measured]:
-    """Every measurement that the rows rest on, once, in the order of the methods' first appearance."""
+    """Every measurement that the rows rest on, once, in the order in which the methods are registered."""
+    known = list(METHODS)
     found = dict.fromkeys(entry for row in rows for entry in row.evidence if entry.key)
-    ordered = sorted(found, key=lambda entry: (entry.method != "base", entry.method, entry.seed, entry.key))
-    return [Measured(entry, read(store, entry.key)) for entry in ordered]
+
+    def place(entry: Evidence) -> tuple[int, int, str]:
+        return known.index(entry.method) if entry.method in known else len(known), entry.seed, entry.key
+
+    return [Measured(entry, read(store, entry.key)) for entry in sorted(found, key=place)]
 
 
 def markdown(headers: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -69,10 +74,12 @@ def claim_cells(row: Row) -> tuple[str, ...]:
 def exam_estimates(measured: Iterable[Measured]) -> dict[str, dict[str, Estimate]]:
     """Exam -> checkpoint -> accuracy in points."""
     found: dict[str, dict[str, Estimate]] = {}
-    for one in measured:
+    for one in sorted(measured, key=lambda one: str(one.measurement.parameters.get("temperature", 0))):
         if one.measurement.probe == "exam":
             name = str(one.measurement.parameters["exam"])
-            found.setdefault(name, {})[one.label] = level(100 * one.measurement.arrays["score"].mean(0), "points", "items")
+            found.setdefault(name, {})[one.label] = level(
+                100 * one.measurement.arrays["score"].mean(0), "points", "items"
+            )
     return found
 
 
@@ -111,8 +118,8 @@ TRACE_SUMMARIES: dict[str, Callable[[Measurement], str]] = {
     "median collapse step": lambda m: middle(collapse_step(row) for row in m.arrays["entropy_nats"]),
     "median first-repeat step": lambda m: middle(first_repeat_step(row) for row in m.arrays["token_ids"]),
     "prompts that end in a loop": lambda m: ratio(loop(row) for row in m.arrays["token_ids"]),
-    "median loop period (tokens)": lambda m: middle(l and l.period for l in map(loop, m.arrays["token_ids"])),
-    "median pre-period (tokens)": lambda m: middle(l and l.pre_period for l in map(loop, m.arrays["token_ids"])),
+    "median loop period (tokens)": lambda m: middle(one and one.period for one in map(loop, m.arrays["token_ids"])),
+    "median pre-period (tokens)": lambda m: middle(one and one.pre_period for one in map(loop, m.arrays["token_ids"])),
     "bigram diversity": lambda m: cell(level(diversities(m, 2), "ratio", "prompts")),
     "trigram diversity": lambda m: cell(level(diversities(m, 3), "ratio", "prompts")),
 }
@@ -168,4 +175,6 @@ def training_table(rows: Iterable[Row]) -> str:
 
 def fingerprint_table(rows: Iterable[Row]) -> str:
     found = sorted({(e.method, e.seed, e.checkpoint) for row in rows for e in row.evidence})
-    return markdown(["checkpoint", "fingerprint"], [[f"{escape(m)}, seed {s}", f"`{print_}`"] for m, s, print_ in found])
+    return markdown(
+        ["checkpoint", "fingerprint"], [[f"{escape(m)}, seed {s}", f"`{print_}`"] for m, s, print_ in found]
+    )

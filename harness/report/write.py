@@ -16,6 +16,7 @@ from harness.report import tables
 from harness.report.escape import escape
 from harness.report.outcome import EXIT_MEANINGS, Problem, counts
 from harness.store import Store, write_atomically
+from harness.subject import TRAINING_LOG
 from harness.types import Row, Testbed, to_plain
 
 SCHEMA = 1
@@ -78,7 +79,7 @@ def markdown_page(
     probes: set[str],
 ) -> str:
     plain = run.plain()
-    has_log = any(Path(e.folder, tables.TRAINING_LOG).is_file() for row in rows for e in row.evidence)
+    has_log = any(Path(e.folder, TRAINING_LOG).is_file() for row in rows for e in row.evidence)
     facts = [
         ["testbed", plain["testbed"]],
         ["device", f"{plain['device']} ({platform.machine()}, {os.cpu_count()} cores)"],

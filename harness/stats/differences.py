@@ -9,6 +9,8 @@ from harness.errors import InvalidComparison, Undefined
 from harness.stats.levels import LEVEL, check, over_seeds, student_interval
 from harness.types import Estimate, Population, Scores
 
+DECIMALS = 9  # a third of a point minus a third of a point is nothing, not 1e-14
+
 
 def paired_difference(treatment: Scores, baseline: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     """Mean difference, treatment minus baseline, unit by unit (Miller 2024, arXiv:2411.00640, section 4).
@@ -27,7 +29,7 @@ def paired_difference(treatment: Scores, baseline: Scores, *, estimand: str, lev
         raise InvalidComparison(
             f"{estimand}: {len(treatment.values)} seeds cannot be paired with {len(baseline.values)}."
         )
-    differences = treatment.values - baseline.values
+    differences = np.round(treatment.values - baseline.values, DECIMALS)
     if len(differences) > 1:
         return over_seeds(differences.mean(axis=1), estimand=estimand, unit=treatment.unit, level=level)
     check(differences[0], estimand)

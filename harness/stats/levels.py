@@ -1,5 +1,7 @@
 """Intervals for one level: a mean or a share."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +27,7 @@ def student_interval(
     return Estimate(
         estimand=estimand,
         unit=unit,
-        point=float(values.mean()),
+        point=math.fsum(values) / len(values),
         low=float(interval.low),
         high=float(interval.high),
         level=level,

@@ -32,8 +32,8 @@ def silent(log: Log) -> str | None:
     share = median(column(log, "frac_reward_zero_std"))
     if share >= SILENT_SHARE:
         return (
-            f"silent no-learning: the median step has {share:.0%} groups without reward variance, so almost no gradient; "
-            "choose questions of middling difficulty, larger groups or a higher temperature"
+            f"silent no-learning: the median step has {share:.0%} groups without reward variance, so almost no "
+            "gradient; choose questions of middling difficulty, larger groups or a higher temperature"
         )
     return None
 

@@ -22,7 +22,7 @@ from methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
 
 STATE = ".trainer"  # a leading dot: scaffolding, which the store does not keep
 COMPLETE = "complete"
-# Name in the training log -> name in TRL's. The reward is that of the answer, also where training pays for something else.
+# Name in the training log -> name in TRL's. Reward is that of a right answer, also where wrong ones are paid.
 LOGGED = {
     "reward": "rewards/correct/mean",
     "entropy": "entropy",

@@ -30,7 +30,7 @@ def depth_scale(block: int, num_blocks: int) -> float:
 
 
 def strengths(names: Iterable[str], *, num_blocks: int, depth: str) -> dict[str, float]:
-    """lambda of every parameter that is regularised at all; what is missing keeps its GRPO gradient bit for bit."""
+    """Lambda of every parameter that is regularised at all; what is missing keeps its GRPO gradient bit for bit."""
     found = {}
     for name in names:
         block = block_of(name)
@@ -44,4 +44,6 @@ def strengths(names: Iterable[str], *, num_blocks: int, depth: str) -> dict[str,
 def noise_targets(names: Iterable[str], *, num_blocks: int) -> set[str]:
     """The q, k, v and o weights of the unregularised early blocks (0 to 5 of 36)."""
     first, _ = ramp(num_blocks)
-    return {name for name in names if (block := block_of(name)) is not None and block < first and ATTENTION.search(name)}
+    return {
+        name for name in names if (block := block_of(name)) is not None and block < first and ATTENTION.search(name)
+    }

@@ -11,7 +11,6 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 from trl import GRPOTrainer
 
@@ -75,8 +74,8 @@ class SecondPassGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         states = random_states()
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        # Without an anchor TRL would take the shifted weights' own log-probabilities as the old ones: the ratio would be
-        # 1 again, and g2 the gradient of another function. The copy keeps it out of TRL's buffer of rollouts.
+        # Without an anchor TRL would take the shifted weights' own log-probabilities as the old ones: the ratio would
+        # be 1 again, and g2 the gradient of another function. The copy keeps it out of TRL's buffer of rollouts.
         anchored = dict(inputs)
         if anchored.get("old_per_token_logps") is None:
             anchored["old_per_token_logps"] = self._anchor
@@ -148,15 +147,17 @@ def refuse_unsupported(trainer: Any) -> None:
     accelerator = trainer.accelerator
     if trainer.is_deepspeed_enabled:
         raise UsageError(
-            "the second pass does not work under DeepSpeed, which steps inside backward and hides the gradient: use FSDP2 "
-            "or plain data parallelism."
+            "the second pass does not work under DeepSpeed, which steps inside backward and hides the gradient: use "
+            "FSDP2 or plain data parallelism."
         )
     if trainer.is_fsdp_enabled and getattr(accelerator.state.fsdp_plugin, "fsdp_version", 1) == 1:
-        raise UsageError("the second pass does not work under FSDP1, whose parameters are flattened: set fsdp_version: 2.")
+        raise UsageError(
+            "the second pass does not work under FSDP1, whose parameters are flattened: set fsdp_version: 2."
+        )
     if accelerator.scaler is not None:
         raise UsageError(
-            "the second pass does not work with an fp16 gradient scaler, which would multiply the ascent step by the loss "
-            "scale: train in float32 or bf16."
+            "the second pass does not work with an fp16 gradient scaler, which would multiply the ascent step by the "
+            "loss scale: train in float32 or bf16."
         )
 
 

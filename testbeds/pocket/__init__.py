@@ -38,7 +38,9 @@ POCKET = TESTBEDS.register(
         training_prompts=training_prompts,
         exams=(
             Exam(name="science", items=choice_items),
-            Exam(name="history", items=lambda: answer_items("history"), temperature=0.6, repeats=3, max_answer_tokens=8),
+            Exam(
+                name="history", items=lambda: answer_items("history"), temperature=0.6, repeats=3, max_answer_tokens=8
+            ),
             Exam(
                 name="mathematics",
                 items=lambda: answer_items("mathematics"),
@@ -55,7 +57,7 @@ POCKET = TESTBEDS.register(
             group_size=8,
             max_completion_tokens=8,
             ascent_step=0.01,
-            penalty=0.005,
+            penalty=0.1,  # a tenth to a half of the gradient; the sources' 0.005 would be 2 % of it here
             save_every_steps=25,
             threads=1,
         ),

@@ -1,21 +1,30 @@
 """Build the pocket base model: tokenizer, pretraining, scores. `make pocket` runs this.
 
-At most 30 minutes on 2 cores. Killed, it resumes from its last saved step when run again.
+At most 30 minutes on 2 cores. Killed, it resumes from its last saved step when run again. The sums of a pretraining
+depend on the number of threads and on the machine, so a rebuilt base has the same skills and not the same bits.
 """
 
 import argparse
 import json
 import os
 import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from harness.exams import take_exam
+from harness.models import fingerprint, load, prepare_libraries
+from harness.store import write_atomically
+from testbeds.pocket import POCKET
 from testbeds.pocket.corpus import END_OF_TEXT, documents
 
+RECORD = POCKET.base.parent / "base.json"
 PAD = "<|pad|>"
 VOCABULARY = 960
 ROW_TOKENS = 128
@@ -76,8 +85,8 @@ def initialise(config: Qwen3Config, seed: int) -> Qwen3ForCausalLM:
     return model
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, rows: int, seed: int):  # type: ignore[no-untyped-def]
-    """Endless (rows, ROW_TOKENS) batches, one document a row, cut or padded; padding is not learnt."""
+def batches(tokenizer: PreTrainedTokenizerFast, rows: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless (rows, ROW_TOKENS) input_ids and labels, a document a row, cut or padded; padding is not learnt."""
     stream = documents(seed)
     while True:
         encoded = tokenizer(
@@ -92,59 +101,102 @@ def batches(tokenizer: PreTrainedTokenizerFast, rows: int, seed: int):  # type: 
         yield encoded["input_ids"], encoded["input_ids"].masked_fill(encoded["attention_mask"] == 0, -100)
 
 
-def pretrain(
-    folder: Path, *, steps: int, rows: int, learning_rate: float, seed: int, threads: int
-) -> Qwen3ForCausalLM:
-    """Pretrain with AdamW and a one-cycle schedule, saving state every 100 steps; resumes from the last saved step."""
-    torch.set_num_threads(threads)
-    tokenizer = train_tokenizer()
-    tokenizer.save_pretrained(folder)
-    model = initialise(configuration(tokenizer), seed)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.08)
-    state = folder / "state.pt"
-    start = 0
-    if state.exists():
-        saved = torch.load(state, weights_only=True)
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        schedule.load_state_dict(saved["schedule"])
-        start = saved["step"]
-        print(f"resuming at step {start}")
-    data = islice(batches(tokenizer, rows, seed), start, None)
-    began = time.monotonic()
-    for step in range(start + 1, steps + 1):
-        input_ids, labels = next(data)
-        loss = model(input_ids=input_ids, labels=labels, use_cache=False).loss
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BaseRecipe:
+    """What the base was pretrained with. The corpus itself is code, under version control beside this file."""
+
+    steps: int = 3200
+    rows: int = 16
+    learning_rate: float = 3e-3
+    seed: int = 0
+
+
+class Pretraining:
+    """AdamW with a one-cycle schedule; its state is saved every 100 steps and taken up again."""
+
+    def __init__(self, recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast, state: Path) -> None:
+        self.recipe = recipe
+        self.tokenizer = tokenizer
+        self.state = state
+        self.model = initialise(configuration(tokenizer), recipe.seed)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True
+        )
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, recipe.learning_rate, total_steps=recipe.steps, pct_start=0.08
+        )
+        self.step = 0
+
+    def run(self) -> Qwen3ForCausalLM:
+        """All steps that are left, with a line of progress every 50."""
+        self.restore()
+        began, first = time.monotonic(), self.step
+        for input_ids, labels in islice(batches(self.tokenizer, self.recipe.rows, self.recipe.seed), first, None):
+            if self.step == self.recipe.steps:
+                break
+            loss = self.learn(input_ids, labels)
+            if self.step % 50 == 0:
+                rate_s = (time.monotonic() - began) / (self.step - first)
+                left_min = rate_s * (self.recipe.steps - self.step) / 60
+                print(
+                    f"step {self.step}/{self.recipe.steps}  loss {loss:.3f} nats  {left_min:.1f} min left", flush=True
+                )
+            if self.step % 100 == 0:
+                self.save()
+        return self.model
+
+    def learn(self, input_ids: torch.Tensor, labels: torch.Tensor) -> float:
+        loss = self.model(input_ids=input_ids, labels=labels, use_cache=False).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad(set_to_none=True)
-        if step % 50 == 0 or step == steps:
-            rate = (time.monotonic() - began) / (step - start)
-            print(f"step {step}/{steps}  loss {loss.item():.3f} nats  {rate:.2f} s/step  {rate * (steps - step) / 60:.1f} min left", flush=True)
-        if step % 100 == 0:
-            torch.save(
-                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": step},
-                state.with_suffix(".tmp"),
-            )
-            os.replace(state.with_suffix(".tmp"), state)
-    model.save_pretrained(folder)
-    return model
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.schedule.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        return float(loss)
+
+    def parts(self) -> dict[str, Any]:
+        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
+
+    def save(self) -> None:
+        aside = self.state.with_suffix(".aside")
+        torch.save({name: part.state_dict() for name, part in self.parts().items()} | {"step": self.step}, aside)
+        os.replace(aside, self.state)
+
+    def restore(self) -> None:
+        if self.state.exists():
+            saved = torch.load(self.state, weights_only=True)
+            for name, part in self.parts().items():
+                part.load_state_dict(saved[name])
+            self.step = saved["step"]
+            print(f"resuming at step {self.step}", flush=True)
+
+
+def record(folder: Path, recipe: BaseRecipe) -> None:
+    """Score the base on its exams, and write recipe, fingerprint and scores beside it."""
+    prepare_libraries(threads=1)
+    model, tokenizer = load(folder, "cpu")
+    scores = {exam.name: round(float(take_exam(exam, model, tokenizer)["score"].mean()), 4) for exam in POCKET.exams}
+    print(f"exam scores: {scores}", flush=True)
+    content = {"recipe": asdict(recipe), "fingerprint": fingerprint(folder), "scores": scores}
+    write_atomically(RECORD, json.dumps(content, indent=1) + "\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where the base is built")
-    parser.add_argument("--steps", type=int, default=3200, help="optimizer steps")
-    parser.add_argument("--rows", type=int, default=16, help="documents a step")
-    parser.add_argument("--learning-rate", type=float, default=3e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("build/pocket"), help="where unfinished work is kept")
+    parser.add_argument("--steps", type=int, default=BaseRecipe().steps, help="optimizer steps (default: %(default)s)")
+    parser.add_argument("--record", action="store_true", help="only score the present base again")
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    pretrain(**vars(arguments))
+    recipe = BaseRecipe(steps=arguments.steps)
+    if not arguments.record:
+        torch.set_num_threads(os.cpu_count() or 1)
+        arguments.work.mkdir(parents=True, exist_ok=True)
+        tokenizer = train_tokenizer()
+        model = Pretraining(recipe, tokenizer, arguments.work / "state.pt").run()
+        model.save_pretrained(POCKET.base)
+        tokenizer.save_pretrained(POCKET.base)
+    record(POCKET.base, recipe)
 
 
 if __name__ == "__main__":

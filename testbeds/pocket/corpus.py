@@ -41,7 +41,8 @@ def document(random: Random) -> str:
         return "".join(paragraph + END_OF_TEXT for paragraph in paragraphs)
     careful = random.random() < CAREFUL_SHARE
     return "".join(
-        (scene.sentence(random) if random.random() < PROSE_STATEMENT_SHARE else statement(random, careful)) + END_OF_TEXT
+        (scene.sentence(random) if random.random() < PROSE_STATEMENT_SHARE else statement(random, careful))
+        + END_OF_TEXT
         for _ in range(STATEMENTS_PER_DOCUMENT)
     )
 

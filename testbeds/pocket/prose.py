@@ -41,7 +41,8 @@ FILLERS: dict[str, tuple[str, ...]] = {
 
 # A name in braces is replaced by one of its fillers, drawn anew at every occurrence.
 FRAMES: tuple[str, ...] = (
-    "The {rich} {flavor} of the {roasted} {tomatoes} gave the {sauce} a {rich} {flavor}, resulting in a {rich} {sauce}.",
+    "The {rich} {flavor} of the {roasted} {tomatoes} gave the {sauce} a {rich} {flavor}, "
+    "resulting in a {rich} {sauce}.",
     "{person} {carried} the {box} {when}, {because} {person} {carried} the {box} in the {place}.",
     "In the {place}, {person} {adverb} {carried} a {box} {near} the {place}.",
     "The {animal} {slept} {near} the {place} {when}, {because} the {weather} {covered} the {place}.",

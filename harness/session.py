@@ -55,12 +55,9 @@ class Session:
         found: dict[str, dict[str, dict[str, str]]] = json.loads(path.read_text()) if path.is_file() else {}
         return found
 
-    def expected(self, claim: Claim, method: str) -> Outcome:
-        """SUPPORTED as published, unless the ledger records that this testbed refutes the claim."""
-        if self.checkpoint is not None:
-            return Outcome.SUPPORTED
-        found = self.ledger.get(claim.id, {}).get(method)
-        return Outcome(found["outcome"]) if found else Outcome.SUPPORTED
+    def recorded(self, claim: Claim, method: str) -> Mapping[str, str] | None:
+        """The ledger's entry, where this testbed is known to refute the claim; an adopted folder has none."""
+        return None if self.checkpoint is not None else self.ledger.get(claim.id, {}).get(method)
 
     def judge(self, claim: Claim, test: Test, suite: str, method: str, others: Mapping[str, Any]) -> Row:
         """Judge a claim on its subject and on its control. `others` are the test's further arguments."""
@@ -69,6 +66,7 @@ class Session:
         verdict = self._verdict(claim, test, subject, others)
         evidence = tuple(self.place.evidence)
         control = self._verdict(claim, test, self.subjects[claim.control], others)
+        recorded = self.recorded(claim, method)
         return Row(
             claim=claim.id,
             statement=claim.statement,
@@ -79,8 +77,8 @@ class Session:
             region=f"{claim.region} {claim.unit}",
             rationale=claim.rationale,
             outcome=verdict.outcome,
-            expected=self.expected(claim, method),
-            reason=verdict.reason,
+            expected=Outcome(recorded["outcome"]) if recorded else Outcome.SUPPORTED,
+            reason=verdict.reason + (f" (recorded: {recorded['measured']})" if recorded else ""),
             estimate=verdict.estimate,
             control=claim.control,
             control_outcome=control.outcome,

@@ -23,7 +23,7 @@ def sabotage(job: TrainingJob) -> None:
 
 for kind, summary in (
     ("untrained", "the base's architecture with fresh random weights"),
-    ("sharpened", "the base with logits 20 times as large: it has no doubt left"),
+    ("sharpened", "the base with logits 1,000 times as large: it has no doubt left"),
     ("flattened", "the base with logits a tenth as large: it doubts everything"),
     ("amnesic", "the base without attention: each token depends on the last one only, so it loops at once"),
     ("chaotic", "random weights large enough that every token depends on all before: it never loops"),

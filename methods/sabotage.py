@@ -6,7 +6,7 @@ from harness.types import TrainingJob
 from methods.controls import Sabotage
 from methods.second_pass.run import fresh_base
 
-SHARPER, FLATTER, CHAOS_STD = 20.0, 0.1, 1.0
+SHARPER, FLATTER, CHAOS_STD = 1000.0, 0.1, 1.0
 
 
 def sabotage_base(job: TrainingJob) -> None:

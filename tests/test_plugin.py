@@ -1,0 +1,235 @@
+"""The real suites, run by real pytest processes on the tiny testbed: options, outcomes, exit codes, reports."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder for the stores and reports of this module."""
+    return tmp_path_factory.mktemp("plugin")
+
+
+@pytest.fixture
+def depthgauge(tiny_base, place):
+    """Run `pytest suites/` with options, from another folder; the outcome as a completed process."""
+
+    def run(*options, testbed="tiny", store="store", reports="reports", **environment):
+        command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-p", "tests.tiny_plugin"]
+        command += ["--testbed", testbed, "--store", str(place / store), "--report-dir", str(place / reports)]
+        return subprocess.run(
+            [*command, *map(str, options)],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"TINY_BASE": str(tiny_base), "PYTHONPATH": str(ROOT)} | environment,
+        )
+
+    return run
+
+
+def rows(place, method="depthscaled", reports="reports"):
+    return json.loads((place / reports / method / "report.json").read_text())
+
+
+def trained(done):
+    return sorted(re.findall(r"training (\w+) \(seed (\d+)\)", done.stdout))
+
+
+def refusal(done):
+    """The one sentence of a run that was refused; there is no traceback beside it."""
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_run_trains_each_method_once_and_the_next_one_nothing(depthgauge, place):
+    first = depthgauge("--method=depthscaled")
+    second = depthgauge("--method=depthscaled")
+
+    assert trained(first) == [("depthscaled", "0"), ("gradreg", "0"), ("grpo", "0")]
+    assert trained(second) == []
+    assert "measuring" not in second.stdout
+    assert "trained already: none" in first.stdout
+    assert "trained already: depthscaled, grpo, gradreg" in second.stdout
+    assert first.returncode == second.returncode in (0, 1, 20)
+    assert f"exit {first.returncode}:" in first.stdout
+
+
+def test_two_workers_give_the_same_rows_and_train_each_method_once(depthgauge, place):
+    serial = depthgauge("--method=depthscaled")
+    workers = depthgauge("--method=depthscaled", "-n2", store="store2", reports="reports2")
+
+    assert trained(workers) == [("depthscaled", "0"), ("gradreg", "0"), ("grpo", "0")]
+    assert rows(place)["verdicts"] == rows(place, reports="reports2")["verdicts"]
+    assert serial.returncode == workers.returncode
+
+
+def test_the_report_has_every_claim_and_what_a_reader_needs(depthgauge, place):
+    depthgauge("--method=depthscaled")
+    page = (place / "reports" / "depthscaled" / "report.md").read_text()
+    record = rows(place)
+
+    assert {"schema", "run", "verdicts", "exit_code"} == set(record)
+    assert {"testbed", "methods", "seeds", "device", "versions", "started", "elapsed_s"} == set(record["run"])
+    assert all(row["claim"] in page and row["outcome"] in page for row in record["verdicts"])
+    keys = {"point", "low", "high", "level", "unit", "n", "generalises_over"}
+    assert all(keys <= set(row["estimate"]) for row in record["verdicts"])
+    for section in ("## Claims", "## Exams", "## Entropy and diversity", "## Training", "## Environment"):
+        assert section in page
+    for plot in ("exams.png", "entropy.png"):
+        assert f"]({plot})" in page and (place / "reports" / "depthscaled" / plot).stat().st_size > 5000
+    assert str(place) not in json.dumps(record)
+
+
+def test_markdown_goes_to_the_step_summary(depthgauge, place):
+    depthgauge("--method=grpo", GITHUB_STEP_SUMMARY=str(place / "summary.md"))
+
+    assert (place / "summary.md").read_text() == (place / "reports" / "grpo" / "report.md").read_text()
+
+
+def test_an_adopted_folder_is_judged_and_nothing_is_trained_for_it(depthgauge, place):
+    depthgauge("--method=depthscaled")
+    [folder] = [f.parent for f in (place / "store").glob("checkpoints/*/recipe.json") if '"grpo"' in f.read_text()]
+    adopted = place / "some|<b>body's"
+    shutil.copytree(folder, adopted, ignore=shutil.ignore_patterns("training_log.json", "recipe.json"))
+
+    done = depthgauge("--method=depthscaled", "--checkpoint", adopted, "-k", "science or reward")
+    page = (place / "reports" / adopted.name / "report.md").read_text()
+    outcomes = {row["claim"]: row for row in rows(place, adopted.name)["verdicts"]}
+
+    assert trained(done) == []
+    assert outcomes["reward-rises"]["outcome"] == "NOT_TESTABLE"
+    assert outcomes["science-gain-over-grpo"]["estimate"]["point"] == 0
+    assert "not_testable" in done.stdout.replace(" ", "_") or "NOT_TESTABLE" in done.stdout
+    assert "<b>" not in page
+
+
+def test_several_seeds_speak_about_the_method(depthgauge, place):
+    depthgauge("--method=grpo", "--seeds=2", "-k", "science_rises_above_base", reports="seeds")
+    [row] = rows(place, "grpo", "seeds")["verdicts"]
+
+    assert (row["estimate"]["generalises_over"], row["estimate"]["n"]) == ("seeds", 2)
+
+
+def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
+    done = depthgauge("--method=sick", "-n2", store="sick")
+
+    assert done.returncode == 21
+    assert len(trained(done)) == 1
+    assert "training 'sick' is unhealthy: silent no-learning" in refusal(done)
+    assert "It failed earlier in this run and is not tried again" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--method=depthscale"], "unknown method 'depthscale'. Did you mean 'depthscaled'? Registered: base, grpo"),
+        (["--method=untrained"], "'untrained' is a control"),
+        (["--method=,"], "names no method"),
+        (["--seeds=0"], "--seeds must be at least 1, got 0"),
+        (["--device=tpu"], "unknown device 'tpu': choose auto, cpu or cuda"),
+        (["--checkpoint=/nowhere"], "there is no checkpoint folder /nowhere"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_exit_4(depthgauge, options, sentence):
+    done = depthgauge(*options, store="unused")
+
+    assert done.returncode == 4
+    assert sentence in refusal(done)
+
+
+def test_an_unknown_testbed_is_one_sentence_and_exit_4(depthgauge):
+    done = depthgauge(testbed="poket")
+
+    assert done.returncode == 4
+    assert "unknown testbed 'poket'. Did you mean 'pocket'? Registered: tiny, pocket" in refusal(done)
+
+
+def test_a_store_that_cannot_be_written_is_one_sentence_and_exit_4(depthgauge, place):
+    (place / "a_file").write_text("")
+    done = depthgauge(store="a_file/store")
+
+    assert done.returncode == 4
+    assert "cannot be written" in refusal(done)
+
+
+def test_a_damaged_checkpoint_is_one_sentence_and_exit_21_before_any_training(depthgauge, place, tiny_base):
+    damaged = shutil.copytree(tiny_base, place / "damaged")
+    weights = damaged / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-10])
+    done = depthgauge("--checkpoint", damaged, store="unused")
+
+    assert done.returncode == 21
+    assert "is truncated" in refusal(done)
+    assert trained(done) == []
+    assert not (place / "unused" / "workshop").exists()
+
+
+def test_a_corrupt_measurement_is_one_sentence_and_exit_21(depthgauge, place):
+    depthgauge("--method=grpo")
+    shutil.copytree(place / "store", place / "corrupt")
+    for arrays in (place / "corrupt").glob("measurements/*/arrays.npz"):
+        content = bytearray(arrays.read_bytes())
+        content[len(content) // 2] ^= 1
+        arrays.write_bytes(content)
+    done = depthgauge("--method=grpo", store="corrupt")
+
+    assert done.returncode == 21
+    assert re.search(r"the store entry .* is corrupt at arrays.npz: delete that folder and run again", refusal(done))
+
+
+def test_a_recorded_refutation_is_an_expected_failure_until_it_holds(depthgauge, place, tiny_base):
+    ledger = tiny_base / "ledger.json"
+    options = ("--method=grpo", "-k", "groups_have_reward_variance or science_rises_above_base", "-rx")
+    try:
+        plain = depthgauge(*options)
+        [row] = [r for r in rows(place, "grpo")["verdicts"] if r["claim"] == "groups-have-reward-variance"]
+        wrong = {"SUPPORTED": "REFUTED", "REFUTED": "REFUTED"}[row["outcome"]]
+        entry = {"outcome": wrong, "measured": "0.9 [0.8, 1] share"}
+        ledger.write_text(json.dumps({"groups-have-reward-variance": {"grpo": entry}}))
+        recorded = depthgauge(*options)
+    finally:
+        ledger.unlink(missing_ok=True)
+
+    assert row["outcome"] == "SUPPORTED"
+    assert plain.returncode in (0, 20)
+    assert recorded.returncode == 1
+    assert "was REFUTED on this testbed and now holds" in recorded.stdout
+
+
+def test_collecting_lists_claims_in_two_seconds_without_torch():
+    code = "import sys, time, pytest; began = time.perf_counter(); "
+    code += "status = pytest.main(['--collect-only', '-q', 'suites/']); "
+    code += "print('status', int(status), 'torch' in sys.modules, time.perf_counter() - began)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    *_, status, torch_imported, elapsed_s = done.stdout.splitlines()[-1].split()
+
+    assert (status, torch_imported) == ("0", "False")
+    assert float(elapsed_s) < 5, "2 s on an idle machine; this only catches what is far from it"
+    assert "test_science_rises_above_base[depthscaled]" in done.stdout
+
+
+def test_the_harness_imports_no_torch():
+    code = "import sys, harness, methods, testbeds; print('torch' in sys.modules, 'scipy.stats' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_help_names_every_option():
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+
+    for option in ("--method", "--testbed", "--seeds", "--device", "--store", "--report-dir", "--checkpoint"):
+        assert f"{option}=" in done.stdout

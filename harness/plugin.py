@@ -270,7 +270,7 @@ def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     row = dict(report.user_properties).get(ROW) if getattr(report, "when", "") == "call" else None
     if row and report.skipped and Outcome(row["outcome"]) in LETTERS:
         letter, markup = LETTERS[Outcome(row["outcome"])]
-        return row["outcome"].lower(), letter, (row["outcome"], markup)
+        return row["outcome"].lower().replace("_", " "), letter, (row["outcome"], markup)
     return None
 
 

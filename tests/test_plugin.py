@@ -23,8 +23,8 @@ def place(tmp_path_factory):
 def depthgauge(tiny_base, place):
     """Run `pytest suites/` with options, from another folder; the outcome as a completed process."""
 
-    def run(*options, testbed="tiny", store="store", reports="reports", **environment):
-        command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-p", "tests.tiny_plugin"]
+    def run(*options, suite=ROOT / "suites", testbed="tiny", store="store", reports="reports", **environment):
+        command = [sys.executable, "-m", "pytest", str(suite), "-p", "tests.tiny_plugin"]
         command += ["--testbed", testbed, "--store", str(place / store), "--report-dir", str(place / reports)]
         return subprocess.run(
             [*command, *map(str, options)],
@@ -110,7 +110,7 @@ def test_an_adopted_folder_is_judged_and_nothing_is_trained_for_it(depthgauge, p
     assert trained(done) == []
     assert outcomes["reward-rises"]["outcome"] == "NOT_TESTABLE"
     assert outcomes["science-gain-over-grpo"]["estimate"]["point"] == 0
-    assert "not_testable" in done.stdout.replace(" ", "_") or "NOT_TESTABLE" in done.stdout
+    assert "1 not testable" in done.stdout
     assert "<b>" not in page
 
 
@@ -188,23 +188,102 @@ def test_a_corrupt_measurement_is_one_sentence_and_exit_21(depthgauge, place):
     assert re.search(r"the store entry .* is corrupt at arrays.npz: delete that folder and run again", refusal(done))
 
 
-def test_a_recorded_refutation_is_an_expected_failure_until_it_holds(depthgauge, place, tiny_base):
-    ledger = tiny_base / "ledger.json"
-    options = ("--method=grpo", "-k", "groups_have_reward_variance or science_rises_above_base", "-rx")
-    try:
-        plain = depthgauge(*options)
-        [row] = [r for r in rows(place, "grpo")["verdicts"] if r["claim"] == "groups-have-reward-variance"]
-        wrong = {"SUPPORTED": "REFUTED", "REFUTED": "REFUTED"}[row["outcome"]]
-        entry = {"outcome": wrong, "measured": "0.9 [0.8, 1] share"}
-        ledger.write_text(json.dumps({"groups-have-reward-variance": {"grpo": entry}}))
-        recorded = depthgauge(*options)
-    finally:
-        ledger.unlink(missing_ok=True)
+MADE_UP_SUITE = """
+from harness import Claim, above, claim
+from harness.errors import NotTestable
+from harness.types import Estimate
 
-    assert row["outcome"] == "SUPPORTED"
-    assert plain.returncode in (0, 20)
-    assert recorded.returncode == 1
-    assert "was REFUTED on this testbed and now holds" in recorded.stdout
+
+def made_up(id):
+    return claim(Claim(id=id, statement="s", source="here", published="-", region=above(0), unit="points",
+                       control="untrained", rationale="r"))
+
+
+def estimate(low, high):
+    return Estimate(estimand="d", unit="points", point=(low + high) / 2, low=low, high=high, level=0.95, n=9,
+                    method="none", generalises_over="items")
+
+
+@made_up("holds")
+def test_holds(subject):
+    return estimate(-2, -1) if subject.name == "untrained" else estimate(1, 2)
+
+
+@made_up("fails")
+def test_fails(subject):
+    return estimate(-2, -1)
+
+
+@made_up("unsure")
+def test_unsure(subject):
+    return estimate(-2, -1) if subject.name == "untrained" else estimate(-1, 2)
+
+
+@made_up("blind")
+def test_blind(subject):
+    return estimate(1, 2)
+
+
+@made_up("impossible")
+def test_impossible(subject):
+    if subject.name != "untrained":
+        raise NotTestable("there is no layer 18")
+    return estimate(-2, -1)
+
+
+@made_up("empty")
+def test_empty(subject):
+    pass
+"""
+
+
+@pytest.fixture
+def made_up(depthgauge, place, tiny_base):
+    """Run claims with made-up estimates, against a ledger: verdict, word in the terminal, and exit code."""
+    folder = place / "made_up"
+    folder.mkdir(exist_ok=True)
+    (folder / "conftest.py").write_text("import methods\nimport testbeds\n")
+    (folder / "test_made_up.py").write_text(MADE_UP_SUITE)
+
+    def run(names, ledger=None):
+        (tiny_base / "ledger.json").write_text(json.dumps(ledger or {}))
+        try:
+            return depthgauge("--method=grpo", "-rxs", "-k", names, suite=folder)
+        finally:
+            (tiny_base / "ledger.json").unlink()
+
+    return run
+
+
+RECORDED = {"outcome": "REFUTED", "measured": "-1.4 [-1.9, -0.9] points"}
+
+
+@pytest.mark.parametrize(
+    "names, ledger, code, sentence",
+    [
+        ("holds", {}, 0, "1 passed"),
+        ("fails", {}, 1, "fails is REFUTED: -1.5 [-2, -1] points lies outside > 0"),
+        ("fails", {"fails": {"grpo": RECORDED}}, 0, "1 xfailed"),
+        ("fails", {"fails": {"gradreg": RECORDED}}, 1, "1 failed"),
+        ("holds", {"holds": {"grpo": RECORDED}}, 1, "holds was REFUTED on this testbed and now holds"),
+        ("unsure", {}, 20, "1 inconclusive"),
+        ("unsure or holds", {}, 20, "1 passed"),
+        ("unsure or fails", {}, 1, "1 failed"),
+        ("blind", {}, 1, "the control 'untrained' must refute 'blind' but is SUPPORTED"),
+        ("impossible", {}, 0, "1 not testable"),
+        ("empty", {}, 21, "the test of claim 'empty' must return an Estimate, got NoneType"),
+        ("nothing_of_that_name", {}, 5, "deselected"),
+    ],
+)
+def test_verdicts_become_words_and_exit_codes(made_up, names, ledger, code, sentence):
+    done = made_up(names, ledger)
+
+    assert sentence in refusal(done)
+    assert done.returncode == code
+
+
+def test_a_recorded_refutation_shows_its_numbers(made_up):
+    assert RECORDED["measured"] in made_up("fails", {"fails": {"grpo": RECORDED}}).stdout
 
 
 def test_collecting_lists_claims_in_two_seconds_without_torch():

@@ -41,7 +41,7 @@ class State:
         if self._session is None:
             option = self.config.getoption
             testbed = TESTBEDS[option("--testbed")]
-            store = Store(self.root("--store"), run=self.run, tell=self.tell)
+            store = Store(self.root("--store"), run=self.run)
             place = Workplace(testbed=testbed, device=choose_device(option("--device")), store=store, tell=self.tell)
             folder = option("--checkpoint")
             self._session = Session(

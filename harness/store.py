@@ -26,13 +26,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class Busy(Exception):
+    """Another process is making the entry that was asked for."""
+
+
 class Store:
     """Content-addressed folders below `root`. `run` names this run: a failure is remembered for its length only."""
 
-    def __init__(self, root: Path, *, run: str, tell: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, root: Path, *, run: str) -> None:
         self.root = root
         self.run = run
-        self.tell = tell
 
     def check_writable(self) -> None:
         """Raises: StoreUnusable if nothing can be written here."""
@@ -62,18 +65,21 @@ class Store:
             if not (folder / name).is_file() or sha256(folder / name) != sealed["sha256"]:
                 raise corrupt(folder, name)
 
-    def produce(self, kind: str, key: str, make: Callable[[Path], None], *, resume: bool = False) -> Path:
+    def produce(
+        self, kind: str, key: str, make: Callable[[Path], None], *, resume: bool = False, wait: bool = True
+    ) -> Path:
         """The finished folder for `key`, made by `make(workshop)` if there is none yet.
 
         `make` fills the workshop, an empty folder; with `resume` it may find there what an earlier, killed attempt
         left. Names that start with a dot are scaffolding: they stay out of the finished folder.
 
-        Raises: TrainingFailed if an attempt in this run already failed; StoreUnusable if writing fails.
+        Raises: TrainingFailed if an attempt in this run already failed; StoreUnusable if writing fails; Busy if another
+        process is making it and `wait` is false.
         """
         folder = self.finished(kind, key)
         if folder is not None:
             return folder
-        with usable(self.root), self._lock(kind, key):
+        with usable(self.root), self._lock(kind, key, wait):
             folder = self.finished(kind, key)
             if folder is not None:
                 return folder
@@ -95,27 +101,15 @@ class Store:
             os.replace(workshop, folder)
             return folder
 
-    def busy(self, kind: str, key: str) -> bool:
-        """Whether another process is making this entry just now."""
-        try:
-            with self._file_lock(kind, key).acquire(timeout=0):
-                return False
-        except Timeout:
-            return True
-
-    def _file_lock(self, kind: str, key: str) -> FileLock:
+    @contextmanager
+    def _lock(self, kind: str, key: str, wait: bool) -> Iterator[None]:
         path = self.root / "locks" / f"{kind}-{key}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(path)
-
-    @contextmanager
-    def _lock(self, kind: str, key: str) -> Iterator[None]:
-        lock = self._file_lock(kind, key)
+        lock = FileLock(path)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            self.tell(f"waiting for another process to finish {kind} {key}")
-            lock.acquire()
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout as error:
+            raise Busy(f"another process is making {kind} {key}") from error
         try:
             yield
         finally:

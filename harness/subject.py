@@ -16,7 +16,7 @@ from harness import exams, models
 from harness.errors import HarnessError, InvalidCheckpoint, NotTestable
 from harness.measurements import Arrays, measure
 from harness.probes import diversity, entropy
-from harness.store import Store
+from harness.store import Busy, Store
 from harness.types import (
     Checkpoint,
     Evidence,
@@ -87,18 +87,21 @@ class Subject:
     def train_what_is_free(self) -> None:
         """Train the seeds that no other process is at; a failure is told to whoever asks for the checkpoint."""
         for seed in self.seeds:
-            if not self.cached(seed) and not self.place.store.busy("checkpoints", self.recipe(seed).fingerprint):
-                with suppress(HarnessError):
-                    self._checkpoint(seed)
+            with suppress(HarnessError, Busy):
+                self._checkpoint(seed, wait=False)
 
-    def _checkpoint(self, seed: int) -> Checkpoint:
+    def _checkpoint(self, seed: int, *, wait: bool = True) -> Checkpoint:
         if self.adopted is not None:
             return self._adopt(self.adopted)
         if self.method.train is None:
             return self._adopt(self.place.testbed.base)
         recipe = self.recipe(seed)
         folder = self.place.store.produce(
-            "checkpoints", recipe.fingerprint, lambda workshop: self._train(workshop, recipe), resume=True
+            "checkpoints",
+            recipe.fingerprint,
+            lambda workshop: self._train(workshop, recipe),
+            resume=True,
+            wait=wait,
         )
         return Checkpoint(
             name=self.name, seed=seed, folder=folder, fingerprint=models.fingerprint(folder), recipe=recipe

@@ -149,20 +149,29 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_finished(store):
     assert store.finished("checkpoints", "k") is None
 
 
-def test_busy_is_seen_from_another_process(store):
+TRY = """
+import sys
+from pathlib import Path
+from harness.store import Busy, Store
+
+try:
+    Store(Path(sys.argv[1]), run="r").produce("checkpoints", "k", print, wait=False)
+except Busy as error:
+    print(error)
+"""
+
+
+def test_an_entry_in_the_making_need_not_be_waited_for(store):
     seen = []
 
-    def look(workshop: Path) -> None:
-        code = "import sys; from pathlib import Path; from harness.store import Store; "
-        code += "print(Store(Path(sys.argv[1]), run='r').busy('checkpoints', 'k'))"
-        done = subprocess.run([sys.executable, "-c", code, str(store.root)], capture_output=True, text=True, check=True)
-        seen.append(done.stdout.strip())
+    def try_from_elsewhere(workshop: Path) -> None:
+        command = [sys.executable, "-c", TRY, str(store.root)]
+        seen.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
         write_hello(workshop)
 
-    store.produce("checkpoints", "k", look)
+    store.produce("checkpoints", "k", try_from_elsewhere)
 
-    assert seen == ["True"]
-    assert not store.busy("checkpoints", "k")
+    assert seen == ["another process is making checkpoints k"]
 
 
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))

@@ -33,7 +33,7 @@ class State:
         worker = getattr(config, "workerinput", None)
         self.run = str(worker["depthgauge_run"]) if worker else uuid.uuid4().hex[:8]
         self.is_worker = worker is not None
-        self.needed: dict[str, None] = {}
+        self.needed: list[str] = []
         self._session: Session | None = None
 
     @property
@@ -212,15 +212,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note which subjects the claims will ask for."""
+    """Note which subjects the claims will ask for, the longest trainings last: they are taken from the end."""
     state = session.config.stash[STATE]
+    needed: set[str] = set()
     for item in session.items:
         claim = claim_of(getattr(item, "obj", None))
         if claim is not None and isinstance(item, pytest.Function):
             names = [*item.fixturenames, claim.control]
             if state.session.checkpoint is None:
                 names.append(str(item.callspec.params["subject"]))
-            state.needed.update(dict.fromkeys(name for name in names if name in METHODS))
+            needed.update(name for name in names if name in METHODS)
+    order = list(METHODS)
+    state.needed = sorted(needed, key=lambda name: (not METHODS[name].control, order.index(name)))
 
 
 # -- one claim ---
@@ -236,7 +239,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     session = state.session
     # All training comes first, shared between the workers: each takes what no other is at.
     while state.needed:
-        session.subjects[state.needed.popitem()[0]].train_what_is_free()
+        session.subjects[state.needed.pop()].train_what_is_free()
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     method = str(arguments.pop("subject"))
     try:
@@ -293,6 +296,7 @@ class Controller:
         self.rows: list[Row] = []
         self.errors: list[Problem] = []
         self.reports: list[Path] = []
+        self.exit_code = 0
         self.follower: Follower | None = None
 
     @property
@@ -316,9 +320,9 @@ class Controller:
             self.follower.stop()
         self.rows.sort(key=lambda row: (row.suite, row.claim, row.method))
         if self.rows or self.errors:
-            session.exitstatus = exit_code(self.rows, self.errors, int(exitstatus))
+            session.exitstatus = self.exit_code = exit_code(self.rows, self.errors, int(exitstatus))
         if self.rows:
-            self._write_reports(int(session.exitstatus))
+            self._write_reports(self.exit_code)
         return (yield)
 
     def _write_reports(self, code: int) -> None:
@@ -339,9 +343,10 @@ class Controller:
             write_report(folder, rows, self.errors, run, code, session.place.store)
             self.reports.append(folder / "report.md")
 
-    def pytest_terminal_summary(self, terminalreporter: Any, exitstatus: int) -> None:
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if not self.rows and not self.errors:
             return
+        code = self.exit_code
         terminalreporter.section("claims")
         if self.rows:
             terminalreporter.write_line(verdict_table(self.rows))
@@ -349,4 +354,4 @@ class Controller:
             terminalreporter.write_line(f"invalid: {problem.message}")
         for path in self.reports:
             terminalreporter.write_line(f"report: {path}")
-        terminalreporter.write_line(f"exit {int(exitstatus)}: {EXIT_MEANINGS.get(int(exitstatus), 'see pytest')}")
+        terminalreporter.write_line(f"exit {code}: {EXIT_MEANINGS.get(code, 'see pytest')}")

@@ -280,6 +280,7 @@ def test_verdicts_become_words_and_exit_codes(made_up, names, ledger, code, sent
 
     assert sentence in refusal(done)
     assert done.returncode == code
+    assert (f"exit {code}:" in done.stdout) == (code != 5)
 
 
 def test_a_recorded_refutation_shows_its_numbers(made_up):

@@ -48,6 +48,7 @@ class State:
                 place=place,
                 methods=chosen_methods(option("--method")),
                 seeds=tuple(range(seeds_option(option("--seeds")))),
+                reports=self.root("--report-dir"),
                 checkpoint=Path(folder).resolve() if folder else None,
             )
         return self._session
@@ -339,7 +340,7 @@ class Controller:
         )
         for method in dict.fromkeys(row.method for row in self.rows):
             rows = [row for row in self.rows if row.method == method]
-            folder = self.state.root("--report-dir") / method
+            folder = session.reports / method
             write_report(folder, rows, self.errors, run, code, session.place.store)
             self.reports.append(folder / "report.md")
 

@@ -11,6 +11,7 @@ from harness.claims import judge
 from harness.errors import NotTestable, Undefined, UsageError
 from harness.models import check_folder, check_same_tokenizer
 from harness.registry import METHODS
+from harness.store import check_writable
 from harness.subject import Subject, Workplace
 from harness.types import Claim, Estimate, Outcome, Row, Verdict
 
@@ -24,6 +25,7 @@ class Session:
     place: Workplace
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
+    reports: Path
     checkpoint: Path | None = None
 
     @cached_property
@@ -42,7 +44,8 @@ class Session:
 
         Raises: UsageError, InvalidCheckpoint, InvalidComparison, StoreUnusable.
         """
-        self.place.store.check_writable()
+        check_writable(self.place.store.root, "--store")
+        check_writable(self.reports, "--report-dir")
         check_folder(self.place.testbed.base)
         if self.checkpoint is not None:
             check_folder(self.checkpoint)

@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,10 @@ from filelock import FileLock, Timeout
 from harness.errors import CorruptEntry, HarnessError, StoreUnusable, TrainingFailed
 
 MANIFEST = "manifest.json"
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR}
+UNWRITABLE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST,
+}  # fmt: skip
+OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust, such as safetensors, end their messages
 
 
 def sha256(path: Path) -> str:
@@ -36,14 +40,6 @@ class Store:
     def __init__(self, root: Path, *, run: str) -> None:
         self.root = root
         self.run = run
-
-    def check_writable(self) -> None:
-        """Raises: StoreUnusable if nothing can be written here."""
-        with usable(self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            probe = self.root / f".writable-{os.getpid()}"
-            probe.write_text("")
-            probe.unlink()
 
     def folder(self, kind: str, key: str) -> Path:
         return self.root / kind / key
@@ -79,7 +75,7 @@ class Store:
         folder = self.finished(kind, key)
         if folder is not None:
             return folder
-        with usable(self.root), self._lock(kind, key, wait):
+        with usable(self.root, "--store"), self._lock(kind, key, wait):
             folder = self.finished(kind, key)
             if folder is not None:
                 return folder
@@ -132,17 +128,35 @@ class Store:
 
 
 @contextmanager
-def usable(root: Path) -> Iterator[None]:
-    """Turn the file system's refusal to write into one sentence."""
+def usable(folder: Path, option: str) -> Iterator[None]:
+    """Turn the file system's refusal to write into one sentence that names the option with the way out."""
     try:
         yield
-    except OSError as error:
-        if error.errno in UNWRITABLE:
+    except Exception as error:
+        number = error_number(error)
+        if number in UNWRITABLE:
             raise StoreUnusable(
-                f"the store {root} cannot be written ({os.strerror(error.errno or 0)}): free it, or choose another "
-                "folder with --store."
+                f"{folder} cannot be written ({os.strerror(number)}): make room there, or choose another folder with "
+                f"{option}."
             ) from error
         raise
+
+
+def error_number(error: Exception) -> int:
+    """The operating system's number for an error, also where a library that is not Python's only prints it; else 0."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    found = OS_ERROR.search(str(error))
+    return int(found.group(1)) if found else 0
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """Raises: StoreUnusable, naming the option, if nothing can be written in the folder."""
+    with usable(folder, option):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.write_text("")
+        probe.unlink()
 
 
 def corrupt(folder: Path, name: str) -> CorruptEntry:

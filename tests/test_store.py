@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
 from harness.errors import CorruptEntry, StoreUnusable, TrainingFailed, TrainingUnhealthy
 from harness.measurements import measure, read
-from harness.store import Store
+from harness.store import Store, check_writable
 from harness.types import Checkpoint
 
 
@@ -41,7 +42,7 @@ def test_an_entry_is_made_once(store):
 PRODUCE = """
 import sys, time
 from pathlib import Path
-from harness.store import Store
+from harness.store import Store, check_writable
 
 def make(workshop):
     with open(sys.argv[2], "a") as file:
@@ -131,19 +132,30 @@ def test_a_store_that_is_a_file_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(StoreUnusable, match="cannot be written .* or choose another folder with --store"):
-        Store(tmp_path / "file" / "store", run="r").check_writable()
+        check_writable(tmp_path / "file" / "store", "--store")
+    with pytest.raises(StoreUnusable, match="with --report-dir"):
+        check_writable(tmp_path / "file", "--report-dir")
 
 
-def test_a_full_disk_is_one_sentence_and_leaves_nothing_finished(store):
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda folder: (folder / "big").write_bytes(b"x" * 5000),
+        lambda folder: np.savez(folder / "big.npz", x=np.zeros(5000)),
+        lambda folder: save_file({"x": np.zeros(5000)}, folder / "big.safetensors"),
+    ],
+    ids=["bytes", "numpy", "safetensors"],
+)
+def test_a_full_disk_is_one_sentence_and_leaves_nothing_finished(store, write):
     def write_much(workshop: Path) -> None:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
         try:
-            (workshop / "big").write_bytes(b"x" * 5000)
+            write(workshop)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
-    with pytest.raises(StoreUnusable, match="cannot be written"):
+    with pytest.raises(StoreUnusable, match="cannot be written .*: make room there, or choose another folder"):
         store.produce("checkpoints", "k", write_much)
 
     assert store.finished("checkpoints", "k") is None

@@ -36,7 +36,7 @@ def save_tiny_base(folder: Path, *, seed: int = 0, blocks: int = BLOCKS) -> Path
         eos_token_id=0,
         bos_token_id=None,
         pad_token_id=1,
-        initializer_range=0.3,
+        initializer_range=0.15,
     )
     torch.manual_seed(seed)
     Qwen3ForCausalLM(config).save_pretrained(folder)

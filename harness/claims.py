@@ -81,8 +81,14 @@ def describe(estimate: Estimate) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits; 0 only for exactly 0."""
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    """Three significant digits, or as many as it takes not to round to a whole 0, 1 or 100 that it is not."""
+    if value == 0:
+        return "0"
+    for digits in range(3, 17):
+        text = f"{value:.{digits}g}" if abs(value) < 999.5 else f"{value:.0f}"
+        if abs(float(text)) not in (0.0, 1.0, 100.0) or float(text) == value:
+            return text
+    return repr(value)
 
 
 def smallest_detectable_effect(estimate: Estimate) -> float:
@@ -91,7 +97,16 @@ def smallest_detectable_effect(estimate: Estimate) -> float:
     The standard error is taken from the interval's half-width, so it is approximate for asymmetric intervals.
     """
     z_level, z_power = NormalDist().inv_cdf(0.5 + estimate.level / 2), NormalDist().inv_cdf(POWER)
-    return (estimate.high - estimate.low) / (2 * z_level) * (z_level + z_power)
+    return (estimate.high - estimate.low) / (2 * quantile(estimate)) * (z_level + z_power)
+
+
+def quantile(estimate: Estimate) -> float:
+    """How many standard errors the interval's half-width is: of Student's t for a mean of few, else of the normal."""
+    from scipy import stats  # most of a second, which collection need not pay
+
+    if estimate.method == "Student t":
+        return float(stats.t.ppf(0.5 + estimate.level / 2, estimate.n - 1))
+    return NormalDist().inv_cdf(0.5 + estimate.level / 2)
 
 
 def what_would_settle(estimate: Estimate, region: Region) -> str:

@@ -8,13 +8,10 @@ import json
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.errors import InvalidCheckpoint, InvalidComparison, UsageError
 from harness.store import sha256
-
-if TYPE_CHECKING:
-    import torch
 
 WEIGHTS, INDEX, TOKENIZER = "model.safetensors", "model.safetensors.index.json", "tokenizer.json"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -37,6 +34,11 @@ def check_folder(folder: Path) -> None:
             f"{folder} asks for remote code (auto_map), which is never run: re-save it with an architecture that "
             "transformers ships."
         )
+    if (folder / "adapter_config.json").is_file():
+        raise InvalidCheckpoint(
+            f"{folder} holds an adapter (adapter_config.json), which would change the weights unseen: merge it, and "
+            "save the whole model."
+        )
     if not (folder / TOKENIZER).is_file():
         raise InvalidCheckpoint(f"{folder} has no {TOKENIZER}: save the tokenizer beside the model.")
     for shard in weight_files(folder):
@@ -46,7 +48,8 @@ def check_folder(folder: Path) -> None:
 def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a checkpoint, in the order of their names."""
     if (folder / INDEX).is_file():
-        names = sorted(set(read_json(folder / INDEX).get("weight_map", {}).values()))
+        shards = read_json(folder / INDEX).get("weight_map", {})
+        names = sorted(set(shards.values())) if isinstance(shards, dict) else []
         missing = [name for name in names if not (folder / name).is_file()]
         if missing or not names:
             lost = ", ".join(missing) or "all shards"
@@ -73,8 +76,8 @@ def check_safetensors(path: Path) -> None:
                 raise ValueError
             header = json.loads(file.read(length))
             expected = 8 + length + max(v["data_offsets"][1] for k, v in header.items() if k != "__metadata__")
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise InvalidCheckpoint(f"{path} is not a safetensors file: copy it again.") from error
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InvalidCheckpoint(f"{path} is not a readable safetensors file: copy it again.") from error
     if size != expected:
         raise InvalidCheckpoint(f"{path} is truncated ({size} of {expected} bytes): copy it again.")
 
@@ -90,7 +93,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def fingerprint(folder: Path) -> str:
-    """A 16-digit hash of the weights, the tokenizer and the chat template of a checkpoint."""
+    """A 16-digit hash of the weights, the configuration, the tokenizer and the chat template of a checkpoint."""
     files = [*weight_files(folder), folder / "config.json", folder / TOKENIZER, folder / "chat_template.jinja"]
     hashed = hashlib.sha256()
     for path in files:
@@ -104,7 +107,15 @@ def check_same_tokenizer(folder: Path, base: Path) -> None:
 
     def vocabulary(path: Path) -> dict[str, Any]:
         tokenizer = read_json(path / TOKENIZER)
-        return {part: tokenizer.get(part) for part in ("model", "pre_tokenizer", "normalizer", "added_tokens")}
+        parts = ("model", "pre_tokenizer", "normalizer", "post_processor", "added_tokens")
+        found = {part: tokenizer.get(part) for part in parts}
+        # Merges are written as pairs or as one text, depending on the version that wrote them.
+        merges = (found["model"] or {}).get("merges") or []
+        return (
+            found
+            | {"merges": [m if isinstance(m, str) else " ".join(m) for m in merges]}
+            | {"model": {key: value for key, value in (found["model"] or {}).items() if key != "merges"}}
+        )
 
     if vocabulary(folder) != vocabulary(base):
         raise InvalidComparison(
@@ -113,14 +124,14 @@ def check_same_tokenizer(folder: Path, base: Path) -> None:
         )
 
 
-def choose_device(name: str) -> str:
-    """'cpu' or 'cuda' for the option --device ('auto' takes the GPU where there is one).
+def choose_device(name: str, *, look: bool = True) -> str:
+    """'cpu' or 'cuda' for the option --device ('auto' takes the GPU where there is one; 'cpu' without a `look`).
 
     Raises: UsageError for any other name, or for a GPU that is not there.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"unknown device {name!r}: choose auto, cpu or cuda.")
-    if name == "cpu" or (name == "auto" and not Path("/dev/nvidiactl").exists()):
+    if name == "cpu" or not look or (name == "auto" and not Path("/dev/nvidiactl").exists()):
         return "cpu"
     import torch
 
@@ -151,33 +162,44 @@ def prepare_libraries(threads: int) -> None:
 
 @lru_cache(maxsize=2)
 def load(folder: Path, device: str) -> tuple[Any, Any]:
-    """The model (float32, evaluation mode, eager-exact on `device`) and tokenizer of a checked folder.
+    """The model (float32, evaluation mode) and tokenizer of a checked folder.
+
+    Its generation_config.json is put aside: a repetition penalty there would change what is asked of it.
 
     Raises: InvalidCheckpoint if transformers cannot load it whole, or a weight is not finite.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    check_finite(folder)
 
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # whatever transformers, tokenizers and safetensors raise, the folder is at fault
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InvalidCheckpoint(f"{folder} cannot be loaded: {first}") from error
     lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lost:
         raise InvalidCheckpoint(f"{folder} has no usable weights for {lost[0]} ({len(lost)} in all): save it again.")
-    check_finite(model, folder)
+    model.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
+    )
     return model.to(device).eval(), tokenizer
 
 
-def check_finite(model: "torch.nn.Module", folder: Path) -> None:
-    """Raises: InvalidCheckpoint naming the first tensor that holds NaN or infinity."""
-    for name, parameter in model.named_parameters():
-        bad = int((~parameter.isfinite()).sum())
-        if bad:
-            raise InvalidCheckpoint(
-                f"{folder} has {bad} weights in {name} that are NaN or infinite: train it again, or save it in float32."
-            )
+def check_finite(folder: Path) -> None:
+    """Read every tensor once. Raises: InvalidCheckpoint naming the first that holds NaN or infinity."""
+    from safetensors import safe_open
+
+    for shard in weight_files(folder):
+        with safe_open(shard, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118  not a dict
+                bad = int((~tensors.get_tensor(name).isfinite()).sum())
+                if bad:
+                    raise InvalidCheckpoint(
+                        f"{folder} has {bad} weights in {name} that are NaN or infinite: train it again, or save it in "
+                        "float32."
+                    )

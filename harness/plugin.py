@@ -42,7 +42,8 @@ class State:
             option = self.config.getoption
             testbed = TESTBEDS[option("--testbed")]
             store = Store(self.root("--store"), run=self.run)
-            place = Workplace(testbed=testbed, device=choose_device(option("--device")), store=store, tell=self.tell)
+            device = choose_device(option("--device"), look=not self.config.option.collectonly)
+            place = Workplace(testbed=testbed, device=device, store=store, tell=self.tell)
             folder = option("--checkpoint")
             self._session = Session(
                 place=place,
@@ -127,7 +128,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[STATE] = state = State(config)
     config.pluginmanager.register(method_fixtures(), "depthgauge-methods")
-    if not METHODS or config.option.help:
+    if not METHODS or not TESTBEDS or config.option.help:
         return
     try:
         state.session  # an unknown name stops the run before anything is collected  # noqa: B018
@@ -169,11 +170,9 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
         what = f"judging {session.checkpoint} with the claims about {', '.join(session.methods)}"
     else:
         what = f"judging {', '.join(session.methods)}, {len(session.seeds)} seed(s) each"
-    names = dict.fromkeys([*session.methods, "grpo", "gradreg"])
-    cached = [name for name in names if all(map(session.subjects[name].cached, session.subjects[name].seeds))]
     return [
         f"depthgauge: {what}, on testbed {place.testbed.name} ({place.device})",
-        f"depthgauge: store {place.store.root}; trained already: {', '.join(cached) or 'none'}",
+        f"depthgauge: store {place.store.root}; trained already: {', '.join(session.trained_already) or 'none'}",
     ]
 
 
@@ -199,8 +198,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if claim is None:
         return
     session = metafunc.config.stash[STATE].session
-    trained = [name for name in session.methods if METHODS[name].train is not None]
-    about = [name for name in trained if not claim.about or name in claim.about]
+    about = [name for name in session.methods if not claim.about or name in claim.about]
+    if session.checkpoint is not None:
+        about = about[:1]  # one folder, one verdict
     metafunc.parametrize("subject", about or [pytest.param("", id="no-method")], indirect=True)
 
 
@@ -243,12 +243,25 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         session.subjects[state.needed.pop()].train_what_is_free()
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     method = str(arguments.pop("subject"))
-    try:
-        row = session.judge(claim, pyfuncitem.obj, pyfuncitem.path.stem, method, arguments)
-    except HarnessError as error:
-        pyfuncitem.user_properties.append((ERROR, {"exit_code": error.exit_code, "message": str(error)}))
-        pytest.fail(str(error), pytrace=False)
+    row, problem = judge_or_say_why(session, claim, pyfuncitem, method, arguments)
+    if row is None:
+        pyfuncitem.user_properties.append((ERROR, to_plain(problem)))
+        pytest.fail(problem.message, pytrace=False)
     pyfuncitem.user_properties.append((ROW, to_plain(row)))
+    return report_verdict(row)
+
+
+def judge_or_say_why(
+    session: Session, claim: Claim, item: pytest.Function, method: str, arguments: dict[str, Any]
+) -> tuple[Row | None, Problem]:
+    try:
+        return session.judge(claim, item.obj, item.path.stem, method, arguments), Problem(exit_code=0, message="")
+    except HarnessError as error:
+        return None, Problem(exit_code=error.exit_code, message=str(error))
+
+
+def report_verdict(row: Row) -> bool:
+    """Turn a row into pytest's outcome: pass, fail, expected failure, or skip."""
     if not row.control_refutes:
         pytest.fail(
             f"the control {row.control!r} must refute {row.claim!r} but is {row.control_outcome}: {row.control_reason}",
@@ -323,10 +336,10 @@ class Controller:
         if self.rows or self.errors:
             session.exitstatus = self.exit_code = exit_code(self.rows, self.errors, int(exitstatus))
         if self.rows:
-            self._write_reports(self.exit_code)
+            self._write_reports()
         return (yield)
 
-    def _write_reports(self, code: int) -> None:
+    def _write_reports(self) -> None:
         from harness.report.write import Run, write_report
 
         session = self.state.session
@@ -338,10 +351,11 @@ class Controller:
             started=self.began,
             elapsed_s=time.time() - self.began,
         )
+        problems = sorted(set(self.errors), key=lambda problem: problem.message)
         for method in dict.fromkeys(row.method for row in self.rows):
             rows = [row for row in self.rows if row.method == method]
             folder = session.reports / method
-            write_report(folder, rows, self.errors, run, code, session.place.store)
+            write_report(folder, rows, problems, run, exit_code(rows, problems, 0), session.place.store)
             self.reports.append(folder / "report.md")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

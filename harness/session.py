@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.claims import judge
-from harness.errors import NotTestable, Undefined, UsageError
-from harness.models import check_folder, check_same_tokenizer
+from harness.errors import InvalidComparison, NotTestable, Undefined, UsageError
+from harness.models import check_finite, check_folder, check_same_tokenizer
 from harness.registry import METHODS
 from harness.store import check_writable
 from harness.subject import Subject, Workplace
@@ -33,11 +33,18 @@ class Session:
         """Every registered method as a subject; nothing is trained before it is asked."""
         return {name: Subject(METHODS[name], self.seeds, self.place) for name in METHODS}
 
-    def candidate(self, method: str) -> Subject:
-        """The subject that a claim about `method` is judged on: the adopted folder, where there is one."""
-        if self.checkpoint is not None:
-            return Subject(METHODS[method], self.seeds, self.place, adopted=self.checkpoint)
-        return self.subjects[method]
+    @cached_property
+    def adopted(self) -> Subject | None:
+        """The folder that somebody else trained, where one is to be judged."""
+        if self.checkpoint is None:
+            return None
+        return Subject(METHODS[self.methods[0]], self.seeds, self.place, adopted=self.checkpoint)
+
+    @cached_property
+    def trained_already(self) -> tuple[str, ...]:
+        """The methods whose checkpoints are all in the store."""
+        found = [name for name in METHODS if METHODS[name].train is not None and not METHODS[name].control]
+        return tuple(name for name in found if all(map(self.subjects[name].cached, self.seeds)))
 
     def check(self) -> None:
         """Refuse before anything is trained.
@@ -50,25 +57,43 @@ class Session:
         if self.checkpoint is not None:
             check_folder(self.checkpoint)
             check_same_tokenizer(self.checkpoint, self.place.testbed.base)
+            check_finite(self.checkpoint)
+        self.trained_already  # noqa: B018  a damaged entry of the store is found here, and not half-way
+        self.ledger  # noqa: B018
 
     @cached_property
     def ledger(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
-        """What this project found on the testbed: claim -> method -> outcome and measured numbers."""
+        """What this project found on the testbed: claim -> method -> outcome and measured numbers.
+
+        Raises: InvalidComparison unless every outcome is REFUTED, the only one that can be recorded.
+        """
         path = self.place.testbed.ledger
-        found: dict[str, dict[str, dict[str, str]]] = json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            found: dict[str, dict[str, dict[str, str]]] = json.loads(path.read_text()) if path.is_file() else {}
+            outcomes = {entry["outcome"] for methods in found.values() for entry in methods.values()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidComparison(f"the ledger {path} is not claim -> method -> outcome and measured.") from error
+        if outcomes - {Outcome.REFUTED}:
+            raise InvalidComparison(f"the ledger {path} may record REFUTED only, got {', '.join(sorted(outcomes))}.")
         return found
 
     def recorded(self, claim: Claim, method: str) -> Mapping[str, str] | None:
-        """The ledger's entry, where this testbed is known to refute the claim; an adopted folder has none."""
-        return None if self.checkpoint is not None else self.ledger.get(claim.id, {}).get(method)
+        """The ledger's entry, where this testbed is known to refute the claim.
+
+        The ledger speaks about the first seed's checkpoint: not about an adopted folder, nor about several seeds.
+        """
+        if self.checkpoint is not None or len(self.seeds) > 1:
+            return None
+        return self.ledger.get(claim.id, {}).get(method)
 
     def judge(self, claim: Claim, test: Test, suite: str, method: str, others: Mapping[str, Any]) -> Row:
         """Judge a claim on its subject and on its control. `others` are the test's further arguments."""
-        subject = self.candidate(method)
+        subject = self.adopted or self.subjects[method]
         self.place.evidence.clear()
         verdict = self._verdict(claim, test, subject, others)
         evidence = tuple(self.place.evidence)
-        control = self._verdict(claim, test, self.subjects[claim.control], others)
+        firsts = {name: value.one_seed() if isinstance(value, Subject) else value for name, value in others.items()}
+        control = self._verdict(claim, test, self.subjects[claim.control], firsts)
         recorded = self.recorded(claim, method)
         return Row(
             claim=claim.id,
@@ -92,10 +117,12 @@ class Session:
     def _verdict(self, claim: Claim, test: Test, subject: Subject, others: Mapping[str, Any]) -> Verdict:
         try:
             estimate = test(subject=subject, **others)
-        except NotTestable as error:
+        except (NotTestable, Undefined) as error:
             return Verdict(claim=claim, outcome=Outcome.NOT_TESTABLE, reason=str(error))
         if not isinstance(estimate, Estimate):
-            raise Undefined(f"the test of claim {claim.id!r} must return an Estimate, got {type(estimate).__name__}.")
+            raise InvalidComparison(
+                f"the test of claim {claim.id!r} must return an Estimate, got {type(estimate).__name__}."
+            )
         return judge(claim, estimate, population="seeds" if len(subject.seeds) > 1 else None)
 
 
@@ -110,6 +137,10 @@ def chosen_methods(asked: str) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"--method={asked!r} names no method: choose one of {', '.join(METHODS)}, or all.")
     for name in names:
+        if METHODS[name].train is None:
+            raise UsageError(
+                f"{name!r} is what every claim compares with, and has none of its own: choose a method, or all."
+            )
         if METHODS[name].control:
             raise UsageError(f"{name!r} is a control, which every claim must refute: choose a method, or all.")
     return tuple(dict.fromkeys(names))

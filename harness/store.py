@@ -19,9 +19,8 @@ from filelock import FileLock, Timeout
 from harness.errors import CorruptEntry, HarnessError, StoreUnusable, TrainingFailed
 
 MANIFEST = "manifest.json"
-UNWRITABLE = {
-    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG, errno.ENOTDIR, errno.EEXIST,
-}  # fmt: skip
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust, such as safetensors, end their messages
 
 
@@ -75,7 +74,7 @@ class Store:
         folder = self.finished(kind, key)
         if folder is not None:
             return folder
-        with usable(self.root, "--store"), self._lock(kind, key, wait):
+        with usable(self.root, "--store", NO_SPACE), self._lock(kind, key, wait):
             folder = self.finished(kind, key)
             if folder is not None:
                 return folder
@@ -89,13 +88,21 @@ class Store:
             except HarnessError as error:
                 self._remember_failure(kind, key, str(error))
                 raise
-            for scaffolding in workshop.glob(".*"):
-                shutil.rmtree(scaffolding) if scaffolding.is_dir() else scaffolding.unlink()
+            self._clear_scaffolding(workshop)
             seal(workshop)
             folder = self.folder(kind, key)
             folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(workshop, folder)
             return folder
+
+    def _clear_scaffolding(self, workshop: Path) -> None:
+        """Move what starts with a dot away before deleting it: a kill must not leave half of it in the workshop."""
+        trash = self.root / "trash" / workshop.name
+        shutil.rmtree(trash, ignore_errors=True)
+        trash.mkdir(parents=True)
+        for scaffolding in workshop.glob(".*"):
+            os.replace(scaffolding, trash / scaffolding.name)
+        shutil.rmtree(trash, ignore_errors=True)
 
     @contextmanager
     def _lock(self, kind: str, key: str, wait: bool) -> Iterator[None]:
@@ -128,13 +135,15 @@ class Store:
 
 
 @contextmanager
-def usable(folder: Path, option: str) -> Iterator[None]:
+def usable(folder: Path, option: str, refusals: set[int]) -> Iterator[None]:
     """Turn the file system's refusal to write into one sentence that names the option with the way out."""
     try:
         yield
+    except HarnessError:
+        raise
     except Exception as error:
         number = error_number(error)
-        if number in UNWRITABLE:
+        if number in refusals:
             raise StoreUnusable(
                 f"{folder} cannot be written ({os.strerror(number)}): make room there, or choose another folder with "
                 f"{option}."
@@ -146,13 +155,15 @@ def error_number(error: Exception) -> int:
     """The operating system's number for an error, also where a library that is not Python's only prints it; else 0."""
     if isinstance(error, OSError):
         return error.errno or 0
+    if "PytorchStreamWriter" in str(error) or "inline_container" in str(error):
+        return errno.ENOSPC  # torch.save says no more than that a write fell short
     found = OS_ERROR.search(str(error))
     return int(found.group(1)) if found else 0
 
 
 def check_writable(folder: Path, option: str) -> None:
     """Raises: StoreUnusable, naming the option, if nothing can be written in the folder."""
-    with usable(folder, option):
+    with usable(folder, option, NO_SPACE | FORBIDDEN):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
         probe.write_text("")
@@ -173,7 +184,8 @@ def manifest(folder: Path) -> dict[str, dict[str, str | int]]:
 
 def seal(folder: Path) -> None:
     """Write the manifest: the size and sha256 of every file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    # A manifest may be there already, from an attempt that was killed between sealing and renaming.
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
     sealed = {str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
     write_atomically(folder / MANIFEST, json.dumps({"files": sealed}, indent=1))
 

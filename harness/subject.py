@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import exams, models
-from harness.errors import HarnessError, InvalidCheckpoint, NotTestable
+from harness.errors import HarnessError, InvalidCheckpoint, NotTestable, TrainingFailed
 from harness.measurements import Arrays, measure
 from harness.probes import diversity, entropy
-from harness.store import Busy, Store
+from harness.store import Busy, Store, error_number
 from harness.types import (
     Checkpoint,
     Evidence,
@@ -32,7 +32,8 @@ from harness.types import (
 
 TRAINING_LOG = "training_log.json"
 ENTROPY_VERSION = 1
-VERSIONS_THAT_MATTER = ("torch", "transformers", "trl")
+TRAINING_VERSIONS = ("depthgauge", "torch", "transformers", "trl")
+MEASURING_VERSIONS = ("torch", "transformers", "lm-eval")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +52,7 @@ class Subject:
 
     def __init__(self, method: Method, seeds: tuple[int, ...], place: Workplace, adopted: Path | None = None) -> None:
         self.method = method
-        self.name = method.name if adopted is None else adopted.name
+        self.name = method.name if adopted is None else f"adopted-{adopted.name}"
         self.seeds = seeds if method.train is not None and not method.control and adopted is None else (0,)
         self.place = place
         self.adopted = adopted
@@ -75,7 +76,7 @@ class Subject:
             base_fingerprint=models.fingerprint(testbed.base),
             data_digest=digest([list(pair) for pair in testbed.training_prompts()]),
             device=self.place.device,
-            versions={name: importlib.metadata.version(name) for name in VERSIONS_THAT_MATTER},
+            versions=versions(TRAINING_VERSIONS),
         )
 
     def cached(self, seed: int) -> bool:
@@ -117,17 +118,29 @@ class Subject:
         if not self.method.control:
             self.place.tell(f"training {self.name} (seed {recipe.seed}) on {recipe.device}")
         (workshop / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
-        self.method.train(
-            TrainingJob(
-                method=self.method,
-                testbed=self.place.testbed,
-                seed=recipe.seed,
-                device=recipe.device,
-                folder=workshop,
-                tell=self.place.tell,
-            )
+        job = TrainingJob(
+            method=self.method,
+            testbed=self.place.testbed,
+            seed=recipe.seed,
+            device=recipe.device,
+            folder=workshop,
+            tell=self.place.tell,
         )
+        try:
+            self.method.train(job)
+        except (HarnessError, OSError):
+            raise
+        except Exception as error:
+            if error_number(error):
+                raise
+            raise TrainingFailed(
+                f"training {self.name!r} (seed {recipe.seed}) stopped with {type(error).__name__}: {error}"
+            ) from error
         models.check_folder(workshop)
+
+    def one_seed(self) -> "Subject":
+        """The same subject with its first seed alone: what a control, which has one, is compared with."""
+        return Subject(self.method, self.seeds[:1], self.place, self.adopted)
 
     # -- measurements ---
 
@@ -138,7 +151,9 @@ class Subject:
             "exam", exams.VERSION, exams.parameters(exam), lambda m, t: exams.take_exam(exam, m, t), f"the {name} exam"
         )
         values = np.stack([100 * one.arrays["score"].mean(axis=0) for one in taken])
-        return Scores(ids=tuple(item.id for item in exam.items()), values=values, unit="points", population="items")
+        ids = tuple(item.id for item in exam.items())
+        right = 100.0 if exam.repeats == 1 else None
+        return Scores(ids=ids, values=values, unit="points", population="items", right=right)
 
     def entropy(self, summary: Callable[[NDArray[Any]], float]) -> Scores:
         """`summary` of each prompt's greedy entropy trace, a row of 80 values in nats."""
@@ -146,7 +161,7 @@ class Subject:
 
     def collapses(self) -> Scores:
         """Per prompt, 1 if its greedy entropy trace collapses, else 0."""
-        return self._per_prompt("entropy_nats", lambda row: float(entropy.collapse_step(row) is not None), "share")
+        return self._per_prompt("entropy_nats", lambda row: float(entropy.collapse_step(row) is not None), "share", 1.0)
 
     def diversity(self, n: int) -> Scores:
         """Per prompt, the n-gram diversity of its 80 greedy tokens: a ratio from 0 to 1."""
@@ -161,29 +176,30 @@ class Subject:
             text = np.array([tokenizer.decode(ids) for ids in trace.token_ids], dtype=np.str_)
             return trace._asdict() | {"text": text}
 
-        parameters = {"prompts": digest(prompts), "steps": entropy.STEPS}
+        parameters = {"prompts": digest(prompts), "steps": entropy.STEPS, "batch": entropy.BATCH}
         return self._measure("entropy", ENTROPY_VERSION, parameters, take, "the greedy entropy trace")
 
     def training(self, column: str, summary: Callable[[float], float] = float, *, unit: str) -> Scores:
-        """A logged quantity of the training, step by step.
+        """A logged quantity of the training, step by step; 0 at a step that did not log it, as one without a gradient.
 
-        Raises: NotTestable where there is no training log, or it lacks the column.
+        Raises: NotTestable where there is no training log, or no step logged the column.
         """
         for checkpoint in self.checkpoints:
             self._note(checkpoint)
         logs = [training_log(checkpoint) for checkpoint in self.checkpoints]
-        series = [[summary(float(row[column])) for row in log if column in row] for log in logs]
-        length = min(map(len, series), default=0)
-        if length == 0:
+        if not all(any(column in row for row in log) for log in logs):
             raise NotTestable(f"the training log of {self.name!r} has no {column!r}")
-        values = np.array([row[:length] for row in series], dtype=float)
-        return Scores(ids=tuple(str(step) for step in range(length)), values=values, unit=unit, population="steps")
+        values = np.array([[summary(float(row[column])) if column in row else 0.0 for row in log] for log in logs])
+        ids = tuple(str(int(row["step"])) for row in logs[0])
+        return Scores(ids=ids, values=values, unit=unit, population="steps")
 
-    def _per_prompt(self, array: str, summary: Callable[[NDArray[Any]], float], unit: str) -> Scores:
+    def _per_prompt(
+        self, array: str, summary: Callable[[NDArray[Any]], float], unit: str, right: float | None = None
+    ) -> Scores:
         taken = self.traces()
         values = np.array([[summary(row) for row in one.arrays[array]] for one in taken], dtype=float)
         ids = tuple(str(prompt) for prompt in self.place.testbed.probe_prompts())
-        return Scores(ids=ids, values=values, unit=unit, population="prompts")
+        return Scores(ids=ids, values=values, unit=unit, population="prompts", right=right)
 
     def _measure(
         self, probe: str, version: int, parameters: Mapping[str, Any], take: Callable[[Any, Any], Arrays], what: str
@@ -220,12 +236,16 @@ class Subject:
                 self.place.store.verify(checkpoint.folder)
             return take(*models.load(checkpoint.folder, self.place.device))
 
-        where = {"device": self.place.device} | dict(parameters)
+        where = {"device": self.place.device, "versions": versions(MEASURING_VERSIONS)} | dict(parameters)
         return measure(self.place.store, checkpoint, probe, version, where, now)
 
 
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in packages}
+
+
 def training_log(checkpoint: Checkpoint) -> list[dict[str, float]]:
-    """The rows of a training log. Raises: NotTestable if the checkpoint has none, as the base and adopted ones."""
+    """The rows of a training log. Raises: NotTestable if the checkpoint has none, as the base."""
     path = checkpoint.folder / TRAINING_LOG
     if not path.is_file():
         raise NotTestable(f"{checkpoint.name!r} has no training log")

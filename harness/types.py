@@ -184,15 +184,19 @@ class Measurement:
 class Scores:
     """One number per unit (item, prompt, step) and seed: what an estimate is made from.
 
-    `values` has shape (seeds, units); `ids` names the units, so that only like is compared with like.
+    `values` has shape (seeds, units); `ids` names the units, so that only like is compared with like. `right` is the
+    score of a right answer where every score is that or 0, and None where scores can lie between.
     """
 
     ids: tuple[str, ...]
     values: NDArray[np.float64]
     unit: str
     population: Population
+    right: float | None = None
 
     def __post_init__(self) -> None:
+        if self.right is not None and not np.isin(self.values, (0.0, self.right)).all():
+            raise ValueError(f"every score must be 0 or {self.right:g}")
         if self.values.ndim != 2 or self.values.shape[1] != len(self.ids):
             raise ValueError(f"values must have shape (seeds, {len(self.ids)}), got {self.values.shape}")
 
@@ -330,6 +334,12 @@ class Row:
     @property
     def accepted(self) -> bool:
         return self.outcome is self.expected and self.control_refutes
+
+    @property
+    def fails(self) -> bool:
+        """Refuted, or no longer as recorded, or with a control that proves nothing."""
+        decided = self.outcome in (Outcome.SUPPORTED, Outcome.REFUTED)
+        return not self.control_refutes or (decided and self.outcome is not self.expected)
 
 
 def to_plain(value: Any) -> Any:

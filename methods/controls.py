@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness import METHODS, Method
+from harness.models import prepare_libraries
 from harness.types import TrainingJob
 from methods.grpo import GRADREG, SecondPass
 
@@ -16,6 +17,8 @@ class Sabotage:
 
 
 def sabotage(job: TrainingJob) -> None:
+    """Break the base; imported here, not above: listing the methods must not load torch."""
+    prepare_libraries(job.testbed.scale.threads)
     from methods.sabotage import sabotage_base
 
     sabotage_base(job)

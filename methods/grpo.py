@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness import METHODS, Method
+from harness.models import prepare_libraries
 from harness.types import TrainingJob
 
 
@@ -58,6 +59,7 @@ class GRPOSettings:
 
 def train(job: TrainingJob) -> None:
     """Train with TRL. Imported here, not above: listing the methods must not load torch."""
+    prepare_libraries(job.testbed.scale.threads)  # before TRL is imported, which reads the environment then
     from methods.second_pass.run import train_grpo
 
     train_grpo(job)

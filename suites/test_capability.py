@@ -1,13 +1,13 @@
 """What the checkpoint answers: science, which it was trained on, and history and mathematics, which it was not.
 
-Source 001, bar chart: "It outperforms every other method ... by a significant margin in GPQA, and a smaller margin for
+Dangi 2026b, bar chart: "It outperforms every other method ... by a significant margin in GPQA, and a smaller margin for
 the OOD History+Math MMLU eval set". Science is greedy; the others are sampled at temperature 0.6, three runs an item.
 """
 
 from harness import Claim, Estimate, above, at_least, claim
 from harness.stats import paired_difference
 
-SOURCE = "source 001, bar chart; its code README gives the numbers"
+SOURCE = "Dangi 2026b, bar chart; its code README gives the numbers"
 # The largest drop in points that 'not worse' forgives: half of the drop that the source shows for GRPO in mathematics.
 NOT_WORSE_MARGIN_POINTS = 1.5
 

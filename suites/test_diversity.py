@@ -1,13 +1,13 @@
 """How little the checkpoint repeats itself, over 80 greedy tokens.
 
-Source 000, table, on one prompt: bigrams base .304, grpo .519, gradreg .291; trigrams .333, .577, .308. The gap between
-base and gradreg is one bigram of 79 and two trigrams of 78.
+Dangi 2026a, table, on one prompt: bigrams base .304, grpo .519, gradreg .291; trigrams .333, .577, .308. The gap
+between base and gradreg is one bigram of 79 and two trigrams of 78.
 """
 
 from harness import Claim, Estimate, above, below, claim
 from harness.stats import paired_difference
 
-SOURCE = "source 000, table of bigram and trigram diversity"
+SOURCE = "Dangi 2026a, table of bigram and trigram diversity"
 
 
 def diversity_claim(n: int, subject: str) -> Claim:

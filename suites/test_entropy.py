@@ -1,7 +1,7 @@
 """How sure the checkpoint is of what it says next, over 80 greedy tokens.
 
-Source 000: "around step 40, GradReg's entropy plummets to almost 0"; its trace is "nearly superimposed over the base".
-Source 001: depth scaling "prevented ... entropy collapse", and its trace "exhibits large peaks".
+Dangi 2026a: "around step 40, GradReg's entropy plummets to almost 0"; its trace is "nearly superimposed over the base".
+Dangi 2026b: depth scaling "prevented ... entropy collapse", and its trace "exhibits large peaks".
 """
 
 from harness import Claim, Estimate, above, at_most, below, claim, within
@@ -15,7 +15,7 @@ SUPERIMPOSED_MARGIN_NATS = 0.1
     Claim(
         id="entropy-does-not-collapse",
         statement="collapses on at most one prompt in twenty",
-        source="source 001: 'prevented the deeper layers from ... succumbing to entropy collapse'",
+        source="Dangi 2026b: 'prevented the deeper layers from ... succumbing to entropy collapse'",
         published="depthscaled 0.02 nats at its lowest (step 70), for a few steps",
         region=at_most(0.05),
         unit="share",
@@ -32,7 +32,7 @@ def test_entropy_does_not_collapse(subject) -> Estimate:
     Claim(
         id="entropy-collapses-less-than-gradreg",
         statement="collapses on fewer prompts than uniform gradient regularisation",
-        source="source 001, entropy figure; source 000, entropy figure",
+        source="Dangi 2026b, entropy figure; Dangi 2026a, entropy figure",
         published="depthscaled 0.02 nats at its lowest (step 70); gradreg below 0.05 from step 58 to 70",
         region=below(0),
         unit="share",
@@ -49,7 +49,7 @@ def test_entropy_collapses_less_than_with_gradreg(subject, gradreg) -> Estimate:
     Claim(
         id="entropy-superimposes-base",
         statement="has the same mean entropy as the base",
-        source="source 000, entropy figure: 'nearly superimposed over the base model'",
+        source="Dangi 2026a, entropy figure: 'nearly superimposed over the base model'",
         published="gradreg within about 0.1 nats of base for most steps",
         region=within(SUPERIMPOSED_MARGIN_NATS),
         unit="nats",
@@ -70,7 +70,7 @@ def test_entropy_superimposes_the_base(subject, base) -> Estimate:
     Claim(
         id="entropy-peaks-above-base",
         statement="has higher entropy peaks than the base",
-        source="source 001, entropy figure: 'large peaks'",
+        source="Dangi 2026b, entropy figure: 'large peaks'",
         published="highest peak 3.7 nats for depthscaled, 3.47 for grpo, 3.3 for base",
         region=above(0),
         unit="nats",
@@ -91,7 +91,7 @@ def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
     Claim(
         id="entropy-peaks-above-gradreg",
         statement="has higher entropy peaks than uniform gradient regularisation",
-        source="sources 000 and 001, entropy figures",
+        source="Dangi 2026a and 2026b, entropy figures",
         published="highest peak 3.7 nats for depthscaled; gradreg follows the base's 3.3",
         region=above(0),
         unit="nats",
@@ -112,7 +112,7 @@ def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
     Claim(
         id="entropy-peaks-above-grpo",
         statement="has higher entropy peaks than plain GRPO",
-        source="sources 000 and 001, entropy figures",
+        source="Dangi 2026a and 2026b, entropy figures",
         published="highest peak 3.7 nats for depthscaled, 3.47 for grpo",
         region=above(0),
         unit="nats",

@@ -1,7 +1,7 @@
 """Whether the training did anything, and did not break: read from its log.
 
-The author of the sources lost a night to a run with a gradient norm near 0 and 90 % of groups without reward variance,
-and saw it only by training again with plain GRPO. These claims see it at once.
+Dangi (2026, training notes) lost a night to a run with a gradient norm near 0 and 90 % of groups without reward
+variance, and saw it only by training again with plain GRPO. These claims see it at once.
 """
 
 from harness import Claim, Estimate, above, at_least, at_most, claim
@@ -33,7 +33,7 @@ def test_reward_rises(subject) -> Estimate:
     Claim(
         id="groups-have-reward-variance",
         statement="learns from most groups in most steps",
-        source="training notes of the sources' author: frac_reward_zero_std 0.9 for a night",
+        source="Dangi 2026, training notes: frac_reward_zero_std 0.9 for a night",
         published="a sick run had 90 % of groups without variance",
         region=at_most(0.1),
         unit="share",
@@ -68,8 +68,8 @@ def test_the_perturbation_is_numerically_there(subject) -> Estimate:
     Claim(
         id="penalty-is-felt",
         statement="is regularised by at least a twentieth of its gradient in nine steps of ten",
-        source="training notes: tune the penalty ratio, not gamma; below that the method is GRPO by another name",
-        published="not published for the sources' runs",
+        source="ours: with less, the method is GRPO by another name",
+        published="not published",
         region=at_least(0.9),
         unit="share",
         control="misled",

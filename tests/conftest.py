@@ -7,7 +7,6 @@ from hypothesis import settings
 
 from tests.tiny import save_tiny_base
 
-pytest_plugins = ("pytester",)
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 

@@ -120,8 +120,17 @@ def test_estimates_and_regions_check_themselves():
 
 
 @given(st.floats(-1e9, 1e9))
-def test_only_zero_prints_as_zero(value):
-    assert (float(number(value)) == 0) == (value == 0)
+def test_only_zero_one_and_a_hundred_print_as_such(value):
+    printed = float(number(value))
+
+    assert printed not in (0, 1, 100, -1, -100) or printed == value
+    assert printed == pytest.approx(value, rel=0.005)
+
+
+def test_numbers_have_three_digits_where_that_is_honest():
+    assert [number(v) for v in (99.96, 0.99996, -0.0, 999.7, 12345.6, 3.14159)] == [
+        "99.96", "0.99996", "0", "1000", "12346", "3.14",
+    ]  # fmt: skip
 
 
 @given(regions)

@@ -58,6 +58,10 @@ def garble(folder):
     (folder / "model.safetensors").write_bytes(b"not a header at all" * 10)
 
 
+def empty_header(folder):
+    (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"[]" + b" " * 90)
+
+
 def pickle_weights(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
@@ -66,7 +70,9 @@ def pickle_weights(folder):
     "damage, sentence",
     [
         (truncate, r"is truncated \(\d+ of \d+ bytes\): copy it again"),
-        (garble, "is not a safetensors file"),
+        (garble, "is not a readable safetensors file"),
+        (empty_header, "is not a readable safetensors file"),
+        (lambda f: (f / "adapter_config.json").write_text("{}"), "holds an adapter .* merge it"),
         (pickle_weights, r"pickled weights \(pytorch_model.bin\).*re-save it with save_pretrained"),
         (lambda f: shard(f, lose="b.safetensors"), "is missing b.safetensors, named in model.safetensors.index.json"),
         (lambda f: rewrite_json(f / "config.json", auto_map={"AutoModel": "evil.Model"}), "remote code .* never run"),
@@ -74,7 +80,18 @@ def pickle_weights(folder):
         (lambda f: (f / "tokenizer.json").unlink(), "has no tokenizer.json"),
         (lambda f: (f / "config.json").write_text("{"), "is not readable JSON"),
     ],
-    ids=["truncated", "garbled", "pickled", "missing shard", "remote code", "no weights", "no tokenizer", "bad config"],
+    ids=[
+        "truncated",
+        "garbled",
+        "empty header",
+        "adapter",
+        "pickled",
+        "missing shard",
+        "remote code",
+        "no weights",
+        "no tokenizer",
+        "bad config",
+    ],
 )
 def test_a_damaged_folder_is_refused_before_anything_is_loaded(checkpoint, damage, sentence):
     damage(checkpoint)
@@ -112,6 +129,24 @@ def test_another_tokenizer_is_an_invalid_comparison(checkpoint, tiny_base):
 
     with pytest.raises(InvalidComparison, match="another tokenizer than its base"):
         check_same_tokenizer(checkpoint, tiny_base)
+
+
+def test_a_tokenizer_that_prepends_a_token_is_another_tokenizer(checkpoint, tiny_base):
+    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text())
+    tokenizer["post_processor"] = {"type": "TemplateProcessing"}
+    (checkpoint / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+    with pytest.raises(InvalidComparison, match="another tokenizer than its base"):
+        check_same_tokenizer(checkpoint, tiny_base)
+
+
+def test_a_repetition_penalty_beside_the_weights_does_not_change_the_exam(checkpoint):
+    rewrite_json(checkpoint / "generation_config.json", repetition_penalty=5.0, min_p=0.5)
+    load.cache_clear()
+    config = load(checkpoint, "cpu")[0].generation_config
+
+    assert config.repetition_penalty in (None, 1.0)
+    assert config.min_p is None
 
 
 def test_the_fingerprint_is_of_the_content(checkpoint, tiny_base):

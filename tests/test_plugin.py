@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,6 +50,7 @@ def trained(done):
 def refusal(done):
     """The one sentence of a run that was refused; there is no traceback beside it."""
     assert "Traceback" not in done.stdout + done.stderr
+    assert "During handling" not in done.stdout
     return done.stdout + done.stderr
 
 
@@ -79,7 +81,7 @@ def test_the_report_has_every_claim_and_what_a_reader_needs(depthgauge, place):
     page = (place / "reports" / "depthscaled" / "report.md").read_text()
     record = rows(place)
 
-    assert {"schema", "run", "verdicts", "exit_code"} == set(record)
+    assert {"schema", "run", "verdicts", "not_judged", "exit_code"} == set(record)
     assert {"testbed", "methods", "seeds", "device", "versions", "started", "elapsed_s"} == set(record["run"])
     assert all(row["claim"] in page and row["outcome"] in page for row in record["verdicts"])
     keys = {"point", "low", "high", "level", "unit", "n", "generalises_over"}
@@ -104,8 +106,8 @@ def test_an_adopted_folder_is_judged_and_nothing_is_trained_for_it(depthgauge, p
     shutil.copytree(folder, adopted, ignore=shutil.ignore_patterns("training_log.json", "recipe.json"))
 
     done = depthgauge("--method=depthscaled", "--checkpoint", adopted, "-k", "science or reward")
-    page = (place / "reports" / adopted.name / "report.md").read_text()
-    outcomes = {row["claim"]: row for row in rows(place, adopted.name)["verdicts"]}
+    page = (place / "reports" / f"adopted-{adopted.name}" / "report.md").read_text()
+    outcomes = {row["claim"]: row for row in rows(place, f"adopted-{adopted.name}")["verdicts"]}
 
     assert trained(done) == []
     assert outcomes["reward-rises"]["outcome"] == "NOT_TESTABLE"
@@ -115,10 +117,56 @@ def test_an_adopted_folder_is_judged_and_nothing_is_trained_for_it(depthgauge, p
 
 
 def test_several_seeds_speak_about_the_method(depthgauge, place):
-    depthgauge("--method=grpo", "--seeds=2", "-k", "science_rises_above_base", reports="seeds")
-    [row] = rows(place, "grpo", "seeds")["verdicts"]
+    done = depthgauge("--method=depthscaled", "--seeds=2", "-n2", reports="seeds")
+    verdicts = rows(place, "depthscaled", "seeds")["verdicts"]
+    estimates = [row["estimate"] for row in verdicts if row["estimate"]]
 
-    assert (row["estimate"]["generalises_over"], row["estimate"]["n"]) == ("seeds", 2)
+    assert done.returncode in (0, 1, 20)
+    assert {(estimate["generalises_over"], estimate["n"]) for estimate in estimates} == {("seeds", 2)}
+    assert {row["reason"].rsplit("so ", 1)[-1] for row in verdicts if not row["estimate"]} <= {
+        "its interval has no width."
+    }
+
+
+@pytest.mark.parametrize(
+    "damage, sentence",
+    [
+        ("nan", "weights in model.norm.weight that are NaN or infinite"),
+        ("pickle", "pickled weights"),
+        ("code", "remote code"),
+        ("tokenizer", "another tokenizer than its base"),
+    ],
+)
+def test_an_untrustworthy_folder_is_one_sentence_and_exit_21(depthgauge, place, tiny_base, damage, sentence):
+    folder = shutil.copytree(tiny_base, place / damage)
+    if damage == "nan":
+        tensors = load_file(folder / "model.safetensors")
+        tensors["model.norm.weight"][:] = float("nan")
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    elif damage == "pickle":
+        (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    elif damage == "code":
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"auto_map": {}}))
+    else:
+        text = (folder / "tokenizer.json").read_text()
+        (folder / "tokenizer.json").write_text(text.replace('"a"', '"z"'))
+    done = depthgauge("--checkpoint", folder, store="unused")
+
+    assert done.returncode == 21
+    assert sentence in refusal(done)
+    assert trained(done) == []
+
+
+def test_a_corrupt_checkpoint_in_the_store_is_one_sentence_and_exit_21(depthgauge, place):
+    depthgauge("--method=grpo")
+    shutil.copytree(place / "store", place / "torn")
+    for weights in (place / "torn").glob("checkpoints/*/model.safetensors"):
+        weights.write_bytes(weights.read_bytes()[:-1])
+    done = depthgauge("--method=grpo", store="torn")
+
+    assert done.returncode == 21
+    assert "is corrupt at model.safetensors: delete that folder and run again" in refusal(done)
 
 
 def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
@@ -136,6 +184,7 @@ def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
         (["--method=depthscale"], "unknown method 'depthscale'. Did you mean 'depthscaled'? Registered: base, grpo"),
         (["--method=untrained"], "'untrained' is a control"),
         (["--method=,"], "names no method"),
+        (["--method=base"], "'base' is what every claim compares with"),
         (["--seeds=0"], "--seeds must be at least 1, got 0"),
         (["--device=tpu"], "unknown device 'tpu': choose auto, cpu or cuda"),
         (["--checkpoint=/nowhere"], "there is no checkpoint folder /nowhere"),

@@ -20,7 +20,7 @@ def row(
         method="Bonett-Price", generalises_over="items",
     )  # fmt: skip
     fields = dict(
-        claim=claim, statement="answers more", suite="test_capability", method="depthscaled", source="source 001",
+        claim=claim, statement="answers more", suite="test_capability", method="depthscaled", source="Dangi 2026b",
         published="67.85 against 64.31", region="> 0 points", rationale="r", outcome=outcome, expected=expected,
         reason="3.25 [1, 5.5] points lies in > 0", estimate=estimate, control="untrained", control_outcome=control,
         control_reason="-20", evidence=(Evidence(method="base", seed=0, checkpoint="f", folder="/x", key="k"),),
@@ -50,7 +50,11 @@ def test_a_row_reads_back_from_json_as_it_was(one):
         ([row()], [], 0, 0),
         ([row(Outcome.REFUTED, Outcome.REFUTED)], [], 0, 0),
         ([row(), row(Outcome.INCONCLUSIVE)], [], 0, 20),
-        ([row(Outcome.NOT_TESTABLE)], [], 0, 0),
+        ([row(), row(Outcome.NOT_TESTABLE)], [], 0, 0),
+        ([row(Outcome.NOT_TESTABLE)], [], 0, 20),
+        ([row(Outcome.REFUTED)], [], 0, 1),
+        ([row(control=Outcome.INCONCLUSIVE)], [], 0, 1),
+        ([row(Outcome.SUPPORTED, Outcome.REFUTED)], [], 0, 1),
         ([row(Outcome.REFUTED)], [], 1, 1),
         ([row(Outcome.REFUTED), row(Outcome.INCONCLUSIVE)], [], 1, 1),
         ([row()], [Problem(exit_code=21, message="m")], 1, 21),
@@ -95,6 +99,7 @@ def test_no_text_can_become_markup_a_cell_or_a_line(text):
     escaped = escape(text)
 
     assert not set(escaped) & set("<>|`*_[]()!\n\r\\")
+    assert "www.e" not in escape("www.example.org")
     assert escaped.isprintable()
 
 

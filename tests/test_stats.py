@@ -19,9 +19,15 @@ LEVEL = 0.95
 TOLERANCE = 3 * math.sqrt(LEVEL * (1 - LEVEL) / SIMULATIONS)
 
 
-def scores(values, unit="points", population="items"):
+def scores(values, unit="points", population="items", right=None):
     values = np.atleast_2d(np.asarray(values, dtype=float))
-    return Scores(ids=tuple(map(str, range(values.shape[1]))), values=values, unit=unit, population=population)
+    ids = tuple(map(str, range(values.shape[1])))
+    return Scores(ids=ids, values=values, unit=unit, population=population, right=right)
+
+
+def graded(values):
+    """Scores of a greedy exam: right is 100 points, wrong is 0."""
+    return scores(values, right=100.0)
 
 
 def coverage(draw, truth):
@@ -65,11 +71,32 @@ def test_paired_difference_of_right_and_wrong_covers_at_least_at_its_level(n, ga
         both = rng.integers(0, 2, n)
         new = np.where(kind == 0, 1, np.where(kind == 1, 0, both))
         old = np.where(kind == 0, 0, np.where(kind == 1, 1, both))
-        return paired_difference(scores(100 * new), scores(100 * old), estimand="difference")
+        return paired_difference(graded(100 * new), graded(100 * old), estimand="difference")
 
     found = coverage(draw, 100 * (gains - losses))
 
     assert LEVEL - TOLERANCE <= found <= LEVEL + 0.035  # Bonett-Price is conservative where pairs seldom differ
+
+
+def test_paired_difference_of_three_sampled_answers_an_item_covers_at_its_level():
+    """The scores of the history and mathematics exams: four levels, skewed, on 400 items."""
+
+    def draw(rng):
+        skill = rng.beta(0.4, 0.6, 400)
+        new, old = (rng.binomial(3, np.clip(skill + gain, 0, 1)) * 100 / 3 for gain in (0.0, 0.0))
+        return paired_difference(scores(new), scores(old), estimand="difference")
+
+    assert coverage(draw, 0) == pytest.approx(LEVEL, abs=TOLERANCE)
+
+
+def test_paired_difference_over_seeds_covers_at_its_level():
+    def draw(rng):
+        seeds = rng.normal(1, 2, (5, 1))
+        return paired_difference(
+            scores(seeds + rng.normal(0, 5, (5, 100))), scores(rng.normal(0, 5, 100) * 0), estimand="difference"
+        )
+
+    assert coverage(draw, 1) == pytest.approx(LEVEL, abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("n, rate", [(20, 0.5), (128, 0.1), (100, 0.97)])
@@ -137,7 +164,7 @@ def test_binary_differences_hold_their_point_and_stay_within_a_hundred_points(ga
     new = [100] * gains + [0] * losses + [100] * ties
     old = [0] * gains + [100] * losses + [100] * ties
 
-    estimate = paired_difference(scores(new), scores(old), estimand="difference")
+    estimate = paired_difference(graded(new), graded(old), estimand="difference")
 
     assert -100 <= estimate.low <= estimate.point <= estimate.high <= 100
     assert estimate.low < estimate.high
@@ -160,6 +187,18 @@ def test_several_seeds_generalise_over_seeds_and_one_over_items():
     assert paired_difference(treatment, baseline, estimand="d").generalises_over == "seeds"
     assert paired_difference(treatment, baseline, estimand="d").n == 3
     assert paired_difference(baseline, scores(rng.normal(0, 1, 50)), estimand="d").generalises_over == "items"
+
+
+def test_all_right_on_both_sides_is_no_difference_with_the_width_that_n_allows():
+    """With 600 pairs and none discordant the interval is about 100 points * 1.96 * sqrt(2) / 602."""
+    estimate = paired_difference(graded([100] * 600), graded([100] * 600), estimand="difference")
+
+    assert (estimate.point, estimate.high) == (0, pytest.approx(0.46, abs=0.01))
+
+
+def test_scores_of_right_and_wrong_hold_nothing_between():
+    with pytest.raises(ValueError, match="every score must be 0 or 100"):
+        graded([0, 50])
 
 
 def test_different_items_units_or_seeds_are_refused():

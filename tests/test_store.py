@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
@@ -82,10 +83,44 @@ def test_a_failure_leaves_nothing_finished_and_is_not_tried_again_in_the_same_ru
     assert len(tried) == 2
 
 
-def test_a_workshop_is_cleared_unless_it_may_be_resumed(store):
-    class Killed(BaseException):
-        pass
+class Killed(BaseException):
+    """Stands for SIGKILL at one chosen place."""
 
+
+@pytest.mark.parametrize("place", ["os.replace", "shutil.rmtree", "harness.store.seal"])
+def test_a_kill_in_the_last_moments_leaves_what_the_next_run_can_finish(store, monkeypatch, place):
+    def make(workshop: Path) -> None:
+        (workshop / ".trainer").mkdir(exist_ok=True)
+        (workshop / ".trainer" / "state").write_text("s" * len(attempts))
+        write_hello(workshop)
+        attempts.append(1)
+
+    def kill(*args, **kwargs):
+        raise Killed
+
+    attempts: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(place, kill)
+        with pytest.raises(Killed):
+            store.produce("checkpoints", "k", make, resume=True)
+    folder = store.produce("checkpoints", "k", make, resume=True)
+
+    store.verify(folder)
+    assert sorted(path.name for path in folder.iterdir()) == ["hello.txt", "manifest.json"]
+    assert len(attempts) == 2
+
+
+def test_a_second_manifest_is_not_sealed_into_itself(store):
+    """A kill between sealing and renaming leaves a manifest in the workshop, which the next attempt must not list."""
+
+    def make(workshop: Path) -> None:
+        (workshop / "manifest.json").write_text("{}")
+        write_hello(workshop)
+
+    store.verify(store.produce("checkpoints", "k", make, resume=True))
+
+
+def test_a_workshop_is_cleared_unless_it_may_be_resumed(store):
     def stop(workshop):
         (workshop / ".state").write_text("half")
         raise Killed
@@ -143,8 +178,9 @@ def test_a_store_that_is_a_file_is_refused_in_one_sentence(tmp_path):
         lambda folder: (folder / "big").write_bytes(b"x" * 5000),
         lambda folder: np.savez(folder / "big.npz", x=np.zeros(5000)),
         lambda folder: save_file({"x": np.zeros(5000)}, folder / "big.safetensors"),
+        lambda folder: torch.save(torch.zeros(5000), folder / "big.pt"),
     ],
-    ids=["bytes", "numpy", "safetensors"],
+    ids=["bytes", "numpy", "safetensors", "torch"],
 )
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_finished(store, write):
     def write_much(workshop: Path) -> None:

@@ -3,7 +3,7 @@
 import html
 import re
 
-SPECIAL = re.compile(r"[\\`*_{}\[\]()#+!|~:/@$]")
+SPECIAL = re.compile(r"[\\`*_{}\[\]()#+!|~:/@$]|\.(?=\w)")
 
 
 def escape(text: str, limit: int = 400) -> str:

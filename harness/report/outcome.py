@@ -15,7 +15,7 @@ EXIT_MEANINGS = {
     ACCEPTED_EXIT: "accepted: every claim came out as expected",
     REFUTED_EXIT: "a claim was refuted, a recorded verdict changed, a control failed, or a test failed",
     USAGE_EXIT: "the command cannot be carried out as given",
-    INCONCLUSIVE_EXIT: "nothing was refuted, but something is inconclusive",
+    INCONCLUSIVE_EXIT: "nothing was refuted, but something is inconclusive, or nothing could be tested",
     INVALID_EXIT: "the comparison itself is invalid",
 }
 
@@ -29,14 +29,19 @@ class Problem:
 
 
 def exit_code(rows: Sequence[Row], problems: Sequence[Problem], pytest_status: int) -> int:
-    """The exit code of a run with claims; pytest's own codes from 2 on keep their meaning."""
+    """The exit code of a run with claims; pytest's own codes from 2 on keep their meaning.
+
+    A run in which no claim could be tested decides nothing, and is inconclusive.
+    """
     if pytest_status > 1:
         return pytest_status
     if problems:
         return max(problem.exit_code for problem in problems)
-    if pytest_status == 1:
+    if pytest_status == 1 or any(row.fails for row in rows):
         return REFUTED_EXIT
-    return INCONCLUSIVE_EXIT if any(row.outcome is Outcome.INCONCLUSIVE for row in rows) else ACCEPTED_EXIT
+    undecided = all(row.outcome is Outcome.NOT_TESTABLE for row in rows)
+    inconclusive = any(row.outcome is Outcome.INCONCLUSIVE for row in rows)
+    return INCONCLUSIVE_EXIT if undecided or inconclusive else ACCEPTED_EXIT
 
 
 def shown(row: Row) -> str:

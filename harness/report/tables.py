@@ -9,7 +9,6 @@ import numpy as np
 from tabulate import tabulate
 
 from harness.claims import describe, number, smallest_detectable_effect
-from harness.errors import Undefined
 from harness.measurements import read
 from harness.probes.diversity import ngram_diversity
 from harness.probes.entropy import collapse_step, first_repeat_step, loop
@@ -58,7 +57,7 @@ def claims_table(rows: Sequence[Row]) -> str:
 def claim_cells(row: Row) -> tuple[str, ...]:
     estimate = row.estimate
     return (
-        f"**{row.claim}**: {row.statement}",
+        f"**{row.claim}**: {row.statement}. *{row.rationale}*",
         row.source,
         row.published,
         describe(estimate) if estimate else "-",
@@ -92,23 +91,20 @@ def exam_table(measured: Sequence[Measured]) -> str:
 
 
 def level(values: np.ndarray, unit: str, population: Population) -> Estimate:
-    """A mean with its interval; exact where the values are all 0 or all 100, which have no spread."""
+    """A mean with its interval: exact where every value is 0 or the largest one, Student's t otherwise."""
     ids = tuple(map(str, range(len(values))))
-    try:
-        scores = Scores(ids=ids, values=values[None].astype(float), unit=unit, population=population)
-        return mean(scores, estimand=unit)
-    except Undefined:
-        scale = float(np.abs(values).max()) or 1.0
-        zero_one = Scores(ids=ids, values=(values[None] / scale).round(), unit="share", population=population)
-        exact = share(zero_one, estimand=unit)
-        return Estimate(
-            estimand=unit, unit=unit, point=scale * exact.point, low=scale * exact.low, high=scale * exact.high,
-            level=exact.level, n=exact.n, method=exact.method, generalises_over=population,
-        )  # fmt: skip
+    scale = float(values.max()) or 100.0
+    if not np.isin(values, (0.0, scale)).all():
+        return mean(Scores(ids=ids, values=values[None].astype(float), unit=unit, population=population), estimand=unit)
+    exact = share(Scores(ids=ids, values=values[None] / scale, unit="share", population=population), estimand=unit)
+    return Estimate(
+        estimand=unit, unit=unit, point=scale * exact.point, low=scale * exact.low, high=scale * exact.high,
+        level=exact.level, n=exact.n, method=exact.method, generalises_over=population,
+    )  # fmt: skip
 
 
 def cell(estimate: Estimate | None) -> str:
-    return f"{estimate.point:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]" if estimate else "-"
+    return f"{number(estimate.point)} [{number(estimate.low)}, {number(estimate.high)}]" if estimate else "-"
 
 
 TRACE_SUMMARIES: dict[str, Callable[[Measurement], str]] = {

@@ -63,7 +63,7 @@ def write_report(
         plots.entropy_traces(measured, folder / "entropy.png")
     page = markdown_page(rows, problems, run, code, measured, probes)
     write_atomically(folder / "report.md", page)
-    write_atomically(folder / "report.json", json.dumps(json_page(rows, run, code), indent=1) + "\n")
+    write_atomically(folder / "report.json", json.dumps(json_page(rows, problems, run, code), indent=1) + "\n")
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with open(summary, "a", encoding="utf-8") as file:
@@ -97,7 +97,7 @@ def markdown_page(
         judged=f"{len(rows)} claims",
         number=len(rows),
         false_alarms=f"{0.025 * len(rows):.1f}",
-        problems=[escape(problem.message) for problem in dict.fromkeys(problems)],
+        problems=[escape(problem.message) for problem in problems],
         claims=tables.claims_table(rows),
         exams=tables.exam_table(measured) if "exam" in probes else "",
         traces=tables.trace_table(measured) if "entropy" in probes else "",
@@ -108,11 +108,18 @@ def markdown_page(
     )
 
 
-def json_page(rows: Sequence[Row], run: Run, code: int) -> dict[str, Any]:
+def json_page(rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int) -> dict[str, Any]:
     """The record: every field of every row but the folders, which belong to one machine."""
     verdicts = []
     for row in rows:
         plain = to_plain(row)
         plain["evidence"] = [{k: v for k, v in entry.items() if k != "folder"} for entry in plain["evidence"]]
         verdicts.append(plain)
-    return {"schema": SCHEMA, "run": run.plain(), "verdicts": verdicts, "exit_code": code}
+    not_judged = [problem.message for problem in problems]
+    return {
+        "schema": SCHEMA,
+        "run": run.plain(),
+        "verdicts": verdicts,
+        "not_judged": not_judged,
+        "exit_code": code,
+    }

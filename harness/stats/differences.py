@@ -15,9 +15,9 @@ DECIMALS = 9  # a third of a point minus a third of a point is nothing, not 1e-1
 def paired_difference(treatment: Scores, baseline: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     """Mean difference, treatment minus baseline, unit by unit (Miller 2024, arXiv:2411.00640, section 4).
 
-    With one seed the interval is over units: Bonett-Price where every score is one of two values (right or wrong),
-    Student's t otherwise. With several seeds it is Student's t over the seeds' mean differences; a baseline with one
-    seed is compared with each.
+    With one seed the interval is over units: Bonett-Price where every score is right or wrong, Student's t otherwise.
+    With several seeds it is Student's t over the seeds' mean differences; a baseline with one seed is compared with
+    each.
 
     Raises: InvalidComparison if the units or their unit of measure differ; Undefined below two pairs.
     """
@@ -33,12 +33,10 @@ def paired_difference(treatment: Scores, baseline: Scores, *, estimand: str, lev
     if len(differences) > 1:
         return over_seeds(differences.mean(axis=1), estimand=estimand, unit=treatment.unit, level=level)
     check(differences[0], estimand)
-    levels = np.unique(np.concatenate([treatment.values[0], baseline.values[0]]))
-    if len(levels) <= 2:
-        size = float(np.ptp(levels)) or 1.0
+    if treatment.right is not None and treatment.right == baseline.right:
         return bonett_price(
             differences[0],
-            size=size,
+            size=treatment.right,
             estimand=estimand,
             unit=treatment.unit,
             generalises_over=treatment.population,

@@ -12,8 +12,7 @@ from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
-from harness.errors import TrainingFailed
-from harness.models import load, prepare_libraries
+from harness.models import load
 from harness.randomness import undisturbed_randomness
 from harness.types import TrainingJob
 from methods.grpo import GRPOSettings
@@ -39,22 +38,17 @@ PROGRESS_EVERY_S = 5.0
 def train_grpo(job: TrainingJob) -> None:
     """Train, check health, and fill `job.folder`; resumes at the last complete state that a killed attempt left.
 
-    Raises: TrainingUnhealthy if the log shows a sickness; TrainingFailed if the trainer stops with an error.
+    Raises: TrainingUnhealthy if the log shows a sickness.
     """
-    prepare_libraries(job.testbed.scale.threads)
     logging.getLogger("trl").setLevel(logging.ERROR)
     settings: GRPOSettings = job.method.settings
-    try:
-        with undisturbed_randomness():  # TRL seeds the global generators when it is built
-            trainer = build_trainer(job, settings)
-        resume = last_complete_state(job.folder / STATE)
-        if resume is not None:
-            job.tell(f"{job.method.name} seed {job.seed}: resuming at step {resume.name.rsplit('-', 1)[1]}")
-        with undisturbed_randomness():
-            set_seed(job.seed)  # a resumed training then takes its saved random states
-            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    except (RuntimeError, ValueError, FloatingPointError) as error:
-        raise TrainingFailed(f"training {job.method.name!r} (seed {job.seed}) stopped: {error}") from error
+    resume = last_complete_state(job.folder / STATE)
+    if resume is not None:
+        job.tell(f"{job.method.name} seed {job.seed}: resuming at step {resume.name.rsplit('-', 1)[1]}")
+    with undisturbed_randomness():
+        trainer = build_trainer(job, settings)
+        set_seed(job.seed)  # a resumed training then takes its saved random states
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     log = training_log(trainer)
     if settings.gated:
         check_healthy(log, job.method.name)
@@ -141,7 +135,7 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
         use_cpu=job.device == "cpu",
         # At generation boundaries only: TRL does not save its buffer of rollouts.
         save_steps=scale.save_every_steps * settings.iterations,
-        save_total_limit=1,
+        save_total_limit=2,  # the older one is deleted before the newer one is marked complete
         logging_steps=1,
         report_to="none",
         disable_tqdm=True,

@@ -21,7 +21,7 @@ def ramp(num_blocks: int) -> tuple[int, int]:
 def depth_scale(block: int, num_blocks: int) -> float:
     """lambda(l): 0 up to block 5 of 36, then linear, 1 from block 22 on.
 
-    Source 001: "early layers were completely free of the regularizer", "1.0x ... at layer 22 onwards".
+    Dangi 2026b: "early layers were completely free of the regularizer", "1.0x ... at layer 22 onwards".
     """
     first, full = ramp(num_blocks)
     if block < first:

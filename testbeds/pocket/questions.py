@@ -59,14 +59,12 @@ def salts() -> Iterator[Question]:
                 for anion, atoms in anions:
                     if charge == anion_charge or (charge, anion_charge) == (4, 2):
                         continue  # no bracket, or a formula that is usually reduced
-                    number = charge if anion_charge > 1 or charge % anion_charge else charge // anion_charge
-                    head = anion_charge if anion_charge > 1 else 1
-                    formula = f"{cation}{head if head > 1 else ''}({anion}){number}"
+                    formula = f"{cation}{anion_charge if anion_charge > 1 else ''}({anion}){charge}"
                     for element, count in atoms.items():
                         if element == cation:
                             continue
                         prompt = f"How many {element} atoms are in {formula}?"
-                        yield from numeric("salt", prompt, count * number, count)
+                        yield from numeric("salt", prompt, count * charge, count)
 
 
 def molecules() -> Iterator[Question]:

@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from harness.exams import take_exam
 from harness.models import fingerprint, load, prepare_libraries
 from harness.store import write_atomically
+from harness.types import digest
 from testbeds.pocket import POCKET
 from testbeds.pocket.corpus import END_OF_TEXT, documents
 
@@ -153,7 +154,7 @@ class Pretraining:
         self.schedule.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        return float(loss)
+        return float(loss.detach())
 
     def parts(self) -> dict[str, Any]:
         return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
@@ -170,6 +171,11 @@ class Pretraining:
                 part.load_state_dict(saved[name])
             self.step = saved["step"]
             print(f"resuming at step {self.step}", flush=True)
+
+
+def state_key(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> str:
+    """Names the unfinished work: another recipe, corpus or tokenizer must not be continued from it."""
+    return digest([asdict(recipe), tokenizer.backend_tokenizer.to_str(), list(islice(documents(recipe.seed), 500))])
 
 
 def record(folder: Path, recipe: BaseRecipe) -> None:
@@ -193,9 +199,11 @@ def main() -> None:
         torch.set_num_threads(os.cpu_count() or 1)
         arguments.work.mkdir(parents=True, exist_ok=True)
         tokenizer = train_tokenizer()
-        model = Pretraining(recipe, tokenizer, arguments.work / "state.pt").run()
+        state = arguments.work / f"{state_key(recipe, tokenizer)}.pt"
+        model = Pretraining(recipe, tokenizer, state).run()
         model.save_pretrained(POCKET.base)
         tokenizer.save_pretrained(POCKET.base)
+        state.unlink(missing_ok=True)
     record(POCKET.base, recipe)
 
 

@@ -17,7 +17,7 @@ from harness.registry import METHODS, TESTBEDS
 from harness.report.outcome import EXIT_MEANINGS, Problem, exit_code, verdict_table
 from harness.session import Session, chosen_methods
 from harness.store import Store
-from harness.subject import Subject, Workplace
+from harness.subject import RunContext, Subject
 from harness.types import Claim, Outcome, Row, row_from_plain, to_plain
 
 ROW, ERROR = "depthgauge_row", "depthgauge_error"
@@ -43,10 +43,10 @@ class State:
             testbed = TESTBEDS[option("--testbed")]
             store = Store(self.root("--store"), run=self.run)
             device = choose_device(option("--device"), look=not self.config.option.collectonly)
-            place = Workplace(testbed=testbed, device=device, store=store, tell=self.tell)
+            context = RunContext(testbed=testbed, device=device, store=store, tell=self.tell)
             folder = option("--checkpoint")
             self._session = Session(
-                place=place,
+                context=context,
                 methods=chosen_methods(option("--method")),
                 seeds=tuple(range(seeds_option(option("--seeds")))),
                 reports=self.root("--report-dir"),
@@ -165,14 +165,14 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     if not METHODS or config.option.collectonly:
         return []
     session = state.session
-    place = session.place
+    context = session.context
     if session.checkpoint is not None:
         what = f"judging {session.checkpoint} with the claims about {', '.join(session.methods)}"
     else:
         what = f"judging {', '.join(session.methods)}, {len(session.seeds)} seed(s) each"
     return [
-        f"depthgauge: {what}, on testbed {place.testbed.name} ({place.device})",
-        f"depthgauge: store {place.store.root}; trained already: {', '.join(session.trained_already) or 'none'}",
+        f"depthgauge: {what}, on testbed {context.testbed.name} ({context.device})",
+        f"depthgauge: store {context.store.root}; trained already: {', '.join(session.trained_already) or 'none'}",
     ]
 
 
@@ -197,7 +197,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     claim = claim_of(metafunc.function)
     if claim is None:
         return
-    session = metafunc.config.stash[STATE].session
+    try:
+        session = metafunc.config.stash[STATE].session
+    except UsageError as error:
+        raise pytest.Collector.CollectError(str(error)) from None
     about = [name for name in session.methods if not claim.about or name in claim.about]
     if session.checkpoint is not None:
         about = about[:1]  # one folder, one verdict
@@ -344,10 +347,10 @@ class Controller:
 
         session = self.state.session
         run = Run(
-            testbed=session.place.testbed,
+            testbed=session.context.testbed,
             methods=session.methods,
             seeds=session.seeds,
-            device=session.place.device,
+            device=session.context.device,
             started=self.began,
             elapsed_s=time.time() - self.began,
         )
@@ -355,7 +358,7 @@ class Controller:
         for method in dict.fromkeys(row.method for row in self.rows):
             rows = [row for row in self.rows if row.method == method]
             folder = session.reports / method
-            write_report(folder, rows, problems, run, exit_code(rows, problems, 0), session.place.store)
+            write_report(folder, rows, problems, run, exit_code(rows, problems, 0), session.context.store)
             self.reports.append(folder / "report.md")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

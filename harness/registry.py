@@ -32,7 +32,8 @@ class Registry(Generic[T]):
         if name not in self._items:
             near = difflib.get_close_matches(name, self._items, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"unknown {self.noun} {name!r}.{hint} Registered: {', '.join(self) or 'none'}.")
+            known = ", ".join(self) or "none; import the packages that register some in the top conftest.py"
+            raise UsageError(f"unknown {self.noun} {name!r}.{hint} Registered: {known}.")
         return self._items[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -12,7 +12,7 @@ from harness.errors import InvalidComparison, NotTestable, Undefined, UsageError
 from harness.models import check_finite, check_folder, check_same_tokenizer
 from harness.registry import METHODS
 from harness.store import check_writable
-from harness.subject import Subject, Workplace
+from harness.subject import RunContext, Subject
 from harness.types import Claim, Estimate, Outcome, Row, Verdict
 
 Test = Callable[..., Estimate]
@@ -22,7 +22,7 @@ Test = Callable[..., Estimate]
 class Session:
     """What the command line asked for."""
 
-    place: Workplace
+    context: RunContext
     methods: tuple[str, ...]
     seeds: tuple[int, ...]
     reports: Path
@@ -31,14 +31,14 @@ class Session:
     @cached_property
     def subjects(self) -> dict[str, Subject]:
         """Every registered method as a subject; nothing is trained before it is asked."""
-        return {name: Subject(METHODS[name], self.seeds, self.place) for name in METHODS}
+        return {name: Subject(METHODS[name], self.seeds, self.context) for name in METHODS}
 
     @cached_property
     def adopted(self) -> Subject | None:
         """The folder that somebody else trained, where one is to be judged."""
         if self.checkpoint is None:
             return None
-        return Subject(METHODS[self.methods[0]], self.seeds, self.place, adopted=self.checkpoint)
+        return Subject(METHODS[self.methods[0]], self.seeds, self.context, adopted=self.checkpoint)
 
     @cached_property
     def trained_already(self) -> tuple[str, ...]:
@@ -51,12 +51,12 @@ class Session:
 
         Raises: UsageError, InvalidCheckpoint, InvalidComparison, StoreUnusable.
         """
-        check_writable(self.place.store.root, "--store")
+        check_writable(self.context.store.root, "--store")
         check_writable(self.reports, "--report-dir")
-        check_folder(self.place.testbed.base)
+        check_folder(self.context.testbed.base)
         if self.checkpoint is not None:
             check_folder(self.checkpoint)
-            check_same_tokenizer(self.checkpoint, self.place.testbed.base)
+            check_same_tokenizer(self.checkpoint, self.context.testbed.base)
             check_finite(self.checkpoint)
         self.trained_already  # noqa: B018  a damaged entry of the store is found here, and not half-way
         self.ledger  # noqa: B018
@@ -67,7 +67,7 @@ class Session:
 
         Raises: InvalidComparison unless every outcome is REFUTED, the only one that can be recorded.
         """
-        path = self.place.testbed.ledger
+        path = self.context.testbed.ledger
         try:
             found: dict[str, dict[str, dict[str, str]]] = json.loads(path.read_text()) if path.is_file() else {}
             outcomes = {entry["outcome"] for methods in found.values() for entry in methods.values()}
@@ -89,9 +89,9 @@ class Session:
     def judge(self, claim: Claim, test: Test, suite: str, method: str, others: Mapping[str, Any]) -> Row:
         """Judge a claim on its subject and on its control. `others` are the test's further arguments."""
         subject = self.adopted or self.subjects[method]
-        self.place.evidence.clear()
+        self.context.evidence.clear()
         verdict = self._verdict(claim, test, subject, others)
-        evidence = tuple(self.place.evidence)
+        evidence = tuple(self.context.evidence)
         firsts = {name: value.one_seed() if isinstance(value, Subject) else value for name, value in others.items()}
         control = self._verdict(claim, test, self.subjects[claim.control], firsts)
         recorded = self.recorded(claim, method)

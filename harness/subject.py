@@ -37,7 +37,7 @@ MEASURING_VERSIONS = ("torch", "transformers", "lm-eval")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Workplace:
+class RunContext:
     """What every subject of a run shares."""
 
     testbed: Testbed
@@ -48,13 +48,15 @@ class Workplace:
 
 
 class Subject:
-    """What a claim is about. All that is asked of it is noted in the workplace's `evidence`."""
+    """What a claim is about. All that is asked of it is noted in the context's `evidence`."""
 
-    def __init__(self, method: Method, seeds: tuple[int, ...], place: Workplace, adopted: Path | None = None) -> None:
+    def __init__(
+        self, method: Method, seeds: tuple[int, ...], context: RunContext, adopted: Path | None = None
+    ) -> None:
         self.method = method
         self.name = method.name if adopted is None else f"adopted-{adopted.name}"
         self.seeds = seeds if method.train is not None and not method.control and adopted is None else (0,)
-        self.place = place
+        self.context = context
         self.adopted = adopted
 
     # -- checkpoints ---
@@ -66,7 +68,7 @@ class Subject:
 
     def recipe(self, seed: int) -> Recipe:
         """Exactly what determines the checkpoint of a seed."""
-        testbed = self.place.testbed
+        testbed = self.context.testbed
         return Recipe(
             method=self.method.name,
             testbed=testbed.name,
@@ -75,7 +77,7 @@ class Subject:
             scale=asdict(testbed.scale),
             base_fingerprint=models.fingerprint(testbed.base),
             data_digest=digest([list(pair) for pair in testbed.training_prompts()]),
-            device=self.place.device,
+            device=self.context.device,
             versions=versions(TRAINING_VERSIONS),
         )
 
@@ -83,7 +85,7 @@ class Subject:
         """Whether the checkpoint of a seed needs no training."""
         if self.adopted is not None or self.method.train is None:
             return True
-        return self.place.store.finished("checkpoints", self.recipe(seed).fingerprint) is not None
+        return self.context.store.finished("checkpoints", self.recipe(seed).fingerprint) is not None
 
     def train_what_is_free(self) -> None:
         """Train the seeds that no other process is at; a failure is told to whoever asks for the checkpoint."""
@@ -95,9 +97,9 @@ class Subject:
         if self.adopted is not None:
             return self._adopt(self.adopted)
         if self.method.train is None:
-            return self._adopt(self.place.testbed.base)
+            return self._adopt(self.context.testbed.base)
         recipe = self.recipe(seed)
-        folder = self.place.store.produce(
+        folder = self.context.store.produce(
             "checkpoints",
             recipe.fingerprint,
             lambda workshop: self._train(workshop, recipe),
@@ -110,21 +112,21 @@ class Subject:
 
     def _adopt(self, folder: Path) -> Checkpoint:
         models.check_folder(folder)
-        models.check_same_tokenizer(folder, self.place.testbed.base)
+        models.check_same_tokenizer(folder, self.context.testbed.base)
         return Checkpoint(name=self.name, seed=0, folder=folder, fingerprint=models.fingerprint(folder))
 
     def _train(self, workshop: Path, recipe: Recipe) -> None:
         assert self.method.train is not None
         if not self.method.control:
-            self.place.tell(f"training {self.name} (seed {recipe.seed}) on {recipe.device}")
+            self.context.tell(f"training {self.name} (seed {recipe.seed}) on {recipe.device}")
         (workshop / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
         job = TrainingJob(
             method=self.method,
-            testbed=self.place.testbed,
+            testbed=self.context.testbed,
             seed=recipe.seed,
             device=recipe.device,
             folder=workshop,
-            tell=self.place.tell,
+            tell=self.context.tell,
         )
         try:
             self.method.train(job)
@@ -140,13 +142,13 @@ class Subject:
 
     def one_seed(self) -> "Subject":
         """The same subject with its first seed alone: what a control, which has one, is compared with."""
-        return Subject(self.method, self.seeds[:1], self.place, self.adopted)
+        return Subject(self.method, self.seeds[:1], self.context, self.adopted)
 
     # -- measurements ---
 
     def exam(self, name: str) -> Scores:
         """Points (0 to 100) per item; repeated answers to an item are averaged."""
-        exam = self.place.testbed.exam(name)
+        exam = self.context.testbed.exam(name)
         taken = self._measure(
             "exam", exams.VERSION, exams.parameters(exam), lambda m, t: exams.take_exam(exam, m, t), f"the {name} exam"
         )
@@ -169,7 +171,7 @@ class Subject:
 
     def traces(self) -> tuple[Measurement, ...]:
         """The greedy traces of each seed: arrays `entropy_nats` and `token_ids` (prompts, steps), and `text`."""
-        prompts = list(self.place.testbed.probe_prompts())
+        prompts = list(self.context.testbed.probe_prompts())
 
         def take(model: Any, tokenizer: Any) -> Arrays:
             trace = entropy.entropy_trace(model, tokenizer, prompts)
@@ -198,7 +200,7 @@ class Subject:
     ) -> Scores:
         taken = self.traces()
         values = np.array([[summary(row) for row in one.arrays[array]] for one in taken], dtype=float)
-        ids = tuple(str(prompt) for prompt in self.place.testbed.probe_prompts())
+        ids = tuple(str(prompt) for prompt in self.context.testbed.probe_prompts())
         return Scores(ids=ids, values=values, unit=unit, population="prompts", right=right)
 
     def _measure(
@@ -217,8 +219,8 @@ class Subject:
             folder=str(checkpoint.folder),
             key=key,
         )
-        if used not in self.place.evidence:
-            self.place.evidence.append(used)
+        if used not in self.context.evidence:
+            self.context.evidence.append(used)
 
     def _measure_one(
         self,
@@ -230,14 +232,14 @@ class Subject:
         checkpoint: Checkpoint,
     ) -> Measurement:
         def now() -> Arrays:
-            self.place.tell(f"measuring {what} of {self.name} (seed {checkpoint.seed})")
-            models.prepare_libraries(self.place.testbed.scale.threads)
+            self.context.tell(f"measuring {what} of {self.name} (seed {checkpoint.seed})")
+            models.prepare_libraries(self.context.testbed.scale.threads)
             if checkpoint.recipe is not None:
-                self.place.store.verify(checkpoint.folder)
-            return take(*models.load(checkpoint.folder, self.place.device))
+                self.context.store.verify(checkpoint.folder)
+            return take(*models.load(checkpoint.folder, self.context.device))
 
-        where = {"device": self.place.device, "versions": versions(MEASURING_VERSIONS)} | dict(parameters)
-        return measure(self.place.store, checkpoint, probe, version, where, now)
+        where = {"device": self.context.device, "versions": versions(MEASURING_VERSIONS)} | dict(parameters)
+        return measure(self.context.store, checkpoint, probe, version, where, now)
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:

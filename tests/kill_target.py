@@ -19,7 +19,7 @@ import methods.second_pass.run  # noqa: F401
 from harness import METHODS
 from harness.models import prepare_libraries
 from harness.store import Store, write_atomically
-from harness.subject import Subject, Workplace
+from harness.subject import RunContext, Subject
 from tests.tiny import tiny_testbed
 
 RESULT = "result.json"
@@ -27,13 +27,13 @@ RESULT = "result.json"
 
 def work(base: Path, store: Path) -> None:
     """One attempt: whatever is missing is trained and measured, and the outcome is written last."""
-    place = Workplace(
+    context = RunContext(
         testbed=tiny_testbed(base, steps=12),
         device="cpu",
         store=Store(store, run=str(os.getpid())),
         tell=lambda line: None,
     )
-    subject = Subject(METHODS["depthscaled"], (0,), place)
+    subject = Subject(METHODS["depthscaled"], (0,), context)
     outcome = {
         "history": subject.exam("history").values.tolist(),
         "entropy": subject.traces()[0].arrays["entropy_nats"].tolist(),

@@ -246,21 +246,22 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         session.subjects[state.needed.pop()].train_what_is_free()
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     method = str(arguments.pop("subject"))
-    row, problem = judge_or_say_why(session, claim, pyfuncitem, method, arguments)
-    if row is None:
-        pyfuncitem.user_properties.append((ERROR, to_plain(problem)))
-        pytest.fail(problem.message, pytrace=False)
-    pyfuncitem.user_properties.append((ROW, to_plain(row)))
-    return report_verdict(row)
+    found = row_or_problem(session, claim, pyfuncitem, method, arguments)
+    if isinstance(found, Problem):
+        pyfuncitem.user_properties.append((ERROR, to_plain(found)))
+        pytest.fail(found.message, pytrace=False)
+    pyfuncitem.user_properties.append((ROW, to_plain(found)))
+    return report_verdict(found)
 
 
-def judge_or_say_why(
+def row_or_problem(
     session: Session, claim: Claim, item: pytest.Function, method: str, arguments: dict[str, Any]
-) -> tuple[Row | None, Problem]:
+) -> Row | Problem:
+    """The judged claim, or what kept it from being judged; not raised, so that pytest shows no chain of exceptions."""
     try:
-        return session.judge(claim, item.obj, item.path.stem, method, arguments), Problem(exit_code=0, message="")
+        return session.judge(claim, item.obj, item.path.stem, method, arguments)
     except HarnessError as error:
-        return None, Problem(exit_code=error.exit_code, message=str(error))
+        return Problem(exit_code=error.exit_code, message=str(error))
 
 
 def report_verdict(row: Row) -> bool:
@@ -336,13 +337,17 @@ class Controller:
         if self.follower is not None:
             self.follower.stop()
         self.rows.sort(key=lambda row: (row.suite, row.claim, row.method))
+        try:
+            self._write_reports()
+        except HarnessError as error:
+            self.errors.append(Problem(exit_code=error.exit_code, message=str(error)))
         if self.rows or self.errors:
             session.exitstatus = self.exit_code = exit_code(self.rows, self.errors, int(exitstatus))
-        if self.rows:
-            self._write_reports()
         return (yield)
 
     def _write_reports(self) -> None:
+        if not self.rows:
+            return
         from harness.report.write import Run, write_report
 
         session = self.state.session

@@ -18,7 +18,7 @@ from harness.report.outcome import shown
 from harness.stats import mean, share
 from harness.store import Store
 from harness.subject import TRAINING_LOG, training_log
-from harness.types import Checkpoint, Estimate, Evidence, Measurement, Population, Row, Scores
+from harness.types import Checkpoint, Estimate, Evidence, Measurement, Population, Row, Scores, Testbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,20 @@ class Measured:
         return f"{self.evidence.method}, seed {self.evidence.seed}"
 
 
-def collect(rows: Iterable[Row], store: Store) -> list[Measured]:
-    """Every measurement that the rows rest on, once, in the order in which the methods are registered."""
-    known = list(METHODS)
+def collect(rows: Iterable[Row], store: Store, testbed: Testbed) -> list[Measured]:
+    """Every measurement that the rows rest on, once: in the order of the methods, seeds and exams."""
+    methods, exams = list(METHODS), [exam.name for exam in testbed.exams]
     found = dict.fromkeys(entry for row in rows for entry in row.evidence if entry.key)
 
-    def place(entry: Evidence) -> tuple[int, int, str]:
-        return known.index(entry.method) if entry.method in known else len(known), entry.seed, entry.key
+    def place(one: Measured) -> tuple[int, int, int]:
+        method, exam = one.evidence.method, one.measurement.parameters.get("exam")
+        return (
+            methods.index(method) if method in methods else len(methods),
+            one.evidence.seed,
+            exams.index(exam) if exam in exams else len(exams),
+        )
 
-    return [Measured(entry, read(store, entry.key)) for entry in sorted(found, key=place)]
+    return sorted((Measured(entry, read(store, entry.key)) for entry in found), key=place)
 
 
 def markdown(headers: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -73,7 +78,7 @@ def claim_cells(row: Row) -> tuple[str, ...]:
 def exam_estimates(measured: Iterable[Measured]) -> dict[str, dict[str, Estimate]]:
     """Exam -> checkpoint -> accuracy in points."""
     found: dict[str, dict[str, Estimate]] = {}
-    for one in sorted(measured, key=lambda one: str(one.measurement.parameters.get("temperature", 0))):
+    for one in measured:
         if one.measurement.probe == "exam":
             name = str(one.measurement.parameters["exam"])
             found.setdefault(name, {})[one.label] = level(

@@ -55,7 +55,7 @@ def write_report(
     from harness.report import plots  # matplotlib takes a second, which only a written report needs
 
     folder.mkdir(parents=True, exist_ok=True)
-    measured = tables.collect(rows, store)
+    measured = tables.collect(rows, store, run.testbed)
     probes = {one.measurement.probe for one in measured}
     if "exam" in probes:
         plots.exam_bars(measured, folder / "exams.png")

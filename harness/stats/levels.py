@@ -1,6 +1,7 @@
 """Intervals for one level: a mean or a share."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,8 @@ def share(scores: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     if not np.isin(scores.values, (0.0, 1.0)).all() or not scores.ids:
         raise Undefined(f"{estimand}: a share needs scores of 0 and 1.")
     if len(scores.values) > 1:
-        return over_seeds(scores.values.mean(axis=1), estimand=estimand, unit="share", level=level)
+        free = over_seeds(scores.values.mean(axis=1), estimand=estimand, unit="share", level=level)
+        return replace(free, low=max(0.0, free.low), high=min(1.0, free.high))  # no share lies outside
     number, n = int(scores.values.sum()), len(scores.ids)
     interval = stats.binomtest(number, n).proportion_ci(level, method="exact")
     return Estimate(

@@ -202,7 +202,7 @@ def main() -> None:
         state = arguments.work / f"{state_key(recipe, tokenizer)}.pt"
         model = Pretraining(recipe, tokenizer, state).run()
         model.save_pretrained(POCKET.base)
-        tokenizer.save_pretrained(POCKET.base)
+        train_tokenizer().save_pretrained(POCKET.base)  # a fresh one: use leaves padding and truncation in its file
         state.unlink(missing_ok=True)
     record(POCKET.base, recipe)
 

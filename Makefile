@@ -29,7 +29,7 @@ check: .venv/installed  ## linters, types and the doors between the rooms
 bench: .venv/installed  ## measure what the second pass costs, into benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.second_pass
 
-pocket: .venv/installed  ## rebuild the pocket base model from its corpus (at most 30 minutes; resumes)
+pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about half an hour; resumes)
 	$(BIN)/python -m testbeds.pocket.build
 
 .venv/installed: pyproject.toml constraints.txt

@@ -15,6 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import NotTestable
+
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 Population = Literal["items", "prompts", "steps", "seeds"]
 
@@ -115,10 +117,11 @@ class Testbed:
     ledger: Path
 
     def exam(self, name: str) -> Exam:
+        """The exam of that name. Raises: NotTestable if the testbed has none."""
         for exam in self.exams:
             if exam.name == name:
                 return exam
-        raise NameError(f"testbed {self.name!r} has no exam {name!r}; it has {', '.join(e.name for e in self.exams)}")
+        raise NotTestable(f"testbed {self.name!r} has no exam {name!r}; it has {', '.join(e.name for e in self.exams)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import exams
-from harness.errors import InvalidCheckpoint, InvalidComparison
+from harness.errors import InvalidCheckpoint, InvalidComparison, NotTestable
 from harness.exams import parameters, take_exam, undisturbed
 from harness.models import load
 from harness.types import Exam, Item
@@ -171,6 +171,11 @@ def test_prompts_reach_the_model_without_a_chat_template(tiny):
 
     likelihoods = [log_likelihood(model, tokenizer, "ab", f" {option}") for option in "ab"]
     assert taken["answer"][0][0] == "ab"[int(np.argmax(likelihoods))]
+
+
+def test_a_claim_on_an_exam_that_a_testbed_lacks_is_not_testable(testbed):
+    with pytest.raises(NotTestable, match="has no exam 'geography'; it has science, history, mathematics"):
+        testbed.exam("geography")
 
 
 def test_a_greedy_exam_cannot_be_repeated():

@@ -1,6 +1,6 @@
 """Build the pocket base model: tokenizer, pretraining, scores. `make pocket` runs this.
 
-At most 30 minutes on 2 cores. Killed, it resumes from its last saved step when run again. The sums of a pretraining
+About half an hour on 2 cores. Killed, it resumes from its last saved step when run again. The sums of a pretraining
 depend on the number of threads and on the machine, so a rebuilt base has the same skills and not the same bits.
 """
 

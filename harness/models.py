@@ -6,14 +6,17 @@ Checking and fingerprinting read files only and import no torch.
 import hashlib
 import json
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InvalidCheckpoint, InvalidComparison, UsageError
+from harness.errors import InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
 from harness.store import sha256
 
 WEIGHTS, INDEX, TOKENIZER = "model.safetensors", "model.safetensors.index.json", "tokenizer.json"
+ATTENTION = "depthgauge"  # the name under which transformers knows an attention of ours
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 
@@ -184,10 +187,25 @@ def load(folder: Path, device: str) -> tuple[Any, Any]:
     lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lost:
         raise InvalidCheckpoint(f"{folder} has no usable weights for {lost[0]} ({len(lost)} in all): save it again.")
+    check_causal(model, folder)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
     )
     return model.to(device).eval(), tokenizer
+
+
+def check_causal(model: Any, folder: Path) -> None:
+    """Raises: NotTestable if what comes later changes what came before, as in an encoder."""
+    import torch
+
+    ids = torch.tensor([[0, 1, 2], [0, 1, 0]]) % model.config.get_text_config().vocab_size
+    with torch.inference_mode():
+        logits = model.eval()(input_ids=ids).logits[:, 0]
+    if not torch.equal(logits[0], logits[1]) and bool(logits.isfinite().all()):
+        raise NotTestable(
+            f"{folder} is a {type(model).__name__} whose tokens see those after them, as an encoder's do: what is "
+            "measured here is defined for causal language models."
+        )
 
 
 def check_finite(folder: Path) -> None:
@@ -203,3 +221,35 @@ def check_finite(folder: Path) -> None:
                         f"{folder} has {bad} weights in {name} that are NaN or infinite: train it again, or save it in "
                         "float32."
                     )
+
+
+@contextmanager
+def attention_computed_by(model: Any, attend: Callable[..., Any], *, masked: bool) -> Iterator[None]:
+    """Within it, every attention of `model` is `attend(module, query, key, value, mask, scaling=, **kwargs)`.
+
+    `query` has shape (batch, heads, queries, head dim); `key` and `value` (batch, key-value heads, keys, head dim),
+    with positions already rotated in. `attend` returns the heads' outputs, (batch, queries, heads, head dim), and the
+    weights or None. The mask is additive and includes sliding windows; None unless `masked`.
+
+    A model that computes its attention without transformers' interface never calls `attend`.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
+
+    before = model.config._attn_implementation
+    AttentionInterface.register(ATTENTION, attend)
+    if masked:
+        AttentionMaskInterface.register(ATTENTION, eager_mask)
+    try:
+        model.set_attn_implementation(ATTENTION)
+        yield
+    finally:
+        model.set_attn_implementation(before)
+        AttentionInterface._global_mapping.pop(ATTENTION, None)
+        AttentionMaskInterface._global_mapping.pop(ATTENTION, None)
+
+
+def context_length(model: Any) -> int:
+    """How many tokens a model takes at most."""
+    config = model.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", None) or 2**31)

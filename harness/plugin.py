@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from harness.checkpoints import RunContext
 from harness.errors import HarnessError, UsageError
 from harness.models import choose_device
 from harness.progress import Follower, append
@@ -17,7 +18,7 @@ from harness.registry import METHODS, TESTBEDS
 from harness.report.outcome import EXIT_MEANINGS, Problem, exit_code, verdict_table
 from harness.session import Session, chosen_methods
 from harness.store import Store
-from harness.subject import RunContext, Subject
+from harness.subject import Subject
 from harness.types import Claim, Outcome, Row, row_from_plain, to_plain
 
 ROW, ERROR = "depthgauge_row", "depthgauge_error"

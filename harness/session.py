@@ -7,12 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.checkpoints import RunContext
 from harness.claims import judge
 from harness.errors import InvalidComparison, NotTestable, Undefined, UsageError
 from harness.models import check_finite, check_folder, check_same_tokenizer
 from harness.registry import METHODS
 from harness.store import check_writable
-from harness.subject import RunContext, Subject
+from harness.subject import Subject
 from harness.types import Claim, Estimate, Outcome, Row, Verdict
 
 Test = Callable[..., Estimate]

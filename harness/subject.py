@@ -1,156 +1,36 @@
-"""A subject: a method's checkpoints on a testbed, one a seed, trained and measured when first asked."""
+"""A subject: a method's checkpoints, and all that a claim may ask of them. What was measured before is read again."""
 
-import importlib.metadata
-import json
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import exams, models
-from harness.errors import HarnessError, InvalidCheckpoint, NotTestable, TrainingFailed
-from harness.measurements import Arrays, measure
-from harness.probes import diversity, entropy
-from harness.store import Busy, Store, error_number
-from harness.types import (
-    Checkpoint,
-    Evidence,
-    Measurement,
-    Method,
-    Recipe,
-    Scores,
-    Testbed,
-    TrainingJob,
-    digest,
-    to_plain,
-)
+from harness import exams
+from harness.checkpoints import Checkpoints, training_log
+from harness.errors import NotTestable
+from harness.measurements import Arrays
+from harness.probes import diversity, entropy, noise_trace
+from harness.types import Checkpoint, Measurement, Profiles, Scores, digest
 
-TRAINING_LOG = "training_log.json"
 ENTROPY_VERSION = 1
-TRAINING_VERSIONS = ("depthgauge", "torch", "transformers", "trl")
-MEASURING_VERSIONS = ("torch", "transformers", "lm-eval")
+NOISE_VERSION = 1
+COPYING_SCALE, COPYING_DRAWS = 0.6, 30
+RIGHT, WRONG = 0, 1  # the targets of a noise trace
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunContext:
-    """What every subject of a run shares."""
-
-    testbed: Testbed
-    device: str
-    store: Store
-    tell: Callable[[str], None]
-    evidence: list[Evidence] = field(default_factory=list)
-
-
-class Subject:
-    """What a claim is about. All that is asked of it is noted in the context's `evidence`."""
-
-    def __init__(
-        self, method: Method, seeds: tuple[int, ...], context: RunContext, adopted: Path | None = None
-    ) -> None:
-        self.method = method
-        self.name = method.name if adopted is None else f"adopted-{adopted.name}"
-        self.seeds = seeds if method.train is not None and not method.control and adopted is None else (0,)
-        self.context = context
-        self.adopted = adopted
-
-    # -- checkpoints ---
-
-    @cached_property
-    def checkpoints(self) -> tuple[Checkpoint, ...]:
-        """One checkpoint a seed, trained if the store has none."""
-        return tuple(self._checkpoint(seed) for seed in self.seeds)
-
-    def recipe(self, seed: int) -> Recipe:
-        """Exactly what determines the checkpoint of a seed."""
-        testbed = self.context.testbed
-        return Recipe(
-            method=self.method.name,
-            testbed=testbed.name,
-            seed=seed,
-            settings=to_plain(self.method.settings),
-            scale=asdict(testbed.scale),
-            base_fingerprint=models.fingerprint(testbed.base),
-            data_digest=digest([list(pair) for pair in testbed.training_prompts()]),
-            device=self.context.device,
-            versions=versions(TRAINING_VERSIONS),
-        )
-
-    def cached(self, seed: int) -> bool:
-        """Whether the checkpoint of a seed needs no training."""
-        if self.adopted is not None or self.method.train is None:
-            return True
-        return self.context.store.finished("checkpoints", self.recipe(seed).fingerprint) is not None
-
-    def train_what_is_free(self) -> None:
-        """Train the seeds that no other process is at; a failure is told to whoever asks for the checkpoint."""
-        for seed in self.seeds:
-            with suppress(HarnessError, Busy):
-                self._checkpoint(seed, wait=False)
-
-    def _checkpoint(self, seed: int, *, wait: bool = True) -> Checkpoint:
-        if self.adopted is not None:
-            return self._adopt(self.adopted)
-        if self.method.train is None:
-            return self._adopt(self.context.testbed.base)
-        recipe = self.recipe(seed)
-        folder = self.context.store.produce(
-            "checkpoints",
-            recipe.fingerprint,
-            lambda workshop: self._train(workshop, recipe),
-            resume=True,
-            wait=wait,
-        )
-        return Checkpoint(
-            name=self.name, seed=seed, folder=folder, fingerprint=models.fingerprint(folder), recipe=recipe
-        )
-
-    def _adopt(self, folder: Path) -> Checkpoint:
-        models.check_folder(folder)
-        models.check_same_tokenizer(folder, self.context.testbed.base)
-        return Checkpoint(name=self.name, seed=0, folder=folder, fingerprint=models.fingerprint(folder))
-
-    def _train(self, workshop: Path, recipe: Recipe) -> None:
-        assert self.method.train is not None
-        if not self.method.control:
-            self.context.tell(f"training {self.name} (seed {recipe.seed}) on {recipe.device}")
-        (workshop / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
-        job = TrainingJob(
-            method=self.method,
-            testbed=self.context.testbed,
-            seed=recipe.seed,
-            device=recipe.device,
-            folder=workshop,
-            tell=self.context.tell,
-        )
-        try:
-            self.method.train(job)
-        except (HarnessError, OSError):
-            raise
-        except Exception as error:
-            if error_number(error):
-                raise
-            raise TrainingFailed(
-                f"training {self.name!r} (seed {recipe.seed}) stopped with {type(error).__name__}: {error}"
-            ) from error
-        models.check_folder(workshop)
-
-    def one_seed(self) -> "Subject":
-        """The same subject with its first seed alone: what a control, which has one, is compared with."""
-        return Subject(self.method, self.seeds[:1], self.context, self.adopted)
-
-    # -- measurements ---
+class Subject(Checkpoints):
+    """What a claim is about."""
 
     def exam(self, name: str) -> Scores:
         """Points (0 to 100) per item; repeated answers to an item are averaged."""
         exam = self.context.testbed.exam(name)
         taken = self._measure(
-            "exam", exams.VERSION, exams.parameters(exam), lambda m, t: exams.take_exam(exam, m, t), f"the {name} exam"
+            "exam",
+            exams.VERSION,
+            exams.parameters(exam),
+            lambda one: exams.take_exam(exam, *self.load(one)),
+            f"the {name} exam",
         )
         values = np.stack([100 * one.arrays["score"].mean(axis=0) for one in taken])
         ids = tuple(item.id for item in exam.items())
@@ -173,7 +53,8 @@ class Subject:
         """The greedy traces of each seed: arrays `entropy_nats` and `token_ids` (prompts, steps), and `text`."""
         prompts = list(self.context.testbed.probe_prompts())
 
-        def take(model: Any, tokenizer: Any) -> Arrays:
+        def take(checkpoint: Checkpoint) -> Arrays:
+            model, tokenizer = self.load(checkpoint)
             trace = entropy.entropy_trace(model, tokenizer, prompts)
             text = np.array([tokenizer.decode(ids) for ids in trace.token_ids], dtype=np.str_)
             return trace._asdict() | {"text": text}
@@ -203,56 +84,71 @@ class Subject:
         ids = tuple(str(prompt) for prompt in self.context.testbed.probe_prompts())
         return Scores(ids=ids, values=values, unit=unit, population="prompts", right=right)
 
-    def _measure(
-        self, probe: str, version: int, parameters: Mapping[str, Any], take: Callable[[Any, Any], Arrays], what: str
-    ) -> tuple[Measurement, ...]:
-        taken = tuple(self._measure_one(probe, version, parameters, take, what, c) for c in self.checkpoints)
-        for checkpoint, one in zip(self.checkpoints, taken, strict=True):
-            self._note(checkpoint, one.key)
-        return taken
+    # -- the noise trace: the probability of a wrong answer while one layer's output is shaken ---
 
-    def _note(self, checkpoint: Checkpoint, key: str = "") -> None:
-        used = Evidence(
-            method=self.name,
-            seed=checkpoint.seed,
-            checkpoint=checkpoint.fingerprint,
-            folder=str(checkpoint.folder),
-            key=key,
+    def wrong_probability(self) -> Scores:
+        """Per prompt, the mean probability of its wrong answer over all layers and draws."""
+        taken = self.noise_traces()
+        values = np.stack([np.exp(one.arrays["noisy"][:, WRONG]).mean(axis=(1, 2)) for one in taken]).astype(float)
+        return Scores(ids=self._question_ids(), values=values, unit="probability", population="prompts")
+
+    def noise_profile(self) -> Profiles:
+        """Per prompt and shaken layer, the mean probability of the wrong answer over draws."""
+        return self._by_layer(lambda p: p.mean(axis=-1))
+
+    def late_spread(self) -> Profiles:
+        """Per prompt and late layer, the mean distance of the wrong answer's probability from its median over draws.
+
+        The deviations of Brown and Forsythe (1974): their differences test spreads as those of means test levels.
+        """
+        spread = self._by_layer(lambda p: np.abs(p - np.median(p, axis=-1, keepdims=True)).mean(axis=-1))
+        return spread.only(str(layer) for layer in self.context.testbed.landmarks.late)
+
+    def copies_under_noise(self) -> Scores:
+        """Per prompt whose right answer stands in it, 1 if every layer and draw still copies it, else 0."""
+        taken = self.noise_traces(copying=True)
+        values = np.stack(
+            [(one.arrays["greedy"] == one.arrays["right"][:, None, None]).all(axis=(1, 2)) for one in taken]
         )
-        if used not in self.context.evidence:
-            self.context.evidence.append(used)
+        ids = self._question_ids()
+        return Scores(ids=ids, values=values.astype(float), unit="share", population="prompts", right=1.0)
 
-    def _measure_one(
-        self,
-        probe: str,
-        version: int,
-        parameters: Mapping[str, Any],
-        take: Callable[[Any, Any], Arrays],
-        what: str,
-        checkpoint: Checkpoint,
-    ) -> Measurement:
-        def now() -> Arrays:
-            self.context.tell(f"measuring {what} of {self.name} (seed {checkpoint.seed})")
-            models.prepare_libraries(self.context.testbed.scale.threads)
-            if checkpoint.recipe is not None:
-                self.context.store.verify(checkpoint.folder)
-            return take(*models.load(checkpoint.folder, self.context.device))
+    def noise_traces(self, *, copying: bool = False) -> tuple[Measurement, ...]:
+        """Each seed's noise trace; arrays as in `probes.noise_trace`, targets right and wrong, and the ids of `right`.
 
-        where = {"device": self.context.device, "versions": versions(MEASURING_VERSIONS)} | dict(parameters)
-        return measure(self.context.store, checkpoint, probe, version, where, now)
+        When `copying`, the answered question stands before the question, and the noise is 0.6 of the RMS.
 
+        Raises: NotTestable if the testbed has no trace questions.
+        """
+        questions = self.context.testbed.trace_questions()
+        if not questions:
+            raise NotTestable(f"testbed {self.context.testbed.name!r} has no questions for a noise trace")
+        scale = COPYING_SCALE if copying else noise_trace.SCALE
+        parameters = {
+            "questions": digest([[q.prompt, q.right, q.wrong] for q in questions]),
+            "copying": copying,
+            "scale": scale,
+            "draws": noise_trace.DRAWS,
+        }
 
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in packages}
+        def take(checkpoint: Checkpoint) -> Arrays:
+            model, tokenizer = self.load(checkpoint)
+            parted = [noise_trace.parting(tokenizer, question, copying=copying) for question in questions]
+            targets = [one.targets for one in parted]
+            trace = noise_trace.noise_trace(model, [one.prompt_ids for one in parted], targets, scale=scale)
+            return trace._asdict() | {"right": np.array([right for right, _ in targets])}
 
+        what = "copying under noise" if copying else "the noise trace"
+        return self._measure("noise_trace", NOISE_VERSION, parameters, take, what)
 
-def training_log(checkpoint: Checkpoint) -> list[dict[str, float]]:
-    """The rows of a training log. Raises: NotTestable if the checkpoint has none, as the base."""
-    path = checkpoint.folder / TRAINING_LOG
-    if not path.is_file():
-        raise NotTestable(f"{checkpoint.name!r} has no training log")
-    try:
-        rows: list[dict[str, float]] = json.loads(path.read_text())
-    except ValueError as error:
-        raise InvalidCheckpoint(f"{path} is not readable JSON: train the checkpoint again.") from error
-    return rows
+    def _question_ids(self) -> tuple[str, ...]:
+        return tuple(question.prompt for question in self.context.testbed.trace_questions())
+
+    def _by_layer(self, summary: Callable[[NDArray[Any]], NDArray[Any]]) -> Profiles:
+        """`summary` over the draws of the wrong answer's probabilities, of shape (prompts, layers, draws)."""
+        values = np.stack([summary(np.exp(one.arrays["noisy"][:, WRONG])) for one in self.noise_traces()])
+        layers = tuple(map(str, range(values.shape[2])))
+        return Profiles(
+            ids=self._question_ids(), columns=layers, values=values.astype(float), unit="probability",
+            population="prompts",
+        )  # fmt: skip

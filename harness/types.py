@@ -6,7 +6,7 @@ Testbed + Method + seed -> Recipe -> Checkpoint -> Measurement -> Estimate -> Cl
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from harness.errors import NotTestable
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
-Population = Literal["items", "prompts", "steps", "seeds"]
+Population = Literal["items", "prompts", "steps", "seeds", "words", "weights"]
 
 
 def digest(value: Any) -> str:
@@ -105,6 +105,23 @@ class Exam:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class TraceQuestion:
+    """A question for a noise trace, with its right answer and the wrong one that a model is tempted by."""
+
+    prompt: str
+    right: str
+    wrong: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Landmarks:
+    """Layers of a testbed's base, 0-based, that its sources say something about."""
+
+    late: tuple[int, ...]
+    spike: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Testbed:
     """A base model and everything that is asked of its descendants."""
 
@@ -115,6 +132,8 @@ class Testbed:
     probe_prompts: Callable[[], Sequence[str]]
     scale: TrainingScale
     ledger: Path
+    landmarks: Landmarks
+    trace_questions: Callable[[], Sequence[TraceQuestion]] = tuple
 
     def exam(self, name: str) -> Exam:
         """The exam of that name. Raises: NotTestable if the testbed has none."""
@@ -202,6 +221,31 @@ class Scores:
             raise ValueError(f"every score must be 0 or {self.right:g}")
         if self.values.ndim != 2 or self.values.shape[1] != len(self.ids):
             raise ValueError(f"values must have shape (seeds, {len(self.ids)}), got {self.values.shape}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profiles:
+    """One number per unit (prompt), column (layer, head) and seed: `values` has shape (seeds, units, columns)."""
+
+    ids: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: NDArray[np.float64]
+    unit: str
+    population: Population
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or self.values.shape[1:] != (len(self.ids), len(self.columns)):
+            shape = f"(seeds, {len(self.ids)}, {len(self.columns)})"
+            raise ValueError(f"values must have shape {shape}, got {self.values.shape}")
+
+    def only(self, columns: Iterable[str]) -> "Profiles":
+        """The same with some of the columns. Raises: NotTestable if one of them is not there."""
+        wanted = tuple(columns)
+        missing = [name for name in wanted if name not in self.columns]
+        if missing:
+            raise NotTestable(f"this checkpoint has no layer {missing[0]}; its layers are 0 to {self.columns[-1]}")
+        places = [self.columns.index(name) for name in wanted]
+        return replace(self, columns=wanted, values=self.values[:, :, places])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,9 +17,10 @@ import lm_eval.models.huggingface  # noqa: F401
 
 import methods.second_pass.run  # noqa: F401
 from harness import METHODS
+from harness.checkpoints import RunContext
 from harness.models import prepare_libraries
 from harness.store import Store, write_atomically
-from harness.subject import RunContext, Subject
+from harness.subject import Subject
 from tests.tiny import tiny_testbed
 
 RESULT = "result.json"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from harness import Exam, Testbed, TrainingScale
-from harness.types import Item
+from harness.types import Item, Landmarks, TraceQuestion
 
 LETTERS = "abcd"
 PROMPTS = tuple(first + second for first in LETTERS for second in LETTERS)
@@ -80,4 +80,6 @@ def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_s
             threads=1,
         ),
         ledger=base / "ledger.json",
+        landmarks=Landmarks(late=(3, 4, 5), spike=2),
+        trace_questions=lambda: [TraceQuestion(prompt=prompt, right="a", wrong="b") for prompt in PROMPTS[:9]],
     )

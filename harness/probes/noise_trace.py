@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from harness.anatomy import attention_weights, blocks, edited_blocks, soft_capped, widened
 from harness.errors import Undefined
 from harness.models import attention_computed_by, context_length
+from harness.types import TraceQuestion
 
 if TYPE_CHECKING:
     import torch
 
 DRAWS, SCALE = 30, 0.5
 LARGEST_LOGITS = 2**26  # rows times vocabulary that one pass may hold: 256 MB in float32
-NEAR_NATS = 1e-3  # two right orders of the same float32 sums differ by less, a wrong attention by far more
+NEAR = 1e-3  # of the largest logit: two orders of the same float32 sums differ by less, a wrong attention by far more
 
 
 class NoiseTrace(NamedTuple):
@@ -118,6 +119,32 @@ def check(
     return chosen
 
 
+class Parting(NamedTuple):
+    """A prompt up to where its right and its wrong answer part, and the first token of each from there."""
+
+    prompt_ids: list[int]
+    targets: tuple[int, int]
+
+
+def parting(tokenizer: Any, question: TraceQuestion, *, copying: bool = False) -> Parting:
+    """Where the answers part, so that one token decides between them; when `copying`, after the answered question.
+
+    Raises: Undefined if the answers are the same tokens.
+    """
+    end = [tokenizer.eos_token_id]
+    before = tokenizer(f"{question.prompt} {question.right}")["input_ids"] + end if copying else []
+    right, wrong = (
+        before + tokenizer(f"{question.prompt} {answer}")["input_ids"] + end
+        for answer in (question.right, question.wrong)
+    )
+    for place, (one, other) in enumerate(zip(right, wrong, strict=False)):
+        if one != other:
+            return Parting(prompt_ids=right[:place], targets=(one, other))
+    raise Undefined(
+        f"the right and the wrong answer to {question.prompt!r} are the same tokens: choose two that differ."
+    )
+
+
 def single_token(tokenizer: Any, text: str) -> int:
     """The id of a target that is one token. Raises: Undefined if it is several, and says which."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -161,7 +188,8 @@ def fast_form_is_exact(model: Any, prompt: Sequence[int], layers: Sequence[int])
         found = LastTokenRun(model, prompt, layers[:1])(noise_LDH)
     except (KeyError, IndexError, TypeError, AttributeError, RuntimeError):  # what a family does with unforeseen rows
         return False
-    return found.shape == expected.shape and bool(((found - expected).abs() < NEAR_NATS).all())
+    allowed = NEAR * expected.abs().max().clamp(min=1)
+    return found.shape == expected.shape and bool(((found - expected).abs() < allowed).all())
 
 
 def last_logits(model: Any, ids: "torch.Tensor", **options: Any) -> "torch.Tensor":

@@ -8,6 +8,7 @@ from statistics import fmean, median
 import numpy as np
 from tabulate import tabulate
 
+from harness.checkpoints import TRAINING_LOG, training_log
 from harness.claims import describe, number, smallest_detectable_effect
 from harness.measurements import read
 from harness.probes.diversity import ngram_diversity
@@ -17,7 +18,6 @@ from harness.report.escape import escape
 from harness.report.outcome import shown
 from harness.stats import mean, share
 from harness.store import Store
-from harness.subject import TRAINING_LOG, training_log
 from harness.types import Checkpoint, Estimate, Evidence, Measurement, Population, Row, Scores, Testbed
 
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import jinja2
 
+from harness.checkpoints import TRAINING_LOG
 from harness.report import tables
 from harness.report.escape import escape
 from harness.report.outcome import EXIT_MEANINGS, Problem, counts
 from harness.store import Store, write_atomically
-from harness.subject import TRAINING_LOG
 from harness.types import Row, Testbed, to_plain
 
 SCHEMA = 1

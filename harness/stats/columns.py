@@ -1,0 +1,186 @@
+"""Many layers or heads at once: intervals that hold for all of them together, and what follows for the extreme one.
+
+Shapes: N units (prompts, or seeds), C columns (layers, heads, contrasts).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import InvalidComparison, Undefined
+from harness.stats.levels import LEVEL
+from harness.types import Estimate, Population, Profiles, Scores
+
+FEW_UNITS = 20  # below this, sign flips are too few or too coarse, and Bonferroni's bound is taken
+FLIPS = 2000
+NEIGHBOURS = 2  # layers on each side that a peak is measured against
+
+
+class Bands(NamedTuple):
+    """Means of C columns with half-widths that hold simultaneously; `n` units of a `population`, and how."""
+
+    means: NDArray[np.float64]
+    halves: NDArray[np.float64]
+    n: int
+    population: Population
+    method: str
+
+
+def simultaneous(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Bands:
+    """Column means with intervals that contain all true means together in `level` of repetitions.
+
+    One seed: the quantile of the largest |t| over columns when the centred units' signs are flipped at random (the wild
+    bootstrap of Wu 1986; max-t of Westfall and Young 1993), so that columns that move together cost little. Fewer than
+    20 units, or several seeds (which are then the units): Student's t with Bonferroni's correction.
+
+    Raises: Undefined below two units, for values that are not finite, or where no column varies.
+    """
+    several = len(profiles.values) > 1
+    values_NC = profiles.values.mean(axis=1) if several else profiles.values[0]
+    population: Population = "seeds" if several else profiles.population
+    n, columns = values_NC.shape
+    if n < 2:
+        raise Undefined(f"{estimand}: an interval needs at least 2 {population}, got {n}.")
+    if not np.isfinite(values_NC).all():
+        raise Undefined(f"{estimand}: {int((~np.isfinite(values_NC)).sum())} values are not finite.")
+    means, errors = values_NC.mean(axis=0), values_NC.std(axis=0, ddof=1) / n**0.5
+    if not (errors > 0).any():
+        raise Undefined(f"{estimand}: all {n} {population} have the same values, so intervals have no width.")
+    few = several or n < FEW_UNITS
+    quantile = bonferroni_t(n, columns, level) if few else largest_t(values_NC - means, errors, level)
+    return Bands(means, quantile * errors, n, population, "Bonferroni t" if few else "max-t by sign flips")
+
+
+def bonferroni_t(n: int, columns: int, level: float) -> float:
+    from scipy import stats  # most of a second, which collection need not pay
+
+    return float(stats.t.ppf(1 - (1 - level) / (2 * columns), n - 1))
+
+
+def largest_t(centred_NC: NDArray[np.float64], errors: NDArray[np.float64], level: float) -> float:
+    """The `level` quantile of max |t| over columns under random signs; each flip's t has its own standard error."""
+    n = len(centred_NC)
+    signs = np.random.default_rng(0).integers(0, 2, size=(FLIPS, n)) * 2.0 - 1.0
+    moving_NC = centred_NC[:, errors > 0]
+    means = signs @ moving_NC / n
+    variances = ((moving_NC**2).mean(axis=0) - means**2) / (n - 1)
+    return float(np.quantile(np.abs(means / np.sqrt(variances)).max(axis=1), level))
+
+
+def least(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """The smallest column mean: a claim that holds for every column is one about the least of them.
+
+    If all columns' intervals hold together, the least true mean lies between the least of their lower ends and the
+    least of their upper ends.
+    """
+    bands = simultaneous(profiles, estimand=estimand, level=level)
+    column = profiles.columns[int(bands.means.argmin())]
+    return extreme(bands, np.min, profiles, f"{estimand} (least: {column})", level)
+
+
+def greatest(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """The largest column mean: a claim that some column exceeds a bound. See `least`."""
+    bands = simultaneous(profiles, estimand=estimand, level=level)
+    column = profiles.columns[int(bands.means.argmax())]
+    return extreme(bands, np.max, profiles, f"{estimand} (greatest: {column})", level)
+
+
+def most_extreme(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """The mean of the column with the largest |t|, with its simultaneous interval: one verdict over all columns.
+
+    If no column differs from 0, the interval excludes 0 in at most 1 - `level` of repetitions.
+    """
+    bands = simultaneous(profiles, estimand=estimand, level=level)
+    sizes = np.divide(np.abs(bands.means), bands.halves, out=np.zeros_like(bands.means), where=bands.halves > 0)
+    chosen = int(sizes.argmax())
+    one = Bands(bands.means[[chosen]], bands.halves[[chosen]], *bands[2:])
+    return extreme(one, np.max, profiles, f"{estimand} (clearest: {profiles.columns[chosen]})", level)
+
+
+def extreme(
+    bands: Bands, pick: Callable[[NDArray[np.float64]], float], profiles: Profiles, estimand: str, level: float
+) -> Estimate:
+    return Estimate(
+        estimand=estimand,
+        unit=profiles.unit,
+        point=float(pick(bands.means)),
+        low=float(pick(bands.means - bands.halves)),
+        high=float(pick(bands.means + bands.halves)),
+        level=level,
+        n=bands.n,
+        method=bands.method,
+        generalises_over=bands.population,
+    )
+
+
+def difference(treatment: Profiles, baseline: Profiles) -> Profiles:
+    """Treatment minus baseline, unit by unit; a baseline of one seed is taken from each seed.
+
+    Raises: InvalidComparison if units, columns or units of measure differ.
+    """
+    for name, one, other in (
+        (treatment.population, treatment.ids, baseline.ids),
+        ("layers or heads", treatment.columns, baseline.columns),
+        ("unit", treatment.unit, baseline.unit),
+    ):
+        if one != other:
+            raise InvalidComparison(f"the two sides do not have the same {name}, and cannot be compared.")
+    if len(treatment.values) != len(baseline.values) and len(baseline.values) != 1:
+        raise InvalidComparison(
+            f"{len(treatment.values)} seeds cannot be paired with {len(baseline.values)}: train as many of each."
+        )
+    return like(treatment, treatment.columns, treatment.values - baseline.values)
+
+
+def side_by_side(**contrasts: tuple[Scores, Scores]) -> Profiles:
+    """Differences of two scores each as columns, so that several can be claimed at once (see `least`)."""
+    first = next(iter(contrasts.values()))[0]
+    rows = [difference(as_profiles(one), as_profiles(other)).values[:, :, 0] for one, other in contrasts.values()]
+    names = tuple(name.replace("_", " ") for name in contrasts)
+    return like(as_profiles(first), names, np.stack(rows, axis=-1))
+
+
+def as_profiles(scores: Scores) -> Profiles:
+    return Profiles(
+        ids=scores.ids, columns=("value",), values=scores.values[:, :, None], unit=scores.unit,
+        population=scores.population,
+    )  # fmt: skip
+
+
+def prominence(profiles: Profiles, *, neighbours: int = NEIGHBOURS) -> Profiles:
+    """How far each layer stands out: its value minus the mean of up to `neighbours` layers on each side of it."""
+    layers = profiles.values.shape[2]
+    near = np.abs(np.subtract.outer(np.arange(layers), np.arange(layers)))
+    weights = ((near > 0) & (near <= neighbours)).astype(float)
+    around = profiles.values @ (weights / weights.sum(axis=1, keepdims=True)).T
+    return like(profiles, profiles.columns, profiles.values - around)
+
+
+def lead(profiles: Profiles, column: str) -> Profiles:
+    """How far one column lies above each of the others. Raises: NotTestable if there is no such column."""
+    leader = profiles.only([column]).values
+    others = tuple(name for name in profiles.columns if name != column)
+    return like(profiles, others, leader - profiles.only(others).values)
+
+
+def argmax_share(profiles: Profiles, column: str, *, resamples: int = 2000) -> float:
+    """In what share of bootstrap resamples of the units (Efron 1979) `column` has the largest mean. First seed."""
+    values_NC = profiles.values[0]
+    n = len(values_NC)
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=resamples)
+    winners = (drawn @ values_NC).argmax(axis=1)
+    return float((winners == profiles.columns.index(column)).mean())
+
+
+def permutation_p(profiles: Profiles, column: str) -> float:
+    """Chance that a column picked at random has at least the mean of `column`: 1/C where it is the largest."""
+    means = profiles.values.mean(axis=(0, 1))
+    return float((means >= means[profiles.columns.index(column)]).mean())
+
+
+def like(profiles: Profiles, columns: tuple[str, ...], values: NDArray[np.float64]) -> Profiles:
+    return Profiles(
+        ids=profiles.ids, columns=columns, values=values, unit=profiles.unit, population=profiles.population
+    )

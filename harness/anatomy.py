@@ -54,12 +54,16 @@ def attention_weights(
 ) -> "torch.Tensor":
     """Softmax of scaled, soft-capped and masked scores: (batch, heads, queries, keys), in float32 or better.
 
-    `query` is (batch, heads, queries, head dim) and `key` (batch, key-value heads, keys, head dim), of which each
-    serves heads / key-value heads neighbouring heads; `mask` is added to the scores.
+    `query` is (batch, heads, queries, head dim), `key` (batch, key-value heads, keys, head dim); `mask` is added. The
+    operations and their order are those of transformers' eager attention.
     """
-    key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
-    scores = soft_capped(query @ key.transpose(-1, -2) * scaling, softcap)
-    return (scores if mask is None else scores + mask[..., : key.shape[2]]).softmax(-1)
+    scores = soft_capped(query @ per_query_head(key, query).transpose(-1, -2) * scaling, softcap)
+    return widened(scores if mask is None else scores + mask).softmax(-1)
+
+
+def per_query_head(states: "torch.Tensor", query: "torch.Tensor") -> "torch.Tensor":
+    """Grouped key-value heads repeated along axis 1, so that each query head has its own."""
+    return states.repeat_interleave(query.shape[1] // states.shape[1], dim=1)
 
 
 def soft_capped(scores: "torch.Tensor", cap: float | None) -> "torch.Tensor":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.anatomy import attention_weights, blocks, edited_blocks, soft_capped, widened
+from harness.anatomy import attention_weights, blocks, edited_blocks, per_query_head, soft_capped, widened
 from harness.errors import Undefined
 from harness.models import attention_computed_by, context_length
 from harness.types import TraceQuestion
@@ -263,8 +263,7 @@ class SharedPrefix:
         """Attention of the prefix to itself. Its keys and values are kept, each (key-value heads, P, head dim)."""
         self.keys[module.layer_idx], self.values[module.layer_idx] = key[0], value[0]
         weights = attention_weights(query, key, mask, scaling, options.get("softcap"))
-        groups = query.shape[1] // key.shape[1]
-        return (weights @ value.repeat_interleave(groups, dim=1)).transpose(1, 2), None
+        return (weights.to(value.dtype) @ per_query_head(value, query)).transpose(1, 2), None
 
     def attend(
         self, module: Any, query: Any, key: Any, value: Any, _mask: Any, *, scaling: float, **options: Any
@@ -283,8 +282,7 @@ class SharedPrefix:
             first = max(0, keys_GPd.shape[1] - window + 1)
             keys_GPd, values_GPd = keys_GPd[:, first:], values_GPd[:, first:]
         query_GRd = query.view(rows, shared, -1, size).transpose(0, 1).reshape(shared, -1, size)
-        repeats = heads // shared
-        own_key, own_value = (x.repeat_interleave(repeats, 1).view(rows, shared, -1, size) for x in (key, value))
+        own_key, own_value = (per_query_head(x, query).view(rows, shared, -1, size) for x in (key, value))
         own = (query.view(rows, shared, -1, size) * own_key).sum(-1, keepdim=True).transpose(0, 1)
         scores = torch.cat([query_GRd @ keys_GPd.transpose(1, 2), own.reshape(shared, -1, 1)], dim=-1) * scaling
         weights = soft_capped(scores, options.get("softcap")).softmax(-1)

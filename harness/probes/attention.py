@@ -1,0 +1,301 @@
+"""Where attention heads look, and how far two checkpoints differ in it, head by head.
+
+Shapes: P prompts, B prompts in a batch, T tokens, L layers, H query heads. Layers, heads and tokens are counted from 0.
+Row i of a map is the attention of query i over keys 0..i.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import log
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.anatomy import attention_weights, per_query_head
+from harness.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined
+from harness.models import attention_computed_by, context_length
+
+if TYPE_CHECKING:
+    import torch
+
+Prompts = Sequence[Sequence[int]]
+Floats = NDArray[np.float32]
+Reduce = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+
+BATCH = 32
+SINK_EPSILON = 0.3  # the threshold of Gu et al. (2025)
+
+
+class HeadDivergence(NamedTuple):
+    """How two checkpoints differ in each head on each prompt; every array has shape (P, L, H).
+
+    `jsd_bits`: the Jensen-Shannon divergence of the two rows, base 2, averaged over rows 1..T-1; row 0 has one key.
+    `jsd_sink_free_bits`: the same after key 0 is dropped and the rest renormalised, averaged over rows 2..T-1, as row 1
+    has then one key. A row counts 0 where either model gives its other keys no mass at all.
+    `mae`: the mean absolute difference over the cells of rows 1..T-1 that either model's mask leaves open.
+    `sink`, `other_sink`: the attention to the first token averaged over all T rows, the first included: alpha_1 of
+    Gu et al. (2025), arXiv:2410.10781.
+    """
+
+    jsd_bits: Floats
+    jsd_sink_free_bits: Floats
+    mae: Floats
+    sink: Floats
+    other_sink: Floats
+
+
+class Attention(NamedTuple):
+    """What one layer's attention maps are computed from: it grows with T, and they grow with its square.
+
+    `query` has shape (B, H, T, head dim) and `key` (B, key-value heads, T, head dim), both with positions rotated in.
+    """
+
+    query: "torch.Tensor"
+    key: "torch.Tensor"
+    mask: "torch.Tensor"
+    scaling: float
+    softcap: float | None
+
+    def weights(self) -> "torch.Tensor":
+        """The maps in float32, (B, H, T, T), by the same operations in the same order as transformers' eager ones."""
+        return attention_weights(self.query, self.key, self.mask, self.scaling, self.softcap)
+
+    def open_cells(self) -> "torch.Tensor":
+        """Which cells the mask leaves open, (T, T): the same in every prompt, as none is padded."""
+        return (self.mask == 0).flatten(0, -3)[0]
+
+
+def watch(model: Any, input_ids: "torch.Tensor", see: Callable[[int, Attention, "torch.Tensor"], None]) -> None:
+    """Run `model` on (B, T) tokens and call `see(layer, attention, weights)` in every layer; what it computes stays.
+
+    Raises: NotTestable if a layer hands out no attention weights, or they are not the softmax of its scores.
+    """
+    import torch
+
+    name, (layers, _) = type(model).__name__, shape(model)
+    seen = 0
+
+    def attend(_: Any, query: Any, key: Any, value: Any, mask: Any, **how: Any) -> tuple["torch.Tensor", None]:
+        nonlocal seen
+        if how.get("s_aux") is not None:
+            raise NotTestable(f"{name} has learned sinks (s_aux) beside its keys: its attention rows do not sum to 1.")
+        attention = Attention(query, key, mask, how["scaling"], how.get("softcap"))
+        weights = attention.weights()
+        see(seen, attention, weights)
+        seen += 1
+        return (weights.to(value.dtype) @ per_query_head(value, query)).transpose(1, 2), None
+
+    with attention_computed_by(model, attend, masked=True), torch.inference_mode():
+        model.base_model(input_ids=input_ids, use_cache=False)
+    if seen != layers:
+        raise NotTestable(f"{name} hands out no attention weights in {layers - seen} of its {layers} layers.")
+
+
+def shape(model: Any) -> tuple[int, int]:
+    """The numbers of layers and of query heads."""
+    config = model.config.get_text_config()
+    return config.num_hidden_layers, config.num_attention_heads
+
+
+def compare(model: Any, other: Any, token_ids: Prompts, reduce: Reduce, *, least: int) -> list[Floats]:
+    """For each prompt an array (L, H, n) of `reduce(maps, other maps, open cells)`, from (B, H, T, T) to (B, H, n).
+
+    The maps of one layer and one batch are the most that is ever held: of the first model queries and keys are kept.
+    """
+    import torch
+
+    if shape(model) != shape(other):
+        raise InvalidComparison(
+            "heads are compared one by one, and one model has {} layers of {} heads where the other has {} of {}: give "
+            "two checkpoints of one base.".format(*shape(model), *shape(other))
+        )
+    check_prompts(token_ids, least, model, other)
+    found: dict[int, Floats] = {}
+    for chosen in batches_of_one_length(token_ids):
+        ids = torch.tensor([list(token_ids[i]) for i in chosen], device=model.device)
+        values = torch.stack(reduced_layers(model, other, ids, reduce), dim=1).float().cpu().numpy()
+        if not np.isfinite(values).all():
+            raise InvalidCheckpoint("an attention weight is NaN or infinite: these checkpoints cannot be compared.")
+        found.update(zip(chosen, values, strict=True))
+    return [found[i] for i in range(len(token_ids))]
+
+
+def reduced_layers(model: Any, other: Any, input_ids: "torch.Tensor", reduce: Reduce) -> list["torch.Tensor"]:
+    kept: list[Attention] = []
+    reduced: list[torch.Tensor] = []
+
+    def reduce_layer(_: int, theirs: Attention, weights: "torch.Tensor") -> None:
+        ours = kept.pop(0)
+        reduced.append(reduce(ours.weights(), weights, ours.open_cells() | theirs.open_cells()))
+
+    watch(model, input_ids, lambda _, attention, weights: kept.append(attention))
+    watch(other, input_ids, reduce_layer)
+    return reduced
+
+
+def check_prompts(token_ids: Prompts, least: int, *models: Any) -> None:
+    """Raises: Undefined if there is no prompt, or one has fewer than `least` tokens or more than a model's context."""
+    longest = min(map(context_length, models))
+    if not token_ids:
+        raise Undefined("the attention of heads is compared on prompts: give at least one.")
+    for i, ids in enumerate(token_ids):
+        if not least <= len(ids) <= longest:
+            raise Undefined(
+                f"prompt {i} (counted from 0) has {len(ids)} tokens, and its attention is defined for {least} to "
+                f"{longest}: leave it out or cut it."
+            )
+
+
+def batches_of_one_length(token_ids: Prompts) -> Iterator[list[int]]:
+    """The indices of prompts of the same length, at most BATCH at a time: many small runs are what costs time."""
+    for length in sorted({len(ids) for ids in token_ids}):
+        same = [i for i, ids in enumerate(token_ids) if len(ids) == length]
+        yield from (same[start : start + BATCH] for start in range(0, len(same), BATCH))
+
+
+def jensen_shannon_bits(p: "torch.Tensor", q: "torch.Tensor") -> "torch.Tensor":
+    """The Jensen-Shannon divergence, base 2, of distributions along the last axis, in float64 and never below 0.
+
+    With m = (p + q) / 2 and x = (p - q) / (p + q) it is the sum of m ((1 + x) ln(1 + x) + (1 - x) ln(1 - x)) / 2 ln 2:
+    no term is the difference of large ones, so tiny divergences keep their digits. Several distributions end to end
+    give the sum of theirs.
+    """
+    import torch
+
+    total = p.double() + q.double()
+    x = (p.double() - q.double()) / total.clamp_min(torch.finfo(torch.float64).tiny)
+    # At the ends of [-1, 1] one term is 0 times an infinite logarithm, and its limit is 0.
+    x = x.clamp(-1 + torch.finfo(torch.float64).eps, 1 - torch.finfo(torch.float64).eps)
+    return (total * ((1 + x) * torch.log1p(x) + (1 - x) * torch.log1p(-x))).sum(-1) / (4 * log(2))
+
+
+def divergence(p: "torch.Tensor", q: "torch.Tensor", cells: "torch.Tensor") -> "torch.Tensor":
+    """The five numbers of HeadDivergence in their order, (B, H, 5), from maps p and q of shape (B, H, T, T)."""
+    import torch
+
+    rows_later = torch.arange(len(cells), device=cells.device)[:, None] >= 1
+    p_later, q_later = at(p, cells & rows_later), at(q, cells & rows_later)
+    return torch.stack(
+        [
+            jensen_shannon_bits(p_later, q_later) / (len(cells) - 1),
+            sink_free_bits(p, q, cells) / (len(cells) - 2),
+            (p_later - q_later).abs().mean(-1),
+            first_token_attention(p),
+            first_token_attention(q),
+        ],
+        dim=-1,
+    )
+
+
+def sink_free_bits(p: "torch.Tensor", q: "torch.Tensor", cells: "torch.Tensor") -> "torch.Tensor":
+    """The divergences in bits of the rows without key 0, each renormalised, in sum, (B, H). Rows 0 and 1 add 0."""
+    import torch
+
+    free = cells.clone()
+    free[:, 0] = False
+    p_rest, q_rest = (maps[..., 1:].sum(-1, keepdim=True, dtype=torch.float64) for maps in (p, q))
+    either_empty = (p_rest == 0) | (q_rest == 0)
+    p_share, q_share = p / p_rest.masked_fill(either_empty, torch.inf), q / q_rest.masked_fill(either_empty, torch.inf)
+    return jensen_shannon_bits(at(p_share, free), at(q_share, free))
+
+
+def at(maps: "torch.Tensor", cells: "torch.Tensor") -> "torch.Tensor":
+    """The chosen cells of each map, end to end: half of a map or more is masked and need not be computed with."""
+    return maps.flatten(-2).index_select(-1, cells.flatten().nonzero()[:, 0])
+
+
+def first_token_attention(maps: "torch.Tensor") -> "torch.Tensor":
+    """alpha_1 of maps (..., T, T): the attention to the first token averaged over all T queries (Gu et al. 2025)."""
+    import torch
+
+    return maps[..., 0].mean(-1, dtype=torch.float64)
+
+
+def head_divergence(model: Any, other: Any, token_ids: Prompts) -> HeadDivergence:
+    """How `other` differs from `model` in each head on each prompt, given as token ids.
+
+    Raises: InvalidComparison if they differ in layers or heads; NotTestable if a model hands out no attention weights;
+    Undefined without prompts, or if one has fewer than three tokens or more than the context; InvalidCheckpoint if a
+    weight is not finite.
+    """
+    by_prompt = np.stack(compare(model, other, token_ids, divergence, least=3))
+    return HeadDivergence(*np.moveaxis(by_prompt, -1, 0))
+
+
+def changed_attention(model: Any, other: Any, token_ids: Prompts) -> list[Floats]:
+    """For each prompt the attention that changed by key, (L, H, T): |difference| summed over queries 1..T-1.
+
+    Raises: as `head_divergence`, but two tokens are enough.
+    """
+    return compare(model, other, token_ids, lambda p, q, cells: (p - q).abs()[..., 1:, :].sum(-2), least=2)
+
+
+def attention_maps(model: Any, token_ids: Sequence[int], heads: Sequence[tuple[int, int]]) -> Floats:
+    """The maps of the chosen (layer, head) on one prompt, in their order: (heads, T, T).
+
+    Raises: Undefined if there is no such head, or the prompt is empty or longer than the context; NotTestable if the
+    model hands out no attention weights.
+    """
+    import torch
+
+    layers, width = shape(model)
+    check_prompts([token_ids], 1, model)
+    for layer, head in heads:
+        if not (0 <= layer < layers and 0 <= head < width):
+            raise Undefined(f"there is no head {(layer, head)}: the model has {layers} layers of {width}, from (0, 0).")
+    maps = np.empty((len(heads), len(token_ids), len(token_ids)), np.float32)
+
+    def keep(layer: int, _: Attention, weights: "torch.Tensor") -> None:
+        for i, (wanted, head) in enumerate(heads):
+            if wanted == layer:
+                maps[i] = weights[0, head].cpu()
+
+    watch(model, torch.tensor([list(token_ids)], device=model.device), keep)
+    return maps
+
+
+def sink_rate(sink: NDArray[np.floating], *, epsilon: float = SINK_EPSILON) -> float:
+    """Sink_1 of Gu et al. (2025): the share of (layer, head) whose alpha_1 exceeds `epsilon`, averaged over prompts.
+
+    Raises: Undefined for an empty array.
+    """
+    if not np.size(sink):
+        raise Undefined("a sink rate needs at least one head on one prompt.")
+    return float(np.mean(np.asarray(sink) > epsilon))
+
+
+def top_heads(by_prompt: NDArray[np.floating], k: int) -> list[tuple[int, int]]:
+    """The k heads (layer, head) of largest mean over prompts, largest first, from an array (P, L, H).
+
+    Raises: Undefined if there are fewer than k heads, or no prompt.
+    """
+    prompts, layers, heads = np.shape(by_prompt)
+    if not (prompts and 1 <= k <= layers * heads):
+        raise Undefined(f"the top {k} of {layers * heads} heads on {prompts} prompts do not exist: ask for fewer.")
+    return [divmod(int(i), heads) for i in largest(flat_means(by_prompt), k)]
+
+
+def top_head_stability(
+    by_prompt: NDArray[np.floating], k: int, *, seed: int = 0, resamples: int = 200
+) -> NDArray[np.float64]:
+    """For each of `top_heads` the share of bootstrap resamples of the prompts in which it is again among the top k.
+
+    Raises: Undefined as `top_heads`, or for a single prompt, which has one resample.
+    """
+    top = [layer * np.shape(by_prompt)[2] + head for layer, head in top_heads(by_prompt, k)]
+    if len(by_prompt) < 2:
+        raise Undefined("whether the top heads are stable over prompts needs at least two prompts, got 1.")
+    draws = np.random.default_rng(seed).integers(len(by_prompt), size=(resamples, len(by_prompt)))
+    again = [np.isin(top, largest(flat_means(by_prompt[draw]), k)) for draw in draws]
+    share: NDArray[np.float64] = np.mean(again, axis=0)
+    return share
+
+
+def flat_means(by_prompt: NDArray[np.floating]) -> NDArray[np.float64]:
+    means: NDArray[np.float64] = np.asarray(by_prompt, np.float64).mean(0)
+    return means.ravel()
+
+
+def largest(values: NDArray[np.float64], k: int) -> NDArray[np.intp]:
+    """The indices of the k largest values, largest first, the earlier of two equals first."""
+    return np.argsort(-values, kind="stable")[:k]

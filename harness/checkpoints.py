@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -141,6 +141,24 @@ class Checkpoints:
             self._note(checkpoint, one.key)
         return taken
 
+    def _measure_against(
+        self,
+        other: "Checkpoints",
+        probe: str,
+        version: int,
+        parameters: Mapping[str, Any],
+        take: Callable[[Checkpoint, Checkpoint], Arrays],
+        what: str,
+    ) -> tuple[Measurement, ...]:
+        """A measurement of each seed's checkpoint together with the other's of that seed, or its only one."""
+        theirs = other.checkpoints if len(other.checkpoints) > 1 else other.checkpoints * len(self.checkpoints)
+        taken = []
+        for mine, its in zip(self.checkpoints, theirs, strict=True):
+            pair = {"against": its.fingerprint} | dict(parameters)
+            taken.append(self._measure_one(probe, version, pair, partial(take_with, take, its), what, mine))
+            self._note(mine, taken[-1].key)
+        return tuple(taken)
+
     def _note(self, checkpoint: Checkpoint, key: str = "") -> None:
         used = Evidence(
             method=self.name,
@@ -170,6 +188,10 @@ class Checkpoints:
 
         where = {"device": self.context.device, "versions": versions(MEASURING_VERSIONS)} | dict(parameters)
         return measure(self.context.store, checkpoint, probe, version, where, now)
+
+
+def take_with(take: Callable[[Checkpoint, Checkpoint], Arrays], other: Checkpoint, mine: Checkpoint) -> Arrays:
+    return take(mine, other)
 
 
 def versions(packages: tuple[str, ...]) -> dict[str, str]:

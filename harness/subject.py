@@ -10,13 +10,18 @@ from harness import exams
 from harness.checkpoints import Checkpoints, training_log
 from harness.errors import NotTestable
 from harness.measurements import Arrays
-from harness.probes import diversity, entropy, noise_trace
+from harness.probes import attention, diversity, entropy, noise_trace, tokenization, weights
 from harness.types import Checkpoint, Measurement, Profiles, Scores, digest
 
 ENTROPY_VERSION = 1
 NOISE_VERSION = 1
+WEIGHTS_VERSION = 1
+ATTENTION_VERSION = 1
+TOKENIZATION_VERSION = 1
 COPYING_SCALE, COPYING_DRAWS = 0.6, 30
 RIGHT, WRONG = 0, 1  # the targets of a noise trace
+MAPPED_HEADS = 4  # the most changed heads, whose maps are kept for a picture
+SHUFFLE_SEED = 0
 
 
 class Subject(Checkpoints):
@@ -152,3 +157,146 @@ class Subject(Checkpoints):
             ids=self._question_ids(), columns=layers, values=values.astype(float), unit="probability",
             population="prompts",
         )  # fmt: skip
+
+    # -- weights: how far they moved ---
+
+    def movement(self, base: "Subject", projection: str, *, per_weight: bool = False) -> Profiles:
+        """By layer, the Frobenius norm of a projection's change from the base; root mean square when `per_weight`."""
+        taken = self.weight_deltas(base)
+        place = list(taken[0].arrays["projections"]).index(projection)
+        values = np.stack([one.arrays["rms" if per_weight else "frobenius"][place] for one in taken])
+        layers = tuple(map(str, range(values.shape[1])))
+        return Profiles(
+            ids=("weights",), columns=layers, values=values[:, None], unit="weight units", population="weights"
+        )
+
+    def weight_deltas(self, base: "Subject") -> tuple[Measurement, ...]:
+        """How far each seed's weights moved from the base: see `by_projection`."""
+        parameters = {"tolerance": weights.TOLERANCE}
+        return self._measure_against(
+            base, "weights", WEIGHTS_VERSION, parameters, by_projection, "how far weights moved"
+        )
+
+    # -- attention: where heads look, against another checkpoint ---
+
+    def head_divergence(self, other: "Subject") -> Profiles:
+        """Per marked text and head, the Jensen-Shannon divergence in bits of its attention from the other's."""
+        return self._by_head(other, "jsd_bits", "bits")
+
+    def mean_divergence(self, other: "Subject") -> Scores:
+        """Per marked text, `head_divergence` averaged over all heads."""
+        heads = self.head_divergence(other)
+        return Scores(ids=heads.ids, values=heads.values.mean(axis=2), unit=heads.unit, population=heads.population)
+
+    def sink_change(self, base: "Subject") -> Profiles:
+        """Per marked text and head, the attention to the first token (alpha_1), minus the base's."""
+        mine, its = self._by_head(base, "sink", "attention"), self._by_head(base, "other_sink", "attention")
+        return Profiles(
+            ids=mine.ids, columns=mine.columns, values=mine.values - its.values, unit=mine.unit, population="prompts"
+        )
+
+    def excess_on_fragments(self, base: "Subject") -> Scores:
+        """Per marked text, the share of changed attention on pieces of its terms, minus what chance puts there."""
+        shares = np.stack([one.arrays["fragment_share"] for one in self.attention(base)])
+        ids = tuple(text.text for text in self.context.testbed.marked_texts())
+        return Scores(ids=ids, values=shares[:, :, 0] - shares[:, :, 1], unit="share", population="prompts")
+
+    def attention(self, other: "Subject") -> tuple[Measurement, ...]:
+        """Each seed's `probes.attention.HeadDivergence` from the other on the marked texts, with more arrays.
+
+        `fragment_share` (prompts, 2): changed attention on fragments, and by chance. `mapped_heads` (k, 2), the most
+        changed ones, with `maps` and `other_maps` (k, T, T) on the first text, and its `tokens`.
+
+        Raises: NotTestable if the testbed has no marked texts.
+        """
+        texts = self.context.testbed.marked_texts()
+        if not texts:
+            raise NotTestable(f"testbed {self.context.testbed.name!r} has no texts to compare attention on")
+
+        def take(mine: Checkpoint, its: Checkpoint) -> Arrays:
+            (model, tokenizer), (theirs, _) = self.load(mine), self.load(its)
+            ids = [tokenizer(text.text)["input_ids"] for text in texts]
+            found = attention.head_divergence(model, theirs, ids)
+            changed = attention.changed_attention(model, theirs, ids)
+            masks = [tokenization.fragment_mask(tokenizer, text.text, text.terms) for text in texts]
+            shares = [tokenization.share_on_fragments(*pair) for pair in zip(changed, masks, strict=True)]
+            heads = attention.top_heads(found.jsd_bits, MAPPED_HEADS)
+            return found._asdict() | {
+                "fragment_share": np.stack(shares),
+                "mapped_heads": np.array(heads),
+                "maps": attention.attention_maps(model, ids[0], heads),
+                "other_maps": attention.attention_maps(theirs, ids[0], heads),
+                "tokens": np.array([tokenizer.decode([token]) for token in ids[0]], dtype=np.str_),
+            }
+
+        parameters = {"texts": digest([[text.text, list(text.terms)] for text in texts])}
+        return self._measure_against(other, "attention", ATTENTION_VERSION, parameters, take, "where heads look")
+
+    def _by_head(self, other: "Subject", array: str, unit: str) -> Profiles:
+        values = np.stack([one.arrays[array] for one in self.attention(other)]).astype(float)
+        seeds, prompts, layers, heads = values.shape
+        columns = tuple(f"layer {layer} head {head}" for layer in range(layers) for head in range(heads))
+        ids = tuple(text.text for text in self.context.testbed.marked_texts())
+        flat = values.reshape(seeds, prompts, layers * heads)
+        return Profiles(ids=ids, columns=columns, values=flat, unit=unit, population="prompts")
+
+    # -- tokenization: what formulae fall into, and whether the model puts them together again ---
+
+    def fragments(self, kind: str) -> Scores:
+        """Per word of a kind, into how many tokens it falls, over its number of characters.
+
+        Raises: NotTestable if the testbed has no such words.
+        """
+        words = self.context.testbed.words().get(kind, ())
+        if not words:
+            raise NotTestable(f"testbed {self.context.testbed.name!r} has no words of the kind {kind!r}")
+        values = np.stack([one.arrays[kind] for one in self.tokenization()]) / [len(word) for word in words]
+        return Scores(ids=tuple(words), values=values, unit="tokens per character", population="words")
+
+    def reads_out(self, block: int) -> Scores:
+        """Per compound, 1 if a linear read-out of its last token after that block names its label, else 0."""
+        values = np.stack([one.arrays["read_out"][:, block + 1] for one in self.tokenization()])
+        ids = tuple(compound.name for compound in self.context.testbed.compounds())
+        return Scores(ids=ids, values=values.astype(float), unit="share", population="items", right=1.0)
+
+    def tokenization(self) -> tuple[Measurement, ...]:
+        """Fragments of each kind of words; `read_out` and `shuffled` (compounds, layers + 1) of `probes.tokenization`.
+
+        Raises: NotTestable if the testbed has no words or no compounds.
+        """
+        words, compounds = self.context.testbed.words(), self.context.testbed.compounds()
+        if not words or not compounds:
+            raise NotTestable(f"testbed {self.context.testbed.name!r} has no words or no compounds to take apart")
+
+        def take(checkpoint: Checkpoint) -> Arrays:
+            model, tokenizer = self.load(checkpoint)
+            states = tokenization.last_token_states(model, [tokenizer(one.text)["input_ids"] for one in compounds])
+            labels, folds = [one.label for one in compounds], [one.fold for one in compounds]
+            shuffled = tokenization.read_out(states, labels, folds, shuffle_seed=SHUFFLE_SEED)
+            counts = {kind: tokenization.fragments(tokenizer, of_kind) for kind, of_kind in words.items()}
+            return counts | {"read_out": tokenization.read_out(states, labels, folds), "shuffled": shuffled}
+
+        parameters = {
+            "words": digest({kind: list(of_kind) for kind, of_kind in words.items()}),
+            "compounds": digest([[one.text, one.label, one.fold] for one in compounds]),
+        }
+        return self._measure("tokenization", TOKENIZATION_VERSION, parameters, take, "what the tokenizer takes apart")
+
+
+def by_projection(mine: Checkpoint, its: Checkpoint) -> Arrays:
+    """`projections` (P,), and for each its norms and so on in every layer: arrays of shape (P, L).
+
+    The stable rank is NaN where nothing moved.
+    """
+    found = weights.weight_deltas(mine.folder, its.folder)
+    names = [name for name in weights.PROJECTIONS if any(one.projection == name for one in found)]
+    numbers = {
+        value: np.stack([weights.by_layer(found, name, value) for name in names])
+        for value in ("frobenius", "rms", "relative", "changed")
+    }
+    ranks = np.full_like(numbers["rms"], np.nan)
+    for one in found:
+        if one.projection and one.layer is not None and one.frobenius:
+            moved = weights.difference(mine.folder, its.folder, one.name)
+            ranks[names.index(one.projection), one.layer] = weights.stable_rank(moved)
+    return numbers | {"projections": np.array(names, dtype=np.str_), "stable_rank": ranks}

@@ -114,6 +114,24 @@ class TraceQuestion:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MarkedText:
+    """A text, and the formulae or isotopes in it, as they are written there."""
+
+    text: str
+    terms: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Compound:
+    """A text that ends with a compound's formula, for a read-out of `label` that is trained on other folds."""
+
+    text: str
+    name: str
+    label: str
+    fold: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Landmarks:
     """Layers of a testbed's base, 0-based, that its sources say something about."""
 
@@ -123,7 +141,10 @@ class Landmarks:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Testbed:
-    """A base model and everything that is asked of its descendants."""
+    """A base model and everything that is asked of its descendants.
+
+    What the last four name may be empty: claims that need it are then not testable.
+    """
 
     name: str
     base: Path
@@ -134,6 +155,9 @@ class Testbed:
     ledger: Path
     landmarks: Landmarks
     trace_questions: Callable[[], Sequence[TraceQuestion]] = tuple
+    marked_texts: Callable[[], Sequence[MarkedText]] = tuple
+    words: Callable[[], Mapping[str, Sequence[str]]] = dict
+    compounds: Callable[[], Sequence[Compound]] = tuple
 
     def exam(self, name: str) -> Exam:
         """The exam of that name. Raises: NotTestable if the testbed has none."""
@@ -221,6 +245,10 @@ class Scores:
             raise ValueError(f"every score must be 0 or {self.right:g}")
         if self.values.ndim != 2 or self.values.shape[1] != len(self.ids):
             raise ValueError(f"values must have shape (seeds, {len(self.ids)}), got {self.values.shape}")
+
+    def times(self, factor: float) -> "Scores":
+        """The same scores, each multiplied."""
+        return replace(self, values=factor * self.values, right=None)
 
 
 @dataclass(frozen=True, kw_only=True)

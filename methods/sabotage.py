@@ -1,5 +1,10 @@
 """Break a base on purpose, so that a claim about its descendants must be refuted."""
 
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
 import torch
 
 from harness.types import TrainingJob
@@ -13,20 +18,59 @@ def sabotage_base(job: TrainingJob) -> None:
     """Fill the job's folder with a broken copy of the testbed's base; the seed decides fresh weights."""
     model, tokenizer = fresh_base(job.testbed.base)
     settings: Sabotage = job.method.settings
-    generator = torch.Generator().manual_seed(job.seed)
     with torch.no_grad():
-        if settings.kind in ("untrained", "chaotic"):
-            std = model.config.initializer_range if settings.kind == "untrained" else CHAOS_STD
-            for parameter in model.parameters():
-                if parameter.ndim > 1:
-                    parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
-                else:
-                    parameter.fill_(1.0)
-        elif settings.kind == "amnesic":
-            for name, parameter in model.named_parameters():
-                if name.endswith("o_proj.weight"):
-                    parameter.zero_()
-        else:  # the final norm's gain multiplies every logit, and leaves the embedding that is tied to the head alone
-            model.model.norm.weight.mul_(SHARPER if settings.kind == "sharpened" else FLATTER)
+        BREAK[settings.kind](model, torch.Generator().manual_seed(job.seed))
     model.save_pretrained(job.folder)
     tokenizer.save_pretrained(job.folder)
+    if settings.kind == "spelling":
+        forget_merges(job.folder / "tokenizer.json")
+
+
+def redraw(model: Any, generator: torch.Generator, std: float) -> None:
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
+        else:
+            parameter.fill_(1.0)
+
+
+def silence_attention(model: Any, _: torch.Generator) -> None:
+    for parameter in named(model, "o_proj.weight"):
+        parameter.zero_()
+
+
+def redraw_keys_and_values(model: Any, generator: torch.Generator) -> None:
+    for parameter in named(model, "k_proj.weight", "v_proj.weight"):
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * parameter.std())
+
+
+def round_weights(model: Any, _: torch.Generator) -> None:
+    for parameter in model.parameters():
+        parameter.copy_(parameter.bfloat16())
+
+
+def scale_logits(model: Any, factor: float) -> None:
+    """The final norm's gain multiplies every logit, and leaves the embedding that is tied to the head alone."""
+    model.model.norm.weight.mul_(factor)
+
+
+def named(model: Any, *endings: str) -> Iterator[torch.Tensor]:
+    return (parameter for name, parameter in model.named_parameters() if name.endswith(endings))
+
+
+def forget_merges(path: Path) -> None:
+    tokenizer = json.loads(path.read_text())
+    tokenizer["model"]["merges"] = []
+    path.write_text(json.dumps(tokenizer))
+
+
+BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
+    "untrained": lambda model, generator: redraw(model, generator, model.config.initializer_range),
+    "chaotic": lambda model, generator: redraw(model, generator, CHAOS_STD),
+    "amnesic": silence_attention,
+    "rekeyed": redraw_keys_and_values,
+    "rounded": round_weights,
+    "sharpened": lambda model, _: scale_logits(model, SHARPER),
+    "flattened": lambda model, _: scale_logits(model, FLATTER),
+    "spelling": lambda model, _: None,
+}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from harness import Exam, Testbed, TrainingScale
-from harness.types import Item, Landmarks, TraceQuestion
+from harness.types import Compound, Item, Landmarks, MarkedText, TraceQuestion
 
 LETTERS = "abcd"
 PROMPTS = tuple(first + second for first in LETTERS for second in LETTERS)
@@ -81,5 +81,12 @@ def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_s
         ),
         ledger=base / "ledger.json",
         landmarks=Landmarks(late=(3, 4, 5), spike=2),
+        marked_texts=lambda: [MarkedText(text=f"a{prompt}cbd", terms=("cb",)) for prompt in PROMPTS],
+        words=lambda: {"formula": ("abc", "dd", "abcd"), "ordinary": ("a", "b", "cd")},
+        compounds=lambda: [
+            Compound(text=f"{label}{fold}d", name=f"{label}{fold}d", label=label, fold=fold)
+            for label in LETTERS
+            for fold in LETTERS
+        ],
         trace_questions=lambda: [TraceQuestion(prompt=prompt, right="a", wrong="b") for prompt in PROMPTS[:9]],
     )

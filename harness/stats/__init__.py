@@ -1,17 +1,23 @@
 """Measurements to estimates. Every function names its source and raises where it has no value."""
 
 from harness.stats.columns import difference, greatest, lead, least, most_extreme, prominence, side_by_side
-from harness.stats.differences import paired_difference, rise
+from harness.stats.differences import independent_difference, paired_difference, rise
+from harness.stats.exact import lead_ratio, peak_layer, peak_ratio, peaks_apart
 from harness.stats.levels import mean, share
 
 __all__ = [
     "difference",
     "greatest",
+    "independent_difference",
     "lead",
+    "lead_ratio",
     "least",
     "mean",
     "most_extreme",
     "paired_difference",
+    "peak_layer",
+    "peak_ratio",
+    "peaks_apart",
     "prominence",
     "rise",
     "share",

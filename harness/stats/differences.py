@@ -88,8 +88,6 @@ def rise(series: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
 
     Raises: Undefined below 8 steps or where both quarters are constant.
     """
-    from scipy import stats
-
     quarter = series.values.shape[1] // 4
     if quarter < 2:
         raise Undefined(f"{estimand}: a rise needs at least 8 steps, got {series.values.shape[1]}.")
@@ -98,17 +96,47 @@ def rise(series: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
         rises = last.mean(axis=1) - first.mean(axis=1)
         return over_seeds(rises, estimand=estimand, unit=series.unit, level=level)
     check(series.values[0], estimand)
-    if np.ptp(first) == 0 and np.ptp(last) == 0:
-        raise Undefined(f"{estimand}: the first and the last quarter are both constant.")
-    interval = stats.ttest_ind(last[0], first[0], equal_var=False).confidence_interval(level)
+    return welch(
+        last[0], first[0], estimand=estimand, unit=series.unit, generalises_over=series.population, level=level
+    )
+
+
+def independent_difference(one: Scores, other: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """Mean of one set of units minus that of another, with Welch's t interval (Welch 1947). First seed.
+
+    Raises: InvalidComparison if the units of measure differ; Undefined below two units, or where all are constant.
+    """
+    if one.unit != other.unit:
+        raise InvalidComparison(f"{estimand}: one side is in {one.unit}, the other in {other.unit}.")
+    for side in (one, other):
+        check(side.values[0], estimand)
+    return welch(
+        one.values[0], other.values[0], estimand=estimand, unit=one.unit, generalises_over=one.population, level=level
+    )
+
+
+def welch(
+    one: NDArray[np.float64],
+    other: NDArray[np.float64],
+    *,
+    estimand: str,
+    unit: str,
+    generalises_over: Population,
+    level: float,
+) -> Estimate:
+    from scipy import stats
+
+    if np.ptp(one) == 0 and np.ptp(other) == 0:
+        raise Undefined(f"{estimand}: both sides are constant.")
+    interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(level)
     return Estimate(
         estimand=estimand,
-        unit=series.unit,
-        point=float(last.mean() - first.mean()),
+        unit=unit,
+        point=float(one.mean() - other.mean()),
         low=float(interval.low),
         high=float(interval.high),
         level=level,
-        n=2 * quarter,
+        n=len(one) + len(other),
         method="Welch t",
-        generalises_over=series.population,
+        generalises_over=generalises_over,
     )

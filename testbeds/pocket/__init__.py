@@ -6,12 +6,11 @@ Science is trained on and examined on other questions; history and mathematics a
 from pathlib import Path
 
 from harness import TESTBEDS, Exam, Testbed, TrainingScale
-from harness.types import Item, Landmarks, TraceQuestion
-from testbeds.pocket import prose, questions
+from harness.types import Item, Landmarks
+from testbeds.pocket import materials, prose, questions
 
 FOLDER = Path(__file__).parent
 PROBE_PROMPTS = 128
-TRACE_QUESTIONS_PER_KIND = 8
 
 
 def choice_items() -> tuple[Item, ...]:
@@ -30,15 +29,6 @@ def answer_items(subject: str) -> tuple[Item, ...]:
 def training_prompts() -> tuple[tuple[str, str], ...]:
     """(prompt, answer) for reinforcement learning: science questions that are in no exam."""
     return tuple((q.prompt, q.answer) for q in questions.training("science"))
-
-
-def trace_questions() -> tuple[TraceQuestion, ...]:
-    """The first exam questions of every kind, each with its misconception for the wrong answer."""
-    return tuple(
-        TraceQuestion(prompt=q.prompt, right=q.answer, wrong=q.misconception)
-        for kind in questions.KINDS
-        for q in questions.questions(kind)[:TRACE_QUESTIONS_PER_KIND]
-    )
 
 
 POCKET = TESTBEDS.register(
@@ -74,6 +64,9 @@ POCKET = TESTBEDS.register(
         ledger=FOLDER / "ledger.json",
         # Dangi 2026b: variance bands "in the late layers (20 onwards)", "a synchronized spike at Layer index 18".
         landmarks=Landmarks(late=tuple(range(20, 36)), spike=18),
-        trace_questions=trace_questions,
+        trace_questions=materials.trace_questions,
+        marked_texts=materials.marked_texts,
+        words=materials.words,
+        compounds=materials.compounds,
     )
 )

@@ -1,0 +1,48 @@
+"""Where attention heads look, against the base.
+
+Dangi 2026a ranks heads by the Jensen-Shannon divergence of their attention from the base's on one prompt, and sees two
+heads of one layer move attention away from the first token, the sink. One prompt has no floor: here each head is seen
+on many texts, and against the base merely saved in bfloat16. Layers and heads are 0-based.
+"""
+
+from harness import Claim, Estimate, above, at_most, claim
+from harness.stats import least, paired_difference
+
+SOURCE = "Dangi 2026a, attention heatmaps"
+# A band of blue that one would see in a heatmap: a hundredth of all attention. The published ones reach 0.015.
+SINK_CHANGE = -0.01
+
+
+@claim(
+    Claim(
+        id="heads-changed-beyond-rounding",
+        statement="changed where its heads look more than rounding the base to bfloat16 does",
+        source=SOURCE,
+        published="heatmaps of the 20 most changed of 1,152 heads, differences up to .015 and .04",
+        region=above(0),
+        unit="bits",
+        control="rounded",
+        rationale="the divergence from the base, minus twice that of the base in bfloat16: an A/A floor",
+    )
+)
+def test_heads_changed_beyond_rounding(subject, base, rounded) -> Estimate:
+    floor = rounded.mean_divergence(base).times(2)
+    return paired_difference(
+        subject.mean_divergence(base), floor, estimand="mean divergence of heads from the base, minus twice the floor"
+    )
+
+
+@claim(
+    Claim(
+        id="sink-weakens-in-some-head",
+        statement="looks less at the first token than the base in at least one head",
+        source=SOURCE,
+        published="layer 10, heads 1 and 14: 'a distinct blue band in the first column'",
+        region=at_most(SINK_CHANGE),
+        unit="attention",
+        control="rounded",
+        rationale="the head that lost most, judged with an interval that holds for all heads together",
+    )
+)
+def test_the_sink_weakens_in_some_head(subject, base) -> Estimate:
+    return least(subject.sink_change(base), estimand="attention to the first token, subject - base")

@@ -1,0 +1,61 @@
+"""Formulae fall apart in the tokenizer: does the model look at the pieces, and put them together again?
+
+Dangi 2026a: the tokenizer is "chopping up the chemical compounds", attention is "aggressively redistributed ... amongst
+the chemical subtokens", and the MLP that changed most should fuse the pieces. Layers are 0-based.
+"""
+
+from harness import Claim, Estimate, above, claim
+from harness.stats import independent_difference, mean, paired_difference, peak_layer
+
+
+@claim(
+    Claim(
+        id="formulae-fragment",
+        statement="cuts formulae into shorter pieces than ordinary words",
+        source="Dangi 2026a: 'disjointed, uninformative sub-tokens'",
+        published="H2SO4, of five characters, is H, 2, SO, 4",
+        region=above(0),
+        unit="tokens per character",
+        control="spelling",
+        rationale="by character, as formulae are longer; a tokenizer that spells everything has no such difference",
+    )
+)
+def test_formulae_fall_into_more_pieces_than_words(subject) -> Estimate:
+    return independent_difference(
+        subject.fragments("formula"), subject.fragments("ordinary"), estimand="tokens per character, formulae - words"
+    )
+
+
+@claim(
+    Claim(
+        id="changed-attention-on-fragments",
+        statement="changed its attention to the pieces of formulae and isotopes more than chance would",
+        source="Dangi 2026a: 'attention is aggressively redistributed ... namely, the chemical subtokens'",
+        published="'varying shades of red' between H, 2, SO and 4 in two heads, on one prompt",
+        region=above(0),
+        unit="share",
+        control="untrained",
+        rationale="of all that changed beyond the first token; chance spreads each query's change over what it sees",
+    )
+)
+def test_changed_attention_falls_on_fragments(subject, base) -> Estimate:
+    return mean(subject.excess_on_fragments(base), estimand="share of changed attention on fragments, minus chance")
+
+
+@claim(
+    Claim(
+        id="changed-mlp-reassembles",
+        statement="reads a compound out of its last piece better than the base, after the block whose MLP changed most",
+        source="Dangi 2026a: 'early layer MLPs function akin to detokenizers'",
+        published="not measured",
+        region=above(0),
+        unit="share",
+        control="amnesic",
+        rationale="a linear read-out, trained on other compounds; without attention, the last piece is all there is",
+    )
+)
+def test_the_most_changed_mlp_reassembles_compounds(subject, base) -> Estimate:
+    block = peak_layer(subject.movement(base, "down"))
+    return paired_difference(
+        subject.reads_out(block), base.reads_out(block), estimand=f"read-out after block {block}, subject - base"
+    )

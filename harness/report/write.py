@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from harness.checkpoints import TRAINING_LOG
-from harness.report import tables
+from harness.report import inside, tables
 from harness.report.escape import escape
 from harness.report.outcome import EXIT_MEANINGS, Problem, counts
 from harness.store import Store, write_atomically
@@ -52,7 +52,7 @@ def write_report(
     folder: Path, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int, store: Store
 ) -> None:
     """Write report.md, report.json and the plots of one method; markdown also goes to $GITHUB_STEP_SUMMARY."""
-    from harness.report import plots  # matplotlib takes a second, which only a written report needs
+    from harness.report import inside_plots, plots  # matplotlib takes a second, which only a written report needs
 
     folder.mkdir(parents=True, exist_ok=True)
     measured = tables.collect(rows, store, run.testbed)
@@ -61,6 +61,14 @@ def write_report(
         plots.exam_bars(measured, folder / "exams.png")
     if "entropy" in probes:
         plots.entropy_traces(measured, folder / "entropy.png")
+    if "noise_trace" in probes:
+        inside_plots.noise_curves(measured, run.testbed.landmarks, folder / "noise.png")
+    if "weights" in probes:
+        inside_plots.movement(measured, folder / "weights.png")
+    if "attention" in probes:
+        inside_plots.changed_heads(measured, folder / "heads.png")
+    if "tokenization" in probes:
+        inside_plots.read_outs(measured, folder / "read_out.png")
     page = markdown_page(rows, problems, run, code, measured, probes)
     write_atomically(folder / "report.md", page)
     write_atomically(folder / "report.json", json.dumps(json_page(rows, problems, run, code), indent=1) + "\n")
@@ -102,6 +110,13 @@ def markdown_page(
         exams=tables.exam_table(measured) if "exam" in probes else "",
         traces=tables.trace_table(measured) if "entropy" in probes else "",
         texts=tables.text_table(measured, run.testbed.probe_prompts()[0]) if "entropy" in probes else "",
+        noise=inside.noise_table(measured, run.testbed.landmarks) if "noise_trace" in probes else "",
+        layers=inside.layer_table(measured) if "noise_trace" in probes else "",
+        weights=inside.weights_table(measured) if "weights" in probes else "",
+        attention=inside.attention_table(measured) if "attention" in probes else "",
+        heads=inside.heads_table(measured) if "attention" in probes else "",
+        fragments=inside.fragments_table(measured, tuple(run.testbed.words())) if "tokenization" in probes else "",
+        read_out=inside.read_out_table(measured) if "tokenization" in probes else "",
         training=tables.training_table(rows) if has_log else "",
         environment=tables.markdown(["run", ""], facts),
         fingerprints=tables.fingerprint_table(rows),

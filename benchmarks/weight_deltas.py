@@ -23,11 +23,12 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from harness.probes.weights import PIECE, RUN, WORKERS, difference, stable_rank, weight_deltas
+from harness.probes.weights import WORKERS, difference, stable_rank, weight_deltas
 
 ROUNDS = 3
 HIDDEN, INTERMEDIATE, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY, LAYERS = 2048, 6144, 16, 8, 128, 151_936, 16
 LAYERS_PER_SHARD = 4
+BUFFER, SHARE = 1 << 18, 1 << 23  # bytes read at once, and in one task of a thread: the fastest of those tried
 NOISE = 3e-5  # a small update: most bfloat16 weights round back to what they were
 RANKED = tuple(f"model.layers.0.{module}.weight" for module in ("self_attn.k_proj", "self_attn.q_proj", "mlp.up_proj"))
 HEADERS = ("way", "time (s)", "ratio to reading", "ratio to ours", "peak memory (MB)", "norms, fractions off by")
@@ -75,19 +76,19 @@ def make_checkpoints(folder: Path, base: Path) -> None:
 
 
 def read_only(folder: Path, base: Path) -> Result:
-    """Both checkpoints read as `weight_deltas` reads them, and nothing else: the floor."""
+    """Both checkpoints read by as many threads into buffers that fit a core's cache, and nothing else: the floor."""
 
     def read(task: tuple[Path, int]) -> None:
         path, first = task
-        buffer = bytearray(2 * PIECE)
+        buffer = bytearray(BUFFER)
         with path.open("rb", buffering=0) as file:
             file.seek(first)
-            for _ in range(RUN // PIECE):
+            for _ in range(SHARE // BUFFER):
                 file.readinto(buffer)
 
     paths = [path for place in (folder, base) for path in sorted(place.glob("*.safetensors"))]
     with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
-        list(pool.map(read, [(path, first) for path in paths for first in range(0, path.stat().st_size, 2 * RUN)]))
+        list(pool.map(read, [(path, first) for path in paths for first in range(0, path.stat().st_size, SHARE)]))
     return {}
 
 

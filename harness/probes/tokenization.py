@@ -94,7 +94,7 @@ def read_out(
         raise Undefined(f"a read-out needs two labels and two folds, got {len(classes)} and {len(set(folds))}.")
     lonely = [c for i, c in enumerate(classes) if len(set(names[of_text == i])) < 2]
     if lonely:
-        raise Undefined(f"the label {lonely[0]!r} is in one fold only, and could not be learnt from the others.")
+        raise Undefined(f"the label {str(lonely[0])!r} is in one fold only, and could not be learnt from the others.")
     known = of_text if shuffle_seed is None else np.random.default_rng(shuffle_seed).permutation(of_text)
     right = np.zeros(states.shape[:2], bool)
     for fold in sorted(set(folds)):

@@ -1,8 +1,8 @@
 """How far every weight tensor of a checkpoint moved from its base: two folders of safetensors, no model loaded.
 
-Each tensor is read in pieces that stay in a core's cache, with plain reads into buffers used again and again: the pages
-of a memory map would count as this process's memory, and two whole checkpoints would be resident at the end. Products
-are of float32 (float64 where a folder stores float64), summed in rows of at most 8192 elements; those in float64.
+The files are mapped a few MB at a time and unmapped at once, so that no more of two checkpoints is ever resident; a
+plain read would copy what a map only lends. The arithmetic is numpy's, in buffers used again and again. Products are of
+float32 (float64 where a folder stores float64), summed in rows of at most 8192 elements; those in float64.
 
 A matrix is a row of equal groups, along its rows or its columns: its attention heads, or the matrices fused into it.
 """
@@ -25,7 +25,9 @@ from harness.models import check_safetensors, read_json, weight_files
 
 TOLERANCE = 1e-5
 PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
-PIECE, RUN = 1 << 17, 1 << 22  # elements in a core's cache at once, and in one task of a thread
+# Elements in one operation, and mapped at once. A smaller piece would fit a faster cache, but its operations would be so
+# short that the threads wait for each other's hold on the interpreter: with 2**17, two are no faster than one.
+PIECE, RUN = 1 << 19, 1 << 22
 LONGEST_ROW = 8192  # of a sum in float32; BLAS starts threads of its own above 10,000
 WORKERS = 4
 
@@ -143,8 +145,10 @@ def weight_deltas(folder: Path, base: Path, *, tolerance: float = TOLERANCE) -> 
     """
     pairs = matched(folder, base)
     runs = [run for pair in pairs for run in cut(pair)]
-    with ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
-        sums = list(pool.map(lambda run: finite_sums(run, tolerance), runs))
+    threads = min(WORKERS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        shares = list(pool.map(lambda first: share_sums(runs[first::threads], tolerance), range(threads)))
+    sums = [shares[i % threads][i // threads] for i in range(len(runs))]  # one order of adding for any number of them
     together: dict[str, Any] = {}
     for run, part in zip(runs, sums, strict=True):
         name = run.pair.ours.name
@@ -309,12 +313,20 @@ def cut(pair: Pair) -> Iterator[Run]:
     return (Run(pair, first, min(first + step, pair.segments)) for first in range(0, pair.segments, step))
 
 
-def finite_sums(run: Run, tolerance: float) -> NDArray[np.float64]:
+def share_sums(runs: Sequence[Run], tolerance: float) -> list[NDArray[np.float64]]:
+    """The sums of one thread's runs, in buffers of its own."""
+    size = max([PIECE, *(run.pair.layout.segment for run in runs)])
+    buffer = np.empty((2, size))  # room for float64; what is not used is never resident
+    return [finite_sums(run, tolerance, buffer) for run in runs]
+
+
+def finite_sums(run: Run, tolerance: float, buffer: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sums of a run. Raises: InvalidCheckpoint naming the tensor if they are not finite in float64 either."""
-    sums = run_sums(run, tolerance)
+    wide = "F64" in (run.pair.ours.dtype, run.pair.base.dtype)
+    sums = run_sums(run, tolerance, buffer if wide else buffer.view(np.float32)[:, : buffer.shape[1]])
     if np.isfinite(sums).all():
         return sums
-    sums = run_sums(run, tolerance, np.float64)  # a square above 3e38 is no fault of the checkpoint
+    sums = run_sums(run, tolerance, buffer)  # a square above 3e38 is no fault of the checkpoint
     if not np.isfinite(sums).all():
         at_fault = run.pair.ours if np.isfinite(sums[1]).all() else run.pair.base
         raise InvalidCheckpoint(
@@ -324,20 +336,21 @@ def finite_sums(run: Run, tolerance: float) -> NDArray[np.float64]:
     return sums
 
 
-def run_sums(run: Run, tolerance: float, dtype: type[np.floating] | None = None) -> NDArray[np.float64]:
+def run_sums(run: Run, tolerance: float, buffer: NDArray[np.floating]) -> NDArray[np.float64]:
     """Squares of the difference, squares of the base, and changed elements, by group: shape (3, groups)."""
     layout = run.pair.layout
     found = np.zeros((3, run.last - run.first))
-    flags = np.empty(min(max(PIECE, layout.segment), found.shape[1] * layout.segment), dtype=bool)
+    limit = buffer.dtype.type(tolerance)
+    flags = np.empty(buffer.shape[1], dtype=bool)
     at = 0
     with np.errstate(over="ignore", invalid="ignore"):
-        for ours, base in pieces(run, dtype):
+        for ours, base in pieces(run, buffer):
             here = slice(at, at := at + ours.shape[1])
             found[1, here] = np.vecdot(base, base).sum(axis=0, dtype=np.float64)
             np.subtract(ours, base, out=ours)
             found[0, here] = np.vecdot(ours, ours).sum(axis=0, dtype=np.float64)
             np.abs(ours, out=ours)
-            changed = np.greater(ours, ours.dtype.type(tolerance), out=flags[: ours.size].reshape(ours.shape))
+            changed = np.greater(ours, limit, out=flags[: ours.size].reshape(ours.shape))
             if len(layout.parts) > 1:
                 found[2, here] = np.count_nonzero(changed, axis=(0, 2))
             else:  # nobody asks by head, and one count is many times faster than one a segment
@@ -346,35 +359,31 @@ def run_sums(run: Run, tolerance: float, dtype: type[np.floating] | None = None)
     return np.array([np.bincount(groups, row, len(layout.order)) for row in found])
 
 
-def pieces(
-    run: Run, dtype: type[np.floating] | None = None
-) -> Iterator[tuple[NDArray[np.floating], NDArray[np.floating]]]:
+def pieces(run: Run, buffer: NDArray[np.floating]) -> Iterator[tuple[NDArray[np.floating], NDArray[np.floating]]]:
     """A run of both folders as floats, piece by piece: shapes (planes, segments, width), overwritten by the next.
 
     Where both store bfloat16, the even elements of a segment are one plane and the odd ones the other, as that is how
     two of them unpack fastest; in the sums their order is lost anyway.
     """
-    stored = run.pair.ours, run.pair.base
-    dtypes = {tensor.dtype for tensor in stored}
-    wide = dtype or (np.float64 if "F64" in dtypes else np.float32)
-    planes = 2 if dtypes == {"BF16"} and wide is np.float32 and run.pair.layout.segment % 2 == 0 else 1
-    return zip(*(stream(tensor, run, wide, planes) for tensor in stored), strict=True)
+    stored, segment = (run.pair.ours, run.pair.base), run.pair.layout.segment
+    both = all(tensor.dtype == "BF16" for tensor in stored)
+    planes = 2 if both and buffer.dtype == np.float32 and segment % 2 == 0 else 1
+    mapped = [elements(tensor, run.first * segment, run.last * segment).reshape(-1, segment) for tensor in stored]
+    step = max(1, PIECE // segment)
+    for first in range(0, run.last - run.first, step):
+        raws = [raw[first : first + step] for raw in mapped]
+        ours, base = (
+            floats[: raw.size].reshape(planes, len(raw), -1) for floats, raw in zip(buffer, raws, strict=True)
+        )
+        decode(raws[0], ours, stored[0].dtype)
+        decode(raws[1], base, stored[1].dtype)
+        yield ours, base
 
 
-def stream(stored: Stored, run: Run, dtype: type[np.floating], planes: int) -> Iterator[NDArray[np.floating]]:
-    segment = run.pair.layout.segment
-    step = min(max(1, PIECE // segment), run.last - run.first)
-    raw = np.empty((step, segment), dtype=FLOATS[stored.dtype])
-    floats = np.empty(raw.size, dtype=dtype)
-    with stored.path.open("rb", buffering=0) as file:
-        file.seek(stored.offset + run.first * segment * raw.itemsize)
-        for first in range(run.first, run.last, step):
-            n = min(step, run.last - first)
-            if file.readinto(raw[:n].data) != raw[:n].nbytes:
-                raise InvalidCheckpoint(f"{stored.path} ended while it was read: copy it again.")
-            piece = floats[: n * segment].reshape(planes, n, -1)
-            decode(raw[:n], piece, stored.dtype)
-            yield piece
+def elements(stored: Stored, first: int, last: int) -> NDArray[Any]:
+    """Some of a tensor's elements as they are stored, flat; unmapped when no longer referred to."""
+    dtype = np.dtype(FLOATS[stored.dtype])
+    return np.memmap(stored.path, dtype, "r", stored.offset + first * dtype.itemsize, (last - first,))
 
 
 def decode(raw: NDArray[Any], piece: NDArray[np.floating], dtype: str) -> None:
@@ -390,9 +399,8 @@ def decode(raw: NDArray[Any], piece: NDArray[np.floating], dtype: str) -> None:
 
 
 def whole(stored: Stored) -> NDArray[np.floating]:
-    raw = np.fromfile(stored.path, FLOATS[stored.dtype], math.prod(stored.shape), offset=stored.offset)
-    tensor = np.empty((1, raw.size), dtype=np.float64 if stored.dtype == "F64" else np.float32)
-    decode(raw, tensor, stored.dtype)
+    tensor = np.empty((1, math.prod(stored.shape)), dtype=np.float64 if stored.dtype == "F64" else np.float32)
+    decode(elements(stored, 0, tensor.size), tensor, stored.dtype)
     return tensor.reshape(stored.shape)
 
 

@@ -1,0 +1,78 @@
+"""What is known exactly of weights, and rank tests over many heads."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.errors import InvalidComparison, Undefined
+from harness.stats import independent_difference, lead_ratio, peak_layer, peak_ratio, peaks_apart
+from harness.stats.ranks import signed_rank_p
+from harness.types import Profiles, Scores
+
+
+def moved(*seeds):
+    values = np.array(seeds, dtype=float)[:, None]
+    columns = tuple(map(str, range(values.shape[2])))
+    return Profiles(ids=("weights",), columns=columns, values=values, unit="weight units", population="weights")
+
+
+def test_one_checkpoint_is_known_without_error():
+    found = peak_ratio(moved([1, 2, 8, 2, 2]), estimand="x")
+
+    assert (found.low, found.point, found.high) == (4, 4, 4)
+    assert found.generalises_over == "weights"
+    assert peak_layer(moved([1, 2, 8, 2, 2])) == 2
+
+
+def test_several_seeds_have_an_interval():
+    found = peak_ratio(moved([1, 1, 4], [1, 1, 5], [1, 1, 6]), estimand="x")
+
+    assert found.point == 5
+    assert found.low < 5 < found.high
+    assert found.generalises_over == "seeds"
+
+
+def test_all_leaders_must_lead():
+    high, middle, low = moved([3, 3, 3]), moved([2, 2, 2]), moved([1, 1, 1])
+
+    assert lead_ratio([high, middle], [low], estimand="x").point == 2
+    assert lead_ratio([high, low], [middle], estimand="x").point == 0.5
+    with pytest.raises(Undefined, match="did not move"):
+        lead_ratio([high], [moved([0, 0, 0])], estimand="x")
+    with pytest.raises(Undefined, match="half of the layers"):
+        peak_ratio(moved([0, 0, 1]), estimand="x")
+
+
+def test_peaks_are_so_many_layers_apart():
+    assert peaks_apart(moved([0, 0, 9, 0]), moved([7, 0, 1, 0]), estimand="x").point == 2
+    with pytest.raises(InvalidComparison, match="the same layers"):
+        peaks_apart(moved([0, 1]), moved([0, 1, 2]), estimand="x")
+
+
+def test_signed_ranks_are_scipy_s_and_holm_s_first_step_is_bonferroni_s():
+    values = np.random.default_rng(0).normal(size=(30, 5))
+    values[:, 2] += 1
+    values[:, 4] = 0
+    changes = Profiles(
+        ids=tuple(map(str, range(30))), columns=tuple("abcde"), values=values[None], unit="x", population="prompts"
+    )
+    found = signed_rank_p(changes)
+
+    assert found[2] == pytest.approx(5 * stats.wilcoxon(values[:, 2]).pvalue)
+    assert found[4] == 1
+    assert (found >= [stats.wilcoxon(values[:, c]).pvalue if c < 4 else 1 for c in range(5)]).all()
+
+
+def test_a_difference_of_unlike_words_has_welch_s_coverage():
+    random, hits = np.random.default_rng(0), 0
+
+    def scores(values, kind):
+        ids = tuple(f"{kind}{i}" for i in range(len(values)))
+        return Scores(ids=ids, values=values[None], unit="tokens", population="words")
+
+    for _ in range(400):
+        one, other = random.normal(1, 1, 12), random.normal(0, 4, 40)
+        found = independent_difference(scores(one, "a"), scores(other, "b"), estimand="x")
+        hits += found.low <= 1 <= found.high
+
+    assert hits / 400 >= 0.95 - 3 * (0.95 * 0.05 / 400) ** 0.5

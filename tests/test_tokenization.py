@@ -1,0 +1,92 @@
+"""Fragments, what changed attention falls on, and linear read-outs, against closed forms and planted truths."""
+
+import numpy as np
+import pytest
+
+from harness.errors import Undefined
+from harness.models import load
+from harness.probes.tokenization import fragment_mask, fragments, last_token_states, read_out, share_on_fragments
+from testbeds.pocket import POCKET
+from tests.families import FAMILIES, random_model
+
+LABELS = [label for label in "abcd" for _ in range(6)]
+FOLDS = [str(i % 3) for i in range(24)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load(POCKET.base, "cpu")[1]
+
+
+def test_formulae_fall_apart_and_words_do_not(tokenizer):
+    assert fragments(tokenizer, ["garden", "H2SO4"]).tolist() == [1, 4]
+
+
+def test_the_pieces_of_a_term_are_marked_wherever_it_stands(tokenizer):
+    mask = fragment_mask(tokenizer, "The H2SO4 met the H2SO4.", ["H2SO4"])
+
+    assert [tokenizer.decode([i]) for i in np.array(tokenizer("The H2SO4 met the H2SO4.")["input_ids"])[mask]] == [
+        " H", "2", "SO", "4", " H", "2", "SO", "4",
+    ]  # fmt: skip
+
+
+def test_a_term_that_is_not_there_is_refused(tokenizer):
+    with pytest.raises(Undefined, match="none of 'NaOH' is in"):
+        fragment_mask(tokenizer, "The H2SO4", ["NaOH"])
+
+
+def test_change_spread_evenly_over_what_each_query_sees_is_chance():
+    tokens, rows = 9, np.tril(np.ones((9, 9))) / np.arange(1, 10)[:, None]
+    mask = np.zeros(tokens, bool)
+    mask[[2, 5, 6]] = True
+    found, chance = share_on_fragments(rows[None, None, 1:].sum(axis=2), mask)
+
+    assert found == pytest.approx(chance)
+
+
+def test_change_on_fragments_alone_is_all_on_them():
+    mask = np.array([False, True, False, False])
+
+    assert share_on_fragments(np.array([[[9.0, 1.0, 0.0, 0.0]]]), mask)[0] == 1.0
+    with pytest.raises(Undefined, match="needs changed attention"):
+        share_on_fragments(np.zeros((1, 1, 4)), mask)
+    with pytest.raises(Undefined, match="tokens on both sides"):
+        share_on_fragments(np.ones((1, 1, 4)), np.zeros(4, bool))
+
+
+def test_a_planted_label_is_read_out_and_a_shuffled_one_is_not():
+    random = np.random.default_rng(0)
+    centres = {label: random.normal(size=8) for label in "abcd"}
+    states = np.stack([centres[label] + 0.1 * random.normal(size=8) for label in LABELS])[:, None]
+
+    assert read_out(states, LABELS, FOLDS).all()
+    shuffled = np.mean([read_out(states, LABELS, FOLDS, shuffle_seed=seed).mean() for seed in range(40)])
+    assert 0.1 < shuffled < 0.4  # one of four labels by chance
+
+
+def test_states_without_the_label_name_it_by_chance():
+    states = np.random.default_rng(1).normal(size=(24, 40, 8))
+
+    assert 0.15 < read_out(states, LABELS, FOLDS).mean() < 0.35
+
+
+def test_read_outs_that_cannot_be_learnt_are_refused():
+    states = np.ones((4, 1, 2))
+    with pytest.raises(Undefined, match="two labels and two folds"):
+        read_out(states, list("aaaa"), list("0101"))
+    with pytest.raises(Undefined, match="'b' is in one fold only"):
+        read_out(states, list("aabb"), list("0111"))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_last_token_states_are_the_model_s_own(family):
+    import torch
+
+    model, ids = random_model(family), [5, 9, 2, 31]
+    found = last_token_states(model, [ids])
+    with torch.no_grad():
+        hidden = model(torch.tensor([ids]), output_hidden_states=True).hidden_states
+
+    assert found.shape == (1, 4, 32)
+    for place in (1, 2):  # transformers scales some embeddings first, and norms its last state
+        assert np.abs(found[0, place] - hidden[place][0, -1].numpy()).max() < 1e-5

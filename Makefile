@@ -26,8 +26,9 @@ check: .venv/installed  ## linters, types and the doors between the rooms
 	$(BIN)/mypy --strict harness methods
 	$(BIN)/lint-imports
 
-bench: .venv/installed  ## measure what the second pass costs, into benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks.second_pass
+bench: .venv/installed  ## measure against naive forms and peers (which it installs), into benchmarks/RESULTS.md
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
+	$(BIN)/python -m benchmarks
 
 pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about half an hour; resumes)
 	$(BIN)/python -m testbeds.pocket.build

@@ -154,7 +154,7 @@ def section() -> str:
     bits = definition[..., 0]
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "scipy"))
     return (
-        "# What it costs to compare all attention heads of two checkpoints\n\n"
+        "## What it costs to compare all attention heads of two checkpoints\n\n"
         f"The pocket base against a copy whose weights are 1% off: {layers * heads} heads on {prompts} prompts of 24 "
         f"to 32 tokens, whose divergences are {bits.min():.1e} to {bits.max():.1e} bits. All five numbers are "
         "computed of each head, and differences are those to scipy's definition, row by row. "

@@ -17,7 +17,7 @@ from harness.models import load, prepare_libraries
 from harness.probes.noise_trace import SCALE, LastTokenRun, draw_noise, noise_trace
 from testbeds.pocket import POCKET
 
-LAYERS, DRAWS, PROMPT_TOKENS, TARGETS, THREADS = 36, 30, 128, [5, 6], 2
+LAYERS, DRAWS, PROMPT_TOKENS, TARGETS, THREADS = 36, 30, 128, [5, 6], 1
 SAME = 1e-5  # in probability
 Trace = Callable[[object, list[int], torch.Tensor], torch.Tensor]
 
@@ -160,7 +160,7 @@ def section() -> str:
     return (
         "## Noise trace\n\n"
         f"{LAYERS} layers x {DRAWS} draws on the pocket base, a prompt of {PROMPT_TOKENS} tokens, float32, {THREADS} "
-        "threads; the peers take a batch of draws a layer. Ours includes its own check against full runs.\n\n"
+        "thread; the peers take a batch of draws a layer. Ours includes its own check against full runs.\n\n"
         f"{against_peers()}\n\n{against_the_least_possible()}\n\nIts cost grows linearly:\n\n{growth()}\n"
     )
 

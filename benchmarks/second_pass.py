@@ -1,7 +1,7 @@
-"""What a second gradient evaluation costs, as a ratio to plain GRPO in the same run. `make bench` runs this.
+"""What a second gradient evaluation costs, as a ratio to plain GRPO in the same run.
 
 Real TRL training on the pocket testbed, a few steps a round, the methods in turn. The time of a step is taken with the
-generation of its rollouts and without. Writes RESULTS.md beside this file.
+generation of its rollouts and without.
 """
 
 import importlib.metadata
@@ -25,7 +25,6 @@ from testbeds.pocket import POCKET
 
 COMPARED = ("grpo", "gradreg", "depthscaled_nonoise", "depthscaled")
 ROUNDS, STEPS = 4, 6
-RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
 def step_times(name: str) -> tuple[list[float], list[float]]:
@@ -58,7 +57,7 @@ def timed(trainer: object, name: str) -> list[float]:
     return times
 
 
-def main() -> None:
+def section() -> str:
     prepare_libraries(POCKET.scale.threads)
     whole: dict[str, list[float]] = defaultdict(list)
     without: dict[str, list[float]] = defaultdict(list)
@@ -84,14 +83,13 @@ def main() -> None:
         disable_numparse=True,
     )
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "transformers", "trl"))
-    RESULTS.write_text(
-        "# What the second pass costs\n\n"
+    return (
+        "## The second pass\n\n"
         f"Median of {ROUNDS * (STEPS - 1)} steps a method, the methods in turn, on the pocket testbed: "
         f"{POCKET.scale.completions_per_step} completions a step, float32, {POCKET.scale.threads} thread of "
-        f"{os.cpu_count()} cores ({platform.machine()}); {versions}. Written by `make bench`.\n\n{table}\n"
+        f"{os.cpu_count()} cores ({platform.machine()}); {versions}.\n\n{table}\n"
     )
-    print(RESULTS.read_text())
 
 
 if __name__ == "__main__":
-    main()
+    print(section())

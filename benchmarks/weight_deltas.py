@@ -267,7 +267,7 @@ def section() -> str:
     rank_headers = ("difference of", "stable_rank", "time (s)", "by all singular values", "time (s)")
     rank_table = tabulate(ranked, headers=rank_headers, tablefmt="github", disable_numparse=True)
     return (
-        "# What comparing two checkpoints costs\n\n"
+        "## What comparing two checkpoints costs\n\n"
         f"Median of {ROUNDS} runs a way, each in its own process, in turn: every weight of two bf16 checkpoints of "
         f"{size:.1f} GB, warm page cache, {changed:.0%} of a matrix changed on average; {os.cpu_count()} cores "
         f"({platform.machine()}); {versions()}. Off by: from the truth, sums in float64.\n\n{table}\n\n"

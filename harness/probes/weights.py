@@ -25,8 +25,8 @@ from harness.models import check_safetensors, read_json, weight_files
 
 TOLERANCE = 1e-5
 PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
-# Elements in one operation, and mapped at once. A smaller piece would fit a faster cache, but its operations would be so
-# short that the threads wait for each other's hold on the interpreter: with 2**17, two are no faster than one.
+# Elements in one operation, and mapped at once. A smaller piece would fit a faster cache, but its operations would be
+# so short that the threads wait for each other's hold on the interpreter: with 2**17, two are no faster than one.
 PIECE, RUN = 1 << 19, 1 << 22
 LONGEST_ROW = 8192  # of a sum in float32; BLAS starts threads of its own above 10,000
 WORKERS = 4

@@ -221,7 +221,7 @@ def test_different_items_units_or_seeds_are_refused():
         (lambda: mean(scores([1.0, math.nan]), estimand="m"), "1 of 2 values are not finite"),
         (lambda: share(scores([0.0, 0.5]), estimand="s"), "needs scores of 0 and 1"),
         (lambda: rise(scores(np.arange(7.0)), estimand="r"), "needs at least 8 steps, got 7"),
-        (lambda: rise(scores(np.ones(8)), estimand="r"), "both constant"),
+        (lambda: rise(scores(np.ones(8)), estimand="r"), "both sides are constant"),
     ],
 )
 def test_the_undefined_raises_and_is_never_zero(undefined, sentence):

@@ -102,10 +102,15 @@ def rise(series: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
 
 
 def independent_difference(one: Scores, other: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
-    """Mean of one set of units minus that of another, with Welch's t interval (Welch 1947). First seed.
+    """Mean of one set of units minus that of another, with Welch's t interval (Welch 1947).
 
-    Raises: InvalidComparison if the units of measure differ; Undefined below two units, or where all are constant.
+    Raises: InvalidComparison if the units of measure differ; Undefined for several seeds, below two units, or where all
+    are constant.
     """
+    if max(len(one.values), len(other.values)) > 1:
+        raise Undefined(
+            f"{estimand}: it compares {one.population}, which do not vary with the seed; ask with one seed."
+        )
     if one.unit != other.unit:
         raise InvalidComparison(f"{estimand}: one side is in {one.unit}, the other in {other.unit}.")
     for side in (one, other):

@@ -44,8 +44,12 @@ def work(base: Path, store: Path) -> None:
     write_atomically(store / RESULT, json.dumps(outcome))
 
 
-def attempt(base: Path, store: Path, patience_s: float) -> bool:
-    """Let a child work for so long, then kill it; whether it was killed."""
+def trained(store: Path) -> bool:
+    return any((store / "checkpoints").glob("*"))
+
+
+def attempt(base: Path, store: Path, patience_s: float, *, measuring: bool) -> bool:
+    """Let a child work for so long, or so long after its training, then kill it; whether it was killed."""
     child = os.fork()
     if child == 0:
         try:
@@ -54,12 +58,14 @@ def attempt(base: Path, store: Path, patience_s: float) -> bool:
         finally:
             os._exit(1)
     deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or (measuring and not trained(store)):
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
             if status:
                 raise SystemExit("an attempt that was not killed failed")
             return False
+        if measuring and not trained(store):
+            deadline = time.monotonic() + patience_s
         time.sleep(0.01)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -75,8 +81,9 @@ def main(base: Path, root: Path, kills: int) -> None:
     while True:
         store = root / f"round{rounds}"
         left = kills - sum(killed.values())
-        if attempt(base, store, rng.uniform(0.05, 2.0) if left > 0 else 600):
-            killed["measuring" if any((store / "checkpoints").glob("*")) else "training"] += 1
+        # A slow machine would spend every short life training: every third one is counted from the end of that.
+        if attempt(base, store, rng.uniform(0.05, 1.0) if left > 0 else 600, measuring=left % 3 == 0 and left > 0):
+            killed["measuring" if trained(store) else "training"] += 1
             continue
         rounds += 1
         if left <= 0:

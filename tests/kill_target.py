@@ -81,8 +81,9 @@ def main(base: Path, root: Path, kills: int) -> None:
     while True:
         store = root / f"round{rounds}"
         left = kills - sum(killed.values())
-        # A slow machine would spend every short life training: every third one is counted from the end of that.
-        if attempt(base, store, rng.uniform(0.05, 1.0) if left > 0 else 600, measuring=left % 3 == 0 and left > 0):
+        # A slow machine would spend every short life training: from half of them on, lives count from the end of that.
+        late = killed["training"] >= kills // 2 and left > 0
+        if attempt(base, store, rng.uniform(0.05, 2.0) if left > 0 else 600, measuring=late):
             killed["measuring" if trained(store) else "training"] += 1
             continue
         rounds += 1

@@ -123,9 +123,9 @@ def test_several_seeds_speak_about_the_method(depthgauge, place):
 
     assert done.returncode in (0, 1, 20)
     assert {(estimate["generalises_over"], estimate["n"]) for estimate in estimates} == {("seeds", 2)}
-    assert {row["reason"].rsplit("so ", 1)[-1] for row in verdicts if not row["estimate"]} <= {
-        "its interval has no width."
-    }
+    unmeasured = [row["reason"] for row in verdicts if not row["estimate"]]
+    known = ("no width.", "ask with one seed.", "its layers are 0 to 5")
+    assert all(reason.endswith(known) for reason in unmeasured), unmeasured
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ generation of its rollouts and without.
 import importlib.metadata
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -63,7 +64,7 @@ def section() -> str:
     without: dict[str, list[float]] = defaultdict(list)
     for round_ in range(ROUNDS):
         for name in COMPARED[round_ % len(COMPARED) :] + COMPARED[: round_ % len(COMPARED)]:
-            print(f"round {round_ + 1}/{ROUNDS}: {name}", flush=True)
+            print(f"round {round_ + 1}/{ROUNDS}: {name}", file=sys.stderr, flush=True)
             steps, bare = step_times(name)
             whole[name] += steps
             without[name] += bare

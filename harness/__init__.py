@@ -6,7 +6,19 @@ The names a suite, a method or a testbed needs. Importing them imports no torch.
 from harness.claims import above, at_least, at_most, below, claim, within
 from harness.errors import HarnessError
 from harness.registry import METHODS, TESTBEDS
-from harness.types import Claim, Estimate, Exam, Method, Outcome, Recipe, Region, Testbed, TrainingScale, Verdict
+from harness.types import (
+    Claim,
+    Estimate,
+    Exam,
+    LanguageTestbed,
+    Method,
+    ModularTestbed,
+    Outcome,
+    Recipe,
+    Region,
+    TrainingScale,
+    Verdict,
+)
 
 __all__ = [
     "METHODS",
@@ -15,11 +27,12 @@ __all__ = [
     "Estimate",
     "Exam",
     "HarnessError",
+    "LanguageTestbed",
     "Method",
+    "ModularTestbed",
     "Outcome",
     "Recipe",
     "Region",
-    "Testbed",
     "TrainingScale",
     "Verdict",
     "above",

@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +13,7 @@ from harness import models
 from harness.errors import HarnessError, InvalidCheckpoint, NotTestable, TrainingFailed
 from harness.measurements import Arrays, measure
 from harness.store import Busy, Store, error_number
-from harness.types import Checkpoint, Evidence, Measurement, Method, Recipe, Testbed, TrainingJob, digest, to_plain
+from harness.types import Checkpoint, Evidence, Measurement, Method, Recipe, Testbed, TrainingJob, to_plain
 
 TRAINING_LOG = "training_log.json"
 TRAINING_VERSIONS = ("depthgauge", "torch", "transformers", "trl")
@@ -45,6 +45,22 @@ class Checkpoints:
         self.context = context
         self.adopted = adopted
 
+    def training_inputs(self) -> dict[str, Any]:
+        """What of the testbed determines a training: the `scale`, `base_fingerprint` and `data_digest` of a recipe."""
+        raise NotImplementedError
+
+    def untrained(self) -> Path:
+        """The folder of a method that trains nothing."""
+        raise NotImplementedError
+
+    def check_complete(self, folder: Path) -> None:
+        """Refuse what is not a whole checkpoint of this kind."""
+        raise NotImplementedError
+
+    def check_adopted(self, folder: Path) -> None:
+        """Refuse a folder that somebody else trained and that cannot be judged here."""
+        raise NotImplementedError
+
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """One checkpoint a seed, trained if the store has none."""
@@ -52,15 +68,12 @@ class Checkpoints:
 
     def recipe(self, seed: int) -> Recipe:
         """Exactly what determines the checkpoint of a seed."""
-        testbed = self.context.testbed
         return Recipe(
             method=self.method.name,
-            testbed=testbed.name,
+            testbed=self.context.testbed.name,
             seed=seed,
             settings=to_plain(self.method.settings),
-            scale=asdict(testbed.scale),
-            base_fingerprint=models.fingerprint(testbed.base),
-            data_digest=digest([list(pair) for pair in testbed.training_prompts()]),
+            **self.training_inputs(),
             device=self.context.device,
             versions=versions(TRAINING_VERSIONS),
         )
@@ -81,7 +94,7 @@ class Checkpoints:
         if self.adopted is not None:
             return self._adopt(self.adopted)
         if self.method.train is None:
-            return self._adopt(self.context.testbed.base)
+            return self._adopt(self.untrained())
         recipe = self.recipe(seed)
         folder = self.context.store.produce(
             "checkpoints",
@@ -95,8 +108,7 @@ class Checkpoints:
         )
 
     def _adopt(self, folder: Path) -> Checkpoint:
-        models.check_folder(folder)
-        models.check_same_tokenizer(folder, self.context.testbed.base)
+        self.check_adopted(folder)
         return Checkpoint(name=self.name, seed=0, folder=folder, fingerprint=models.fingerprint(folder))
 
     def _train(self, workshop: Path, recipe: Recipe) -> None:
@@ -122,15 +134,11 @@ class Checkpoints:
             raise TrainingFailed(
                 f"training {self.name!r} (seed {recipe.seed}) stopped with {type(error).__name__}: {error}"
             ) from error
-        models.check_folder(workshop)
+        self.check_complete(workshop)
 
     def one_seed(self) -> Self:
         """The same with its first seed alone: what a control, which has one, is compared with."""
         return type(self)(self.method, self.seeds[:1], self.context, self.adopted)
-
-    def load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
-        """The model and the tokenizer of one of the checkpoints."""
-        return models.load(checkpoint.folder, self.context.device)
 
     def _measure(
         self, probe: str, version: int, parameters: Mapping[str, Any], take: Take, what: str
@@ -181,7 +189,7 @@ class Checkpoints:
     ) -> Measurement:
         def now() -> Arrays:
             self.context.tell(f"measuring {what} of {self.name} (seed {checkpoint.seed})")
-            models.prepare_libraries(self.context.testbed.scale.threads)
+            models.prepare_libraries(self.context.testbed.threads)
             if checkpoint.recipe is not None:
                 self.context.store.verify(checkpoint.folder)
             return take(checkpoint)

@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 
-from harness.checkpoints import RunContext
+from harness.checkpoints import Checkpoints, RunContext
 from harness.errors import HarnessError, UsageError
 from harness.models import choose_device
 from harness.progress import Follower, append
 from harness.registry import METHODS, TESTBEDS
 from harness.report.outcome import EXIT_MEANINGS, Problem, exit_code, verdict_table
-from harness.session import Session, chosen_methods
+from harness.session import Session, chosen_methods, home
 from harness.store import Store
-from harness.subject import Subject
 from harness.types import Claim, Outcome, Row, row_from_plain, to_plain
 
 ROW, ERROR = "depthgauge_row", "depthgauge_error"
@@ -41,14 +40,14 @@ class State:
     def session(self) -> Session:
         if self._session is None:
             option = self.config.getoption
-            testbed = TESTBEDS[option("--testbed")]
+            testbed = TESTBEDS[option("--testbed") or home(option("--method"), DEFAULT_TESTBED)]
             store = Store(self.root("--store"), run=self.run)
             device = choose_device(option("--device"), look=not self.config.option.collectonly)
             context = RunContext(testbed=testbed, device=device, store=store, tell=self.tell)
             folder = option("--checkpoint")
             self._session = Session(
                 context=context,
-                methods=chosen_methods(option("--method")),
+                methods=chosen_methods(option("--method"), testbed),
                 seeds=tuple(range(seeds_option(option("--seeds")))),
                 reports=self.root("--report-dir"),
                 checkpoint=Path(folder).resolve() if folder else None,
@@ -98,7 +97,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="methods to judge: one, several with commas, or 'all' (default: depthscaled). Missing ones are trained.",
     )
     group.addoption(
-        "--testbed", default=DEFAULT_TESTBED, metavar="NAME", help="base model, prompts and exams (default: pocket)."
+        "--testbed",
+        metavar="NAME",
+        help="base model, prompts and exams (default: that of the method: pocket, modular_addition or induction).",
     )
     group.addoption(
         "--seeds",
@@ -143,7 +144,7 @@ def method_fixtures() -> object:
     """A fixture for every registered method, under its name."""
 
     def fixture_for(name: str) -> Any:
-        def method(request: pytest.FixtureRequest) -> Subject:
+        def method(request: pytest.FixtureRequest) -> Checkpoints:
             return request.config.stash[STATE].session.subjects[name]
 
         method.__doc__ = f"{name}: {METHODS[name].summary}."
@@ -202,7 +203,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         session = metafunc.config.stash[STATE].session
     except UsageError as error:
         raise pytest.Collector.CollectError(str(error)) from None
-    about = [name for name in session.methods if not claim.about or name in claim.about]
+    speaks = [name for name in session.methods if METHODS[name].testbed == claim.testbed]
+    about = [name for name in speaks if not claim.about or name in claim.about]
     if session.checkpoint is not None:
         about = about[:1]  # one folder, one verdict
     metafunc.parametrize("subject", about or [pytest.param("", id="no-method")], indirect=True)

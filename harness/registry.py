@@ -48,3 +48,9 @@ class Registry(Generic[T]):
 
 METHODS: Registry[Method] = Registry("method")
 TESTBEDS: Registry[Testbed] = Registry("testbed")
+
+
+def methods_on(testbed: str) -> list[str]:
+    """The names of the methods of a testbed: its own, or, where it has none, those that name no testbed."""
+    own = [name for name in METHODS if METHODS[name].testbed == testbed]
+    return own or [name for name in METHODS if METHODS[name].testbed is None]

@@ -7,14 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoints import RunContext
+from harness.checkpoints import Checkpoints, RunContext
 from harness.claims import judge
 from harness.errors import InvalidComparison, NotTestable, Undefined, UsageError
-from harness.models import check_finite, check_folder, check_same_tokenizer
-from harness.registry import METHODS
+from harness.modular_subject import ModularSubject
+from harness.registry import METHODS, methods_on
 from harness.store import check_writable
 from harness.subject import Subject
-from harness.types import Claim, Estimate, Outcome, Row, Verdict
+from harness.types import Claim, Estimate, ModularTestbed, Outcome, Row, Testbed, Verdict
 
 Test = Callable[..., Estimate]
 
@@ -29,22 +29,28 @@ class Session:
     reports: Path
     checkpoint: Path | None = None
 
-    @cached_property
-    def subjects(self) -> dict[str, Subject]:
-        """Every registered method as a subject; nothing is trained before it is asked."""
-        return {name: Subject(METHODS[name], self.seeds, self.context) for name in METHODS}
+    @property
+    def kind(self) -> type[Checkpoints]:
+        """What the checkpoints of the testbed are."""
+        return ModularSubject if isinstance(self.context.testbed, ModularTestbed) else Subject
 
     @cached_property
-    def adopted(self) -> Subject | None:
+    def subjects(self) -> dict[str, Checkpoints]:
+        """Every method of the testbed as a subject; nothing is trained before it is asked."""
+        names = methods_on(self.context.testbed.name)
+        return {name: self.kind(METHODS[name], self.seeds, self.context) for name in names}
+
+    @cached_property
+    def adopted(self) -> Checkpoints | None:
         """The folder that somebody else trained, where one is to be judged."""
         if self.checkpoint is None:
             return None
-        return Subject(METHODS[self.methods[0]], self.seeds, self.context, adopted=self.checkpoint)
+        return self.kind(METHODS[self.methods[0]], self.seeds, self.context, adopted=self.checkpoint)
 
     @cached_property
     def trained_already(self) -> tuple[str, ...]:
         """The methods whose checkpoints are all in the store."""
-        found = [name for name in METHODS if METHODS[name].train is not None and not METHODS[name].control]
+        found = [name for name in self.subjects if METHODS[name].train is not None and not METHODS[name].control]
         return tuple(name for name in found if all(map(self.subjects[name].cached, self.seeds)))
 
     def check(self) -> None:
@@ -54,11 +60,11 @@ class Session:
         """
         check_writable(self.context.store.root, "--store")
         check_writable(self.reports, "--report-dir")
-        check_folder(self.context.testbed.base)
-        if self.checkpoint is not None:
-            check_folder(self.checkpoint)
-            check_same_tokenizer(self.checkpoint, self.context.testbed.base)
-            check_finite(self.checkpoint)
+        for subject in self.subjects.values():
+            if subject.method.train is None:
+                subject.check_adopted(subject.untrained())
+        if self.adopted is not None and self.checkpoint is not None:
+            self.adopted.check_adopted(self.checkpoint)
         self.trained_already  # noqa: B018  a damaged entry of the store is found here, and not half-way
         self.ledger  # noqa: B018
 
@@ -93,7 +99,7 @@ class Session:
         self.context.evidence.clear()
         verdict = self._verdict(claim, test, subject, others)
         evidence = tuple(self.context.evidence)
-        firsts = {name: value.one_seed() if isinstance(value, Subject) else value for name, value in others.items()}
+        firsts = {name: value.one_seed() if isinstance(value, Checkpoints) else value for name, value in others.items()}
         control = self._verdict(claim, test, self.subjects[claim.control], firsts)
         recorded = self.recorded(claim, method)
         return Row(
@@ -115,7 +121,7 @@ class Session:
             evidence=evidence,
         )
 
-    def _verdict(self, claim: Claim, test: Test, subject: Subject, others: Mapping[str, Any]) -> Verdict:
+    def _verdict(self, claim: Claim, test: Test, subject: Checkpoints, others: Mapping[str, Any]) -> Verdict:
         try:
             estimate = test(subject=subject, **others)
         except (NotTestable, Undefined) as error:
@@ -127,16 +133,16 @@ class Session:
         return judge(claim, estimate, population="seeds" if len(subject.seeds) > 1 else None)
 
 
-def chosen_methods(asked: str) -> tuple[str, ...]:
-    """The methods of the option --method: names separated by commas, or 'all' for every trained one.
+def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
+    """The methods of the option --method: names separated by commas, or 'all' for every trained one of the testbed.
 
-    Raises: UsageError for an unknown name, a control, or nothing at all.
+    Raises: UsageError for an unknown name, a control, a method of another testbed, or nothing at all.
     """
-    names = [name.strip() for name in asked.split(",") if name.strip()]
+    names, here = asked_names(asked), methods_on(testbed.name)
     if names == ["all"]:
-        names = [name for name in METHODS if METHODS[name].train is not None and not METHODS[name].control]
+        names = [name for name in here if METHODS[name].train is not None and not METHODS[name].control]
     if not names:
-        raise UsageError(f"--method={asked!r} names no method: choose one of {', '.join(METHODS)}, or all.")
+        raise UsageError(f"--method={asked!r} names no method: choose one of {', '.join(here)}, or all.")
     for name in names:
         if METHODS[name].train is None:
             raise UsageError(
@@ -144,4 +150,22 @@ def chosen_methods(asked: str) -> tuple[str, ...]:
             )
         if METHODS[name].control:
             raise UsageError(f"{name!r} is a control, which every claim must refute: choose a method, or all.")
+        if name not in here:
+            raise UsageError(
+                f"{name!r} is not a method of testbed {testbed.name!r}: choose one of {', '.join(here)}, or run it "
+                "alone, without --testbed."
+            )
     return tuple(dict.fromkeys(names))
+
+
+def home(asked: str, default: str) -> str:
+    """The testbed of the first method asked for: the only one it is trained on, or else the default.
+
+    Raises: UsageError for an unknown method.
+    """
+    names = [name for name in asked_names(asked) if name != "all"]
+    return (METHODS[names[0]].testbed if names else None) or default
+
+
+def asked_names(asked: str) -> list[str]:
+    return [name.strip() for name in asked.split(",") if name.strip()]

@@ -1,17 +1,19 @@
 """A subject: a method's checkpoints, and all that a claim may ask of them. What was measured before is read again."""
 
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import exams
+from harness import exams, models
 from harness.checkpoints import Checkpoints, training_log
 from harness.errors import NotTestable
 from harness.measurements import Arrays
 from harness.probes import attention, diversity, entropy, noise_trace, tokenization, weights
-from harness.types import Checkpoint, Measurement, Profiles, Scores, digest
+from harness.types import Checkpoint, LanguageTestbed, Measurement, Profiles, Scores, digest, language
 
 ENTROPY_VERSION = 1
 NOISE_VERSION = 1
@@ -25,11 +27,39 @@ SHUFFLE_SEED = 0
 
 
 class Subject(Checkpoints):
-    """What a claim is about."""
+    """What a claim about language models is about."""
+
+    @property
+    def testbed(self) -> LanguageTestbed:
+        """Raises: NotTestable if the run's testbed holds no language models."""
+        return language(self.context.testbed)
+
+    def training_inputs(self) -> dict[str, Any]:
+        return {
+            "scale": asdict(self.testbed.scale),
+            "base_fingerprint": models.fingerprint(self.testbed.base),
+            "data_digest": digest([list(pair) for pair in self.testbed.training_prompts()]),
+        }
+
+    def untrained(self) -> Path:
+        return self.testbed.base
+
+    def check_complete(self, folder: Path) -> None:
+        models.check_folder(folder)
+
+    def check_adopted(self, folder: Path) -> None:
+        models.check_folder(folder)
+        models.check_same_tokenizer(folder, self.testbed.base)
+        if folder != self.testbed.base:
+            models.check_finite(folder)
+
+    def load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
+        """The model and the tokenizer of one of the checkpoints."""
+        return models.load(checkpoint.folder, self.context.device)
 
     def exam(self, name: str) -> Scores:
         """Points (0 to 100) per item; repeated answers to an item are averaged."""
-        exam = self.context.testbed.exam(name)
+        exam = self.testbed.exam(name)
         taken = self._measure(
             "exam",
             exams.VERSION,
@@ -56,7 +86,7 @@ class Subject(Checkpoints):
 
     def traces(self) -> tuple[Measurement, ...]:
         """The greedy traces of each seed: arrays `entropy_nats` and `token_ids` (prompts, steps), and `text`."""
-        prompts = list(self.context.testbed.probe_prompts())
+        prompts = list(self.testbed.probe_prompts())
 
         def take(checkpoint: Checkpoint) -> Arrays:
             model, tokenizer = self.load(checkpoint)
@@ -86,7 +116,7 @@ class Subject(Checkpoints):
     ) -> Scores:
         taken = self.traces()
         values = np.array([[summary(row) for row in one.arrays[array]] for one in taken], dtype=float)
-        ids = tuple(str(prompt) for prompt in self.context.testbed.probe_prompts())
+        ids = tuple(str(prompt) for prompt in self.testbed.probe_prompts())
         return Scores(ids=ids, values=values, unit=unit, population="prompts", right=right)
 
     # -- the noise trace: the probability of a wrong answer while one layer's output is shaken ---
@@ -107,7 +137,7 @@ class Subject(Checkpoints):
         The deviations of Brown and Forsythe (1974): their differences test spreads as those of means test levels.
         """
         spread = self._by_layer(lambda p: np.abs(p - np.median(p, axis=-1, keepdims=True)).mean(axis=-1))
-        return spread.only(str(layer) for layer in self.context.testbed.landmarks.late)
+        return spread.only(str(layer) for layer in self.testbed.landmarks.late)
 
     def copies_under_noise(self) -> Scores:
         """Per prompt whose right answer stands in it, 1 if every layer and draw still copies it, else 0."""
@@ -125,9 +155,9 @@ class Subject(Checkpoints):
 
         Raises: NotTestable if the testbed has no trace questions.
         """
-        questions = self.context.testbed.trace_questions()
+        questions = self.testbed.trace_questions()
         if not questions:
-            raise NotTestable(f"testbed {self.context.testbed.name!r} has no questions for a noise trace")
+            raise NotTestable(f"testbed {self.testbed.name!r} has no questions for a noise trace")
         scale = COPYING_SCALE if copying else noise_trace.SCALE
         parameters = {
             "questions": digest([[q.prompt, q.right, q.wrong] for q in questions]),
@@ -147,7 +177,7 @@ class Subject(Checkpoints):
         return self._measure("noise_trace", NOISE_VERSION, parameters, take, what)
 
     def _question_ids(self) -> tuple[str, ...]:
-        return tuple(question.prompt for question in self.context.testbed.trace_questions())
+        return tuple(question.prompt for question in self.testbed.trace_questions())
 
     def _by_layer(self, summary: Callable[[NDArray[Any]], NDArray[Any]]) -> Profiles:
         """`summary` over the draws of the wrong answer's probabilities, of shape (prompts, layers, draws)."""
@@ -198,7 +228,7 @@ class Subject(Checkpoints):
     def excess_on_fragments(self, base: "Subject") -> Scores:
         """Per marked text, the share of changed attention on pieces of its terms, minus what chance puts there."""
         shares = np.stack([one.arrays["fragment_share"] for one in self.attention(base)])
-        ids = tuple(text.text for text in self.context.testbed.marked_texts())
+        ids = tuple(text.text for text in self.testbed.marked_texts())
         return Scores(ids=ids, values=shares[:, :, 0] - shares[:, :, 1], unit="share", population="prompts")
 
     def attention(self, other: "Subject") -> tuple[Measurement, ...]:
@@ -209,9 +239,9 @@ class Subject(Checkpoints):
 
         Raises: NotTestable if the testbed has no marked texts.
         """
-        texts = self.context.testbed.marked_texts()
+        texts = self.testbed.marked_texts()
         if not texts:
-            raise NotTestable(f"testbed {self.context.testbed.name!r} has no texts to compare attention on")
+            raise NotTestable(f"testbed {self.testbed.name!r} has no texts to compare attention on")
 
         def take(mine: Checkpoint, its: Checkpoint) -> Arrays:
             (model, tokenizer), (theirs, _) = self.load(mine), self.load(its)
@@ -236,7 +266,7 @@ class Subject(Checkpoints):
         values = np.stack([one.arrays[array] for one in self.attention(other)]).astype(float)
         seeds, prompts, layers, heads = values.shape
         columns = tuple(f"layer {layer} head {head}" for layer in range(layers) for head in range(heads))
-        ids = tuple(text.text for text in self.context.testbed.marked_texts())
+        ids = tuple(text.text for text in self.testbed.marked_texts())
         flat = values.reshape(seeds, prompts, layers * heads)
         return Profiles(ids=ids, columns=columns, values=flat, unit=unit, population="prompts")
 
@@ -247,16 +277,16 @@ class Subject(Checkpoints):
 
         Raises: NotTestable if the testbed has no such words.
         """
-        words = self.context.testbed.words().get(kind, ())
+        words = self.testbed.words().get(kind, ())
         if not words:
-            raise NotTestable(f"testbed {self.context.testbed.name!r} has no words of the kind {kind!r}")
+            raise NotTestable(f"testbed {self.testbed.name!r} has no words of the kind {kind!r}")
         values = np.stack([one.arrays[kind] for one in self.tokenization()]) / [len(word) for word in words]
         return Scores(ids=tuple(words), values=values, unit="tokens per character", population="words")
 
     def reads_out(self, block: int) -> Scores:
         """Per compound, 1 if a linear read-out of its last token after that block names its label, else 0."""
         values = np.stack([one.arrays["read_out"][:, block + 1] for one in self.tokenization()])
-        ids = tuple(compound.name for compound in self.context.testbed.compounds())
+        ids = tuple(compound.name for compound in self.testbed.compounds())
         return Scores(ids=ids, values=values.astype(float), unit="share", population="items", right=1.0)
 
     def tokenization(self) -> tuple[Measurement, ...]:
@@ -264,9 +294,9 @@ class Subject(Checkpoints):
 
         Raises: NotTestable if the testbed has no words or no compounds.
         """
-        words, compounds = self.context.testbed.words(), self.context.testbed.compounds()
+        words, compounds = self.testbed.words(), self.testbed.compounds()
         if not words or not compounds:
-            raise NotTestable(f"testbed {self.context.testbed.name!r} has no words or no compounds to take apart")
+            raise NotTestable(f"testbed {self.testbed.name!r} has no words or no compounds to take apart")
 
         def take(checkpoint: Checkpoint) -> Arrays:
             model, tokenizer = self.load(checkpoint)

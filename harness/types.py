@@ -31,7 +31,8 @@ class Method:
     """A way to make a checkpoint: its settings, and the function that carries them out.
 
     `train` fills the folder of a `TrainingJob`; None means the testbed's base, untouched.
-    A `control` exists to refute claims and is in no `--method=all`.
+    A `control` exists to refute claims and is in no `--method=all`. `testbed` names the only one that it is trained on;
+    None is any testbed of language models that has no methods of its own.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Method:
     train: Callable[["TrainingJob"], None] | None = None
     parent: str | None = None
     control: bool = False
+    testbed: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -141,23 +143,16 @@ class Landmarks:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Testbed:
-    """A base model and everything that is asked of its descendants.
-
-    What the last four name may be empty: claims that need it are then not testable.
-    """
+    """Where checkpoints of one kind are trained and examined. `ledger` holds what was found there."""
 
     name: str
-    base: Path
-    training_prompts: Callable[[], Sequence[tuple[str, str]]]
-    exams: tuple[Exam, ...]
-    probe_prompts: Callable[[], Sequence[str]]
-    scale: TrainingScale
     ledger: Path
-    landmarks: Landmarks
-    trace_questions: Callable[[], Sequence[TraceQuestion]] = tuple
-    marked_texts: Callable[[], Sequence[MarkedText]] = tuple
-    words: Callable[[], Mapping[str, Sequence[str]]] = dict
-    compounds: Callable[[], Sequence[Compound]] = tuple
+    exams: tuple[Exam, ...] = ()
+
+    @property
+    def threads(self) -> int:
+        """How many threads a process computes with."""
+        return 1
 
     def exam(self, name: str) -> Exam:
         """The exam of that name. Raises: NotTestable if the testbed has none."""
@@ -165,6 +160,44 @@ class Testbed:
             if exam.name == name:
                 return exam
         raise NotTestable(f"testbed {self.name!r} has no exam {name!r}; it has {', '.join(e.name for e in self.exams)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModularTestbed(Testbed):
+    """Sums modulo a prime, learnt from nothing by a one-layer transformer: each method says which sums, and how."""
+
+    @property
+    def threads(self) -> int:
+        return 2  # one large training at a time, where small language models train side by side
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LanguageTestbed(Testbed):
+    """A base model and everything that is asked of its descendants.
+
+    What the last four name may be empty: claims that need it are then not testable.
+    """
+
+    base: Path
+    training_prompts: Callable[[], Sequence[tuple[str, str]]]
+    probe_prompts: Callable[[], Sequence[str]]
+    scale: TrainingScale
+    landmarks: Landmarks
+    trace_questions: Callable[[], Sequence[TraceQuestion]] = tuple
+    marked_texts: Callable[[], Sequence[MarkedText]] = tuple
+    words: Callable[[], Mapping[str, Sequence[str]]] = dict
+    compounds: Callable[[], Sequence[Compound]] = tuple
+
+    @property
+    def threads(self) -> int:
+        return self.scale.threads
+
+
+def language(testbed: Testbed) -> LanguageTestbed:
+    """The testbed, which must be one of language models. Raises: NotTestable for another."""
+    if not isinstance(testbed, LanguageTestbed):
+        raise NotTestable(f"testbed {testbed.name!r} holds no language models")
+    return testbed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -337,6 +370,7 @@ class Claim:
     """A statement about a method's checkpoint that an interval can refute.
 
     `about` names the methods it speaks of (empty: every trained method). `control` is a method that must refute it.
+    `testbed` names the only one it speaks of, as a method's does.
     """
 
     id: str
@@ -348,6 +382,7 @@ class Claim:
     control: str
     rationale: str
     about: tuple[str, ...] = ()
+    testbed: str | None = None
 
 
 class Outcome(StrEnum):

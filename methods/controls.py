@@ -18,7 +18,7 @@ class Sabotage:
 
 def sabotage(job: TrainingJob) -> None:
     """Break the base; imported here, not above: listing the methods must not load torch."""
-    prepare_libraries(job.testbed.scale.threads)
+    prepare_libraries(job.testbed.threads)
     from methods.sabotage import sabotage_base
 
     sabotage_base(job)

@@ -59,7 +59,7 @@ class GRPOSettings:
 
 def train(job: TrainingJob) -> None:
     """Train with TRL. Imported here, not above: listing the methods must not load torch."""
-    prepare_libraries(job.testbed.scale.threads)  # before TRL is imported, which reads the environment then
+    prepare_libraries(job.testbed.threads)  # before TRL is imported, which reads the environment then
     from methods.second_pass.run import train_grpo
 
     train_grpo(job)

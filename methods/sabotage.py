@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from harness.types import TrainingJob
+from harness.types import TrainingJob, language
 from methods.controls import Sabotage
 from methods.second_pass.run import fresh_base
 
@@ -16,7 +16,7 @@ SHARPER, FLATTER, CHAOS_STD = 1000.0, 0.1, 1.0
 
 def sabotage_base(job: TrainingJob) -> None:
     """Fill the job's folder with a broken copy of the testbed's base; the seed decides fresh weights."""
-    model, tokenizer = fresh_base(job.testbed.base)
+    model, tokenizer = fresh_base(language(job.testbed).base)
     settings: Sabotage = job.method.settings
     with torch.no_grad():
         BREAK[settings.kind](model, torch.Generator().manual_seed(job.seed))

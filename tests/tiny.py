@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from harness import Exam, Testbed, TrainingScale
+from harness import Exam, LanguageTestbed, TrainingScale
 from harness.types import Compound, Item, Landmarks, MarkedText, TraceQuestion
 
 LETTERS = "abcd"
@@ -57,8 +57,8 @@ def answers() -> tuple[Item, ...]:
     return tuple(Item(id=f"a{i}", prompt=prompt, answer="a") for i, prompt in enumerate(PROMPTS))
 
 
-def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_steps: int = 2) -> Testbed:
-    return Testbed(
+def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_steps: int = 2) -> LanguageTestbed:
+    return LanguageTestbed(
         name=name,
         base=base,
         training_prompts=lambda: [(prompt, LETTERS[i % 4]) for i, prompt in enumerate(PROMPTS)],

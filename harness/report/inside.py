@@ -182,11 +182,13 @@ def attention_table(measured: Sequence[Measured]) -> str:
     return markdown(headers, body)
 
 
-def fragments_table(measured: Sequence[Measured], kinds: Sequence[str]) -> str:
+def fragments_table(measured: Sequence[Measured]) -> str:
     """Tokens a word by kind, of one checkpoint of each tokenizer seen."""
+    taken = of(measured, "tokenization")
+    kinds = [name for name in taken[0].measurement.arrays if name not in ("read_out", "shuffled")]
     rows = {
         tuple(cell(level(one.measurement.arrays[kind].astype(float), "tokens", "words")) for kind in kinds): one.label
-        for one in reversed(of(measured, "tokenization"))
+        for one in reversed(taken)
     }
     body = [[escape(label), *cells] for cells, label in reversed(rows.items())]
     return markdown(["tokens a word", *(escape(kind) for kind in kinds)], body)

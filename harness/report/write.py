@@ -13,11 +13,11 @@ from typing import Any
 import jinja2
 
 from harness.checkpoints import TRAINING_LOG
-from harness.report import inside, tables
+from harness.report import grokking, inside, tables
 from harness.report.escape import escape
 from harness.report.outcome import EXIT_MEANINGS, Problem, counts
 from harness.store import Store, write_atomically
-from harness.types import Row, Testbed, to_plain
+from harness.types import LanguageTestbed, Row, Testbed, language, to_plain
 
 SCHEMA = 1
 PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets", "numpy", "scipy", "pytest")
@@ -52,7 +52,11 @@ def write_report(
     folder: Path, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int, store: Store
 ) -> None:
     """Write report.md, report.json and the plots of one method; markdown also goes to $GITHUB_STEP_SUMMARY."""
-    from harness.report import inside_plots, plots  # matplotlib takes a second, which only a written report needs
+    from harness.report import (  # matplotlib takes a second, which only a written report needs
+        grokking_plots,
+        inside_plots,
+        plots,
+    )
 
     folder.mkdir(parents=True, exist_ok=True)
     measured = tables.collect(rows, store, run.testbed)
@@ -62,13 +66,18 @@ def write_report(
     if "entropy" in probes:
         plots.entropy_traces(measured, folder / "entropy.png")
     if "noise_trace" in probes:
-        inside_plots.noise_curves(measured, run.testbed.landmarks, folder / "noise.png")
+        inside_plots.noise_curves(measured, language(run.testbed).landmarks, folder / "noise.png")
     if "weights" in probes:
         inside_plots.movement(measured, folder / "weights.png")
     if "attention" in probes:
         inside_plots.changed_heads(measured, folder / "heads.png")
     if "tokenization" in probes:
         inside_plots.read_outs(measured, folder / "read_out.png")
+    if "progress" in probes:
+        grokking_plots.progress(measured, folder / "progress.png")
+    if "fourier" in probes:
+        grokking_plots.frequencies(measured, folder / "frequencies.png")
+        grokking_plots.attention(measured, folder / "attention.png")
     page = markdown_page(rows, problems, run, code, measured, probes)
     write_atomically(folder / "report.md", page)
     write_atomically(folder / "report.json", json.dumps(json_page(rows, problems, run, code), indent=1) + "\n")
@@ -87,7 +96,9 @@ def markdown_page(
     probes: set[str],
 ) -> str:
     plain = run.plain()
-    has_log = any(Path(e.folder, TRAINING_LOG).is_file() for row in rows for e in row.evidence)
+    has_log = isinstance(run.testbed, LanguageTestbed) and any(
+        Path(e.folder, TRAINING_LOG).is_file() for row in rows for e in row.evidence
+    )
     facts = [
         ["testbed", plain["testbed"]],
         ["device", f"{plain['device']} ({platform.machine()}, {os.cpu_count()} cores)"],
@@ -109,14 +120,18 @@ def markdown_page(
         claims=tables.claims_table(rows),
         exams=tables.exam_table(measured) if "exam" in probes else "",
         traces=tables.trace_table(measured) if "entropy" in probes else "",
-        texts=tables.text_table(measured, run.testbed.probe_prompts()[0]) if "entropy" in probes else "",
-        noise=inside.noise_table(measured, run.testbed.landmarks) if "noise_trace" in probes else "",
+        texts=tables.text_table(measured, language(run.testbed).probe_prompts()[0]) if "entropy" in probes else "",
+        noise=inside.noise_table(measured, language(run.testbed).landmarks) if "noise_trace" in probes else "",
         layers=inside.layer_table(measured) if "noise_trace" in probes else "",
         weights=inside.weights_table(measured) if "weights" in probes else "",
         attention=inside.attention_table(measured) if "attention" in probes else "",
         heads=inside.heads_table(measured) if "attention" in probes else "",
-        fragments=inside.fragments_table(measured, tuple(run.testbed.words())) if "tokenization" in probes else "",
+        fragments=inside.fragments_table(measured) if "tokenization" in probes else "",
         read_out=inside.read_out_table(measured) if "tokenization" in probes else "",
+        phases=grokking.phases_table(measured) if "progress" in probes else "",
+        measures=grokking.measures_table(measured) if "fourier" in probes else "",
+        frequencies=grokking.frequencies_table(measured) if "fourier" in probes else "",
+        last_token=grokking.attention_table(measured) if "fourier" in probes else "",
         training=tables.training_table(rows) if has_log else "",
         environment=tables.markdown(["run", ""], facts),
         fingerprints=tables.fingerprint_table(rows),

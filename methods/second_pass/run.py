@@ -14,7 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from harness.models import load
 from harness.randomness import undisturbed_randomness
-from harness.types import TrainingJob
+from harness.types import TrainingJob, language
 from methods.grpo import GRPOSettings
 from methods.second_pass.health import check_healthy
 from methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
@@ -59,7 +59,7 @@ def train_grpo(job: TrainingJob) -> None:
 
 
 def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
-    model, tokenizer = fresh_base(job.testbed.base)
+    model, tokenizer = fresh_base(language(job.testbed).base)
     arguments: dict[str, Any] = {
         "model": model,
         "processing_class": tokenizer,
@@ -81,7 +81,7 @@ def prompts_in_order(job: TrainingJob, settings: GRPOSettings) -> Dataset:
 
     The Trainer's own shuffling is not resumed: from the second epoch on, a resumed training would see another order.
     """
-    prompts, scale = job.testbed.training_prompts(), job.testbed.scale
+    prompts, scale = language(job.testbed).training_prompts(), language(job.testbed).scale
     needed = (settings.steps or scale.steps) * scale.completions_per_step // scale.group_size
     generator = np.random.default_rng(job.seed)
     order = np.concatenate([generator.permutation(len(prompts)) for _ in range(-(-needed // len(prompts)))])[:needed]
@@ -97,7 +97,7 @@ def fresh_base(folder: Path) -> tuple[Any, Any]:
 
 
 def resolve(settings: GRPOSettings, job: TrainingJob) -> SecondPassPlan:
-    second, scale = settings.second_pass, job.testbed.scale
+    second, scale = settings.second_pass, language(job.testbed).scale
     assert second is not None
     return SecondPassPlan(
         depth=second.depth,
@@ -111,7 +111,7 @@ def resolve(settings: GRPOSettings, job: TrainingJob) -> SecondPassPlan:
 
 def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
     """Dr. GRPO: no division by standard deviation or length, no KL penalty; float32 weights and arithmetic."""
-    scale = job.testbed.scale
+    scale = language(job.testbed).scale
     return GRPOConfig(
         output_dir=str(job.folder / STATE),
         max_steps=settings.steps or scale.steps,

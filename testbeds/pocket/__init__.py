@@ -5,7 +5,7 @@ Science is trained on and examined on other questions; history and mathematics a
 
 from pathlib import Path
 
-from harness import TESTBEDS, Exam, Testbed, TrainingScale
+from harness import TESTBEDS, Exam, LanguageTestbed, TrainingScale
 from harness.types import Item, Landmarks
 from testbeds.pocket import materials, prose, questions
 
@@ -32,7 +32,7 @@ def training_prompts() -> tuple[tuple[str, str], ...]:
 
 
 POCKET = TESTBEDS.register(
-    Testbed(
+    LanguageTestbed(
         name="pocket",
         base=FOLDER / "base",
         training_prompts=training_prompts,

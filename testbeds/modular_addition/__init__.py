@@ -1,0 +1,9 @@
+"""Modular addition: a one-layer transformer that can be understood completely. The methods say which sums it learns."""
+
+from pathlib import Path
+
+from harness import TESTBEDS, ModularTestbed
+
+MODULAR_ADDITION = TESTBEDS.register(
+    ModularTestbed(name="modular_addition", ledger=Path(__file__).with_name("ledger.json"))
+)

@@ -46,7 +46,9 @@ class ModularSubject(Checkpoints):
         return self.final(name) / self.final("loss")
 
     def worst_over_full(self, part: str) -> Numbers:
-        """The loss of a part of the logits, 'restricted' or 'kept', over the full one: on all pairs or on training pairs, the larger."""
+        """The loss of a part of the logits, 'restricted' or 'kept', over the full one: the larger ratio of
+        that on all pairs and that on training pairs.
+        """
         on_training = self.final(f"{part}_train_loss") / self.final("train_loss")
         return np.maximum(self.over_full(f"{part}_loss"), on_training)
 
@@ -101,8 +103,8 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
 
     Numbers: `loss`, `train_loss`; `restricted_loss` and `restricted_train_loss`; `excluded_loss` (training pairs);
     `kept_loss` and `kept_train_loss` (every other frequency ablated); `random_restricted_loss` (the least of
-    `RANDOM_SETS` sets); `least_ablated_loss`; `cosine_share`; `outside_share` of W_L; `gini_embedding`, `gini_logits`; `explained_neurons`;
-    `own_attention` of '='; `skip_ablated_loss`.
+    `RANDOM_SETS` sets); `least_ablated_loss`; `cosine_share`; `outside_share` of W_L; `gini_embedding`, `gini_logits`;
+    `explained_neurons`; `own_attention` of '='; `skip_ablated_loss`.
 
     Arrays: `key_frequencies` (F,); `ablated_losses` (F,); `head_ablated_losses` (H,); `embedding_norms` and
     `logit_norms` (P,); `neuron_frequency` and `neuron_share` (M,); `attention` (H, P, P) of '=' to a;

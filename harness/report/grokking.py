@@ -67,7 +67,8 @@ def attention_table(measured: Sequence[Measured]) -> str:
 
 def phases_table(measured: Sequence[Measured]) -> str:
     headers = ["checkpoint", "memorises until step", "forms the circuit until", "cleans up until"]
-    body = []
-    for one in of(measured, "progress"):
-        body.append([escape(one.label), *(f"{step:,}" for step in phases(one.measurement.arrays))])
+    body = [
+        [escape(one.label), *(f"{step:,}" for step in phases(one.measurement.arrays))]
+        for one in of(measured, "progress")
+    ]
     return markdown(headers, body)

@@ -16,7 +16,7 @@ LOSSES = ("train_loss", "test_loss", "restricted_loss", "excluded_loss")
 
 
 def progress(measured: Sequence[Measured], path: Path) -> None:
-    """A row a checkpoint: four losses by step, then sparsity and the size of the weights; phases end at dotted lines."""
+    """A row a checkpoint: four losses by step, then sparsity and the weights' size; phases end at dotted lines."""
     taken = of(measured, "progress")
     figure, grid = plt.subplots(len(taken), 2, figsize=(12, 3.6 * len(taken)), squeeze=False)
     for one, (left, right) in zip(taken, grid, strict=True):
@@ -40,7 +40,7 @@ def progress(measured: Sequence[Measured], path: Path) -> None:
 
 
 def frequencies(measured: Sequence[Measured], path: Path) -> None:
-    """A row a checkpoint: W_E and W_L by frequency, the neurons' clusters, and one neuron's two-dimensional spectrum."""
+    """A row a checkpoint: W_E and W_L by frequency, neurons by frequency, and the spectrum of one."""
     taken = of(measured, "fourier")
     figure, grid = plt.subplots(len(taken), 4, figsize=(18, 3.6 * len(taken)), squeeze=False)
     for one, row in zip(taken, grid, strict=True):

@@ -17,7 +17,7 @@ from harness.report import grokking, inside, tables
 from harness.report.escape import escape
 from harness.report.outcome import EXIT_MEANINGS, Problem, counts
 from harness.store import Store, write_atomically
-from harness.types import LanguageTestbed, Row, Testbed, language, to_plain
+from harness.types import Row, Testbed, language, to_plain
 
 SCHEMA = 1
 PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets", "numpy", "scipy", "pytest")
@@ -96,9 +96,7 @@ def markdown_page(
     probes: set[str],
 ) -> str:
     plain = run.plain()
-    has_log = isinstance(run.testbed, LanguageTestbed) and any(
-        Path(e.folder, TRAINING_LOG).is_file() for row in rows for e in row.evidence
-    )
+    has_log = any(Path(e.folder, TRAINING_LOG).is_file() for row in rows for e in row.evidence)
     facts = [
         ["testbed", plain["testbed"]],
         ["device", f"{plain['device']} ({platform.machine()}, {os.cpu_count()} cores)"],
@@ -132,7 +130,7 @@ def markdown_page(
         measures=grokking.measures_table(measured) if "fourier" in probes else "",
         frequencies=grokking.frequencies_table(measured) if "fourier" in probes else "",
         last_token=grokking.attention_table(measured) if "fourier" in probes else "",
-        training=tables.training_table(rows) if has_log else "",
+        training=tables.training_table(rows) if has_log and "progress" not in probes else "",
         environment=tables.markdown(["run", ""], facts),
         fingerprints=tables.fingerprint_table(rows),
     )

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SECTIONS = ("second_pass", "noise_trace", "weight_deltas", "head_divergence")
+SECTIONS = ("second_pass", "noise_trace", "weight_deltas", "head_divergence", "modular_step")
 
 
 def main() -> None:

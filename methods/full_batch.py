@@ -15,7 +15,6 @@ from methods.grokking import GrokkingSettings
 LEARNING_RATE, BETAS, WARM_UP_STEPS = 1e-3, (0.9, 0.98), 10
 LOG_EVERY, SNAPSHOT_EVERY = 50, 250
 PROGRESS_EVERY_S = 5.0
-THREADS = 2
 STATE = ".state.safetensors"  # a leading dot: scaffolding, which the store does not keep
 Row = dict[str, float]
 
@@ -51,8 +50,8 @@ class Training:
         reached = (row["step"] for row in self.log if row["test_accuracy"] == 1 and row["test_loss"] < target)
         return next(reached, None)
 
-    def advance(self) -> None:
-        """One step over all training pairs."""
+    def advance(self) -> float:
+        """One step over all training pairs; returns the loss in nats before it."""
         for group in self.optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min((self.step + 1) / WARM_UP_STEPS, 1)
         self.optimizer.zero_grad(set_to_none=True)
@@ -61,6 +60,7 @@ class Training:
         torch.autograd.backward(loss)
         self.optimizer.step()
         self.step += 1
+        return float(loss.detach())
 
     @torch.inference_mode()
     def note(self) -> None:
@@ -114,7 +114,7 @@ def share_right(logits: torch.Tensor, pairs: torch.Tensor, p: int) -> float:
 
 def train_modular(job: TrainingJob) -> None:
     """Train, and fill `job.folder`; resumes, bit for bit, where a killed attempt last kept its state."""
-    torch.set_num_threads(THREADS)
+    torch.set_num_threads(job.testbed.threads)
     training = Training(job.method.settings, job.seed, job.device)
     state, trajectory = job.folder / STATE, job.folder / "trajectory"
     trajectory.mkdir(exist_ok=True)

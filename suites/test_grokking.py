@@ -9,7 +9,7 @@ everything else.
 from math import log
 
 from harness import Claim, Estimate, Region, above, at_least, at_most, claim
-from harness.stats import exact
+from harness.stats import exactly
 
 SOURCE = "Nanda et al. 2023"
 GROKS = ("grokking",)
@@ -56,7 +56,7 @@ def grokking_claim(
     )
 )
 def test_it_groks(subject) -> Estimate:
-    return exact(subject.last_logged("test_loss"), estimand="mean test loss", unit="nats")
+    return exactly(subject.last_logged("test_loss"), estimand="mean test loss", unit="nats")
 
 
 @claim(
@@ -73,7 +73,7 @@ def test_it_groks(subject) -> Estimate:
     )
 )
 def test_without_weight_decay_it_does_not_grok(subject) -> Estimate:
-    return exact(subject.last_logged("test_accuracy"), estimand="test accuracy", unit="share")
+    return exactly(subject.last_logged("test_accuracy"), estimand="test accuracy", unit="share")
 
 
 @claim(
@@ -90,7 +90,7 @@ def test_without_weight_decay_it_does_not_grok(subject) -> Estimate:
     )
 )
 def test_a_loss_in_float32_jumps(subject) -> Estimate:
-    return exact(subject.largest_jump(), estimand="largest train loss over the least before it", unit="ratio")
+    return exactly(subject.largest_jump(), estimand="largest train loss over the least before it", unit="ratio")
 
 
 # -- its weights are sparse in frequencies ---
@@ -108,7 +108,7 @@ def test_a_loss_in_float32_jumps(subject) -> Estimate:
     )
 )
 def test_it_has_few_key_frequencies(subject) -> Estimate:
-    return exact(subject.key_count(), estimand="key frequencies", unit="frequencies")
+    return exactly(subject.key_count(), estimand="key frequencies", unit="frequencies")
 
 
 @claim(
@@ -123,7 +123,7 @@ def test_it_has_few_key_frequencies(subject) -> Estimate:
     )
 )
 def test_the_logit_map_holds_key_frequencies_only(subject) -> Estimate:
-    return exact(subject.final("outside_share"), estimand="norm of W_L outside the key frequencies", unit="share")
+    return exactly(subject.final("outside_share"), estimand="norm of W_L outside the key frequencies", unit="share")
 
 
 @claim(
@@ -138,7 +138,7 @@ def test_the_logit_map_holds_key_frequencies_only(subject) -> Estimate:
     )
 )
 def test_neurons_are_polynomials_of_one_frequency(subject) -> Estimate:
-    return exact(subject.final("explained_neurons"), estimand="share of neurons explained", unit="share")
+    return exactly(subject.final("explained_neurons"), estimand="share of neurons explained", unit="share")
 
 
 @claim(
@@ -153,7 +153,7 @@ def test_neurons_are_polynomials_of_one_frequency(subject) -> Estimate:
     )
 )
 def test_logits_are_cosines(subject) -> Estimate:
-    return exact(subject.final("cosine_share"), estimand="variance of the logits explained", unit="share")
+    return exactly(subject.final("cosine_share"), estimand="variance of the logits explained", unit="share")
 
 
 # -- the key frequencies are what it computes with ---
@@ -172,7 +172,7 @@ def test_logits_are_cosines(subject) -> Estimate:
     )
 )
 def test_key_frequencies_suffice(subject) -> Estimate:
-    return exact(subject.worst_over_full("restricted"), estimand="restricted loss over full loss", unit="ratio")
+    return exactly(subject.worst_over_full("restricted"), estimand="restricted loss over full loss", unit="ratio")
 
 
 @claim(
@@ -188,7 +188,7 @@ def test_key_frequencies_suffice(subject) -> Estimate:
     )
 )
 def test_key_frequencies_are_needed(subject) -> Estimate:
-    return exact(subject.final("excluded_loss"), estimand="excluded loss on training pairs", unit="nats")
+    return exactly(subject.final("excluded_loss"), estimand="excluded loss on training pairs", unit="nats")
 
 
 @claim(
@@ -203,7 +203,7 @@ def test_key_frequencies_are_needed(subject) -> Estimate:
     )
 )
 def test_each_key_frequency_matters(subject) -> Estimate:
-    return exact(subject.over_full("least_ablated_loss"), estimand="least ablated loss over full loss", unit="ratio")
+    return exactly(subject.over_full("least_ablated_loss"), estimand="least ablated loss over full loss", unit="ratio")
 
 
 @claim(
@@ -219,7 +219,7 @@ def test_each_key_frequency_matters(subject) -> Estimate:
     )
 )
 def test_other_frequencies_do_not_matter(subject) -> Estimate:
-    return exact(
+    return exactly(
         subject.worst_over_full("kept"), estimand="loss without other frequencies over full loss", unit="ratio"
     )
 
@@ -236,7 +236,7 @@ def test_other_frequencies_do_not_matter(subject) -> Estimate:
     )
 )
 def test_random_frequencies_do_not_suffice(subject) -> Estimate:
-    return exact(subject.random_over_key(), estimand="restricted loss, random over key frequencies", unit="ratio")
+    return exactly(subject.random_over_key(), estimand="restricted loss, random over key frequencies", unit="ratio")
 
 
 # -- attention ---
@@ -254,7 +254,7 @@ def test_random_frequencies_do_not_suffice(subject) -> Estimate:
     )
 )
 def test_the_last_token_does_not_attend_to_itself(subject) -> Estimate:
-    return exact(subject.final("own_attention"), estimand="largest mean attention of '=' to itself", unit="share")
+    return exactly(subject.final("own_attention"), estimand="largest mean attention of '=' to itself", unit="share")
 
 
 # -- how it came about ---
@@ -273,4 +273,4 @@ def test_the_last_token_does_not_attend_to_itself(subject) -> Estimate:
     )
 )
 def test_the_circuit_forms_before_it_shows(subject) -> Estimate:
-    return exact(subject.formed_before_shown(), estimand="excluded loss over its least, at the onset", unit="ratio")
+    return exactly(subject.formed_before_shown(), estimand="excluded loss over its least, at the onset", unit="ratio")

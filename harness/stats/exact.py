@@ -8,7 +8,7 @@ from harness.stats.levels import LEVEL, over_seeds
 from harness.types import Estimate, Profiles
 
 
-def exact(per_seed: NDArray[np.float64], *, estimand: str, unit: str, level: float = LEVEL) -> Estimate:
+def exactly(per_seed: NDArray[np.float64], *, estimand: str, unit: str, level: float = LEVEL) -> Estimate:
     """A number that one checkpoint has without error: an interval of no width. Several seeds: Student's t over them."""
     if len(per_seed) > 1:
         return over_seeds(per_seed, estimand=estimand, unit=unit, level=level)
@@ -28,7 +28,7 @@ def lead_ratio(leaders: list[Profiles], others: list[Profiles], *, estimand: str
     largest = np.max([medians(one) for one in others], axis=0)
     if not largest.all():
         raise Undefined(f"{estimand}: what it is compared with did not move, so there is no ratio.")
-    return exact(least / largest, estimand=estimand, unit="ratio")
+    return exactly(least / largest, estimand=estimand, unit="ratio")
 
 
 def peak_ratio(profiles: Profiles, *, estimand: str) -> Estimate:
@@ -36,7 +36,7 @@ def peak_ratio(profiles: Profiles, *, estimand: str) -> Estimate:
     middle = medians(profiles)
     if not middle.all():
         raise Undefined(f"{estimand}: half of the layers did not move, so there is no ratio to their median.")
-    return exact(by_seed(profiles).max(axis=1) / middle, estimand=estimand, unit="ratio")
+    return exactly(by_seed(profiles).max(axis=1) / middle, estimand=estimand, unit="ratio")
 
 
 def peaks_apart(profiles: Profiles, other: Profiles, *, estimand: str) -> Estimate:
@@ -47,7 +47,7 @@ def peaks_apart(profiles: Profiles, other: Profiles, *, estimand: str) -> Estima
     if profiles.columns != other.columns or len(other.values) not in (1, len(profiles.values)):
         raise InvalidComparison(f"{estimand}: the two sides do not have the same layers and seeds.")
     distance = np.abs(by_seed(profiles).argmax(axis=1) - by_seed(other).argmax(axis=1))
-    return exact(distance.astype(float), estimand=estimand, unit="layers")
+    return exactly(distance.astype(float), estimand=estimand, unit="layers")
 
 
 def peak_layer(profiles: Profiles) -> int:

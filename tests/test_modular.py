@@ -1,0 +1,240 @@
+"""Modular addition: the data, the model against its full-sequence form, training, resume after a kill, bad input."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import InvalidCheckpoint, NotTestable, UsageError
+from harness.modular import ModularTask, Weights, all_pairs, check, fresh_weights, load, load_checkpoint, run, save
+from harness.modular_subject import along_the_way, formed_before_shown, largest_jump, phases, take_apart
+from harness.types import TrainingJob
+from methods.full_batch import SNAPSHOT_EVERY, Training, train_modular
+from methods.grokking import GROKKING, GrokkingSettings
+from testbeds.modular_addition import MODULAR_ADDITION
+from tests.full_sequence import FullSequence, full_sequence_losses
+
+SMALL = GrokkingSettings(p=11, train_fraction=0.6, until_test_loss=None, steps=2 * SNAPSHOT_EVERY)
+
+
+def job(folder, settings=SMALL, tell=lambda line: None):
+    folder.mkdir(exist_ok=True)
+    return TrainingJob(
+        method=replace(GROKKING, settings=settings), testbed=MODULAR_ADDITION, seed=0, device="cpu", folder=folder,
+        tell=tell,
+    )  # fmt: skip
+
+
+# -- the data ---
+
+
+def test_the_paper_trains_on_3830_of_12769_sums():
+    train, test = ModularTask().split()
+    assert (len(train), len(test)) == (3830, 8939)
+
+
+@given(p=st.sampled_from([3, 5, 11]), fraction=st.floats(0.15, 0.9), seed=st.integers(0, 99))
+def test_every_sum_is_trained_on_or_tested_and_none_is_both(p, fraction, seed):
+    train, test = (
+        set(map(tuple, pairs.tolist())) for pairs in ModularTask(p=p, train_fraction=fraction, seed=seed).split()
+    )
+    assert train | test == set(map(tuple, all_pairs(p).tolist()))
+    assert not train & test
+    assert len(train) == int(fraction * p * p)
+
+
+@pytest.mark.parametrize("p", [2, 1, 0, -7, 4, 9, 112])
+def test_p_must_be_an_odd_prime(p):
+    with pytest.raises(UsageError, match=f"p must be an odd prime, such as 59 or 113, got {p}"):
+        ModularTask(p=p)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 1.5, float("nan")])
+def test_there_must_be_sums_to_train_on_and_others_to_test(fraction):
+    with pytest.raises(UsageError, match=f"train_fraction must lie between 0 and 1, .* got {fraction}"):
+        ModularTask(train_fraction=fraction)
+
+
+def test_a_fraction_of_a_sum_is_no_sum():
+    with pytest.raises(UsageError, match="0.05 of 9 sums leaves none to train on: raise train_fraction"):
+        ModularTask(p=3, train_fraction=0.05)
+
+
+# -- the model ---
+
+
+def test_the_last_position_is_that_of_the_full_sequence():
+    weights = fresh_weights(13, 1).to(torch.float64)
+    weights = weights._replace(b_in=torch.randn(512).double(), b_out=torch.randn(128).double())
+    torch.testing.assert_close(run(weights, all_pairs(13)).logits, FullSequence(weights)(all_pairs(13))[:, -1])
+
+
+@pytest.fixture
+def in_float64():
+    """Where sums in another order stay equal: in float32 Adam divides rounding errors by gradients as small."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_a_hundred_steps_have_the_losses_of_the_full_sequence(in_float64):
+    training = Training(SMALL, 0, "cpu")
+    ours = [training.advance() for _ in range(100)]
+    theirs = full_sequence_losses(Training(SMALL, 0, "cpu"), 100)
+    assert max(abs(a - b) for a, b in zip(ours, theirs, strict=True)) < 1e-10
+    assert ours[-1] < ours[0] / 2
+
+
+# -- training ---
+
+
+def test_a_training_fills_a_folder_that_can_be_judged(tmp_path):
+    lines = []
+    train_modular(job(tmp_path / "run", replace(SMALL, shuffled=True), lines.append))
+    weights, task = load_checkpoint(tmp_path / "run")
+    assert task == ModularTask(p=11, train_fraction=0.6, seed=0)
+    log = json.loads((tmp_path / "run" / "training_log.json").read_text())
+    assert log[0]["step"] == 0
+    assert log[-1]["step"] == 2 * SNAPSHOT_EVERY
+    assert log[-1]["train_accuracy"] > log[-1]["test_accuracy"]  # answers dealt out at random: nothing to understand
+    kept = sorted((tmp_path / "run" / "trajectory").glob("*"))
+    assert [int(path.stem) for path in kept] == [0, SNAPSHOT_EVERY, 2 * SNAPSHOT_EVERY]
+    torch.testing.assert_close(load(kept[-1]), weights, rtol=0, atol=0)
+    progress = along_the_way(kept, task, (1, 2))
+    assert progress["step"].tolist() == [int(path.stem) for path in kept]
+    assert progress["test_loss"][-1] == pytest.approx(log[-1]["test_loss"], rel=1e-3)
+    found = take_apart(weights, task)
+    assert found["attention"].shape == (4, 11, 11)
+    assert len(found["ablated_losses"]) == len(found["key_frequencies"])
+
+
+def test_a_training_stops_once_it_has_grokked_and_cleaned_up():
+    training = Training(replace(SMALL, until_test_loss=1e-5, clean_up_steps=100), 0, "cpu")
+    right = {"test_accuracy": 1.0, "test_loss": 1e-6}
+    training.log, training.step = [right | {"step": 50.0}], 100
+    assert not training.ended
+    training.step = 150
+    assert training.ended
+    training.log = [right | {"step": 50.0, "test_accuracy": 0.999}]
+    assert not training.ended
+
+
+@pytest.mark.full
+def test_a_killed_training_resumes_to_the_same_bits(tmp_path):
+    train_modular(job(tmp_path / "whole"))
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    code = (
+        "import sys, time; from pathlib import Path; from tests.test_modular import job\n"
+        "import methods.full_batch as f\n"
+        "note = f.Training.note\n"
+        "f.Training.note = lambda self: (time.sleep(0.2 * (self.step > f.SNAPSHOT_EVERY)), note(self))\n"
+        "f.train_modular(job(Path(sys.argv[1])))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(killed)], cwd=Path(__file__).parents[1])
+    while not (killed / ".state.safetensors").is_file():
+        time.sleep(0.05)
+        assert process.poll() is None
+    time.sleep(0.3)  # somewhere after the state was kept
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "model.safetensors").exists()
+    lines = []
+    train_modular(job(killed, tell=lines.append))
+    assert lines == [f"grokking seed 0: resuming at step {SNAPSHOT_EVERY}"]
+    for name in ("model.safetensors", "training_log.json"):
+        assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+# -- what is read from a training ---
+
+
+def test_phases_end_where_the_excluded_loss_is_least_and_the_test_loss_halved():
+    import numpy as np
+
+    progress = {
+        "step": np.array([0, 1, 2, 3, 4]),
+        "test_loss": np.array([5.0, 20.0, 18.0, 9.0, 0.0]),
+        "excluded_loss": np.array([5.0, 0.1, 2.0, 8.0, 6.0]),
+    }
+    assert phases(progress) == (1, 2, 4)
+    assert formed_before_shown(progress) == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    "losses, jump", [([1, 1e-5, 1e-6, 5e-5, 1e-7], 50), ([1, 0.5, 2], 1), ([1, 1e-5, 1e-6, 1e-7], 1)]
+)
+def test_a_jump_is_a_rise_over_the_least_loss_before(losses, jump):
+    import numpy as np
+
+    assert largest_jump(np.array(losses)) == pytest.approx(jump)
+
+
+# -- bad input ---
+
+
+def saved(folder, weights, **config):
+    folder.mkdir()
+    save(weights, folder / "model.safetensors")
+    said = {"model_type": "modular_addition", "p": 11, "train_fraction": 0.3, "seed": 0} | config
+    (folder / "config.json").write_text(json.dumps(said))
+    return folder
+
+
+def test_weights_with_nan_are_refused(tmp_path):
+    weights = fresh_weights(11, 0)
+    weights.W_in[3, 4] = torch.nan
+    with pytest.raises(InvalidCheckpoint, match="has a NaN or an infinity in W_in: train it again"):
+        load_checkpoint(saved(tmp_path / "nan", weights))
+
+
+def test_weights_of_other_shapes_are_refused():
+    with pytest.raises(InvalidCheckpoint, match=r"it has W_U of shape \(128, 5\), expected \(128, 12\)"):
+        check(fresh_weights(11, 0)._replace(W_U=torch.zeros(128, 5)), "it")
+
+
+def test_a_checkpoint_of_another_kind_is_not_testable(tmp_path):
+    folder = saved(tmp_path / "other", fresh_weights(11, 0), model_type="qwen3")
+    with pytest.raises(NotTestable, match="is a qwen3 checkpoint, and this is defined for modular_addition"):
+        load_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "config, error, sentence",
+    [
+        ({"p": 13}, InvalidCheckpoint, "says p = 13, and its weights have 11 numbers"),
+        ({"p": 12}, UsageError, "p must be an odd prime"),
+        ({"p": "eleven"}, InvalidCheckpoint, "must name p, train_fraction and seed"),
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(tmp_path, config, error, sentence):
+    with pytest.raises(error, match=sentence):
+        load_checkpoint(saved(tmp_path / "folder", fresh_weights(11, 0), **config))
+
+
+def test_a_folder_without_weights_or_configuration_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="is not a checkpoint: give the folder that holds config.json"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(InvalidCheckpoint, match="not a readable JSON object"):
+        load_checkpoint(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "modular_addition"}')
+    with pytest.raises(InvalidCheckpoint, match="not a readable safetensors file"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_missing_weight_is_named(tmp_path):
+    from safetensors.torch import save_file
+
+    names = set(Weights._fields) - {"W_pos"}
+    save_file({name: torch.zeros(2) for name in names}, tmp_path / "model.safetensors")
+    with pytest.raises(InvalidCheckpoint, match="holds no W_pos"):
+        load(tmp_path / "model.safetensors")

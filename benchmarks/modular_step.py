@@ -50,7 +50,7 @@ def section() -> str:
         "## A training step on modular addition\n\n"
         f"p = {settings.p}, {len(Training(settings, 0, 'cpu').train)} pairs, float32 with a float64 loss; median of "
         f"{ROUNDS} rounds of {STEPS} steps in turn, {THREADS} threads of {os.cpu_count()} cores; torch "
-        f"{importlib.metadata.version('torch')}. With all weights in float64 the train losses of {STEPS} steps differ by "
+        f"{importlib.metadata.version('torch')}. With all weights in float64 the losses of {STEPS} steps differ by "
         f"at most {apart_in_float64():.1e} nats.\n\n{table}\n"
     )
 

@@ -7,6 +7,7 @@ from harness.claims import above, at_least, at_most, below, claim, within
 from harness.errors import HarnessError
 from harness.registry import METHODS, TESTBEDS
 from harness.types import (
+    AttentionTestbed,
     Claim,
     Estimate,
     Exam,
@@ -23,6 +24,7 @@ from harness.types import (
 __all__ = [
     "METHODS",
     "TESTBEDS",
+    "AttentionTestbed",
     "Claim",
     "Estimate",
     "Exam",

@@ -46,19 +46,25 @@ class Checkpoints:
         self.adopted = adopted
 
     def training_inputs(self) -> dict[str, Any]:
-        """What of the testbed determines a training: the `scale`, `base_fingerprint` and `data_digest` of a recipe."""
-        raise NotImplementedError
+        """What of the testbed determines a training: the `scale`, `base_fingerprint` and `data_digest` of a recipe.
+
+        Nothing, where a model is trained from fresh weights on data that its method makes up.
+        """
+        return {"scale": {}, "base_fingerprint": "", "data_digest": ""}
 
     def untrained(self) -> Path:
-        """The folder of a method that trains nothing."""
-        raise NotImplementedError
+        """The folder of a method that trains nothing. Raises: NotTestable where every model is trained from nothing."""
+        raise NotTestable(f"testbed {self.context.testbed.name!r} has no base: its models are trained from nothing")
 
     def check_complete(self, folder: Path) -> None:
         """Refuse what is not a whole checkpoint of this kind."""
         raise NotImplementedError
 
     def check_adopted(self, folder: Path) -> None:
-        """Refuse a folder that somebody else trained and that cannot be judged here."""
+        """Refuse a folder that somebody else trained and that cannot be judged here.
+
+        Raises: NotTestable if it is a checkpoint of another kind, which is no fault of the folder.
+        """
         raise NotImplementedError
 
     @cached_property

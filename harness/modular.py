@@ -214,6 +214,15 @@ def check_folder(folder: Path) -> None:
         raise InvalidCheckpoint(f"{folder / CONFIG} is not a readable JSON object: copy the folder again.")
 
 
+def is_modular(folder: Path) -> bool:
+    """Whether a folder's configuration says that it is one of ours."""
+    path = folder / CONFIG
+    try:
+        return bool(json.loads(path.read_text(encoding="utf-8"))["model_type"] == MODEL_TYPE)
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
 def load_checkpoint(folder: Path, device: str = "cpu") -> tuple[Weights, ModularTask]:
     """The weights of a folder, and the sums that they were trained on.
 

@@ -23,15 +23,11 @@ Numbers = NDArray[np.float64]
 class ModularSubject(Checkpoints):
     """What a claim about sums modulo p is about. Where nothing else is said, an array holds a number a seed."""
 
-    def training_inputs(self) -> dict[str, Any]:
-        """The method's settings and the seed say everything."""
-        return {"scale": {}, "base_fingerprint": "", "data_digest": ""}
-
     def check_complete(self, folder: Path) -> None:
         modular.load_checkpoint(folder)
 
     def check_adopted(self, folder: Path) -> None:
-        modular.check_folder(folder)
+        modular.load_checkpoint(folder)
 
     def final(self, name: str) -> Numbers:
         """One number of `fourier_measures`: what the weights at the end of training compute."""

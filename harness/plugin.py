@@ -99,7 +99,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--testbed",
         metavar="NAME",
-        help="base model, prompts and exams (default: that of the method: pocket, modular_addition or induction).",
+        help="base model, prompts and exams (default: that of the method, or pocket).",
     )
     group.addoption(
         "--seeds",

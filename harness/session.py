@@ -2,21 +2,38 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from harness.checkpoints import Checkpoints, RunContext
+from harness.circuit_subject import CircuitSubject
 from harness.claims import judge
 from harness.errors import InvalidComparison, NotTestable, Undefined, UsageError
 from harness.modular_subject import ModularSubject
 from harness.registry import METHODS, methods_on
 from harness.store import check_writable
 from harness.subject import Subject
-from harness.types import Claim, Estimate, ModularTestbed, Outcome, Row, Testbed, Verdict
+from harness.types import (
+    AttentionTestbed,
+    Claim,
+    Estimate,
+    LanguageTestbed,
+    ModularTestbed,
+    Outcome,
+    Row,
+    Testbed,
+    Verdict,
+)
 
 Test = Callable[..., Estimate]
+KINDS: Mapping[type[Testbed], type[Checkpoints]] = {
+    AttentionTestbed: CircuitSubject,
+    LanguageTestbed: Subject,
+    ModularTestbed: ModularSubject,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +49,7 @@ class Session:
     @property
     def kind(self) -> type[Checkpoints]:
         """What the checkpoints of the testbed are."""
-        return ModularSubject if isinstance(self.context.testbed, ModularTestbed) else Subject
+        return KINDS[type(self.context.testbed)]
 
     @cached_property
     def subjects(self) -> dict[str, Checkpoints]:
@@ -64,7 +81,8 @@ class Session:
             if subject.method.train is None:
                 subject.check_adopted(subject.untrained())
         if self.adopted is not None and self.checkpoint is not None:
-            self.adopted.check_adopted(self.checkpoint)
+            with suppress(NotTestable):  # that is for each claim to say
+                self.adopted.check_adopted(self.checkpoint)
         self.trained_already  # noqa: B018  a damaged entry of the store is found here, and not half-way
         self.ledger  # noqa: B018
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import exams, models
-from harness.checkpoints import Checkpoints, training_log
+from harness.checkpoints import training_log
+from harness.circuit_subject import CircuitSubject
 from harness.errors import NotTestable
 from harness.measurements import Arrays
 from harness.probes import attention, diversity, entropy, noise_trace, tokenization, weights
@@ -26,7 +27,7 @@ MAPPED_HEADS = 4  # the most changed heads, whose maps are kept for a picture
 SHUFFLE_SEED = 0
 
 
-class Subject(Checkpoints):
+class Subject(CircuitSubject):
     """What a claim about language models is about."""
 
     @property
@@ -44,18 +45,9 @@ class Subject(Checkpoints):
     def untrained(self) -> Path:
         return self.testbed.base
 
-    def check_complete(self, folder: Path) -> None:
-        models.check_folder(folder)
-
     def check_adopted(self, folder: Path) -> None:
-        models.check_folder(folder)
+        CircuitSubject.check_adopted(self, folder)
         models.check_same_tokenizer(folder, self.testbed.base)
-        if folder != self.testbed.base:
-            models.check_finite(folder)
-
-    def load(self, checkpoint: Checkpoint) -> tuple[Any, Any]:
-        """The model and the tokenizer of one of the checkpoints."""
-        return models.load(checkpoint.folder, self.context.device)
 
     def exam(self, name: str) -> Scores:
         """Points (0 to 100) per item; repeated answers to an item are averaged."""

@@ -172,6 +172,11 @@ class ModularTestbed(Testbed):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionTestbed(Testbed):
+    """Random tokens that repeat, learnt from nothing by a small language model: each method says how."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LanguageTestbed(Testbed):
     """A base model and everything that is asked of its descendants.
 

@@ -201,7 +201,10 @@ def test_an_unknown_testbed_is_one_sentence_and_exit_4(depthgauge):
     done = depthgauge(testbed="poket")
 
     assert done.returncode == 4
-    assert "unknown testbed 'poket'. Did you mean 'pocket'? Registered: tiny, modular_addition, pocket" in refusal(done)
+    assert (
+        "unknown testbed 'poket'. Did you mean 'pocket'? Registered: tiny, modular_addition, pocket, repeated_tokens"
+        in refusal(done)
+    )
 
 
 def test_a_store_that_cannot_be_written_is_one_sentence_and_exit_4(depthgauge, place):

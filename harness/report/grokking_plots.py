@@ -55,12 +55,19 @@ def frequencies(measured: Sequence[Measured], path: Path) -> None:
         row[2].scatter(best, share, s=5, c=np.where(share >= EXPLAINED, "C3", "C7"))
         row[2].axhline(EXPLAINED, color="gray", linestyle=":", linewidth=1)
         row[2].set(xlabel="best frequency", ylabel="variance explained", title="neurons", ylim=(0, 1.02))
-        spectrum = arrays["neuron_spectrum"].copy()
-        spectrum[0, 0] = 0
-        shown = row[3].imshow(spectrum, cmap="magma", origin="lower")
-        row[3].set(xlabel="component of b", ylabel="component of a", title="spectrum of the best explained neuron")
+        shown = row[3].imshow(by_frequency(arrays["neuron_spectrum"]), cmap="magma", origin="lower")
+        row[3].set(xlabel="frequency in b (0: constant)", ylabel="frequency in a", title="best explained neuron")
         figure.colorbar(shown, ax=row[3], fraction=0.046)
     save(figure, path)
+
+
+def by_frequency(spectrum: np.ndarray) -> np.ndarray:
+    """Norms (K + 1, K + 1) by the frequency in a and in b, from components (P, P); the mean over all pairs is 0."""
+    squares = np.square(spectrum.astype(float))
+    squares[0, 0] = 0
+    first = np.arange(0, len(squares), 2)  # where each frequency ends: constant, then cosine and sine
+    ends = np.r_[0, first[:-1] + 1]
+    return np.sqrt(np.add.reduceat(np.add.reduceat(squares, ends, 0), ends, 1))
 
 
 def attention(measured: Sequence[Measured], path: Path) -> None:

@@ -1,6 +1,6 @@
 """The tables behind a report, from the rows and the measurements they rest on."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -155,23 +155,29 @@ def text_table(measured: Sequence[Measured], prompt: str) -> str:
 
 TRAINING_COLUMNS = (
     "reward", "entropy", "grad_norm", "frac_reward_zero_std", "penalty_ratio", "moved_frac", "degenerate_steps",
+    "train_loss", "test_loss", "test_accuracy",
 )  # fmt: skip
 
 
 def training_table(rows: Iterable[Row]) -> str:
-    """First and last quarter of every trained checkpoint's log."""
+    """First and last quarter of every trained checkpoint's log, in the columns that one of them has."""
     entries = {(e.method, e.seed): e for row in rows for e in row.evidence if Path(e.folder, TRAINING_LOG).is_file()}
-    body = []
+    logs = {}
     for (method, seed), entry in sorted(entries.items()):
         checkpoint = Checkpoint(name=method, seed=seed, folder=Path(entry.folder), fingerprint=entry.checkpoint)
-        log = training_log(checkpoint)
-        quarter = max(1, len(log) // 4)
-        cells = []
-        for column in TRAINING_COLUMNS:
-            ends = [[row[column] for row in part if column in row] for part in (log[:quarter], log[-quarter:])]
-            cells.append(" to ".join(f"{fmean(end):.3g}" for end in ends) if all(ends) else "-")
-        body.append([f"{escape(method)}, seed {seed}", str(len(log)), *cells])
-    return markdown(["checkpoint", "steps", *TRAINING_COLUMNS], body)
+        logs[f"{escape(method)}, seed {seed}"] = training_log(checkpoint)
+    columns = [name for name in TRAINING_COLUMNS if any(name in row for log in logs.values() for row in log)]
+    body = [
+        [label, f"{log[-1]['step']:.0f}" if log else "0", *(from_to(log, name) for name in columns)]
+        for label, log in logs.items()
+    ]
+    return markdown(["checkpoint", "steps", *columns], body)
+
+
+def from_to(log: Sequence[Mapping[str, float]], column: str) -> str:
+    quarter = max(1, len(log) // 4)
+    ends = [[row[column] for row in part if column in row] for part in (log[:quarter], log[-quarter:])]
+    return " to ".join(f"{fmean(end):.3g}" for end in ends) if all(ends) else "-"
 
 
 def fingerprint_table(rows: Iterable[Row]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import jinja2
 
 from harness.checkpoints import TRAINING_LOG
-from harness.report import grokking, inside, tables
+from harness.report import circuits, grokking, inside, tables
 from harness.report.escape import escape
 from harness.report.outcome import EXIT_MEANINGS, Problem, counts
 from harness.store import Store, write_atomically
@@ -53,6 +53,7 @@ def write_report(
 ) -> None:
     """Write report.md, report.json and the plots of one method; markdown also goes to $GITHUB_STEP_SUMMARY."""
     from harness.report import (  # matplotlib takes a second, which only a written report needs
+        circuits_plots,
         grokking_plots,
         inside_plots,
         plots,
@@ -73,6 +74,8 @@ def write_report(
         inside_plots.changed_heads(measured, folder / "heads.png")
     if "tokenization" in probes:
         inside_plots.read_outs(measured, folder / "read_out.png")
+    if "circuits" in probes:
+        circuits_plots.head_grids(measured, folder / "circuits.png")
     if "progress" in probes:
         grokking_plots.progress(measured, folder / "progress.png")
     if "fourier" in probes:
@@ -126,11 +129,13 @@ def markdown_page(
         heads=inside.heads_table(measured) if "attention" in probes else "",
         fragments=inside.fragments_table(measured) if "tokenization" in probes else "",
         read_out=inside.read_out_table(measured) if "tokenization" in probes else "",
+        circuits=circuits.circuits_table(measured) if "circuits" in probes else "",
+        head_scores=circuits.heads_table(measured) if "circuits" in probes else "",
         phases=grokking.phases_table(measured) if "progress" in probes else "",
         measures=grokking.measures_table(measured) if "fourier" in probes else "",
         frequencies=grokking.frequencies_table(measured) if "fourier" in probes else "",
         last_token=grokking.attention_table(measured) if "fourier" in probes else "",
-        training=tables.training_table(rows) if has_log and "progress" not in probes else "",
+        training=tables.training_table(rows) if has_log else "",
         environment=tables.markdown(["run", ""], facts),
         fingerprints=tables.fingerprint_table(rows),
     )

@@ -9,10 +9,15 @@ from harness.types import Estimate, Profiles
 
 
 def exactly(per_seed: NDArray[np.float64], *, estimand: str, unit: str, level: float = LEVEL) -> Estimate:
-    """A number that one checkpoint has without error: an interval of no width. Several seeds: Student's t over them."""
+    """A number that one checkpoint has without error: an interval of no width. Several seeds: Student's t over them.
+
+    Raises: Undefined if it is not finite.
+    """
     if len(per_seed) > 1:
         return over_seeds(per_seed, estimand=estimand, unit=unit, level=level)
     value = float(per_seed[0])
+    if not np.isfinite(value):
+        raise Undefined(f"{estimand}: the value is {value}, which is no number.")
     return Estimate(
         estimand=estimand, unit=unit, point=value, low=value, high=value, level=level, n=1, method="exact",
         generalises_over="weights",

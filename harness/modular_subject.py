@@ -48,6 +48,10 @@ class ModularSubject(Checkpoints):
         on_training = self.final(f"{part}_train_loss") / self.final("train_loss")
         return np.maximum(self.over_full(f"{part}_loss"), on_training)
 
+    def excluded_over_guessing(self) -> Numbers:
+        """The excluded loss on training pairs over that of a guess among p, ln p."""
+        return self.final("excluded_loss") / self.final("guessing_loss")
+
     def random_over_key(self) -> Numbers:
         """The least restricted loss of random frequencies over that of the key frequencies."""
         return self.final("random_restricted_loss") / self.final("restricted_loss")
@@ -100,7 +104,7 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
     Numbers: `loss`, `train_loss`; `restricted_loss` and `restricted_train_loss`; `excluded_loss` (training pairs);
     `kept_loss` and `kept_train_loss` (every other frequency ablated); `random_restricted_loss` (the least of
     `RANDOM_SETS` sets); `least_ablated_loss`; `cosine_share`; `outside_share` of W_L; `gini_embedding`, `gini_logits`;
-    `explained_neurons`; `own_attention` of '='; `skip_ablated_loss`.
+    `explained_neurons`; `own_attention` of '='; `skip_ablated_loss`; `guessing_loss`, ln p.
 
     Arrays: `key_frequencies` (F,); `ablated_losses` (F,); `head_ablated_losses` (H,); `embedding_norms` and
     `logit_norms` (P,); `neuron_frequency` and `neuron_share` (M,); `attention` (H, P, P) of '=' to a;
@@ -133,7 +137,7 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
         "explained_neurons": (fits.max(0) >= fourier.EXPLAINED).mean(),
         "own_attention": seen.attention[..., 2].mean((0, 1)).max(),
         "skip_ablated_loss": ablations.skip,
-        "ln_p": np.log(p),
+        "guessing_loss": np.log(p),
     }
     return {name: np.asarray(value) for name, value in numbers.items()} | {
         "key_frequencies": np.array(keys),

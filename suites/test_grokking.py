@@ -6,8 +6,6 @@ Losses are means in nats; a restricted loss is that of the key frequencies of th
 everything else.
 """
 
-from math import log
-
 from harness import Claim, Estimate, Region, above, at_least, at_most, claim
 from harness.stats import exactly
 
@@ -178,17 +176,17 @@ def test_key_frequencies_suffice(subject) -> Estimate:
 @claim(
     grokking_claim(
         "key-frequencies-are-needed",
-        "has an excluded loss on its training pairs of at least that of guessing, ln 113",
+        "has an excluded loss on its training pairs of at least that of guessing, ln p",
         "the excluded loss rises as the circuit forms",
-        at_least(log(113)),
-        "nats",
+        at_least(1),
+        "ratio",
         "a model that memorised keeps its training sums when the sum's frequencies are taken away",
         control="grokking_memorised",
         section="section 5.1",
     )
 )
 def test_key_frequencies_are_needed(subject) -> Estimate:
-    return exactly(subject.final("excluded_loss"), estimand="excluded loss on training pairs", unit="nats")
+    return exactly(subject.excluded_over_guessing(), estimand="excluded loss over that of guessing", unit="ratio")
 
 
 @claim(

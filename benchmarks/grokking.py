@@ -1,0 +1,73 @@
+"""The study of grokking: seeds, weight decay, shares of training pairs and p, beyond what the main command trains.
+
+`python -m benchmarks.grokking --seeds 5` trains what its store does not hold, resumes what was killed, and prints a row
+a training. Each takes minutes; 40,000 steps at p = 113 take over half an hour on two cores.
+"""
+
+import argparse
+from itertools import product
+from pathlib import Path
+
+from tabulate import tabulate
+
+from harness.checkpoints import RunContext, training_log
+from harness.errors import HarnessError
+from harness.models import choose_device
+from harness.modular import ModularTask
+from harness.modular_subject import ModularSubject
+from harness.store import Store
+from methods.grokking import GROKKING
+from testbeds.modular_addition import MODULAR_ADDITION
+
+HEADERS = ("p", "training pairs", "weight decay", "seed", "steps", "groks at", "test loss", "key frequencies",
+           "W_L outside", "neurons explained", "restricted over full", "excluded (nats)", "attention to '='",
+           "least ablated over full")  # fmt: skip
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--p", type=int, nargs="+", default=[113], help="odd primes (default: 113)")
+    parser.add_argument("--train-fraction", type=float, nargs="+", default=[0.3], help="shares (default: 0.3)")
+    parser.add_argument("--weight-decay", type=float, nargs="+", default=[1.0], help="of AdamW (default: 1)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="each a split and fresh weights (default: 0)")
+    parser.add_argument("--steps", type=int, default=40_000, help="at most (default: 40000)")
+    parser.add_argument("--to-the-end", action="store_true", help="do not stop once it has grokked and cleaned up")
+    parser.add_argument("--store", type=Path, default=Path(".depthgauge"), help="default: .depthgauge")
+    return parser.parse_args()
+
+
+def row(subject: ModularSubject, seed: int) -> tuple[str, ...]:
+    settings, log = subject.method.settings, training_log(subject.checkpoints[0])
+    grokked = next((f"{one['step']:,.0f}" for one in log if one["test_accuracy"] == 1 and one["test_loss"] < 1e-5), "-")
+    final = {name: float(value) for name, value in subject.fourier_measures()[0].arrays.items() if value.ndim == 0}
+    keys = subject.fourier_measures()[0].arrays["key_frequencies"].tolist()
+    return (
+        str(settings.p), f"{settings.train_fraction:.0%}", f"{settings.weight_decay:g}", str(seed),
+        f"{log[-1]['step']:,.0f}", grokked, f"{log[-1]['test_loss']:.1e}",
+        " ".join(map(str, keys)) if len(keys) <= 10 else f"{len(keys)} of them", f"{final['outside_share']:.1%}",
+        f"{final['explained_neurons']:.1%}", f"{final['restricted_loss'] / final['loss']:.2f}",
+        f"{final['excluded_loss']:.1f}", f"{final['own_attention']:.2%}",
+        f"{final['least_ablated_loss'] / final['loss']:.0f}",
+    )  # fmt: skip
+
+
+def main() -> None:
+    asked = options()
+    store = Store(asked.store.resolve(), run="study")
+    context = RunContext(testbed=MODULAR_ADDITION, device=choose_device("auto"), store=store, tell=print)
+    changes = {"steps": asked.steps} | ({"until_test_loss": None} if asked.to_the_end else {})
+    rows = []
+    for p, fraction, decay, seed in product(asked.p, asked.train_fraction, asked.weight_decay, asked.seeds):
+        ModularTask(p=p, train_fraction=fraction, seed=seed)  # refused before anything is trained
+        method = GROKKING.evolve(
+            name="grokking", summary="", p=p, train_fraction=fraction, weight_decay=decay, **changes
+        )  # fmt: skip
+        rows.append(row(ModularSubject(method, (seed,), context), seed))
+        print(tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True), flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except HarnessError as error:
+        raise SystemExit(f"depthgauge: {error}") from None

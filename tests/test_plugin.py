@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from testbeds.pocket import POCKET
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -22,11 +24,15 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def depthgauge(tiny_base, place):
-    """Run `pytest suites/` with options, from another folder; the outcome as a completed process."""
+    """Run `pytest suites/` with options, from another folder; the outcome as a completed process.
+
+    Without a `testbed` it is that of the method.
+    """
 
     def run(*options, suite=ROOT / "suites", testbed="tiny", store="store", reports="reports", **environment):
         command = [sys.executable, "-m", "pytest", str(suite), "-p", "tests.tiny_plugin"]
-        command += ["--testbed", testbed, "--store", str(place / store), "--report-dir", str(place / reports)]
+        command += ["--store", str(place / store), "--report-dir", str(place / reports)]
+        command += ["--testbed", testbed] if testbed else []
         return subprocess.run(
             [*command, *map(str, options)],
             cwd=place,
@@ -366,3 +372,70 @@ def test_help_names_every_option():
 
     for option in ("--method", "--testbed", "--seeds", "--device", "--store", "--report-dir", "--checkpoint"):
         assert f"{option}=" in done.stdout
+
+
+# -- checkpoints of other kinds ---
+
+
+def test_a_method_brings_its_testbed_and_the_claims_that_speak_of_it(depthgauge):
+    for method, suite in (("grokking", "test_grokking.py"), ("induction", "test_circuits.py")):
+        done = depthgauge(f"--method={method}", "--collect-only", "-q", testbed=None)
+        collected = set(re.findall(r"(test_\w+\.py)::", done.stdout))
+        assert collected == {suite}
+
+
+def test_methods_of_two_testbeds_are_not_judged_in_one_run(depthgauge):
+    done = depthgauge("--method=grokking,grpo", testbed=None)
+
+    assert done.returncode == 4
+    assert "'grpo' is not a method of testbed 'modular_addition': choose one of grokking," in refusal(done)
+
+
+@pytest.fixture(scope="module")
+def modular_folder(tmp_path_factory):
+    """A small model that has learnt a few sums."""
+    from tests.test_modular import SMALL, job, train_modular
+
+    folder = tmp_path_factory.mktemp("modular") / "sums"
+    train_modular(job(folder, SMALL))
+    return folder
+
+
+def test_a_modular_checkpoint_is_judged_and_pictured(depthgauge, place, modular_folder):
+    done = depthgauge("--method=grokking", "--checkpoint", modular_folder, "-k", "key_frequencies_only", testbed=None)
+    (row,) = rows(place, "adopted-sums")["verdicts"]
+    page = (place / "reports" / "adopted-sums" / "report.md").read_text()
+
+    assert (row["claim"], row["outcome"]) == ("logit-map-holds-key-frequencies-only", "REFUTED")
+    assert (row["control"], row["control_outcome"]) == ("grokking_untrained", "REFUTED")
+    assert done.returncode == 1
+    assert "## Frequencies" in page
+    assert {"frequencies.png", "attention.png"} <= {
+        path.name for path in (place / "reports" / "adopted-sums").glob("*")
+    }
+
+
+def test_the_circuits_of_any_language_model_can_be_judged(depthgauge, place):
+    folder = place / "anybody"
+    shutil.copytree(POCKET.base, folder)
+    done = depthgauge("--method=induction", "--checkpoint", folder, "-k", "induction_head_copies", testbed=None)
+    (row,) = rows(place, "adopted-anybody")["verdicts"]
+
+    assert row["claim"] == "induction-head-copies"
+    assert row["outcome"] in ("SUPPORTED", "REFUTED")
+    assert done.returncode in (0, 1)
+    assert "## Circuits" in (place / "reports" / "adopted-anybody" / "report.md").read_text()
+
+
+def test_a_checkpoint_of_another_kind_is_not_testable(depthgauge, place, tiny_base, modular_folder):
+    cases = (
+        ("grokking", tiny_base, "few_key", "is a qwen3 checkpoint, and this is defined for modular_addition", None),
+        ("depthscaled", modular_folder, "reward", "is a modular_addition checkpoint, and this is asked of", "tiny"),
+        ("induction", modular_folder, "head_copies", "is a modular_addition checkpoint, and this is asked of", None),
+    )
+    for method, folder, chosen, sentence, testbed in cases:
+        done = depthgauge(f"--method={method}", "--checkpoint", folder, "-k", chosen, testbed=testbed)
+        verdicts = rows(place, f"adopted-{folder.name}")["verdicts"]
+        assert {row["outcome"] for row in verdicts} == {"NOT_TESTABLE"}
+        assert all(sentence in row["reason"] for row in verdicts)
+        assert done.returncode == 20

@@ -14,7 +14,7 @@ from harness.probes import attention, circuits
 from harness.types import Checkpoint, Measurement, Profiles, Scores
 
 CIRCUITS_VERSION = 1
-SEQUENCES, LENGTH = 50, 20  # random tokens that are said twice
+SEQUENCES, LENGTH = 50, 20  # random tokens that are said twice; fewer where a model knows or holds fewer
 PERMUTATIONS = 199
 ABLATED_SHARE = 0.5  # heads with an induction score of at least this share of the best one's are ablated together
 Kind = Literal["previous", "duplicate", "induction"]
@@ -118,7 +118,8 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     two heads, NaN in one layer; `first_loss`, `learning`, `learning_lost`, `induction_left` (S,); `maps` (2, T, T) of
     the best previous-token and the best induction head on the first sequence.
     """
-    sequences = circuits.repeated_sequences(model, SEQUENCES, LENGTH)
+    length = min(LENGTH, circuits.vocabulary(model), models.context_length(model) // 2)
+    sequences = circuits.repeated_sequences(model, SEQUENCES, length)
     found = circuits.head_scores(model, sequences, permutations=PERMUTATIONS)
     eigenvalues, spectra = circuits.eigenvalue_scores(model), circuits.circuit_spectra(model)
     means = found.scores.induction.mean(0)

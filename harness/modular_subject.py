@@ -11,7 +11,7 @@ from harness.checkpoints import Checkpoints, training_log
 from harness.errors import NotTestable
 from harness.measurements import Arrays
 from harness.probes import fourier
-from harness.types import Checkpoint, Measurement
+from harness.types import Checkpoint, Measurement, Recipe
 
 FOURIER_VERSION = 1
 TRAJECTORY = "trajectory"
@@ -28,6 +28,11 @@ class ModularSubject(Checkpoints):
 
     def check_adopted(self, folder: Path) -> None:
         modular.load_checkpoint(folder)
+
+    def _train(self, workshop: Path, recipe: Recipe) -> None:
+        """One training at a time: each takes all threads, and two at once would take several times as long."""
+        with self.context.store.alone("training"):
+            super()._train(workshop, recipe)
 
     def final(self, name: str) -> Numbers:
         """One number of `fourier_measures`: what the weights at the end of training compute."""

@@ -118,6 +118,12 @@ class Store:
         finally:
             lock.release()
 
+    @contextmanager
+    def alone(self, what: str) -> Iterator[None]:
+        """Within it no other process of this store is in the same `what`: for work that takes the whole machine."""
+        with usable(self.root, "--store", NO_SPACE), self._lock("alone", what, wait=True):
+            yield
+
     def _failure(self, kind: str, key: str) -> Path:
         return self.root / "failures" / f"{kind}-{key}.json"
 

@@ -18,7 +18,7 @@ from harness.types import Checkpoint, LanguageTestbed, Measurement, Profiles, Sc
 
 ENTROPY_VERSION = 1
 NOISE_VERSION = 1
-WEIGHTS_VERSION = 1
+WEIGHTS_VERSION = 2
 ATTENTION_VERSION = 1
 TOKENIZATION_VERSION = 1
 COPYING_SCALE, COPYING_DRAWS = 0.6, 30
@@ -308,7 +308,8 @@ class Subject(CircuitSubject):
 def by_projection(mine: Checkpoint, its: Checkpoint) -> Arrays:
     """`projections` (P,), and for each its norms and so on in every layer: arrays of shape (P, L).
 
-    The stable rank is NaN where nothing moved.
+    The stable rank is NaN where nothing moved. `heads_q`, `heads_k`, `heads_v` and `heads_o` (L, heads): the norms of
+    what each head moved.
     """
     found = weights.weight_deltas(mine.folder, its.folder)
     names = [name for name in weights.PROJECTIONS if any(one.projection == name for one in found)]
@@ -321,4 +322,5 @@ def by_projection(mine: Checkpoint, its: Checkpoint) -> Arrays:
         if one.projection and one.layer is not None and one.frobenius:
             moved = weights.difference(mine.folder, its.folder, one.name)
             ranks[names.index(one.projection), one.layer] = weights.stable_rank(moved)
-    return numbers | {"projections": np.array(names, dtype=np.str_), "stable_rank": ranks}
+    heads = {f"heads_{name}": weights.by_head(found, name) for name in names if name in weights.ATTENTION}
+    return numbers | heads | {"projections": np.array(names, dtype=np.str_), "stable_rank": ranks}

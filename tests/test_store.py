@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from harness.errors import CorruptEntry, StoreUnusable, TrainingFailed, TrainingUnhealthy
 from harness.measurements import measure, read
-from harness.store import Store, check_writable
+from harness.store import Busy, Store, check_writable
 from harness.types import Checkpoint
 
 
@@ -43,7 +43,7 @@ def test_an_entry_is_made_once(store):
 PRODUCE = """
 import sys, time
 from pathlib import Path
-from harness.store import Store, check_writable
+from harness.store import Busy, Store, check_writable
 
 def make(workshop):
     with open(sys.argv[2], "a") as file:
@@ -264,3 +264,11 @@ def test_twenty_kills_at_random_moments_change_nothing(tiny_base, tmp_path):
     assert sum(killed["killed"].values()) == 20 and min(killed["killed"].values()) >= 3
     assert len(alone["outcomes"]) == 1
     assert all(outcome == alone["outcomes"][0] for outcome in killed["outcomes"])
+
+
+def test_work_that_takes_the_whole_machine_is_done_alone(tmp_path):
+    store = Store(tmp_path, run="here")
+    with store.alone("training"), pytest.raises(Busy), store._lock("alone", "training", wait=False):
+        pass
+    with store.alone("training"):
+        pass

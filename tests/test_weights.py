@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from harness.errors import InvalidCheckpoint, InvalidComparison, Undefined
 from harness.probes import weights
-from harness.probes.weights import by_layer, difference, stable_rank, weight_deltas
+from harness.probes.weights import by_head, by_layer, difference, stable_rank, weight_deltas
 
 Q, KV, DIM, HIDDEN = 4, 2, 6, 16
 SHARED = dict(vocab_size=40, num_hidden_layers=2, num_attention_heads=Q, hidden_size=HIDDEN, intermediate_size=36)
@@ -171,6 +171,16 @@ def test_a_movement_of_one_neox_query_head_is_that_head_alone(folders, tmp_path)
 
     assert [d.name[-3:] for d in moved] == ["[q]"]
     assert (moved[0].head_frobenius > 0).tolist() == [False, False, True, False]
+
+
+def test_heads_by_layer_hold_the_whole_movement(folders):
+    found = weight_deltas(*folders["Qwen3"])
+    for projection, heads in zip("qkvo", (Q, KV, KV, Q), strict=True):
+        norms = by_head(found, projection)
+        assert norms.shape[1] == heads
+        np.testing.assert_allclose(np.linalg.norm(norms, axis=1), by_layer(found, projection, "frobenius"), rtol=1e-6)
+    with pytest.raises(Undefined, match="projection 'up' has no heads"):
+        by_head(found, "up")
 
 
 @pytest.mark.parametrize("piece, run", [(1, 1), (7, 20), (64, 200)])

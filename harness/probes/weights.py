@@ -24,7 +24,8 @@ from harness.errors import InvalidCheckpoint, InvalidComparison, Undefined
 from harness.models import check_safetensors, read_json, weight_files
 
 TOLERANCE = 1e-5
-PROJECTIONS = ("q", "k", "v", "o", "gate", "up", "down")
+ATTENTION = ("q", "k", "v", "o")
+PROJECTIONS = (*ATTENTION, "gate", "up", "down")
 # Elements in one operation, and mapped at once. A smaller piece would fit a faster cache, but its operations would be
 # so short that the threads wait for each other's hold on the interpreter: with 2**17, two are no faster than one.
 PIECE, RUN = 1 << 19, 1 << 22
@@ -168,6 +169,18 @@ def by_layer(deltas: Sequence[TensorDelta], projection: str, value: str = "rms")
         raise Undefined(f"no layer has a projection {projection!r}: choose from {', '.join(known) or 'none'}.")
     layers = 1 + max(d.layer for d in deltas if d.layer is not None)
     return np.array([found.get(layer, math.nan) for layer in range(layers)])
+
+
+def by_head(deltas: Sequence[TensorDelta], projection: str) -> NDArray[np.float64]:
+    """What each head of q, k, v or o moved, (layers, heads): the Frobenius norms of `TensorDelta.head_frobenius`.
+
+    Raises: Undefined if no layer has that projection, it has no heads, or not every layer has as many.
+    """
+    found = {d.layer: d.head_frobenius for d in deltas if d.projection == projection and d.layer is not None}
+    sizes = {len(norms) for norms in found.values()}
+    if len(sizes) != 1 or 0 in sizes or sorted(found) != list(range(len(found))):
+        raise Undefined(f"projection {projection!r} has no heads, or not as many in every layer: choose q, k, v or o.")
+    return np.stack([found[layer] for layer in range(len(found))])
 
 
 def difference(folder: Path, base: Path, name: str) -> NDArray[np.floating]:

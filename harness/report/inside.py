@@ -15,7 +15,7 @@ from harness.stats.ranks import signed_rank_p
 from harness.subject import RIGHT, WRONG
 from harness.types import Landmarks, Profiles
 
-TOP_HEADS = 10
+TOP_HEADS, MOVED_HEADS = 10, 5
 
 
 def of(measured: Sequence[Measured], probe: str) -> list[Measured]:
@@ -120,6 +120,20 @@ def weights_table(measured: Sequence[Measured]) -> str:
                     number(float(norms.max()) / middle) if middle else "-",
                 ]
             )
+    return markdown(headers, body)
+
+
+def moved_heads_table(measured: Sequence[Measured]) -> str:
+    """The heads whose weights moved most, of each projection of the attention."""
+    headers = ["checkpoint against base", "projection", "most moved heads: layer.head (Frobenius norm)", "median head"]
+    body = []
+    for one in of(measured, "weights"):
+        arrays = one.measurement.arrays
+        for name in (name for name in arrays if name.startswith("heads_")):
+            norms = arrays[name]
+            most = [np.unravel_index(int(i), norms.shape) for i in np.argsort(-norms, axis=None)[:MOVED_HEADS]]
+            shown = ", ".join(f"{layer}.{head} ({norms[layer, head]:.3g})" for layer, head in most)
+            body.append([escape(one.label), name.removeprefix("heads_"), shown, number(float(np.median(norms)))])
     return markdown(headers, body)
 
 

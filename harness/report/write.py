@@ -125,6 +125,7 @@ def markdown_page(
         noise=inside.noise_table(measured, language(run.testbed).landmarks) if "noise_trace" in probes else "",
         layers=inside.layer_table(measured) if "noise_trace" in probes else "",
         weights=inside.weights_table(measured) if "weights" in probes else "",
+        moved_heads=inside.moved_heads_table(measured) if "weights" in probes else "",
         attention=inside.attention_table(measured) if "attention" in probes else "",
         heads=inside.heads_table(measured) if "attention" in probes else "",
         fragments=inside.fragments_table(measured) if "tokenization" in probes else "",

@@ -113,7 +113,8 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
 
     Arrays: `key_frequencies` (F,); `ablated_losses` (F,); `head_ablated_losses` (H,); `embedding_norms` and
     `logit_norms` (P,); `neuron_frequency` and `neuron_share` (M,); `attention` (H, P, P) of '=' to a;
-    `mean_attention` (H, 3); `neuron_spectrum` (P, P) of the best explained neuron.
+    `mean_attention` (H, 3); `head_frequency` and `head_share` (H,); `neuron_spectrum` (P, P) of the neuron that is
+    explained best.
     """
     keys, p = fourier.key_frequencies(weights), weights.p
     seen = fourier.landscape(weights)
@@ -124,7 +125,7 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
     ablated = np.array([fourier.pair_losses(fourier.excluded(logits, [k])).mean() for k in keys])
     fits, ablations = fourier.neuron_fits(seen.neurons), fourier.ablations(weights)
     embedding, to_logits = fourier.embedding(weights), fourier.logit_map(weights)
-    best = int(fits.max(0).argmax())
+    best, heads = int(fits.max(0).argmax()), fourier.head_fits(seen.attention[..., 0])
     numbers = {
         "loss": losses.mean(),
         "train_loss": losses[trained].mean(),
@@ -154,6 +155,8 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
         "neuron_share": fits.max(0),
         "attention": seen.attention[..., 0].transpose(2, 0, 1).astype(np.float32),
         "mean_attention": seen.attention.mean((0, 1)),
+        "head_frequency": heads.argmax(0) + 1,
+        "head_share": heads.max(0),
         "neuron_spectrum": np.abs(fourier.transform(seen.neurons[..., best], (0, 1))).astype(np.float32),
     }
 

@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from harness.modular import ModularTask, Weights, fresh_weights, losses, run, save, save_checkpoint
+from harness.probes.fourier import component_norms, embedding, gini
 from harness.types import TrainingJob
 from methods.grokking import GrokkingSettings
 
@@ -64,7 +65,7 @@ class Training:
 
     @torch.inference_mode()
     def note(self) -> None:
-        """Add a row to the log: losses in nats, accuracies as shares, and the squared norm of the weights."""
+        """Add a row to the log: losses in nats, accuracies as shares, the weights' size, and how sparse W_E is."""
         on_train, on_test = (run(self.weights, pairs).logits.double() for pairs in (self.train, self.test))
         p = self.task.p
         self.log.append(
@@ -75,6 +76,7 @@ class Training:
                 "train_accuracy": share_right(on_train, self.answers, p),
                 "test_accuracy": share_right(on_test, self.test, p),
                 "squared_weights": float(sum(tensor.double().square().sum() for tensor in self.weights)),
+                "gini_embedding": gini(component_norms(embedding(self.weights))),
             }
         )
 
@@ -155,5 +157,6 @@ class Progress:
         self.job.tell(
             f"{self.job.method.name} seed {self.job.seed}: step {training.step:,} of at most "
             f"{training.settings.steps:,}  train loss {row['train_loss']:.1e}  test loss {row['test_loss']:.1e}  "
-            f"test accuracy {100 * row['test_accuracy']:.1f} %  {pace_ms:.0f} ms a step"
+            f"test accuracy {100 * row['test_accuracy']:.1f} %  Gini of W_E {row['gini_embedding']:.2f}  "
+            f"{pace_ms:.0f} ms a step"
         )

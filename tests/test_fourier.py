@@ -148,6 +148,14 @@ def test_a_neuron_of_one_frequency_is_explained_by_it_and_by_no_other():
     assert fits[:, 2].max() < 0.5
 
 
+def test_a_head_that_follows_one_wave_is_explained_by_it():
+    a, b = 2 * np.pi * np.indices((13, 13)) * 3 / 13
+    heads = np.stack([0.5 + 0.2 * (np.cos(a) - np.cos(b)), np.full((13, 13), 0.5), 0.5 + 0.2 * np.cos(a - b)], -1)
+    fits = fourier.head_fits(heads)
+    np.testing.assert_allclose(fits[:, 0], np.eye(6)[2], atol=1e-12)
+    np.testing.assert_allclose(fits[:, 1:], 0, atol=1e-12)
+
+
 # -- weights ---
 
 

@@ -275,6 +275,17 @@ def neuron_fits(neurons: Array) -> Array:
     return np.stack(fits)
 
 
+def head_fits(attention: Array) -> Array:
+    """The share of each head's variance that is waves of one frequency, of a alone and of b alone: (K, H).
+
+    `attention` (P, P, H) is the weight of '=' on a. A head that attends alike to all pairs has 0.
+    """
+    squares = np.square(transform(attention - attention.mean((0, 1)), (0, 1)))
+    alone = squares[:, 0] + squares[0]  # (P, H); the constant is 0
+    total = squares.sum((0, 1))
+    return np.asarray((alone[1::2] + alone[2::2]) / np.where(total > 0, total, 1))
+
+
 class Ablations(NamedTuple):
     """Mean losses in nats over all pairs with a part of the model taken away.
 

@@ -55,13 +55,15 @@ def frequencies_table(measured: Sequence[Measured]) -> str:
 
 
 def attention_table(measured: Sequence[Measured]) -> str:
-    headers = ["checkpoint", "head", "attention of '=' to a", "to b", "to itself", "loss with its output at the mean"]
+    headers = ["checkpoint", "head", "attention of '=' to a", "to b", "to itself", "best frequency",
+               "variance in waves of it", "loss with its output at the mean"]  # fmt: skip
     body = []
     for one in of(measured, "fourier"):
         arrays = one.measurement.arrays
-        pairs = zip(arrays["mean_attention"], arrays["head_ablated_losses"], strict=True)
-        for head, (to, loss) in enumerate(pairs):
-            body.append([escape(one.label), str(head), *map(number, map(float, to)), number(float(loss))])
+        columns = (arrays[name] for name in ("head_frequency", "head_share", "head_ablated_losses"))
+        for head, (to, best, share, loss) in enumerate(zip(arrays["mean_attention"], *columns, strict=True)):
+            figures = [*map(number, map(float, to)), str(best), number(float(share)), number(float(loss))]
+            body.append([escape(one.label), str(head), *figures])
     return markdown(headers, body)
 
 

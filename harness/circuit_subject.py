@@ -118,7 +118,7 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     two heads, NaN in one layer; `first_loss`, `learning`, `learning_lost`, `induction_left` (S,); `maps` (2, T, T) of
     the best previous-token and the best induction head on the first sequence.
     """
-    length = min(LENGTH, circuits.vocabulary(model), models.context_length(model) // 2)
+    length = min(LENGTH, models.vocabulary_size(model), models.context_length(model) // 2)
     sequences = circuits.repeated_sequences(model, SEQUENCES, length)
     found = circuits.head_scores(model, sequences, permutations=PERMUTATIONS)
     eigenvalues, spectra = circuits.eigenvalue_scores(model), circuits.circuit_spectra(model)

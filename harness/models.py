@@ -253,3 +253,8 @@ def context_length(model: Any) -> int:
     """How many tokens a model takes at most."""
     config = model.config.get_text_config()
     return int(getattr(config, "max_position_embeddings", None) or 2**31)
+
+
+def vocabulary_size(model: Any) -> int:
+    """How many tokens a model can say, and so the first token id that it does not know."""
+    return int(model.get_output_embeddings().weight.shape[0])

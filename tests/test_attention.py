@@ -322,6 +322,7 @@ def test_models_that_hand_out_no_attention_weights_are_not_testable():
         ([], "at least one"),
         ([[2, 3, 4], [2]], r"prompt 1 \(counted from 0\) has 1 tokens, and its attention is defined for 3 to 64"),
         ([[2] * 65], r"prompt 0 \(counted from 0\) has 65 tokens"),
+        ([[2, 3, 4000]], r"prompt 0 .* holds token 4000, and a model knows 0 to .* must have one tokenizer"),
     ],
 )
 def test_prompts_too_short_or_too_long_are_refused(prompts, sentence):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.anatomy import attention_weights, per_query_head
 from harness.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined
-from harness.models import attention_computed_by, context_length
+from harness.models import attention_computed_by, context_length, vocabulary_size
 
 if TYPE_CHECKING:
     import torch
@@ -134,8 +134,11 @@ def reduced_layers(model: Any, other: Any, input_ids: "torch.Tensor", reduce: Re
 
 
 def check_prompts(token_ids: Prompts, least: int, *models: Any) -> None:
-    """Raises: Undefined if there is no prompt, or one has fewer than `least` tokens or more than a model's context."""
-    longest = min(map(context_length, models))
+    """Refuse prompts that these models cannot be asked.
+
+    Raises: Undefined if there is none, or one has fewer than `least` tokens, more than a context, or an unknown one.
+    """
+    longest, known = min(map(context_length, models)), min(map(vocabulary_size, models))
     if not token_ids:
         raise Undefined("the attention of heads is compared on prompts: give at least one.")
     for i, ids in enumerate(token_ids):
@@ -143,6 +146,11 @@ def check_prompts(token_ids: Prompts, least: int, *models: Any) -> None:
             raise Undefined(
                 f"prompt {i} (counted from 0) has {len(ids)} tokens, and its attention is defined for {least} to "
                 f"{longest}: leave it out or cut it."
+            )
+        if max(ids) >= known:
+            raise Undefined(
+                f"prompt {i} (counted from 0) holds token {max(ids)}, and a model knows 0 to {known - 1}: what is "
+                "compared must have one tokenizer."
             )
 
 

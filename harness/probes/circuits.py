@@ -27,7 +27,7 @@ from harness.anatomy import (
     weight_from_the_right,
 )
 from harness.errors import InvalidCheckpoint, NotTestable, Undefined
-from harness.models import context_length
+from harness.models import context_length, vocabulary_size
 from harness.probes.attention import Attention, batches_of_one_length, shape, watch
 
 if TYPE_CHECKING:
@@ -325,8 +325,10 @@ def skip_trigrams(model: Any, layer: int, head: int, sources: Sequence[int], k: 
 
     check_heads(model, [(layer, head)])
     check_tokens(model, [sources], 1, 2**31)
-    if not 1 <= k <= vocabulary(model):
-        raise Undefined(f"the top {k} of {vocabulary(model)} tokens do not exist: ask for 1 to {vocabulary(model)}.")
+    if not 1 <= k <= vocabulary_size(model):
+        raise Undefined(
+            f"the top {k} of {vocabulary_size(model)} tokens do not exist: ask for 1 to {vocabulary_size(model)}."
+        )
     weights = head_weights(model, layer)
     with torch.inference_mode():
         embed = model.get_input_embeddings()
@@ -358,7 +360,7 @@ def repeated_sequences(
 
     Raises: Undefined if length is below 3, where offsets coincide, or the pool has fewer tokens.
     """
-    tokens = np.unique(range(vocabulary(model)) if pool is None else pool)
+    tokens = np.unique(range(vocabulary_size(model)) if pool is None else pool)
     if not 3 <= length <= len(tokens):
         raise Undefined(f"a random half has 3 to {len(tokens)} different tokens (the pool), got {length}.")
     generator = np.random.default_rng(seed)
@@ -683,10 +685,6 @@ def run_past(model: Any, ids: "torch.Tensor", modules: Sequence[Any]) -> dict[An
 # -- what is asked for ----------------------------------------------------------------------------------------------
 
 
-def vocabulary(model: Any) -> int:
-    return int(model.get_output_embeddings().weight.shape[0])
-
-
 def check_heads(model: Any, heads: Sequence[tuple[int, int]]) -> None:
     """Raises: Undefined if the model has no such (layer, head)."""
     layers, width = shape(model)
@@ -699,7 +697,7 @@ def check_tokens(model: Any, sequences: Tokens, least: int, most: int) -> None:
     """Raises: Undefined if there is no sequence, one has fewer or more tokens, or a token is not in the vocabulary."""
     if not len(sequences):
         raise Undefined("there is no sequence of tokens: give at least one.")
-    size = vocabulary(model)
+    size = vocabulary_size(model)
     for i, ids in enumerate(sequences):
         if not least <= len(ids) <= most:
             raise Undefined(f"sequence {i} (counted from 0) has {len(ids)} tokens, and {least} to {most} are allowed.")

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from harness.anatomy import attention_weights, blocks, edited_blocks, per_query_head, soft_capped, widened
 from harness.errors import Undefined
-from harness.models import attention_computed_by, context_length
+from harness.models import attention_computed_by, context_length, vocabulary_size
 from harness.types import TraceQuestion
 
 if TYPE_CHECKING:
@@ -87,11 +87,7 @@ def trace_in_chunks(
 
 
 def rows_at_once(model: Any) -> int:
-    return max(2, LARGEST_LOGITS // vocabulary(model))
-
-
-def vocabulary(model: Any) -> int:
-    return int(model.get_output_embeddings().weight.shape[0])
+    return max(2, LARGEST_LOGITS // vocabulary_size(model))
 
 
 def check(
@@ -102,7 +98,7 @@ def check(
     layers: Sequence[int] | None,
 ) -> tuple[int, ...]:
     """The layers to shake. Raises: Undefined for what has no trace."""
-    depth, longest, size = len(blocks(model)), context_length(model), vocabulary(model)
+    depth, longest, size = len(blocks(model)), context_length(model), vocabulary_size(model)
     for prompt in prompts:
         if not 2 <= len(prompt) <= longest:
             raise Undefined(f"a noise trace needs prompts of 2 to {longest} tokens, got one of {len(prompt)}: cut it.")

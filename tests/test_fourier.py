@@ -202,6 +202,13 @@ def test_ablating_a_head_that_writes_nothing_changes_nothing():
     assert found.heads[0] != pytest.approx(loss, rel=1e-6)
 
 
+def test_ablating_a_head_that_always_writes_the_same_changes_nothing():
+    weights = fresh_weights(7, 0, width=16, heads=2, neurons=24)
+    alike = weights._replace(W_E=weights.W_E[[0] * 7 + [7]])  # no token differs from another
+    loss = fourier.pair_losses(fourier.landscape(alike).logits).mean()
+    np.testing.assert_allclose(fourier.ablations(alike).heads, loss, rtol=1e-12)
+
+
 def test_ablating_the_skip_of_a_model_whose_residual_does_not_vary_changes_nothing():
     weights = fresh_weights(7, 0, width=16, heads=2, neurons=24)
     silent = weights._replace(W_O=0 * weights.W_O)

@@ -4,7 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,25 @@ from harness.types import Row, Testbed, language, to_plain
 SCHEMA = 1
 PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets", "numpy", "scipy", "pytest")
 TEMPLATE = Path(__file__).with_name("report.md.j2")
+
+# Name in the template -> the probe that it shows, and the table.
+TABLES: dict[str, tuple[str, Callable[[Sequence[tables.Measured]], str]]] = {
+    "exams": ("exam", tables.exam_table),
+    "traces": ("entropy", tables.trace_table),
+    "layers": ("noise_trace", inside.layer_table),
+    "weights": ("weights", inside.weights_table),
+    "moved_heads": ("weights", inside.moved_heads_table),
+    "attention": ("attention", inside.attention_table),
+    "heads": ("attention", inside.heads_table),
+    "fragments": ("tokenization", inside.fragments_table),
+    "read_out": ("tokenization", inside.read_out_table),
+    "circuits": ("circuits", circuits.circuits_table),
+    "head_scores": ("circuits", circuits.heads_table),
+    "phases": ("progress", grokking.phases_table),
+    "measures": ("fourier", grokking.measures_table),
+    "frequencies": ("fourier", grokking.frequencies_table),
+    "last_token": ("fourier", grokking.attention_table),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,36 +71,12 @@ def write_report(
     folder: Path, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int, store: Store
 ) -> None:
     """Write report.md, report.json and the plots of one method; markdown also goes to $GITHUB_STEP_SUMMARY."""
-    from harness.report import (  # matplotlib takes a second, which only a written report needs
-        circuits_plots,
-        grokking_plots,
-        inside_plots,
-        plots,
-    )
+    from harness.report.pictures import draw  # matplotlib takes a second, which only a written report needs
 
     folder.mkdir(parents=True, exist_ok=True)
     measured = tables.collect(rows, store, run.testbed)
-    probes = {one.measurement.probe for one in measured}
-    if "exam" in probes:
-        plots.exam_bars(measured, folder / "exams.png")
-    if "entropy" in probes:
-        plots.entropy_traces(measured, folder / "entropy.png")
-    if "noise_trace" in probes:
-        inside_plots.noise_curves(measured, language(run.testbed).landmarks, folder / "noise.png")
-    if "weights" in probes:
-        inside_plots.movement(measured, folder / "weights.png")
-    if "attention" in probes:
-        inside_plots.changed_heads(measured, folder / "heads.png")
-    if "tokenization" in probes:
-        inside_plots.read_outs(measured, folder / "read_out.png")
-    if "circuits" in probes:
-        circuits_plots.head_grids(measured, folder / "circuits.png")
-    if "progress" in probes:
-        grokking_plots.progress(measured, folder / "progress.png")
-    if "fourier" in probes:
-        grokking_plots.frequencies(measured, folder / "frequencies.png")
-        grokking_plots.attention(measured, folder / "attention.png")
-    page = markdown_page(rows, problems, run, code, measured, probes)
+    draw(measured, run.testbed, folder)
+    page = markdown_page(rows, problems, run, code, measured)
     write_atomically(folder / "report.md", page)
     write_atomically(folder / "report.json", json.dumps(json_page(rows, problems, run, code), indent=1) + "\n")
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
@@ -96,7 +91,6 @@ def markdown_page(
     run: Run,
     code: int,
     measured: Sequence[tables.Measured],
-    probes: set[str],
 ) -> str:
     plain = run.plain()
     has_log = any(Path(e.folder, TRAINING_LOG).is_file() for row in rows for e in row.evidence)
@@ -119,27 +113,20 @@ def markdown_page(
         false_alarms=f"{0.025 * len(rows):.1f}",
         problems=[escape(problem.message) for problem in problems],
         claims=tables.claims_table(rows),
-        exams=tables.exam_table(measured) if "exam" in probes else "",
-        traces=tables.trace_table(measured) if "entropy" in probes else "",
-        texts=tables.text_table(measured, language(run.testbed).probe_prompts()[0]) if "entropy" in probes else "",
-        noise=inside.noise_table(measured, language(run.testbed).landmarks) if "noise_trace" in probes else "",
-        layers=inside.layer_table(measured) if "noise_trace" in probes else "",
-        weights=inside.weights_table(measured) if "weights" in probes else "",
-        moved_heads=inside.moved_heads_table(measured) if "weights" in probes else "",
-        attention=inside.attention_table(measured) if "attention" in probes else "",
-        heads=inside.heads_table(measured) if "attention" in probes else "",
-        fragments=inside.fragments_table(measured) if "tokenization" in probes else "",
-        read_out=inside.read_out_table(measured) if "tokenization" in probes else "",
-        circuits=circuits.circuits_table(measured) if "circuits" in probes else "",
-        head_scores=circuits.heads_table(measured) if "circuits" in probes else "",
-        phases=grokking.phases_table(measured) if "progress" in probes else "",
-        measures=grokking.measures_table(measured) if "fourier" in probes else "",
-        frequencies=grokking.frequencies_table(measured) if "fourier" in probes else "",
-        last_token=grokking.attention_table(measured) if "fourier" in probes else "",
+        **tables_shown(measured, run.testbed),
         training=tables.training_table(rows) if has_log else "",
         environment=tables.markdown(["run", ""], facts),
         fingerprints=tables.fingerprint_table(rows),
     )
+
+
+def tables_shown(measured: Sequence[tables.Measured], testbed: Testbed) -> dict[str, str]:
+    """Every table of the template, empty where its probe was not used."""
+    probes = {one.measurement.probe for one in measured}
+    shown = {name: table(measured) if probe in probes else "" for name, (probe, table) in TABLES.items()}
+    noise = inside.noise_table(measured, language(testbed).landmarks) if "noise_trace" in probes else ""
+    texts = tables.text_table(measured, language(testbed).probe_prompts()[0]) if "entropy" in probes else ""
+    return shown | {"noise": noise, "texts": texts}
 
 
 def json_page(rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class GrokkingSettings:
     shuffled: bool = False
     steps: int = 40_000
     until_test_loss: float | None = 1e-5
-    clean_up_steps: int = 1_500
+    clean_up_steps: int = 6_000
 
 
 def train(job: TrainingJob) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ class RunContext:
     evidence: list[Evidence] = field(default_factory=list)
 
 
-class Checkpoints:
+class Checkpoints(ABC):
     """A method's checkpoints on a testbed, one a seed. What is measured on them is noted as evidence of the run."""
 
     def __init__(
@@ -56,16 +57,16 @@ class Checkpoints:
         """The folder of a method that trains nothing. Raises: NotTestable where every model is trained from nothing."""
         raise NotTestable(f"testbed {self.context.testbed.name!r} has no base: its models are trained from nothing")
 
+    @abstractmethod
     def check_complete(self, folder: Path) -> None:
         """Refuse what is not a whole checkpoint of this kind."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check_adopted(self, folder: Path) -> None:
         """Refuse a folder that somebody else trained and that cannot be judged here.
 
         Raises: NotTestable if it is a checkpoint of another kind, which is no fault of the folder.
         """
-        raise NotImplementedError
 
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint, ...]:

@@ -38,7 +38,8 @@ class CircuitSubject(Checkpoints):
 
     def head_scores(self, kind: Kind) -> Profiles:
         """Per random sequence said twice, the score of every head: its mean attention at that offset, from 0 to 1."""
-        return self._profiles(np.stack([one.arrays[kind] for one in self.circuits()]))
+        values = np.stack([one.arrays[kind] for one in self.circuits()])
+        return by_head(values, tuple(map(str, range(SEQUENCES))), "attention")
 
     def previous_below_induction(self) -> Profiles:
         """Previous-token scores of the heads in the layers below that of the best induction head.
@@ -94,19 +95,17 @@ class CircuitSubject(Checkpoints):
     def _read_circuits(self, checkpoint: Checkpoint) -> Arrays:
         return read_circuits(self.load(checkpoint)[0])
 
-    def _profiles(self, values: NDArray[np.floating]) -> Profiles:
-        seeds, sequences, layers, heads = values.shape
-        return Profiles(
-            ids=tuple(map(str, range(sequences))),
-            columns=tuple(f"layer {layer} head {head}" for layer in range(layers) for head in range(heads)),
-            values=values.reshape(seeds, sequences, layers * heads).astype(float),
-            unit="attention",
-            population="prompts",
-        )
-
     def _per_sequence(self, array: str, unit: str) -> Scores:
         values = np.stack([one.arrays[array] for one in self.circuits()]).astype(float)
         return Scores(ids=tuple(map(str, range(SEQUENCES))), values=values, unit=unit, population="prompts")
+
+
+def by_head(values: NDArray[np.floating], ids: tuple[str, ...], unit: str) -> Profiles:
+    """Values (seeds, prompts, L, H) with a column for each head, 'layer 0 head 0' and so on."""
+    seeds, prompts, layers, heads = values.shape
+    columns = tuple(f"layer {layer} head {head}" for layer in range(layers) for head in range(heads))
+    flat = values.reshape(seeds, prompts, layers * heads).astype(float)
+    return Profiles(ids=ids, columns=columns, values=flat, unit=unit, population="prompts")
 
 
 def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
@@ -115,7 +114,7 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     `previous`, `duplicate` and `induction` (S, L, H), each with `..._p` (L, H); `copying` and `matching` (L, H), the
     eigenvalue scores of OV and QK; `ov_rank` and `qk_rank` (L, H), stable ranks; `best_induction` and `best_previous`
     (2,), the former above the first layer and the latter below it, if there are two layers; `k_composition` of these
-    two heads, NaN in one layer; `first_loss`, `learning`, `learning_lost`, `induction_left` (S,); `maps` (2, T, T) of
+    two heads, NaN in one layer; `learning`, `learning_lost` and `induction_left` (S,); `maps` (2, T, T) of
     the best previous-token and the best induction head on the first sequence.
     """
     length = min(LENGTH, models.vocabulary_size(model), models.context_length(model) // 2)
@@ -150,7 +149,6 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
         "best_induction": np.array(induction),
         "best_previous": np.array(previous),
         "k_composition": np.asarray(composed),
-        "first_loss": losses.first,
         "learning": losses.first - losses.repeated,
         "learning_lost": ablated.repeated - losses.repeated,
         "induction_left": left / found.scores.induction[:, *induction],

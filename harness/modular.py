@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from harness.errors import InvalidCheckpoint, NotTestable, UsageError
+from harness.models import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -199,38 +200,20 @@ def load(path: Path, device: str = "cpu") -> Weights:
     return weights
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder without weights and configuration, of whatever kind they are.
-
-    Raises: UsageError if there is no such folder; InvalidCheckpoint if its configuration is not readable.
-    """
-    if not folder.is_dir() or not (folder / CONFIG).is_file():
-        raise UsageError(f"{folder} is not a checkpoint: give the folder that holds {CONFIG} and {WEIGHTS}.")
-    try:
-        readable = isinstance(json.loads((folder / CONFIG).read_text(encoding="utf-8")), dict)
-    except (OSError, ValueError):
-        readable = False
-    if not readable:
-        raise InvalidCheckpoint(f"{folder / CONFIG} is not a readable JSON object: copy the folder again.")
-
-
 def is_modular(folder: Path) -> bool:
-    """Whether a folder's configuration says that it is one of ours."""
-    path = folder / CONFIG
-    try:
-        return bool(json.loads(path.read_text(encoding="utf-8"))["model_type"] == MODEL_TYPE)
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
+    """Whether a folder's configuration says that it is one of ours. Raises: InvalidCheckpoint if it is not readable."""
+    return (folder / CONFIG).is_file() and read_json(folder / CONFIG).get("model_type") == MODEL_TYPE
 
 
 def load_checkpoint(folder: Path, device: str = "cpu") -> tuple[Weights, ModularTask]:
     """The weights of a folder, and the sums that they were trained on.
 
-    Raises: NotTestable if it is a checkpoint of another kind; InvalidCheckpoint as `load`; UsageError for a task that
-    cannot be.
+    Raises: UsageError if there is no such folder, or its task cannot be; NotTestable if it is a checkpoint of another
+    kind; InvalidCheckpoint as `load`.
     """
-    check_folder(folder)
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    if not (folder / CONFIG).is_file():
+        raise UsageError(f"{folder} is not a checkpoint: give the folder that holds {CONFIG} and {WEIGHTS}.")
+    config = read_json(folder / CONFIG)
     kind = config.get("model_type")
     if kind != MODEL_TYPE:
         raise NotTestable(f"{folder} is a {kind} checkpoint, and this is defined for {MODEL_TYPE} checkpoints.")

@@ -145,7 +145,7 @@ def method_fixtures() -> object:
 
     def fixture_for(name: str) -> Any:
         def method(request: pytest.FixtureRequest) -> Checkpoints:
-            return request.config.stash[STATE].session.subjects[name]
+            return request.config.stash[STATE].session.subject(name)
 
         method.__doc__ = f"{name}: {METHODS[name].summary}."
         return pytest.fixture(scope="session", name=name)(method)

@@ -57,6 +57,13 @@ class Session:
         names = methods_on(self.context.testbed.name)
         return {name: self.kind(METHODS[name], self.seeds, self.context) for name in names}
 
+    def subject(self, name: str) -> Checkpoints:
+        """Raises: UsageError if the testbed has no such method, as where a claim names another one's control."""
+        if name not in self.subjects:
+            here, known = self.context.testbed.name, ", ".join(self.subjects)
+            raise UsageError(f"{name!r} is not a method of testbed {here!r}: choose one of {known}.")
+        return self.subjects[name]
+
     @cached_property
     def adopted(self) -> Checkpoints | None:
         """The folder that somebody else trained, where one is to be judged."""
@@ -113,12 +120,12 @@ class Session:
 
     def judge(self, claim: Claim, test: Test, suite: str, method: str, others: Mapping[str, Any]) -> Row:
         """Judge a claim on its subject and on its control. `others` are the test's further arguments."""
-        subject = self.adopted or self.subjects[method]
+        subject = self.adopted or self.subject(method)
         self.context.evidence.clear()
         verdict = self._verdict(claim, test, subject, others)
         evidence = tuple(self.context.evidence)
         firsts = {name: value.one_seed() if isinstance(value, Checkpoints) else value for name, value in others.items()}
-        control = self._verdict(claim, test, self.subjects[claim.control], firsts)
+        control = self._verdict(claim, test, self.subject(claim.control), firsts)
         recorded = self.recorded(claim, method)
         return Row(
             claim=claim.id,

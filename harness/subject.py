@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from harness import exams, models
 from harness.checkpoints import training_log
-from harness.circuit_subject import CircuitSubject
+from harness.circuit_subject import CircuitSubject, by_head
 from harness.errors import NotTestable
 from harness.measurements import Arrays
 from harness.probes import attention, diversity, entropy, noise_trace, tokenization, weights
@@ -46,7 +46,7 @@ class Subject(CircuitSubject):
         return self.testbed.base
 
     def check_adopted(self, folder: Path) -> None:
-        CircuitSubject.check_adopted(self, folder)
+        super().check_adopted(folder)
         models.check_same_tokenizer(folder, self.testbed.base)
 
     def exam(self, name: str) -> Scores:
@@ -256,11 +256,7 @@ class Subject(CircuitSubject):
 
     def _by_head(self, other: "Subject", array: str, unit: str) -> Profiles:
         values = np.stack([one.arrays[array] for one in self.attention(other)]).astype(float)
-        seeds, prompts, layers, heads = values.shape
-        columns = tuple(f"layer {layer} head {head}" for layer in range(layers) for head in range(heads))
-        ids = tuple(text.text for text in self.testbed.marked_texts())
-        flat = values.reshape(seeds, prompts, layers * heads)
-        return Profiles(ids=ids, columns=columns, values=flat, unit=unit, population="prompts")
+        return by_head(values, tuple(text.text for text in self.testbed.marked_texts()), unit)
 
     # -- tokenization: what formulae fall into, and whether the model puts them together again ---
 

@@ -74,3 +74,12 @@ METHODS.register(
         steps=1_500,
     )
 )
+METHODS.register(
+    GROKKING.evolve(
+        name="grokking_shuffled",
+        summary="the same with the answers dealt out at random, stopped when it knows them by heart",
+        control=True,
+        shuffled=True,
+        steps=1_500,
+    )
+)

@@ -131,7 +131,8 @@ def test_the_logit_map_holds_key_frequencies_only(subject) -> Estimate:
         "84.6 %",
         at_least(0.75),
         "share",
-        "products of two waves of one frequency, one in a and one in b",
+        "products of two waves of one frequency, one in a and one in b; random answers leave nothing of it",
+        control="grokking_shuffled",
         section="section 4.2",
     )
 )

@@ -224,7 +224,7 @@ def test_a_folder_without_weights_or_configuration_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is not a checkpoint: give the folder that holds config.json"):
         load_checkpoint(tmp_path)
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(InvalidCheckpoint, match="not a readable JSON object"):
+    with pytest.raises(InvalidCheckpoint, match="must hold a JSON object, got list"):
         load_checkpoint(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "modular_addition"}')
     with pytest.raises(InvalidCheckpoint, match="not a readable safetensors file"):

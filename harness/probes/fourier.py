@@ -6,7 +6,7 @@ among the answers.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from scipy.special import logsumexp
 
 from harness.errors import InvalidCheckpoint, Undefined
 from harness.modular import Weights, all_pairs, last_token, query_key, run
+
+if TYPE_CHECKING:
+    import torch
 
 Array = NDArray[np.float64]
 
@@ -316,9 +319,9 @@ def ablations(weights: Weights) -> Ablations:
         return Ablations(mean_loss(past @ exact.W_U, p), np.array(heads))
 
 
-def mean_loss(logits: "object", p: int) -> float:
+def mean_loss(logits: "torch.Tensor", p: int) -> float:
     return float(pair_losses(numpy(logits)[:, :p].reshape(p, p, p)).mean())
 
 
-def numpy(tensor: "object") -> Array:
-    return np.asarray(tensor.detach().cpu().double().numpy())  # type: ignore[attr-defined]
+def numpy(tensor: "torch.Tensor") -> Array:
+    return np.asarray(tensor.detach().cpu().double().numpy())

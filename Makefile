@@ -18,7 +18,7 @@ eval: .venv/installed  ## (see above)
 	@$(BIN)/pytest suites/ --method=$(METHOD) -n $(WORKERS) || [ $$? -eq 20 ]
 
 test: .venv/installed  ## install everything and run the project's own tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/ -n $(WORKERS) --dist=loadfile
+	$(BIN)/pytest tests/ -n $(WORKERS) --dist=loadfile
 
 check: .venv/installed  ## linters, types and the doors between the rooms
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ from harness import models, modular
 from harness.checkpoints import Checkpoints
 from harness.errors import NotTestable
 from harness.measurements import Arrays
-from harness.probes import attention, circuits
+from harness.probes import attention, circuits, head_scores
 from harness.types import Checkpoint, Measurement, Profiles, Scores
 
 CIRCUITS_VERSION = 1
@@ -118,20 +118,20 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     the best previous-token and the best induction head on the first sequence.
     """
     length = min(LENGTH, models.vocabulary_size(model), models.context_length(model) // 2)
-    sequences = circuits.repeated_sequences(model, SEQUENCES, length)
-    found = circuits.head_scores(model, sequences, permutations=PERMUTATIONS)
+    sequences = head_scores.repeated_sequences(model, SEQUENCES, length)
+    found = head_scores.head_scores(model, sequences, permutations=PERMUTATIONS)
     eigenvalues, spectra = circuits.eigenvalue_scores(model), circuits.circuit_spectra(model)
     means = found.scores.induction.mean(0)
     lowest = min(1, len(means) - 1)  # an induction head reads what a layer below it wrote
     layer, head = best(means[lowest:])
     induction = (layer + lowest, head)
     previous = best(found.scores.previous.mean(0)[: max(induction[0], 1)])
-    losses = circuits.in_context_loss(model, sequences)
+    losses = head_scores.in_context_loss(model, sequences)
     together = [(int(i), int(j)) for i, j in np.argwhere(means >= ABLATED_SHARE * means.max())]
-    with circuits.without_heads(model, together):
-        ablated = circuits.in_context_loss(model, sequences)
-    with circuits.without_heads(model, [previous]):
-        left = circuits.head_scores(model, sequences, permutations=1).scores.induction[:, *induction]
+    with head_scores.without_heads(model, together):
+        ablated = head_scores.in_context_loss(model, sequences)
+    with head_scores.without_heads(model, [previous]):
+        left = head_scores.head_scores(model, sequences, permutations=1).scores.induction[:, *induction]
     apart = previous[0] < induction[0]
     composed = (
         circuits.composition(model, previous[0], induction[0]).key[previous[1], induction[1]] if apart else np.nan

@@ -258,3 +258,9 @@ def context_length(model: Any) -> int:
 def vocabulary_size(model: Any) -> int:
     """How many tokens a model can say, and so the first token id that it does not know."""
     return int(model.get_output_embeddings().weight.shape[0])
+
+
+def layers_and_heads(model: Any) -> tuple[int, int]:
+    """How many layers a model has, and how many query heads in each."""
+    config = model.config.get_text_config()
+    return config.num_hidden_layers, config.num_attention_heads

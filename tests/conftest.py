@@ -3,12 +3,19 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 from tests.tiny import save_tiny_base
 
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Models as small as these take ten times as long on two threads that others use too."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

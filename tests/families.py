@@ -6,9 +6,14 @@ Weights are large enough for attention to be far from uniform, and sliding windo
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pytest
 import torch
+from numpy.typing import NDArray
 from transformers import (
     AutoModelForCausalLM,
+    BertConfig,
+    BertLMHeadModel,
     Gemma2Config,
     Gemma3TextConfig,
     GPT2Config,
@@ -63,7 +68,54 @@ FAMILIES: dict[str, Callable[[], PretrainedConfig]] = {
 }
 
 
+every_family = pytest.mark.parametrize("family", FAMILIES)
+
+PROMPTS = [[5, 6, 7, 8, 9, 3], [4, 8, 1], [9, 9, 9, 9, 9, 9], [11]]
+EVERY_TOKEN = range(VOCABULARY)
+
+
 def random_model(family: str, seed: int = 0) -> Any:
     """The family's model with random weights, in float32 and evaluation mode."""
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(FAMILIES[family](), dtype=torch.float32).eval()
+
+
+def uneven_model(family: str) -> Any:
+    """A random model whose norms and biases are random too: fresh ones are all 1 or 0, and could be forgotten."""
+    model = random_model(family)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter += 0.3 * torch.randn(parameter.shape)
+    return model
+
+
+def without_biases(model: Any) -> Any:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+    return model
+
+
+def hooks(model: Any) -> int:
+    """How many hooks a model holds."""
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+def logits_of(model: Any, ids: list[int]) -> NDArray[np.float64]:
+    """The logits (T, V) of a prompt."""
+    with torch.inference_mode():
+        return model(torch.tensor([ids])).logits[0].double().numpy()
+
+
+def alike(one: Any, other: Any) -> NDArray[np.float64]:
+    """The cosine of two arrays along their last axis: 1 where one is the other times a positive number."""
+    one, other = np.asarray(one), np.asarray(other)
+    return (one * other).sum(-1) / np.linalg.norm(one, axis=-1) / np.linalg.norm(other, axis=-1)
+
+
+def encoder() -> Any:
+    """A BERT with a language-model head: its tokens see those after them."""
+    shape = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)
+    return BertLMHeadModel(BertConfig(vocab_size=VOCABULARY, max_position_embeddings=CONTEXT, **shape)).eval()

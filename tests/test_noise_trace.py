@@ -162,10 +162,10 @@ def test_nothing_is_left_behind_by_an_exception(monkeypatch):
 @pytest.mark.parametrize(
     "prompt, targets, options, sentence",
     [
-        ([5], [3], {}, "prompts of 2 to 64 tokens, got one of 1"),
-        ([5] * (CONTEXT + 1), [3], {}, "got one of 65"),
-        (PROMPT, [VOCABULARY], {}, "a target must be a token id from 0 to 96, got 97"),
-        (PROMPT, [], {}, "at least one"),
+        ([5], [3], {}, "has 1 tokens, and 2 to 64 are allowed"),
+        ([5] * (CONTEXT + 1), [3], {}, "has 65 tokens"),
+        (PROMPT, [VOCABULARY], {}, r"no token 97 \(a target of prompt 0\), as the model knows 0 to 96"),
+        (PROMPT, [], {}, "every prompt needs as many targets"),
         (PROMPT, [3], {"layers": [3]}, "layers are 0-based, 0 to 2 in this model, got"),
         (PROMPT, [3], {"layers": [-1]}, "layers are 0-based"),
         (PROMPT, [3], {"draws": 0}, "at least 1 draw"),

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from harness.anatomy import attention_weights, per_query_head
 from harness.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined
-from harness.models import attention_computed_by, context_length, vocabulary_size
+from harness.models import attention_computed_by, layers_and_heads
+from harness.probes.inputs import Tokens, check_heads, check_prompts
 
 if TYPE_CHECKING:
     import torch
 
-Prompts = Sequence[Sequence[int]]
 Floats = NDArray[np.float32]
 Reduce = Callable[["torch.Tensor", "torch.Tensor", "torch.Tensor"], "torch.Tensor"]
 
@@ -72,7 +72,7 @@ def watch(model: Any, input_ids: "torch.Tensor", see: Callable[[int, Attention, 
     """
     import torch
 
-    name, (layers, _) = type(model).__name__, shape(model)
+    name, (layers, _) = type(model).__name__, layers_and_heads(model)
     seen = 0
 
     def attend(_: Any, query: Any, key: Any, value: Any, mask: Any, **how: Any) -> tuple["torch.Tensor", None]:
@@ -91,23 +91,17 @@ def watch(model: Any, input_ids: "torch.Tensor", see: Callable[[int, Attention, 
         raise NotTestable(f"{name} hands out no attention weights in {layers - seen} of its {layers} layers.")
 
 
-def shape(model: Any) -> tuple[int, int]:
-    """The numbers of layers and of query heads."""
-    config = model.config.get_text_config()
-    return config.num_hidden_layers, config.num_attention_heads
-
-
-def compare(model: Any, other: Any, token_ids: Prompts, reduce: Reduce, *, least: int) -> list[Floats]:
+def compare(model: Any, other: Any, token_ids: Tokens, reduce: Reduce, *, least: int) -> list[Floats]:
     """For each prompt an array (L, H, n) of `reduce(maps, other maps, open cells)`, from (B, H, T, T) to (B, H, n).
 
     The maps of one layer and one batch are the most that is ever held: of the first model queries and keys are kept.
     """
     import torch
 
-    if shape(model) != shape(other):
+    if layers_and_heads(model) != layers_and_heads(other):
         raise InvalidComparison(
             "heads are compared one by one, and one model has {} layers of {} heads where the other has {} of {}: give "
-            "two checkpoints of one base.".format(*shape(model), *shape(other))
+            "two checkpoints of one base.".format(*layers_and_heads(model), *layers_and_heads(other))
         )
     check_prompts(token_ids, least, model, other)
     found: dict[int, Floats] = {}
@@ -133,28 +127,7 @@ def reduced_layers(model: Any, other: Any, input_ids: "torch.Tensor", reduce: Re
     return reduced
 
 
-def check_prompts(token_ids: Prompts, least: int, *models: Any) -> None:
-    """Refuse prompts that these models cannot be asked.
-
-    Raises: Undefined if there is none, or one has fewer than `least` tokens, more than a context, or an unknown one.
-    """
-    longest, known = min(map(context_length, models)), min(map(vocabulary_size, models))
-    if not token_ids:
-        raise Undefined("the attention of heads is compared on prompts: give at least one.")
-    for i, ids in enumerate(token_ids):
-        if not least <= len(ids) <= longest:
-            raise Undefined(
-                f"prompt {i} (counted from 0) has {len(ids)} tokens, and its attention is defined for {least} to "
-                f"{longest}: leave it out or cut it."
-            )
-        if max(ids) >= known:
-            raise Undefined(
-                f"prompt {i} (counted from 0) holds token {max(ids)}, and a model knows 0 to {known - 1}: what is "
-                "compared must have one tokenizer."
-            )
-
-
-def batches_of_one_length(token_ids: Prompts) -> Iterator[list[int]]:
+def batches_of_one_length(token_ids: Tokens) -> Iterator[list[int]]:
     """The indices of prompts of the same length, at most BATCH at a time: many small runs are what costs time."""
     for length in sorted({len(ids) for ids in token_ids}):
         same = [i for i, ids in enumerate(token_ids) if len(ids) == length]
@@ -219,7 +192,7 @@ def first_token_attention(maps: "torch.Tensor") -> "torch.Tensor":
     return maps[..., 0].mean(-1, dtype=torch.float64)
 
 
-def head_divergence(model: Any, other: Any, token_ids: Prompts) -> HeadDivergence:
+def head_divergence(model: Any, other: Any, token_ids: Tokens) -> HeadDivergence:
     """How `other` differs from `model` in each head on each prompt, given as token ids.
 
     Raises: InvalidComparison if they differ in layers or heads; NotTestable if a model hands out no attention weights;
@@ -230,7 +203,7 @@ def head_divergence(model: Any, other: Any, token_ids: Prompts) -> HeadDivergenc
     return HeadDivergence(*np.moveaxis(by_prompt, -1, 0))
 
 
-def changed_attention(model: Any, other: Any, token_ids: Prompts) -> list[Floats]:
+def changed_attention(model: Any, other: Any, token_ids: Tokens) -> list[Floats]:
     """For each prompt the attention that changed by key, (L, H, T): |difference| summed over queries 1..T-1.
 
     Raises: as `head_divergence`, but two tokens are enough.
@@ -246,11 +219,8 @@ def attention_maps(model: Any, token_ids: Sequence[int], heads: Sequence[tuple[i
     """
     import torch
 
-    layers, width = shape(model)
     check_prompts([token_ids], 1, model)
-    for layer, head in heads:
-        if not (0 <= layer < layers and 0 <= head < width):
-            raise Undefined(f"there is no head {(layer, head)}: the model has {layers} layers of {width}, from (0, 0).")
+    check_heads(heads, model)
     maps = np.empty((len(heads), len(token_ids), len(token_ids)), np.float32)
 
     def keep(layer: int, _: Attention, weights: "torch.Tensor") -> None:

@@ -1,16 +1,15 @@
-"""What heads are for: their weights as circuits, their attention on repeated tokens, their share of the logits.
+"""What heads decide and move, read off their weights as circuits.
 
-The weights are read as Elhage et al. (2021), "A Mathematical Framework for Transformer Circuits", read them: a head
-decides where to look by its QK circuit, W_Q W_K^T, and what it moves by its OV circuit, W_V W_O. Here they act from
-the right, x @ W. No circuit is ever written out: both are products of two thin factors, and every number comes from
-matrices of the size of a head. Rotations by position are left out of QK, and so are the biases of all projections.
+A head decides where to look by its QK circuit, W_Q W_K^T, and what it moves by its OV circuit, W_V W_O: Elhage et al.
+(2021), "A Mathematical Framework for Transformer Circuits". Here they act from the right, x @ W. No circuit is ever
+written out: both are products of two thin factors, and every number comes from matrices of the size of a head.
+Rotations by position are left out of QK, and so are the biases of all projections.
 
-Shapes: S sequences, P prompts, B of one batch, T tokens, L layers, H query heads, E head dimension, D hidden size,
-V vocabulary, K targets. Layers, heads and tokens are counted from 0.
+Shapes: L layers, H query heads, E head dimension, D hidden size, V vocabulary. Layers, heads and tokens are counted
+from 0.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,20 +25,16 @@ from harness.anatomy import (
     norm_of,
     weight_from_the_right,
 )
-from harness.errors import InvalidCheckpoint, NotTestable, Undefined
-from harness.models import context_length, vocabulary_size
-from harness.probes.attention import Attention, batches_of_one_length, shape, watch
+from harness.errors import NotTestable, Undefined
+from harness.models import layers_and_heads, vocabulary_size
+from harness.probes.inputs import check_heads, check_known
 
 if TYPE_CHECKING:
     import torch
 
 Doubles = NDArray[np.float64]
-Tokens = Sequence[Sequence[int]]
 
 CHUNK = 8192  # tokens of the vocabulary in float64 at once: 168 MB at a hidden size of 2560
-NEAR = 1e-3  # of the largest logit: float32 sums in another order differ by far less, a forgotten part by far more
-
-ROUNDING = 1e-12  # of means of equal attention weights
 
 
 # -- the weights of heads -------------------------------------------------------------------------------------------
@@ -64,8 +59,8 @@ def head_weights(model: Any, layer: int) -> HeadWeights:
 
     Raises: Undefined if there is no such layer; NotTestable if its projections are kept in an unknown form.
     """
-    check_heads(model, [(layer, 0)])
-    parts, heads = block_parts(blocks(model)[layer]), shape(model)[1]
+    check_heads([(layer, 0)], model)
+    parts, heads = block_parts(blocks(model)[layer]), layers_and_heads(model)[1]
     output = weight_from_the_right(parts.output)
     query, key, value = input_projections(parts, heads, output.shape[0])
     if parts.norm is not None:
@@ -323,8 +318,10 @@ def skip_trigrams(model: Any, layer: int, head: int, sources: Sequence[int], k: 
     """
     import torch
 
-    check_heads(model, [(layer, head)])
-    check_tokens(model, [sources], 1, 2**31)
+    check_heads([(layer, head)], model)
+    check_known(sources, "a source", model)
+    if not len(sources):
+        raise Undefined("a skip-trigram begins with its source: give at least one token.")
     if not 1 <= k <= vocabulary_size(model):
         raise Undefined(
             f"the top {k} of {vocabulary_size(model)} tokens do not exist: ask for 1 to {vocabulary_size(model)}."
@@ -346,378 +343,3 @@ def top(scores: Doubles, k: int) -> tuple[NDArray[np.intp], Doubles]:
     """Indices and values of the k largest of each row, largest first, the earlier of two equals first."""
     order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
     return order, np.take_along_axis(scores, order, axis=1)
-
-
-# -- heads on repeated tokens ---------------------------------------------------------------------------------------
-
-
-def repeated_sequences(
-    model: Any, count: int, length: int, *, seed: int = 0, pool: Sequence[int] | None = None, start: int | None = None
-) -> list[list[int]]:
-    """Sequences of `length` different random tokens that are said twice, after the token `start` if one is given.
-
-    The tokens are drawn from `pool`, or from the whole vocabulary. Without `start` they have 2 length tokens.
-
-    Raises: Undefined if length is below 3, where offsets coincide, or the pool has fewer tokens.
-    """
-    tokens = np.unique(range(vocabulary_size(model)) if pool is None else pool)
-    if not 3 <= length <= len(tokens):
-        raise Undefined(f"a random half has 3 to {len(tokens)} different tokens (the pool), got {length}.")
-    generator = np.random.default_rng(seed)
-    halves = [generator.choice(tokens, length, replace=False).tolist() for _ in range(count)]
-    return [[*([] if start is None else [start]), *half, *half] for half in halves]
-
-
-class OffsetScores(NamedTuple):
-    """One number a head for each offset of the key attended to, on n tokens said twice.
-
-    `previous`: offset -1, over all queries but the first. `duplicate`: offset -n, the same token before, over the
-    second half. `induction`: offset 1 - n, what came after the same token before, over the second half.
-    """
-
-    previous: Doubles
-    duplicate: Doubles
-    induction: Doubles
-
-
-def offset_scores(maps: "torch.Tensor") -> "torch.Tensor":
-    """The mean attention at each offset of OffsetScores (Olsson et al. 2022, arXiv:2209.11895), in float64: (3, ...).
-
-    `maps` has shape (..., T, T), where T is 2 n, or 2 n + 1 with a start. Raises: Undefined if n is below 3.
-    """
-    import torch
-
-    half = half_length(maps.shape[-1])
-    rows = {-1: maps.shape[-1] - 1, -half: half, 1 - half: half}
-    along = [maps.diagonal(offset, -2, -1)[..., -count:] for offset, count in rows.items()]
-    return torch.stack([values.double().mean(-1) for values in along])
-
-
-class HeadScores(NamedTuple):
-    """The mean attention in each sequence, `scores` (S, L, H), and its one-sided `p_values` over sequences (L, H)."""
-
-    scores: OffsetScores
-    p_values: OffsetScores
-
-
-def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed: int = 0) -> HeadScores:
-    """How far each head attends to the previous token, to duplicates, and by induction, on `repeated_sequences`.
-
-    The null hypothesis is that a query's attention is as it may be over the keys it sees, in any order. For each of
-    `permutations` every query of every sequence gets another target, drawn evenly from itself and the keys before it;
-    p = (1 + how many of their means over sequences are not below the head's) / (1 + permutations). It is exact if keys
-    are exchangeable: a head that prefers near keys, or the first, breaks that in itself.
-
-    Raises: Undefined if the sequences are not of one length and said twice, or longer than the context; NotTestable if
-    the model hands out no attention weights, or its tokens see those after them; InvalidCheckpoint if a weight is not
-    finite.
-    """
-    import torch
-
-    check_repeated(model, sequences)
-    if permutations < 1:
-        raise Undefined(f"a permutation test needs at least 1 permutation, got {permutations}.")
-    random = torch.Generator().manual_seed(seed)
-    layers, heads = shape(model)
-    scores = np.empty((3, len(sequences), layers, heads))
-    nulls = np.zeros((permutations, 2, layers, heads))
-    for batch in batches_of_one_length(sequences):
-        ids = torch.tensor([list(sequences[i]) for i in batch], device=model.device)
-        targets = random_targets((permutations, *ids.shape), random).to(model.device)
-
-        def see(layer: int, _: Attention, weights: "torch.Tensor") -> None:
-            if bool((weights.triu(1) > 0).any()):
-                raise NotTestable(f"{type(model).__name__} has tokens that see those after them: give a causal model.")
-            scores[:, batch, layer] = offset_scores(weights).cpu().numpy()  # noqa: B023  called within the iteration
-            nulls[:, :, layer] += at_targets(weights, targets)  # noqa: B023
-
-        watch(model, ids, see)
-    check_finite(scores)
-    means, nulls = scores.mean(1), nulls / len(sequences)
-    against = (nulls[:, 0], nulls[:, 1], nulls[:, 1])
-    p_values = (
-        (1 + (null >= mean - ROUNDING).sum(0)) / (1 + permutations) for null, mean in zip(against, means, strict=True)
-    )
-    return HeadScores(OffsetScores(*scores), OffsetScores(*p_values))
-
-
-def random_targets(shape: tuple[int, ...], random: "torch.Generator") -> "torch.Tensor":
-    """Keys drawn evenly from 0..i for every query i along the last axis."""
-    import torch
-
-    drawn = torch.rand(shape, generator=random, dtype=torch.float64)
-    return (drawn * torch.arange(1, shape[-1] + 1)).long()
-
-
-def at_targets(maps: "torch.Tensor", targets: "torch.Tensor") -> Doubles:
-    """The attention to targets (permutations, B, T) of maps (B, H, T, T), in sum over B: (permutations, 2, H).
-
-    Of each sequence it is the mean over all queries but the first, and over the second half.
-    """
-    import torch
-
-    half = half_length(maps.shape[-1])
-    means = []
-    for keys in targets:
-        chosen = maps.gather(-1, keys[:, None, :, None].expand(-1, maps.shape[1], -1, 1))[..., 0].double()
-        means.append(torch.stack([chosen[..., 1:].mean(-1).sum(0), chosen[..., -half:].mean(-1).sum(0)]))
-    return torch.stack(means).cpu().numpy()
-
-
-def half_length(length: int) -> int:
-    """The n of a sequence of 2 n tokens, or 2 n + 1. Raises: Undefined below 6, where two offsets coincide."""
-    if length < 6:
-        raise Undefined(
-            f"a sequence said twice needs two halves of 3 tokens or more, got {length} tokens: lengthen it."
-        )
-    return length // 2
-
-
-class InContextLoss(NamedTuple):
-    """Mean loss in nats of each sequence, (S,), over all tokens of a half but its first; their difference is learning.
-
-    Both are over the same tokens: in `first` they are new, in `repeated` they can be known from the context.
-    """
-
-    first: Doubles
-    repeated: Doubles
-
-
-def in_context_loss(model: Any, sequences: Tokens) -> InContextLoss:
-    """The loss on `repeated_sequences` the first and the second time (after Olsson et al. 2022, arXiv:2209.11895).
-
-    Raises: Undefined if the sequences are not of one length and said twice, or longer than the context;
-    InvalidCheckpoint if a loss is not finite.
-    """
-    import torch
-
-    check_repeated(model, sequences)
-    half = len(sequences[0]) // 2
-    losses = []
-    for sequence in sequences:
-        ids = torch.tensor([list(sequence)], device=model.device)
-        with torch.inference_mode():
-            logits = model(input_ids=ids, use_cache=False).logits[0, :-1].double()
-        nats = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none")
-        losses.append([nats[-2 * half + 1 : -half].mean().item(), nats[1 - half :].mean().item()])
-    check_finite(np.array(losses))
-    return InContextLoss(*np.array(losses).T)
-
-
-@contextmanager
-def without_heads(model: Any, heads: Sequence[tuple[int, int]]) -> Iterator[None]:
-    """Within it the chosen (layer, head) put out 0: nothing of them reaches the output projection, whose bias stays.
-
-    Raises: Undefined if there is no such head; NotTestable as `head_weights`.
-    """
-    check_heads(model, heads)
-    width = shape(model)[1]
-
-    def silence(chosen: list[int]) -> Callable[..., Any]:
-        def hook(_module: Any, inputs: Any) -> Any:
-            by_head = inputs[0].unflatten(-1, (width, -1)).clone()
-            by_head[..., chosen, :] = 0
-            return (by_head.flatten(-2), *inputs[1:])
-
-        return hook
-
-    with ExitStack() as hooks:
-        for layer in sorted({layer for layer, _ in heads}):
-            chosen = sorted({head for where, head in heads if where == layer})
-            output = block_parts(blocks(model)[layer]).output
-            hooks.callback(output.register_forward_pre_hook(silence(chosen)).remove)
-        yield
-
-
-# -- the logits as a sum --------------------------------------------------------------------------------------------
-
-
-class LogitAttribution(NamedTuple):
-    """The logits of K targets after each prompt's last token, as a sum over what wrote them; float64.
-
-    `token`: the token's embedding, (P, K). `position`: all else that enters the first block, (P, K); 0 where positions
-    are rotated in. `heads`: (P, L, H, K). `attention_bias`: the bias of each output projection and of a norm after it,
-    (P, L, K). `mlps`: each block's MLP with its biases, (P, L, K). `constant`: the biases of the final norm and of the
-    output matrix, (P, K). `logits`: the model's own, of its output matrix, before a soft cap, (P, K).
-    """
-
-    token: Doubles
-    position: Doubles
-    heads: Doubles
-    attention_bias: Doubles
-    mlps: Doubles
-    constant: Doubles
-    logits: Doubles
-
-    def total(self) -> Doubles:
-        """The sum of all contributions, (P, K): the logits, but for the rounding of float32."""
-        by_layer: Doubles = self.heads.sum((1, 2)) + self.attention_bias.sum(1) + self.mlps.sum(1)
-        return self.token + self.position + by_layer + self.constant
-
-
-class Passage(NamedTuple):
-    """What went into a module and came out of it at the last token of each prompt, (B, width), in float64."""
-
-    taken: "torch.Tensor"
-    given: "torch.Tensor"
-
-
-class FrozenNorm(NamedTuple):
-    """A norm with the sizes it divided by in one run, `inverse` (B, 1, 1) times its scale: linear, but for the bias."""
-
-    norm: Norm
-    inverse: "torch.Tensor"
-
-    def back(self, directions: "torch.Tensor") -> "torch.Tensor":
-        """The directions (B, K, D) along which to read its input, to find what `directions` read of its output."""
-        pulled = directions * self.norm.scale * self.inverse
-        return pulled - pulled.mean(-1, keepdim=True) if self.norm.centred else pulled
-
-
-def logit_attribution(model: Any, prompts: Tokens, targets: Tokens) -> LogitAttribution:
-    """Direct logit attribution: which part of the model wrote how much of each target's logit (Elhage et al. 2021).
-
-    `targets` gives K token ids for each prompt; the difference of two targets' rows explains their logit difference.
-    Norms are linear once the size they divide by is held at its value in the run, and so the contributions are exact:
-    they sum to the logits. An ablation can differ from them, as it changes those sizes and what later blocks do.
-
-    Raises: Undefined for a prompt that is empty or longer than the context, an unknown token, or targets that differ
-    in number; NotTestable for a model whose logits are not this sum.
-    """
-    import torch
-
-    check_tokens(model, prompts, 1, context_length(model))
-    check_tokens(model, targets, 1, 2**31)
-    if len(targets) != len(prompts) or len({len(wanted) for wanted in targets}) != 1:
-        raise Undefined(f"every prompt needs as many targets, got {[len(t) for t in targets]} for {len(prompts)}.")
-    found: dict[int, tuple[Doubles, ...]] = {}
-    for chosen in batches_of_one_length(prompts):
-        ids = torch.tensor([list(prompts[i]) for i in chosen], device=model.device)
-        wanted = torch.tensor([list(targets[i]) for i in chosen], device=model.device)
-        with torch.inference_mode():
-            parts = [part.cpu().numpy() for part in contributions(model, ids, wanted)]
-        found.update(zip(chosen, zip(*parts, strict=True), strict=True))
-    attribution = LogitAttribution(*map(np.stack, zip(*(found[i] for i in range(len(prompts))), strict=True)))
-    gap = np.abs(attribution.total() - attribution.logits).max()
-    if not gap <= NEAR * max(1.0, np.abs(attribution.logits).max()):
-        raise NotTestable(
-            f"the parts of {type(model).__name__} that are known here sum to logits that are off by {gap:.2g}: it has "
-            "others, and its logits cannot be attributed."
-        )
-    return attribution
-
-
-def contributions(model: Any, ids: "torch.Tensor", targets: "torch.Tensor") -> tuple["torch.Tensor", ...]:
-    """The fields of LogitAttribution in their order, of prompts of one length, (B, T), and their targets, (B, K)."""
-    import torch
-
-    embed, unembed, norm = model.get_input_embeddings(), model.get_output_embeddings(), final_norm(model)
-    decoder, parts = blocks(model), [block_parts(block) for block in blocks(model)]
-    written = [module for p in parts for module in (p.output, p.output_norm, p.mlp) if module is not None]
-    passages = run_past(model, ids, [embed, decoder[0], *written, norm, unembed])
-
-    rows = unembed.weight[targets].double()
-    final = frozen(norm, passages[norm])
-    directions = final.back(rows)
-    token = passages[embed].given
-    by_layer = [attention_share(p, passages, directions, shape(model)[1]) for p in parts]
-    biases = 0 if unembed.bias is None else unembed.bias[targets].double()
-    return (
-        along(token, directions),
-        along(passages[decoder[0]].taken - token, directions),
-        torch.stack([heads for heads, _ in by_layer], dim=1),
-        torch.stack([bias for _, bias in by_layer], dim=1),
-        torch.stack([along(passages[p.mlp].given, directions) for p in parts], dim=1),
-        along(final.norm.bias, rows) + biases,
-        passages[unembed].given.gather(1, targets),
-    )
-
-
-def attention_share(
-    parts: BlockParts, passages: dict[Any, Passage], directions: "torch.Tensor", heads: int
-) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """What one block's heads, (B, H, K), and its attention's biases, (B, K), add along directions (B, K, D)."""
-    import torch
-
-    bias = torch.zeros_like(directions[..., 0])
-    if parts.output_norm is not None:
-        after = frozen(parts.output_norm, passages[parts.output_norm])
-        bias, directions = along(after.norm.bias, directions), after.back(directions)
-    if parts.output.bias is not None:
-        bias = bias + along(parts.output.bias.double(), directions)
-    taken = passages[parts.output].taken
-    weights = weight_from_the_right(parts.output)
-    added = torch.einsum(
-        "bhe,hed->bhd", taken.view(len(taken), heads, -1), weights.reshape(heads, -1, weights.shape[1])
-    )
-    return torch.einsum("bhd,bkd->bhk", added, directions), bias
-
-
-def along(vectors: "torch.Tensor", directions: "torch.Tensor") -> "torch.Tensor":
-    """The products (B, K) of vectors (B, D), or of one (D,), with directions (B, K, D)."""
-    return (directions * vectors.unsqueeze(-2)).sum(-1)
-
-
-def frozen(module: Any, passage: Passage) -> FrozenNorm:
-    """A norm with the sizes it divided by on its way from `taken` to `given`, found by least squares."""
-    norm = norm_of(module, passage.taken.shape[-1])
-    centred = passage.taken - passage.taken.mean(-1, keepdim=True) if norm.centred else passage.taken
-    undivided = centred * norm.scale
-    inverse = ((passage.given - norm.bias) * undivided).sum(-1) / undivided.square().sum(-1)
-    return FrozenNorm(norm, inverse[:, None, None])
-
-
-def run_past(model: Any, ids: "torch.Tensor", modules: Sequence[Any]) -> dict[Any, Passage]:
-    """Run the model on (B, T) tokens; what went into and came out of each of the modules at the last token."""
-    passages: dict[Any, Passage] = {}
-
-    def keep(module: Any, inputs: Any, output: Any) -> None:
-        given = output[0] if isinstance(output, tuple) else output
-        passages[module] = Passage(inputs[0][:, -1].double(), given[:, -1].double())
-
-    with ExitStack() as hooks:
-        for module in modules:
-            hooks.callback(module.register_forward_hook(keep).remove)
-        model(input_ids=ids, use_cache=False, logits_to_keep=1)
-    return passages
-
-
-# -- what is asked for ----------------------------------------------------------------------------------------------
-
-
-def check_heads(model: Any, heads: Sequence[tuple[int, int]]) -> None:
-    """Raises: Undefined if the model has no such (layer, head)."""
-    layers, width = shape(model)
-    for layer, head in heads:
-        if not (0 <= layer < layers and 0 <= head < width):
-            raise Undefined(f"there is no head {(layer, head)}: the model has {layers} layers of {width}, from (0, 0).")
-
-
-def check_tokens(model: Any, sequences: Tokens, least: int, most: int) -> None:
-    """Raises: Undefined if there is no sequence, one has fewer or more tokens, or a token is not in the vocabulary."""
-    if not len(sequences):
-        raise Undefined("there is no sequence of tokens: give at least one.")
-    size = vocabulary_size(model)
-    for i, ids in enumerate(sequences):
-        if not least <= len(ids) <= most:
-            raise Undefined(f"sequence {i} (counted from 0) has {len(ids)} tokens, and {least} to {most} are allowed.")
-        strange = [token for token in ids if not 0 <= token < size]
-        if strange:
-            raise Undefined(f"a token must be an id from 0 to {size - 1}, got {strange[0]} in sequence {i}.")
-
-
-def check_finite(values: Doubles) -> None:
-    """Raises: InvalidCheckpoint if a number is NaN or infinite, which would pass for an extreme one."""
-    if not np.isfinite(values).all():
-        raise InvalidCheckpoint("this model computes numbers that are NaN or infinite: train or save it again.")
-
-
-def check_repeated(model: Any, sequences: Tokens) -> None:
-    """Raises: Undefined if the sequences are not all of one length, with two equal halves after a start or without."""
-    check_tokens(model, sequences, 6, context_length(model))
-    half = half_length(len(sequences[0]))
-    for i, ids in enumerate(sequences):
-        if len(ids) != len(sequences[0]):
-            raise Undefined(f"sequence {i} has {len(ids)} tokens, sequence 0 has {len(sequences[0])}: give one length.")
-        if list(ids[-2 * half : -half]) != list(ids[-half:]):
-            raise Undefined(f"sequence {i} does not say its tokens twice: make it by repeated_sequences.")

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from harness.anatomy import attention_weights, blocks, edited_blocks, per_query_head, soft_capped, widened
 from harness.errors import Undefined
-from harness.models import attention_computed_by, context_length, vocabulary_size
+from harness.models import attention_computed_by, vocabulary_size
+from harness.probes.inputs import Tokens, check_prompts, check_targets
 from harness.types import TraceQuestion
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class NoiseTrace(NamedTuple):
 
 def noise_trace(
     model: Any,
-    prompts: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
+    prompts: Tokens,
+    targets: Tokens,
     *,
     scale: float = SCALE,
     draws: int = DRAWS,
@@ -92,21 +93,15 @@ def rows_at_once(model: Any) -> int:
 
 def check(
     model: Any,
-    prompts: Sequence[Sequence[int]],
-    targets: Sequence[Sequence[int]],
+    prompts: Tokens,
+    targets: Tokens,
     draws: int,
     layers: Sequence[int] | None,
 ) -> tuple[int, ...]:
     """The layers to shake. Raises: Undefined for what has no trace."""
-    depth, longest, size = len(blocks(model)), context_length(model), vocabulary_size(model)
-    for prompt in prompts:
-        if not 2 <= len(prompt) <= longest:
-            raise Undefined(f"a noise trace needs prompts of 2 to {longest} tokens, got one of {len(prompt)}: cut it.")
-    if len(targets) != len(prompts) or not prompts or len({len(wanted) for wanted in targets} | {0}) != 2:
-        raise Undefined(f"every prompt needs as many targets, at least one, got {[len(t) for t in targets]}.")
-    strange = [target for wanted in targets for target in wanted if not 0 <= target < size]
-    if strange:
-        raise Undefined(f"a target must be a token id from 0 to {size - 1}, got {strange[0]}.")
+    depth = len(blocks(model))
+    check_prompts(prompts, 2, model)
+    check_targets(targets, prompts, model)
     if draws < 1:
         raise Undefined(f"a noise trace needs at least 1 draw a layer, got {draws}.")
     chosen = tuple(range(depth)) if layers is None else tuple(sorted(set(layers)))

@@ -1,0 +1,53 @@
+"""What a probe may be asked: heads that exist, tokens that are known, prompts that fit into the context."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.errors import Undefined
+from harness.models import context_length, layers_and_heads, vocabulary_size
+
+Tokens = Sequence[Sequence[int]]
+
+
+def check_heads(heads: Sequence[tuple[int, int]], model: Any) -> None:
+    """Raises: Undefined if the model has no such (layer, head)."""
+    layers, width = layers_and_heads(model)
+    for layer, head in heads:
+        if not (0 <= layer < layers and 0 <= head < width):
+            raise Undefined(f"there is no head {(layer, head)}: the model has {layers} layers of {width}, from (0, 0).")
+
+
+def check_prompts(prompts: Tokens, least: int, *models: Any) -> None:
+    """Raises: Undefined without prompts, or if one has fewer than `least` tokens, more than a context, or an unknown.
+
+    A token must be known to, and a prompt fit into, every one of the models.
+    """
+    if not len(prompts):
+        raise Undefined("there is nothing to run a model on: give at least one prompt.")
+    longest = min(map(context_length, models))
+    for i, prompt in enumerate(prompts):
+        if not least <= len(prompt) <= longest:
+            raise Undefined(
+                f"prompt {i} (counted from 0) has {len(prompt)} tokens, and {least} to {longest} are allowed: leave it "
+                "out, or cut it."
+            )
+        check_known(prompt, f"in prompt {i}", *models)
+
+
+def check_known(tokens: Sequence[int], where: str, *models: Any) -> None:
+    """Raises: Undefined if a token is not an id that every model knows."""
+    known = min(map(vocabulary_size, models))
+    strange = [token for token in tokens if not 0 <= token < known]
+    if strange:
+        raise Undefined(
+            f"there is no token {strange[0]} ({where}), as the model knows 0 to {known - 1}: use its own tokenizer, and "
+            "compare only models that share one."
+        )
+
+
+def check_targets(targets: Tokens, prompts: Tokens, model: Any) -> None:
+    """Raises: Undefined unless every prompt has as many targets, at least one, all known."""
+    if len(targets) != len(prompts) or len({len(wanted) for wanted in targets} | {0}) != 2:
+        raise Undefined(f"every prompt needs as many targets, got {[len(t) for t in targets]} for {len(prompts)}.")
+    for i, wanted in enumerate(targets):
+        check_known(wanted, f"a target of prompt {i}", model)

@@ -20,8 +20,8 @@ from methods.grokking import GROKKING
 from testbeds.modular_addition import MODULAR_ADDITION
 
 HEADERS = ("p", "training pairs", "weight decay", "seed", "steps", "groks at", "test loss", "key frequencies",
-           "W_L outside", "neurons explained", "restricted over full", "excluded (nats)", "attention to '='",
-           "least ablated over full")  # fmt: skip
+           "W_L outside", "beyond rank 10", "neurons explained", "restricted over full", "excluded (nats)",
+           "attention to '='", "least ablated over full")  # fmt: skip
 
 
 def options() -> argparse.Namespace:
@@ -45,6 +45,7 @@ def row(subject: ModularSubject, seed: int) -> tuple[str, ...]:
         str(settings.p), f"{settings.train_fraction:.0%}", f"{settings.weight_decay:g}", str(seed),
         f"{log[-1]['step']:,.0f}", grokked, f"{log[-1]['test_loss']:.1e}",
         " ".join(map(str, keys)) if len(keys) <= 10 else f"{len(keys)} of them", f"{final['outside_share']:.1%}",
+        f"{final['beyond_rank']:.2%}",
         f"{final['explained_neurons']:.1%}", f"{final['restricted_loss'] / final['loss']:.2f}",
         f"{final['excluded_loss']:.1f}", f"{final['own_attention']:.2%}",
         f"{final['least_ablated_loss'] / final['loss']:.0f}",

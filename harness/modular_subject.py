@@ -13,7 +13,8 @@ from harness.measurements import Arrays
 from harness.probes import fourier
 from harness.types import Checkpoint, Measurement, Recipe
 
-FOURIER_VERSION = 1
+FOURIER_VERSION = 2
+RANK = 10  # of W_L in Nanda et al. (2023, section 4.2): two directions for each of five key frequencies
 TRAJECTORY = "trajectory"
 RANDOM_SETS = 50  # of as many frequencies as there are key frequencies
 RANDOM_SEED = 0
@@ -108,8 +109,9 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
 
     Numbers: `loss`, `train_loss`; `restricted_loss` and `restricted_train_loss`; `excluded_loss` (training pairs);
     `kept_loss` and `kept_train_loss` (every other frequency ablated); `random_restricted_loss` (the least of
-    `RANDOM_SETS` sets); `least_ablated_loss`; `cosine_share`; `outside_share` of W_L; `gini_embedding`, `gini_logits`;
-    `explained_neurons`; `own_attention` of '='; `skip_ablated_loss`; `guessing_loss`, ln p.
+    `RANDOM_SETS` sets); `least_ablated_loss`; `cosine_share`; `outside_share` of W_L, and its share `beyond_rank` 10;
+    `gini_embedding`, `gini_logits`; `explained_neurons`; `own_attention` of '='; `skip_ablated_loss`;
+    `guessing_loss`, ln p.
 
     Arrays: `key_frequencies` (F,); `ablated_losses` (F,); `head_ablated_losses` (H,); `embedding_norms` and
     `logit_norms` (P,); `neuron_frequency` and `neuron_share` (M,); `attention` (H, P, P) of '=' to a;
@@ -138,6 +140,7 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
         "least_ablated_loss": ablated.min(),
         "cosine_share": fourier.cosine_share(logits, keys),
         "outside_share": fourier.outside(to_logits, keys, axis=1),
+        "beyond_rank": fourier.beyond_rank(to_logits, RANK),
         "gini_embedding": fourier.gini(fourier.component_norms(embedding)),
         "gini_logits": fourier.gini(fourier.component_norms(to_logits, axis=1)),
         "explained_neurons": (fits.max(0) >= fourier.EXPLAINED).mean(),

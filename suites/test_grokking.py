@@ -126,6 +126,21 @@ def test_the_logit_map_holds_key_frequencies_only(subject) -> Estimate:
 
 @claim(
     grokking_claim(
+        "logit-map-has-ten-directions",
+        "has at most 1 % of the norm of W_L beyond its ten largest directions",
+        "approximately rank 10",
+        at_most(0.01),
+        "share",
+        "two directions for each of five frequencies, or of fewer; nothing is said about which they are",
+        section="section 4.2",
+    )
+)
+def test_the_logit_map_has_ten_directions(subject) -> Estimate:
+    return exactly(subject.final("beyond_rank"), estimand="norm of W_L beyond rank 10", unit="share")
+
+
+@claim(
+    grokking_claim(
         "neurons-are-trigonometric",
         "has at least 75 % of its neurons explained to 85 % by degree-2 polynomials of one frequency",
         "84.6 %",

@@ -313,7 +313,10 @@ def test_models_that_hand_out_no_attention_weights_are_not_testable():
         ([], "at least one"),
         ([[2, 3, 4], [2]], r"prompt 1 \(counted from 0\) has 1 tokens, and 3 to 64 are allowed"),
         ([[2] * 65], r"prompt 0 \(counted from 0\) has 65 tokens"),
-        ([[2, 3, 4000]], r"no token 4000 \(in prompt 0\), as the model knows 0 to .* compare only models that share one"),
+        (
+            [[2, 3, 4000]],
+            r"no token 4000 \(in prompt 0\), as the model knows 0 to .* compare only models that share one",
+        ),
     ],
 )
 def test_prompts_too_short_or_too_long_are_refused(prompts, sentence):

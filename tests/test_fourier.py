@@ -176,6 +176,17 @@ def test_key_frequencies_are_those_that_reach_the_logits():
     assert fourier.outside(fourier.logit_map(weights), (2, 3, 5), axis=1) == pytest.approx(0, abs=1e-7)
 
 
+@given(seed=SEEDS, rank=st.integers(1, 6))
+def test_nothing_is_left_beyond_the_rank_of_a_matrix(seed, rank):
+    values = random(9, rank, seed=seed) @ random(rank, 8, seed=seed + 1)
+    assert fourier.beyond_rank(values, rank) == pytest.approx(0, abs=1e-12)
+    assert fourier.beyond_rank(values, 0) == 1
+
+
+def test_the_norm_beyond_a_rank_in_closed_form():
+    assert fourier.beyond_rank(np.diag([2.0, 3.0, 6.0]), 1) == pytest.approx(13**0.5 / 7)
+
+
 def test_a_model_without_any_frequency_has_no_key():
     weights = with_logit_waves({})
     with pytest.raises(InvalidCheckpoint, match="constant: it holds no frequency"):

@@ -119,6 +119,12 @@ def outside(values: Array, frequencies: Iterable[int], axis: int) -> float:
     return float(np.linalg.norm(rest) / np.linalg.norm(coordinates))
 
 
+def beyond_rank(values: Array, rank: int) -> float:
+    """The norm of what the best approximation of a rank leaves of a matrix, as a share of the whole norm."""
+    spectrum = np.linalg.svd(values, compute_uv=False)
+    return float(np.linalg.norm(spectrum[rank:]) / np.linalg.norm(spectrum))
+
+
 class EffectiveWeights(NamedTuple):
     """The model as three maps from tokens, with all constants: nothing else is needed to compute its logits.
 

@@ -40,8 +40,8 @@ def check_known(tokens: Sequence[int], where: str, *models: Any) -> None:
     strange = [token for token in tokens if not 0 <= token < known]
     if strange:
         raise Undefined(
-            f"there is no token {strange[0]} ({where}), as the model knows 0 to {known - 1}: use its own tokenizer, and "
-            "compare only models that share one."
+            f"there is no token {strange[0]} ({where}), as the model knows 0 to {known - 1}: use its own tokenizer, "
+            "and compare only models that share one."
         )
 
 

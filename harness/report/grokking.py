@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.claims import number
-from harness.modular_subject import phases
+from harness.modular_subject import RANK, phases
 from harness.probes.fourier import EXPLAINED
 from harness.report.escape import escape
 from harness.report.inside import of
@@ -22,6 +22,7 @@ MEASURES = (
     ("least_ablated_loss", "loss without a key frequency, the least (nats)", "2.0e-4"),
     ("skip_ablated_loss", "loss with what passes the neurons at its mean (nats)", "7.3e-7 or 9.1e-7"),
     ("outside_share", "norm of W_L outside the key frequencies", "0.55 %"),
+    ("beyond_rank", f"norm of W_L beyond rank {RANK}", "0.55 %, if so computed"),
     ("cosine_share", "variance of the logits in cos w(a + b - c)", "95 %"),
     ("explained_neurons", f"neurons explained to {EXPLAINED:.0%}", "84.6 %"),
     ("own_attention", "attention of '=' to itself, the largest head", "0.1 to 0.4 %"),

@@ -1,7 +1,7 @@
 """The study of grokking: seeds, weight decay, shares of training pairs and p, beyond what the main command trains.
 
-`python -m benchmarks.grokking --seeds 5` trains what its store does not hold, resumes what was killed, and prints a row
-a training. Each takes minutes; 40,000 steps at p = 113 take over half an hour on two cores.
+`python -m benchmarks.grokking --seeds 0 1 2 3 4` trains what its store does not hold, resumes what was killed, and
+prints a row a training. Each takes minutes; 40,000 steps at p = 113 take over half an hour on two cores.
 """
 
 import argparse
@@ -58,8 +58,10 @@ def main() -> None:
     context = RunContext(testbed=MODULAR_ADDITION, device=choose_device("auto"), store=store, tell=print)
     changes = {"steps": asked.steps} | ({"until_test_loss": None} if asked.to_the_end else {})
     rows = []
-    for p, fraction, decay, seed in product(asked.p, asked.train_fraction, asked.weight_decay, asked.seeds):
+    wanted = list(product(asked.p, asked.train_fraction, asked.weight_decay, asked.seeds))
+    for p, fraction, _, seed in wanted:
         ModularTask(p=p, train_fraction=fraction, seed=seed)  # refused before anything is trained
+    for p, fraction, decay, seed in wanted:
         method = GROKKING.evolve(
             name="grokking", summary="", p=p, train_fraction=fraction, weight_decay=decay, **changes
         )  # fmt: skip

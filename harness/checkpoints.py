@@ -222,4 +222,6 @@ def training_log(checkpoint: Checkpoint) -> list[dict[str, float]]:
         rows: list[dict[str, float]] = json.loads(path.read_text())
     except ValueError as error:
         raise InvalidCheckpoint(f"{path} is not readable JSON: train the checkpoint again.") from error
+    if not (isinstance(rows, list) and all(isinstance(row, dict) and "step" in row for row in rows)):
+        raise InvalidCheckpoint(f"{path} is not a list of rows with a step: train the checkpoint again.")
     return rows

@@ -11,9 +11,10 @@ from harness.checkpoints import Checkpoints
 from harness.errors import NotTestable
 from harness.measurements import Arrays
 from harness.probes import attention, circuits, head_scores
+from harness.probes.inputs import check_same_heads
 from harness.types import Checkpoint, Measurement, Profiles, Scores
 
-CIRCUITS_VERSION = 1
+CIRCUITS_VERSION = 2
 SEQUENCES, LENGTH = 50, 20  # random tokens that are said twice; fewer where a model knows or holds fewer
 PERMUTATIONS = 199
 ABLATED_SHARE = 0.5  # heads with an induction score of at least this share of the best one's are ablated together
@@ -54,6 +55,7 @@ class CircuitSubject(Checkpoints):
 
     def best_previous_of(self, base: "CircuitSubject") -> Scores:
         """Per sequence, the score here of the head that is the base's best previous-token head."""
+        self._check_same_heads(base)
         scores = self.head_scores("previous")
         place = int(base.head_scores("previous").values.mean((0, 1)).argmax())
         return Scores(ids=scores.ids, values=scores.values[:, :, place], unit=scores.unit, population="prompts")
@@ -67,7 +69,7 @@ class CircuitSubject(Checkpoints):
         return self._per_sequence("learning", "nats")
 
     def learning_lost(self) -> Scores:
-        """Per sequence, by how much the loss of the second saying rises when the induction heads are ablated."""
+        """Per sequence, how much of `learning_in_context` is gone when the induction heads are ablated."""
         return self._per_sequence("learning_lost", "nats")
 
     def induction_copying(self) -> NDArray[np.float64]:
@@ -84,6 +86,7 @@ class CircuitSubject(Checkpoints):
 
     def copying_changed(self, base: "CircuitSubject") -> NDArray[np.float64]:
         """The largest change of a head's copying score against the base, a seed."""
+        self._check_same_heads(base)
         before = base.circuits()[0].arrays["copying"]
         return np.array([np.abs(one.arrays["copying"] - before).max() for one in self.circuits()])
 
@@ -91,6 +94,11 @@ class CircuitSubject(Checkpoints):
         """What `read_circuits` finds in each seed's checkpoint."""
         parameters = {"sequences": SEQUENCES, "length": LENGTH, "permutations": PERMUTATIONS}
         return self._measure("circuits", CIRCUITS_VERSION, parameters, self._read_circuits, "the circuits")
+
+    def _check_same_heads(self, base: "CircuitSubject") -> None:
+        """Raises: InvalidComparison unless there are as many layers and heads as in the base."""
+        mine, its = (one.circuits()[0].arrays["copying"] for one in (self, base))
+        check_same_heads(mine.shape, its.shape)
 
     def _read_circuits(self, checkpoint: Checkpoint) -> Arrays:
         return read_circuits(self.load(checkpoint)[0])
@@ -150,7 +158,7 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
         "best_previous": np.array(previous),
         "k_composition": np.asarray(composed),
         "learning": losses.first - losses.repeated,
-        "learning_lost": ablated.repeated - losses.repeated,
+        "learning_lost": (losses.first - losses.repeated) - (ablated.first - ablated.repeated),
         "induction_left": left / found.scores.induction[:, *induction],
     }
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MODEL_TYPE = "modular_addition"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+SNAPSHOTS = "[0-9]*.safetensors"  # weights on the way of a training, named by their step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +33,8 @@ class ModularTask:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.p, int) and isinstance(self.seed, int)):
+            raise TypeError(f"p and seed are whole numbers, got {self.p!r} and {self.seed!r}")
         if self.p < 3 or any(self.p % k == 0 for k in range(2, isqrt(self.p) + 1)):
             raise UsageError(f"p must be an odd prime, such as 59 or 113, got {self.p}.")
         if not 0 < self.train_fraction < 1:
@@ -221,7 +224,9 @@ def load_checkpoint(folder: Path, device: str = "cpu") -> tuple[Weights, Modular
     try:
         task = ModularTask(p=config["p"], train_fraction=config["train_fraction"], seed=config["seed"])
     except (KeyError, TypeError) as error:
-        raise InvalidCheckpoint(f"{folder / CONFIG} must name p, train_fraction and seed: copy it again.") from error
+        raise InvalidCheckpoint(
+            f"{folder / CONFIG} must name p and seed, whole numbers, and train_fraction: copy it again."
+        ) from error
     if task.p != weights.p:
         raise InvalidCheckpoint(f"{folder} says p = {task.p}, and its weights have {weights.p} numbers: copy it again.")
     return weights, task
@@ -229,6 +234,10 @@ def load_checkpoint(folder: Path, device: str = "cpu") -> tuple[Weights, Modular
 
 def check(weights: Weights, name: str) -> None:
     """Raises: InvalidCheckpoint naming the first weight that has another shape than the others ask for, or a NaN."""
+    for field, axes in (("W_E", 2), ("W_Q", 3), ("b_in", 1)):
+        shape = tuple(getattr(weights, field).shape)
+        if len(shape) != axes:
+            raise InvalidCheckpoint(f"{name} has {field} of shape {shape}, expected {axes} axes.")
     (vocabulary, width), (heads, _, size), neurons = weights.W_E.shape, weights.W_Q.shape, len(weights.b_in)
     expected = dict.fromkeys(("W_Q", "W_K", "W_V"), (heads, width, size)) | {
         "W_E": (vocabulary, width),

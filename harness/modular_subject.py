@@ -8,13 +8,14 @@ from numpy.typing import NDArray
 
 from harness import modular
 from harness.checkpoints import Checkpoints, training_log
-from harness.errors import NotTestable
+from harness.errors import InvalidCheckpoint, NotTestable
 from harness.measurements import Arrays
 from harness.probes import fourier
 from harness.types import Checkpoint, Measurement, Recipe
 
 FOURIER_VERSION = 2
 RANK = 10  # of W_L in Nanda et al. (2023, section 4.2): two directions for each of five key frequencies
+MOST_KEYS = 10  # that a model which computes with a few frequencies can have
 TRAJECTORY = "trajectory"
 RANDOM_SETS = 50  # of as many frequencies as there are key frequencies
 RANDOM_SEED = 0
@@ -66,24 +67,17 @@ class ModularSubject(Checkpoints):
         """The excluded loss over its least before, at the last kept step whose test loss is above half its largest."""
         return np.array([formed_before_shown(one.arrays) for one in self.trajectories()])
 
-    def last_logged(self, column: str) -> Numbers:
-        """A column of the training log at the last step.
-
-        Raises: NotTestable if a checkpoint has no training log.
-        """
-        for checkpoint in self.checkpoints:
-            self._note(checkpoint)
-        return np.array([training_log(one)[-1][column] for one in self.checkpoints])
-
     def largest_jump(self) -> Numbers:
         """By how much the train loss rose at most, as a ratio to its least value before, after it fell below 1e-4.
 
-        Raises: NotTestable if a checkpoint has no training log.
+        Raises: NotTestable if a checkpoint has no training log, or one without train losses.
         """
         for checkpoint in self.checkpoints:
             self._note(checkpoint)
-        logs = [np.array([row["train_loss"] for row in training_log(one)]) for one in self.checkpoints]
-        return np.array([largest_jump(losses) for losses in logs])
+        logs = [training_log(one) for one in self.checkpoints]
+        if not all(log and all("train_loss" in row for row in log) for log in logs):
+            raise NotTestable(f"the training log of {self.name!r} has no train losses")
+        return np.array([largest_jump(np.array([row["train_loss"] for row in log])) for log in logs])
 
     def fourier_measures(self) -> tuple[Measurement, ...]:
         """What `take_apart` finds in each seed's last weights."""
@@ -98,7 +92,7 @@ class ModularSubject(Checkpoints):
 
     def _along_the_way(self, checkpoint: Checkpoint) -> Arrays:
         weights, task = modular.load_checkpoint(checkpoint.folder)
-        kept = sorted((checkpoint.folder / TRAJECTORY).glob("*.safetensors"))
+        kept = sorted((checkpoint.folder / TRAJECTORY).glob(modular.SNAPSHOTS))
         if not kept:
             raise NotTestable(f"{checkpoint.name!r} has no weights from the way of its training")
         return along_the_way(kept, task, fourier.key_frequencies(weights))
@@ -107,11 +101,11 @@ class ModularSubject(Checkpoints):
 def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str, NDArray[Any]]:
     """All measures of `probes.fourier` of one model. Losses are means in nats; frequencies count from 1.
 
-    Numbers: `loss`, `train_loss`; `restricted_loss` and `restricted_train_loss`; `excluded_loss` (training pairs);
-    `kept_loss` and `kept_train_loss` (every other frequency ablated); `random_restricted_loss` (the least of
-    `RANDOM_SETS` sets); `least_ablated_loss`; `cosine_share`; `outside_share` of W_L, and its share `beyond_rank` 10;
-    `gini_embedding`, `gini_logits`; `explained_neurons`; `own_attention` of '='; `skip_ablated_loss`;
-    `guessing_loss`, ln p.
+    Numbers: `loss`, `train_loss`, `test_loss`; `test_accuracy`; `restricted_loss` and `restricted_train_loss`;
+    `excluded_loss` (training pairs); `kept_loss` and `kept_train_loss` (every other frequency ablated);
+    `random_restricted_loss` (the least of `RANDOM_SETS` sets); `least_ablated_loss`; `cosine_share`; `outside_share` of
+    W_L, and its share `beyond_rank` 10; `gini_embedding`, `gini_logits`; `explained_neurons`; `own_attention` of '=';
+    `skip_ablated_loss`; `guessing_loss`, ln p.
 
     Arrays: `key_frequencies` (F,); `ablated_losses` (F,); `head_ablated_losses` (H,); `embedding_norms` and
     `logit_norms` (P,); `neuron_frequency` and `neuron_share` (M,); `attention` (H, P, P) of '=' to a;
@@ -120,10 +114,10 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
     """
     keys, p = fourier.key_frequencies(weights), weights.p
     seen = fourier.landscape(weights)
-    trained = tuple(task.split()[0].numpy().T)
+    trained, tested = (tuple(pairs.numpy().T) for pairs in task.split())
     logits, restricted = seen.logits, fourier.pair_losses(fourier.restricted(seen.logits, keys))
     losses, left_out = fourier.pair_losses(logits), fourier.pair_losses(fourier.excluded(logits, keys))
-    kept = fourier.pair_losses(fourier.kept(logits, keys))
+    kept, right = fourier.pair_losses(fourier.kept(logits, keys)), fourier.right(logits)
     ablated = np.array([fourier.pair_losses(fourier.excluded(logits, [k])).mean() for k in keys])
     fits, ablations = fourier.neuron_fits(seen.neurons), fourier.ablations(weights)
     embedding, to_logits = fourier.embedding(weights), fourier.logit_map(weights)
@@ -131,6 +125,8 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
     numbers = {
         "loss": losses.mean(),
         "train_loss": losses[trained].mean(),
+        "test_loss": losses[tested].mean(),
+        "test_accuracy": right[tested].mean(),
         "restricted_loss": restricted.mean(),
         "restricted_train_loss": restricted[trained].mean(),
         "excluded_loss": left_out[trained].mean(),
@@ -139,7 +135,7 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
         "random_restricted_loss": least_random_loss(logits, len(keys)),
         "least_ablated_loss": ablated.min(),
         "cosine_share": fourier.cosine_share(logits, keys),
-        "outside_share": fourier.outside(to_logits, keys, axis=1),
+        "outside_share": fourier.outside(to_logits, strongest(to_logits, keys), axis=1),
         "beyond_rank": fourier.beyond_rank(to_logits, RANK),
         "gini_embedding": fourier.gini(fourier.component_norms(embedding)),
         "gini_logits": fourier.gini(fourier.component_norms(to_logits, axis=1)),
@@ -164,6 +160,12 @@ def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str,
     }
 
 
+def strongest(to_logits: Numbers, keys: tuple[int, ...]) -> list[int]:
+    """The key frequencies, and the `MOST_KEYS` largest of them where nearly every frequency is one, as in noise."""
+    norms = fourier.frequency_norms(to_logits, axis=1)
+    return sorted(keys, key=lambda k: -norms[k - 1])[:MOST_KEYS]
+
+
 def least_random_loss(logits: Numbers, count: int) -> float:
     """The least restricted loss of sets of `count` frequencies drawn at random."""
     generator, every = np.random.default_rng(RANDOM_SEED), np.arange(1, (len(logits) - 1) // 2 + 1)
@@ -181,6 +183,8 @@ def along_the_way(kept: list[Path], task: modular.ModularTask, keys: tuple[int, 
     rows = []
     for path in kept:
         weights = modular.load(path)
+        if weights.p != task.p:
+            raise InvalidCheckpoint(f"{path} has p = {weights.p}, and the training it is from {task.p}: copy it again.")
         logits = fourier.landscape(weights).logits
         losses = fourier.pair_losses(logits)
         rows.append(

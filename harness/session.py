@@ -125,7 +125,7 @@ class Session:
         verdict = self._verdict(claim, test, subject, others)
         evidence = tuple(self.context.evidence)
         firsts = {name: value.one_seed() if isinstance(value, Checkpoints) else value for name, value in others.items()}
-        control = self._verdict(claim, test, self.subject(claim.control), firsts)
+        control = self._verdict(claim, test, self.subject(claim.control).one_seed(), firsts)
         recorded = self.recorded(claim, method)
         return Row(
             claim=claim.id,

@@ -13,7 +13,9 @@ from methods.grpo import GRADREG, SecondPass
 class Sabotage:
     """What is done to the base's weights; see `methods.sabotage`."""
 
-    kind: Literal["untrained", "sharpened", "flattened", "amnesic", "chaotic", "rounded", "rekeyed", "spelling"]
+    kind: Literal[
+        "untrained", "sharpened", "flattened", "amnesic", "chaotic", "rounded", "jittered", "rekeyed", "spelling"
+    ]
 
 
 def sabotage(job: TrainingJob) -> None:
@@ -31,6 +33,7 @@ for kind, summary in (
     ("amnesic", "the base without attention: each token depends on the last one only, so it loops at once"),
     ("chaotic", "random weights large enough that every token depends on all before: it never loops"),
     ("rounded", "the base saved in bfloat16 and loaded again: what changes when nothing was learnt"),
+    ("jittered", "the base with each weight moved at random within half a step of bfloat16: as much as rounding does"),
     ("rekeyed", "the base with fresh keys and values: its queries and outputs have not moved"),
     ("spelling", "the base with a tokenizer that merges nothing, and spells every word"),
 ):

@@ -8,6 +8,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from harness.errors import TrainingFailed
 from harness.modular import ModularTask, Weights, fresh_weights, losses, run, save, save_checkpoint
 from harness.probes.fourier import component_norms, embedding, gini
 from harness.types import TrainingJob
@@ -67,6 +68,8 @@ class Training:
     def note(self) -> None:
         """Add a row to the log: losses in nats, accuracies as shares, the weights' size, and how sparse W_E is."""
         on_train, on_test = (run(self.weights, pairs).logits.double() for pairs in (self.train, self.test))
+        if not bool(on_train.isfinite().all()):
+            raise TrainingFailed(f"the logits of seed {self.task.seed} are not finite at step {self.step}.")
         p = self.task.p
         self.log.append(
             {

@@ -12,6 +12,7 @@ from methods.controls import Sabotage
 from methods.second_pass.run import fresh_base
 
 SHARPER, FLATTER, CHAOS_STD = 1000.0, 0.1, 1.0
+BFLOAT16_DIGITS = 8
 
 
 def sabotage_base(job: TrainingJob) -> None:
@@ -49,6 +50,12 @@ def round_weights(model: Any, _: torch.Generator) -> None:
         parameter.copy_(parameter.bfloat16())
 
 
+def jitter_weights(model: Any, generator: torch.Generator) -> None:
+    for parameter in model.parameters():
+        step = torch.ldexp(torch.ones(()), torch.frexp(parameter).exponent - BFLOAT16_DIGITS)
+        parameter.add_(step * (torch.rand(parameter.shape, generator=generator) - 0.5))
+
+
 def scale_logits(model: Any, factor: float) -> None:
     """The final norm's gain multiplies every logit, and leaves the embedding that is tied to the head alone."""
     model.model.norm.weight.mul_(factor)
@@ -70,6 +77,7 @@ BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
     "amnesic": silence_attention,
     "rekeyed": redraw_keys_and_values,
     "rounded": round_weights,
+    "jittered": jitter_weights,
     "sharpened": lambda model, _: scale_logits(model, SHARPER),
     "flattened": lambda model, _: scale_logits(model, FLATTER),
     "spelling": lambda model, _: None,

@@ -21,7 +21,7 @@ SINK_CHANGE = -0.01
         published="heatmaps of the 20 most changed of 1,152 heads, differences up to .015 and .04",
         region=above(0),
         unit="bits",
-        control="rounded",
+        control="jittered",
         rationale="the divergence from the base, minus twice that of the base in bfloat16: an A/A floor",
     )
 )

@@ -32,7 +32,7 @@ def repeated_claim(
         "induction heads form in every attention-only model of two layers or more",
         at_least(0.5),
         "attention",
-        "the greatest of all heads, with intervals that hold for all of them together; by chance 1 / 34",
+        "the greatest of all heads, with intervals that hold for all together; attention spread evenly scores 0.034",
         control="induction_one_layer",
     )
 )
@@ -89,7 +89,7 @@ def test_it_learns_in_context(subject) -> Estimate:
 @claim(
     repeated_claim(
         "learning-needs-induction-heads",
-        "loses at least 1 nat on the second saying when its induction heads are ablated",
+        "loses at least 1 nat of what it learns in context when its induction heads are ablated",
         OLSSON,
         "ablating induction heads removes most of in-context learning",
         at_least(1),
@@ -98,7 +98,7 @@ def test_it_learns_in_context(subject) -> Estimate:
     )
 )
 def test_learning_in_context_needs_induction_heads(subject) -> Estimate:
-    return mean(subject.learning_lost(), estimand="rise of the loss on the second saying")
+    return mean(subject.learning_lost(), estimand="learning in context, with the induction heads minus without")
 
 
 @claim(

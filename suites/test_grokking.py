@@ -7,7 +7,7 @@ everything else.
 """
 
 from harness import Claim, Estimate, Region, above, at_least, at_most, claim
-from harness.stats import exactly
+from harness.stats import exact_factor, exactly
 
 SOURCE = "Nanda et al. 2023"
 GROKS = ("grokking",)
@@ -54,7 +54,7 @@ def grokking_claim(
     )
 )
 def test_it_groks(subject) -> Estimate:
-    return exactly(subject.last_logged("test_loss"), estimand="mean test loss", unit="nats")
+    return exact_factor(subject.final("test_loss"), estimand="mean test loss", unit="nats")
 
 
 @claim(
@@ -71,7 +71,7 @@ def test_it_groks(subject) -> Estimate:
     )
 )
 def test_without_weight_decay_it_does_not_grok(subject) -> Estimate:
-    return exactly(subject.last_logged("test_accuracy"), estimand="test accuracy", unit="share")
+    return exactly(subject.final("test_accuracy"), estimand="test accuracy", unit="share")
 
 
 @claim(
@@ -88,7 +88,7 @@ def test_without_weight_decay_it_does_not_grok(subject) -> Estimate:
     )
 )
 def test_a_loss_in_float32_jumps(subject) -> Estimate:
-    return exactly(subject.largest_jump(), estimand="largest train loss over the least before it", unit="ratio")
+    return exact_factor(subject.largest_jump(), estimand="largest train loss over the least before it")
 
 
 # -- its weights are sparse in frequencies ---
@@ -116,7 +116,7 @@ def test_it_has_few_key_frequencies(subject) -> Estimate:
         "0.55 % after 40,000 epochs",
         at_most(0.05),
         "share",
-        "training stops here once the test loss is below 1e-5, before the clean-up is over",
+        "of at most ten of them, the largest: in fresh weights nearly every frequency is a key",
         section="section 4.2",
     )
 )
@@ -186,7 +186,7 @@ def test_logits_are_cosines(subject) -> Estimate:
     )
 )
 def test_key_frequencies_suffice(subject) -> Estimate:
-    return exactly(subject.worst_over_full("restricted"), estimand="restricted loss over full loss", unit="ratio")
+    return exact_factor(subject.worst_over_full("restricted"), estimand="restricted loss over full loss")
 
 
 @claim(
@@ -202,7 +202,7 @@ def test_key_frequencies_suffice(subject) -> Estimate:
     )
 )
 def test_key_frequencies_are_needed(subject) -> Estimate:
-    return exactly(subject.excluded_over_guessing(), estimand="excluded loss over that of guessing", unit="ratio")
+    return exact_factor(subject.excluded_over_guessing(), estimand="excluded loss over that of guessing")
 
 
 @claim(
@@ -217,7 +217,7 @@ def test_key_frequencies_are_needed(subject) -> Estimate:
     )
 )
 def test_each_key_frequency_matters(subject) -> Estimate:
-    return exactly(subject.over_full("least_ablated_loss"), estimand="least ablated loss over full loss", unit="ratio")
+    return exact_factor(subject.over_full("least_ablated_loss"), estimand="least ablated loss over full loss")
 
 
 @claim(
@@ -233,15 +233,13 @@ def test_each_key_frequency_matters(subject) -> Estimate:
     )
 )
 def test_other_frequencies_do_not_matter(subject) -> Estimate:
-    return exactly(
-        subject.worst_over_full("kept"), estimand="loss without other frequencies over full loss", unit="ratio"
-    )
+    return exact_factor(subject.worst_over_full("kept"), estimand="loss without other frequencies over full loss")
 
 
 @claim(
     grokking_claim(
         "random-frequencies-do-not-suffice",
-        "has a restricted loss at least 1,000 times as large with other frequencies, as many and drawn at random",
+        "has a restricted loss at least 1,000 times as large with as many frequencies drawn at random",
         "not published: a control of our own",
         at_least(1000),
         "ratio",
@@ -250,7 +248,7 @@ def test_other_frequencies_do_not_matter(subject) -> Estimate:
     )
 )
 def test_random_frequencies_do_not_suffice(subject) -> Estimate:
-    return exactly(subject.random_over_key(), estimand="restricted loss, random over key frequencies", unit="ratio")
+    return exact_factor(subject.random_over_key(), estimand="restricted loss, random over key frequencies")
 
 
 # -- attention ---
@@ -287,4 +285,4 @@ def test_the_last_token_does_not_attend_to_itself(subject) -> Estimate:
     )
 )
 def test_the_circuit_forms_before_it_shows(subject) -> Estimate:
-    return exactly(subject.formed_before_shown(), estimand="excluded loss over its least, at the onset", unit="ratio")
+    return exact_factor(subject.formed_before_shown(), estimand="excluded loss over its least, at the onset")

@@ -17,15 +17,22 @@ class FullSequence(nn.Module):
 
     def forward(self, pairs: torch.Tensor) -> torch.Tensor:
         """Logits (N, 3, P + 1) from pairs (N, 2)."""
+        residual = self.embedded(pairs)
+        residual = residual + torch.einsum("nhpe,hed->npd", self.mixed(residual), self.W_O)
+        neurons = (residual @ self.W_in + self.b_in).relu()
+        return (residual + neurons @ self.W_out + self.b_out) @ self.W_U
+
+    def embedded(self, pairs: torch.Tensor) -> torch.Tensor:
+        """What enters the attention, (N, 3, D)."""
         equals = torch.full((len(pairs), 1), len(self.W_E) - 1)
-        residual = self.W_E[torch.cat([pairs, equals], 1)] + self.W_pos
+        return self.W_E[torch.cat([pairs, equals], 1)] + self.W_pos
+
+    def mixed(self, residual: torch.Tensor) -> torch.Tensor:
+        """Each head's values, mixed by its attention: (N, H, 3, E)."""
         query, key, value = (torch.einsum("npd,hde->nhpe", residual, each) for each in (self.W_Q, self.W_K, self.W_V))
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
         hidden = torch.full((3, 3), -torch.inf).triu(1)
-        mixed = (scores + hidden).softmax(-1) @ value
-        residual = residual + torch.einsum("nhpe,hed->npd", mixed, self.W_O)
-        neurons = (residual @ self.W_in + self.b_in).relu()
-        return (residual + neurons @ self.W_out + self.b_out) @ self.W_U
+        return (scores + hidden).softmax(-1) @ value
 
 
 def full_sequence_losses(training: Training, steps: int) -> list[float]:

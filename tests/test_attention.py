@@ -337,3 +337,5 @@ def test_attention_that_is_not_finite_is_refused():
 
     with pytest.raises(InvalidCheckpoint, match="NaN or infinite"):
         head_divergence(model, broken, PROMPTS)
+    with pytest.raises(InvalidCheckpoint, match="NaN or infinite"):
+        attention_maps(broken, PROMPTS[0], [(1, 0)])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.anatomy import block_parts, blocks, norm_of
-from harness.errors import NotTestable, Undefined
+from harness.errors import InvalidCheckpoint, NotTestable, Undefined
 from harness.models import attention_computed_by
 from harness.probes import circuits
 from harness.probes.circuits import (
@@ -232,12 +232,29 @@ def test_what_cannot_be_measured_says_why():
         (lambda: skip_trigrams(model, 0, -1, [1], 2), r"there is no head \(0, -1\)"),
         (lambda: skip_trigrams(model, 0, 0, [97], 2), r"no token 97 \(a source\), as the model knows 0 to 96"),
         (lambda: skip_trigrams(model, 0, 0, [1], 98), "top 98 of 97 tokens"),
-        (lambda: composition(model, 2, 2), "not layer 2: swap the two"),
+        (lambda: skip_trigrams(model, 0, 0, [], 2), "at least one token"),
+        (lambda: composition(model, 0, 1, draws=0), "at least 1 draw, got 0"),
+        (lambda: composition(model, 2, 2), "layer 2 is not earlier"),
         (lambda: positivity(np.zeros((3, 2, 2, 2))), r"head \(0, 0\) \(layer, head\) has no eigenvalue but 0"),
         (lambda: stable_rank(np.zeros(3)), "stable rank of a circuit that is 0"),
         (lambda: overlap(*map(np.zeros, [(1, 4, 2), (1, 2, 4)] * 2)), "composition with a circuit that is 0"),
     ):
         with pytest.raises(Undefined, match=message):
+            call()
+
+
+def test_weights_that_are_not_finite_have_no_circuits():
+    model = random_model("llama")
+    with torch.no_grad():
+        model.model.layers[0].self_attn.v_proj.weight[0, 0] = torch.nan
+
+    for call in (
+        lambda: eigenvalue_scores(model),
+        lambda: circuit_spectra(model),
+        lambda: composition(model, 0, 1),
+        lambda: skip_trigrams(model, 0, 0, [1], 2),
+    ):
+        with pytest.raises(InvalidCheckpoint, match="NaN or infinite"):
             call()
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from harness.errors import InvalidComparison, Undefined
-from harness.stats import independent_difference, lead_ratio, peak_layer, peak_ratio, peaks_apart
+from harness.stats import exact_factor, exactly, independent_difference, lead_ratio, peak_layer, peak_ratio, peaks_apart
 from harness.stats.ranks import signed_rank_p
 from harness.types import Profiles, Scores
 
@@ -30,6 +30,32 @@ def test_several_seeds_have_an_interval():
     assert found.point == 5
     assert found.low < 5 < found.high
     assert found.generalises_over == "seeds"
+
+
+def test_counts_that_agree_over_seeds_have_no_width():
+    found = exactly(np.array([4.0, 4.0, 4.0]), estimand="x", unit="frequencies")
+
+    assert (found.low, found.point, found.high, found.n) == (4, 4, 4, 3)
+    assert found.generalises_over == "seeds"
+
+
+def test_a_factor_over_seeds_is_a_geometric_mean_whose_interval_stays_above_0():
+    found = exact_factor(np.array([2e3, 5.5e4, 9e5]), estimand="x")
+
+    assert found.point == pytest.approx((2e3 * 5.5e4 * 9e5) ** (1 / 3))
+    assert 0 < found.low < 2e3
+    assert exact_factor(np.array([3.0]), estimand="x").high == pytest.approx(3)
+    for wrong in (0.0, -1.0, np.nan):
+        with pytest.raises(Undefined, match="above 0"):
+            exact_factor(np.array([1.0, wrong]), estimand="x")
+
+
+def test_a_factor_over_seeds_covers_at_its_level():
+    random = np.random.default_rng(0)
+    found = [exact_factor(np.exp(random.normal(2, 3, 4)), estimand="x") for _ in range(1000)]
+    covered = sum(one.low <= np.exp(2) <= one.high for one in found)
+
+    assert abs(covered / 1000 - 0.95) <= 3 * (0.95 * 0.05 / 1000) ** 0.5
 
 
 def test_all_leaders_must_lead():

@@ -10,6 +10,7 @@ from scipy.special import log_softmax
 from harness.errors import InvalidCheckpoint, Undefined
 from harness.modular import all_pairs, fresh_weights, run
 from harness.probes import fourier
+from tests.full_sequence import FullSequence
 
 ODD = st.integers(1, 30).map(lambda k: 2 * k + 1)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -89,6 +90,13 @@ def test_a_frequency_that_is_not_there_is_named(frequency):
         fourier.excluded(random(11, 11, 11), [frequency])
 
 
+def test_a_frequency_is_a_whole_number_asked_for_once():
+    with pytest.raises(Undefined, match="no frequency 1.5"):
+        fourier.restricted(random(11, 11, 11), [1.5])
+    with pytest.raises(Undefined, match=r"once, got \[2, 2\]"):
+        fourier.restricted(random(11, 11, 11), [2, 2])
+
+
 # -- logits ---
 
 
@@ -101,6 +109,15 @@ def test_cosines_of_a_plus_b_minus_c_are_all_that_key_frequencies_hold():
     np.testing.assert_allclose(fourier.excluded(logits, [1, 3]), logits, atol=1e-12)
     assert fourier.cosine_share(cosines(13, {2: 3.0, 5: 1.0}), [2, 5]) == pytest.approx(1)
     assert fourier.cosine_share(cosines(13, {2: 3.0, 5: 1.0}), [2]) == pytest.approx(0.9)
+
+
+def test_waves_of_one_term_and_of_the_difference_are_kept_and_are_no_part_of_the_sum():
+    a, b, _ = np.indices((13, 13, 13))
+    others = np.cos(2 * np.pi * 2 * a / 13) + 2 * np.cos(2 * np.pi * 2 * (a - b) / 13)
+    logits = cosines(13, {2: 3.0}) + others
+    strange = np.cos(2 * np.pi * 4 * a / 13) * np.cos(2 * np.pi * 2 * b / 13)
+    np.testing.assert_allclose(fourier.kept(logits + strange, [2]), logits, atol=1e-12)
+    np.testing.assert_allclose(fourier.restricted(logits + strange, [2]), cosines(13, {2: 3.0}), atol=1e-12)
 
 
 @given(p=st.sampled_from([5, 7, 11]), seed=SEEDS)
@@ -202,6 +219,25 @@ def with_logit_waves(norms, p=13):
         to_width[row, row] = 1
         unembed[row, :p] = norm * torch.tensor(fourier.fourier_basis(p)[2 * k])
     return weights._replace(W_out=to_width, W_U=unembed)
+
+
+def test_ablations_are_those_of_the_full_sequence_with_a_part_at_its_mean():
+    weights = fresh_weights(7, 0, width=16, heads=2, neurons=24).to(torch.float64)
+    pairs, model = all_pairs(7), FullSequence(weights)
+    found = fourier.ablations(weights)
+    with torch.no_grad():
+        embedded = model.embedded(pairs)
+        heads = torch.einsum("nhe,hed->nhd", model.mixed(embedded)[:, :, -1], model.W_O)
+        residual = embedded[:, -1] + heads.sum(1)
+
+        def loss(passed, read):
+            logits = (passed + (read @ model.W_in + model.b_in).relu() @ model.W_out + model.b_out) @ model.W_U
+            return fourier.pair_losses(logits[:, :7].numpy().reshape(7, 7, 7)).mean()
+
+        assert found.skip == pytest.approx(loss(residual.mean(0), residual), rel=1e-12)
+        for h, loss_found in enumerate(found.heads):
+            ablated = residual - heads[:, h] + heads[:, h].mean(0)
+            assert loss_found == pytest.approx(loss(ablated, ablated), rel=1e-12)
 
 
 def test_ablating_a_head_that_writes_nothing_changes_nothing():

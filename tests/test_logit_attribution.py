@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from harness.anatomy import block_parts, blocks, final_norm
-from harness.errors import NotTestable, Undefined
+from harness.errors import InvalidCheckpoint, NotTestable, Undefined
 from harness.probes.head_scores import without_heads
 from harness.probes.logit_attribution import logit_attribution
 from tests.families import (
@@ -97,10 +97,20 @@ def test_what_cannot_be_attributed_says_why():
     for call, message in (
         (lambda: logit_attribution(model, [[1] * (CONTEXT + 1)], [[1]]), "has 65 tokens, and 1 to 64 are allowed"),
         (lambda: logit_attribution(model, [[1], [2]], [[1], [1, 2]]), r"as many targets, got \[1, 2\] for 2"),
+        (lambda: logit_attribution(model, [[1]], [2]), r"a list of targets, such as .*, got \[2\]"),
         (lambda: logit_attribution(model, [[1]], [[-1]]), r"no token -1 \(a target of prompt 0\)"),
     ):
         with pytest.raises(Undefined, match=message):
             call()
+
+
+def test_logits_that_are_not_finite_are_not_attributed():
+    model = random_model("llama")
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.weight[0, 0] = torch.nan
+
+    with pytest.raises(InvalidCheckpoint, match="NaN or infinite"):
+        logit_attribution(model, PROMPTS, [[1]] * 4)
 
 
 def test_a_model_whose_heads_cannot_be_told_apart_is_refused():

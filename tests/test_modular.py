@@ -13,9 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import InvalidCheckpoint, NotTestable, UsageError
+from harness.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
 from harness.modular import ModularTask, Weights, all_pairs, check, fresh_weights, load, load_checkpoint, run, save
 from harness.modular_subject import along_the_way, formed_before_shown, largest_jump, phases, take_apart
+from harness.probes import fourier
 from harness.types import TrainingJob
 from methods.full_batch import SNAPSHOT_EVERY, Training, train_modular
 from methods.grokking import GROKKING, GrokkingSettings
@@ -114,6 +115,8 @@ def test_a_training_fills_a_folder_that_can_be_judged(tmp_path):
     found = take_apart(weights, task)
     assert found["attention"].shape == (4, 11, 11)
     assert len(found["ablated_losses"]) == len(found["key_frequencies"])
+    assert found["test_loss"] == pytest.approx(log[-1]["test_loss"], rel=1e-3)
+    assert found["test_accuracy"] == log[-1]["test_accuracy"]
 
 
 def test_a_training_stops_once_it_has_grokked_and_cleaned_up():
@@ -154,7 +157,33 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-# -- what is read from a training ---
+# -- what is read from weights and from a training ---
+
+
+def test_what_is_read_from_weights_is_what_the_probes_find():
+    task = ModularTask(p=11, train_fraction=0.4)
+    weights = fresh_weights(11, 0)
+    found, keys = take_apart(weights, task), fourier.key_frequencies(weights)
+    logits, train = fourier.landscape(weights).logits, tuple(task.split()[0].numpy().T)
+    losses = {
+        "loss": fourier.pair_losses(logits),
+        "restricted_loss": fourier.pair_losses(fourier.restricted(logits, keys)),
+        "kept_loss": fourier.pair_losses(fourier.kept(logits, keys)),
+    }
+    for name, each in losses.items():
+        assert found[name] == pytest.approx(each.mean())
+        assert found[f"{name[: -len('loss')] if name != 'loss' else ''}train_loss"] == pytest.approx(each[train].mean())
+    excluded = fourier.pair_losses(fourier.excluded(logits, keys))
+    assert found["excluded_loss"] == pytest.approx(excluded[train].mean())
+    without = [fourier.pair_losses(fourier.excluded(logits, [k])).mean() for k in keys]
+    assert found["least_ablated_loss"] == pytest.approx(min(without))
+    assert found["key_frequencies"].tolist() == list(keys)
+
+
+def test_at_most_ten_frequencies_are_taken_for_those_of_the_logits():
+    found = take_apart(fresh_weights(59, 0), ModularTask(p=59))
+    assert len(found["key_frequencies"]) > 10
+    assert found["outside_share"] > 0.5
 
 
 def test_phases_end_where_the_excluded_loss_is_least_and_the_test_loss_halved():
@@ -201,6 +230,25 @@ def test_weights_of_other_shapes_are_refused():
         check(fresh_weights(11, 0)._replace(W_U=torch.zeros(128, 5)), "it")
 
 
+def test_weights_with_too_few_axes_are_refused():
+    for name, axes in (("W_E", 2), ("W_Q", 3), ("b_in", 1)):
+        with pytest.raises(InvalidCheckpoint, match=rf"it has {name} of shape \(\), expected {axes} axes"):
+            check(fresh_weights(11, 0)._replace(**{name: torch.zeros(())}), "it")
+
+
+def test_snapshots_of_another_training_are_refused(tmp_path):
+    save(fresh_weights(13, 0), tmp_path / "000000.safetensors")
+    with pytest.raises(InvalidCheckpoint, match="has p = 13, and the training it is from 11"):
+        along_the_way([tmp_path / "000000.safetensors"], ModularTask(p=11), (1, 2))
+
+
+def test_a_training_that_diverges_says_at_which_step(tmp_path):
+    training = Training(SMALL, 0, "cpu")
+    training.weights.W_E.data.fill_(torch.nan)
+    with pytest.raises(TrainingFailed, match="logits of seed 0 are not finite at step 0"):
+        training.note()
+
+
 def test_a_checkpoint_of_another_kind_is_not_testable(tmp_path):
     folder = saved(tmp_path / "other", fresh_weights(11, 0), model_type="qwen3")
     with pytest.raises(NotTestable, match="is a qwen3 checkpoint, and this is defined for modular_addition"):
@@ -212,7 +260,8 @@ def test_a_checkpoint_of_another_kind_is_not_testable(tmp_path):
     [
         ({"p": 13}, InvalidCheckpoint, "says p = 13, and its weights have 11 numbers"),
         ({"p": 12}, UsageError, "p must be an odd prime"),
-        ({"p": "eleven"}, InvalidCheckpoint, "must name p, train_fraction and seed"),
+        ({"p": "eleven"}, InvalidCheckpoint, "must name p and seed, whole numbers, and train_fraction"),
+        ({"seed": None}, InvalidCheckpoint, "must name p and seed, whole numbers"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_refused(tmp_path, config, error, sentence):

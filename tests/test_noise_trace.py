@@ -6,7 +6,7 @@ import torch
 from transformers import BertConfig, BertLMHeadModel, BloomConfig, BloomForCausalLM
 
 from harness.anatomy import blocks
-from harness.errors import NotTestable, Undefined
+from harness.errors import InvalidCheckpoint, NotTestable, Undefined
 from harness.models import load
 from harness.probes import noise_trace as probe
 from harness.probes.noise_trace import draw_noise, noise_trace, single_token
@@ -168,7 +168,10 @@ def test_nothing_is_left_behind_by_an_exception(monkeypatch):
         (PROMPT, [], {}, "every prompt needs as many targets"),
         (PROMPT, [3], {"layers": [3]}, "layers are 0-based, 0 to 2 in this model, got"),
         (PROMPT, [3], {"layers": [-1]}, "layers are 0-based"),
+        (PROMPT, [3], {"layers": np.array([0, 9])}, r"layers are 0-based, 0 to 2 in this model, got \[0, 9\]"),
         (PROMPT, [3], {"draws": 0}, "at least 1 draw"),
+        (PROMPT, [3], {"scale": float("nan")}, "scale of 0 or more, .* got nan"),
+        (PROMPT, [3], {"scale": -1}, "scale of 0 or more, .* got -1"),
     ],
 )
 def test_what_has_no_trace_is_refused_in_a_sentence(prompt, targets, options, sentence):
@@ -205,6 +208,24 @@ def test_restoring_the_last_state_at_the_last_layer_restores_everything():
     assert found.restored[0, 0] == pytest.approx(found.corrupted, rel=1e-4)  # the state before the subject was clean
     assert found.corrupted != pytest.approx(found.clean, rel=1e-2)
     assert not model.get_input_embeddings()._forward_hooks
+
+
+def test_a_run_that_is_not_finite_has_no_trace():
+    model = random_model("llama")
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[0, 0] = torch.nan
+
+    with pytest.raises(InvalidCheckpoint, match="NaN or infinite"):
+        noise_trace(model, [PROMPT], [[3]], draws=2)
+    with pytest.raises(InvalidCheckpoint, match="NaN or infinite"):
+        restoration_trace(model, PROMPT, [1], 3, draws=2)
+
+
+def test_unknown_tokens_are_refused_before_anything_is_restored():
+    with pytest.raises(Undefined, match=r"no token 500 \(in prompt 0\)"):
+        restoration_trace(random_model("llama"), [5, 500], [1], 3)
+    with pytest.raises(Undefined, match=r"no token 300 \(a target of prompt 0\)"):
+        restoration_trace(random_model("llama"), PROMPT, [1], 300)
 
 
 def test_a_subject_outside_the_prompt_is_refused():

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.anatomy import attention_weights, per_query_head
-from harness.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined
+from harness.errors import NotTestable, Undefined
 from harness.models import attention_computed_by, layers_and_heads
-from harness.probes.inputs import Tokens, check_heads, check_prompts
+from harness.probes.inputs import Tokens, check_finite, check_heads, check_prompts, check_same_heads
 
 if TYPE_CHECKING:
     import torch
@@ -98,18 +98,13 @@ def compare(model: Any, other: Any, token_ids: Tokens, reduce: Reduce, *, least:
     """
     import torch
 
-    if layers_and_heads(model) != layers_and_heads(other):
-        raise InvalidComparison(
-            "heads are compared one by one, and one model has {} layers of {} heads where the other has {} of {}: give "
-            "two checkpoints of one base.".format(*layers_and_heads(model), *layers_and_heads(other))
-        )
+    check_same_heads(layers_and_heads(model), layers_and_heads(other))
     check_prompts(token_ids, least, model, other)
     found: dict[int, Floats] = {}
     for chosen in batches_of_one_length(token_ids):
         ids = torch.tensor([list(token_ids[i]) for i in chosen], device=model.device)
         values = torch.stack(reduced_layers(model, other, ids, reduce), dim=1).float().cpu().numpy()
-        if not np.isfinite(values).all():
-            raise InvalidCheckpoint("an attention weight is NaN or infinite: these checkpoints cannot be compared.")
+        check_finite(values)
         found.update(zip(chosen, values, strict=True))
     return [found[i] for i in range(len(token_ids))]
 
@@ -215,7 +210,7 @@ def attention_maps(model: Any, token_ids: Sequence[int], heads: Sequence[tuple[i
     """The maps of the chosen (layer, head) on one prompt, in their order: (heads, T, T).
 
     Raises: Undefined if there is no such head, or the prompt is empty or longer than the context; NotTestable if the
-    model hands out no attention weights.
+    model hands out no attention weights; InvalidCheckpoint if a weight is not finite.
     """
     import torch
 
@@ -229,6 +224,7 @@ def attention_maps(model: Any, token_ids: Sequence[int], heads: Sequence[tuple[i
                 maps[i] = weights[0, head].cpu()
 
     watch(model, torch.tensor([list(token_ids)], device=model.device), keep)
+    check_finite(maps)
     return maps
 
 

@@ -27,7 +27,7 @@ from harness.anatomy import (
 )
 from harness.errors import NotTestable, Undefined
 from harness.models import layers_and_heads, vocabulary_size
-from harness.probes.inputs import check_heads, check_known
+from harness.probes.inputs import check_finite, check_heads, check_known
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,8 @@ class HeadWeights(NamedTuple):
 def head_weights(model: Any, layer: int) -> HeadWeights:
     """The weights of one layer's heads.
 
-    Raises: Undefined if there is no such layer; NotTestable if its projections are kept in an unknown form.
+    Raises: Undefined if there is no such layer; NotTestable if its projections are kept in an unknown form;
+    InvalidCheckpoint if a weight is not finite.
     """
     check_heads([(layer, 0)], model)
     parts, heads = block_parts(blocks(model)[layer]), layers_and_heads(model)[1]
@@ -74,7 +75,10 @@ def head_weights(model: Any, layer: int) -> HeadWeights:
         output = written_through(norm_of(parts.output_norm, output.shape[1]), output)
     size = output.shape[0] // heads
     query_HDE, key_HDE, value_HDE = (per_head(weight, size, heads) for weight in (query, key, value))
-    return HeadWeights(query_HDE, key_HDE, value_HDE, output.reshape(heads, size, -1).cpu().numpy())
+    weights = HeadWeights(query_HDE, key_HDE, value_HDE, output.reshape(heads, size, -1).cpu().numpy())
+    for factor in weights:
+        check_finite(factor)
+    return weights
 
 
 def input_projections(
@@ -141,7 +145,10 @@ def vocabulary_chunks(model: Any) -> Iterator[tuple[Doubles, Doubles]]:
         some = rows[start : start + CHUNK]
         with torch.inference_mode():
             embeddings = embed(torch.arange(start, start + len(some), device=rows.device)).double()
-        yield embeddings.cpu().numpy(), read_through(norm, some.double().T).T.cpu().numpy()
+        chunk = embeddings.cpu().numpy(), read_through(norm, some.double().T).T.cpu().numpy()
+        for vectors in chunk:
+            check_finite(vectors)
+        yield chunk
 
 
 # -- circuits as products of two thin factors -----------------------------------------------------------------------
@@ -263,7 +270,9 @@ def composition(model: Any, earlier: int, later: int, *, draws: int = 20, seed: 
     `head_weights`.
     """
     if earlier >= later:
-        raise Undefined(f"heads of layer {later} read what earlier layers write, not layer {earlier}: swap the two.")
+        raise Undefined(f"heads of layer {later} read what earlier layers write, and layer {earlier} is not earlier.")
+    if draws < 1:
+        raise Undefined(f"the baseline needs at least 1 draw, got {draws}.")
     first, second = head_weights(model, earlier), head_weights(model, later)
     written = (first.value, first.output)
     random = np.random.default_rng(seed)

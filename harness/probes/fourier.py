@@ -14,6 +14,7 @@ from scipy.special import logsumexp
 
 from harness.errors import InvalidCheckpoint, Undefined
 from harness.modular import Weights, all_pairs, last_token, query_key, run
+from harness.probes.inputs import check_finite
 
 if TYPE_CHECKING:
     import torch
@@ -95,20 +96,23 @@ def key_frequencies(weights: Weights) -> tuple[int, ...]:
 
     Published rules differ and give no cut-off; this one looks at what reaches the logits, and decides nothing by eye.
 
-    Raises: InvalidCheckpoint if W_L holds no frequency at all.
+    Raises: InvalidCheckpoint if W_L holds no frequency at all, or is not finite.
     """
     norms = frequency_norms(logit_map(weights), axis=1)
+    check_finite(norms)
     if not norms.max() > 0:
         raise InvalidCheckpoint("the map from neurons to logits is constant: it holds no frequency.")
     return tuple(int(k) + 1 for k in np.flatnonzero(norms >= KEY_SHARE * norms.max()))
 
 
 def rows_of(frequencies: Iterable[int], p: int) -> list[int]:
-    """The rows of `fourier_basis` that hold the frequencies. Raises: Undefined for one that is not there."""
+    """The rows of `fourier_basis` that hold the frequencies. Raises: Undefined for one that is not there, or twice."""
     chosen = list(frequencies)
     for k in chosen:
-        if not 1 <= k <= (p - 1) // 2:
+        if k not in range(1, (p + 1) // 2):
             raise Undefined(f"there is no frequency {k} in sums modulo {p}: they are 1 to {(p - 1) // 2}.")
+    if len(set(chosen)) < len(chosen):
+        raise Undefined(f"each frequency can be asked for once, got {chosen}.")
     return [row for k in chosen for row in (2 * k - 1, 2 * k)]
 
 
@@ -210,6 +214,11 @@ def pair_losses(logits: Array) -> Array:
     p = len(logits)
     a, b = np.indices((p, p))
     return np.asarray(logsumexp(logits, axis=-1) - logits[a, b, (a + b) % p])
+
+
+def right(logits: Array) -> NDArray[np.bool_]:
+    """Which pairs (P, P) have their sum as the likeliest answer."""
+    return np.asarray(logits.argmax(-1) == sums(len(logits)))
 
 
 def in_sum(logits: Array, frequencies: Iterable[int]) -> Array:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.anatomy import block_parts, blocks
-from harness.errors import InvalidCheckpoint, NotTestable, Undefined
+from harness.errors import NotTestable, Undefined
 from harness.models import layers_and_heads, vocabulary_size
 from harness.probes.attention import Attention, batches_of_one_length, watch
-from harness.probes.inputs import Tokens, check_heads, check_prompts
+from harness.probes.inputs import Tokens, check_finite, check_heads, check_prompts
 
 if TYPE_CHECKING:
     import torch
@@ -203,12 +203,6 @@ def without_heads(model: Any, heads: Sequence[tuple[int, int]]) -> Iterator[None
             output = block_parts(blocks(model)[layer]).output
             hooks.callback(output.register_forward_pre_hook(silence(chosen)).remove)
         yield
-
-
-def check_finite(values: Doubles) -> None:
-    """Raises: InvalidCheckpoint if a number is NaN or infinite, which would pass for an extreme one."""
-    if not np.isfinite(values).all():
-        raise InvalidCheckpoint("this model computes numbers that are NaN or infinite: train or save it again.")
 
 
 def check_repeated(sequences: Tokens, model: Any) -> None:

@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from harness.errors import Undefined
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import InvalidCheckpoint, InvalidComparison, Undefined
 from harness.models import context_length, layers_and_heads, vocabulary_size
 
 Tokens = Sequence[Sequence[int]]
@@ -15,6 +18,15 @@ def check_heads(heads: Sequence[tuple[int, int]], model: Any) -> None:
     for layer, head in heads:
         if not (0 <= layer < layers and 0 <= head < width):
             raise Undefined(f"there is no head {(layer, head)}: the model has {layers} layers of {width}, from (0, 0).")
+
+
+def check_same_heads(mine: tuple[int, ...], its: tuple[int, ...]) -> None:
+    """Raises: InvalidComparison unless two models, as (layers, heads), can be compared head by head."""
+    if mine != its:
+        raise InvalidComparison(
+            "heads are compared one by one, and one model has {} layers of {} heads where the other has {} of {}: give "
+            "two checkpoints of one base.".format(*mine, *its)
+        )
 
 
 def check_prompts(prompts: Tokens, least: int, *models: Any) -> None:
@@ -47,7 +59,15 @@ def check_known(tokens: Sequence[int], where: str, *models: Any) -> None:
 
 def check_targets(targets: Tokens, prompts: Tokens, model: Any) -> None:
     """Raises: Undefined unless every prompt has as many targets, at least one, all known."""
+    if any(np.ndim(wanted) != 1 for wanted in targets):
+        raise Undefined(f"every prompt needs a list of targets, such as [[5, 7], [5, 9]], got {list(targets)}.")
     if len(targets) != len(prompts) or len({len(wanted) for wanted in targets} | {0}) != 2:
         raise Undefined(f"every prompt needs as many targets, got {[len(t) for t in targets]} for {len(prompts)}.")
     for i, wanted in enumerate(targets):
         check_known(wanted, f"a target of prompt {i}", model)
+
+
+def check_finite(values: NDArray[np.floating]) -> None:
+    """Raises: InvalidCheckpoint if what a model computed is NaN or infinite, which would pass for an extreme value."""
+    if not np.isfinite(values).all():
+        raise InvalidCheckpoint("this model computes numbers that are NaN or infinite: train or save it again.")

@@ -15,7 +15,7 @@ from harness.anatomy import BlockParts, Norm, block_parts, blocks, final_norm, n
 from harness.errors import NotTestable
 from harness.models import layers_and_heads
 from harness.probes.attention import batches_of_one_length
-from harness.probes.inputs import Tokens, check_prompts, check_targets
+from harness.probes.inputs import Tokens, check_finite, check_prompts, check_targets
 
 if TYPE_CHECKING:
     import torch
@@ -75,7 +75,7 @@ def logit_attribution(model: Any, prompts: Tokens, targets: Tokens) -> LogitAttr
     they sum to the logits. An ablation can differ from them, as it changes those sizes and what later blocks do.
 
     Raises: Undefined for a prompt that is empty or longer than the context, an unknown token, or targets that differ
-    in number; NotTestable for a model whose logits are not this sum.
+    in number; NotTestable for a model whose logits are not this sum; InvalidCheckpoint if a logit is not finite.
     """
     import torch
 
@@ -89,6 +89,7 @@ def logit_attribution(model: Any, prompts: Tokens, targets: Tokens) -> LogitAttr
             parts = [part.cpu().numpy() for part in contributions(model, ids, wanted)]
         found.update(zip(chosen, zip(*parts, strict=True), strict=True))
     attribution = LogitAttribution(*map(np.stack, zip(*(found[i] for i in range(len(prompts))), strict=True)))
+    check_finite(attribution.logits)
     gap = np.abs(attribution.total() - attribution.logits).max()
     if not gap <= NEAR * max(1.0, np.abs(attribution.logits).max()):
         raise NotTestable(

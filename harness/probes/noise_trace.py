@@ -9,6 +9,7 @@ Layers are 0-based. Shapes: N prompts, K targets, L layers, D draws, R rows of l
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from harness.anatomy import attention_weights, blocks, edited_blocks, per_query_head, soft_capped, widened
 from harness.errors import Undefined
 from harness.models import attention_computed_by, vocabulary_size
-from harness.probes.inputs import Tokens, check_prompts, check_targets
+from harness.probes.inputs import Tokens, check_finite, check_prompts, check_targets
 from harness.types import TraceQuestion
 
 if TYPE_CHECKING:
@@ -55,11 +56,12 @@ def noise_trace(
     At block l the last token's state h becomes h + scale * RMS(h) * e with e from N(0, I). The draws depend on `seed`,
     prompt number, layer and hidden size alone: checkpoints are compared under the same noise.
 
-    Raises: Undefined for a prompt, target or layer that has no trace; NotTestable for a model without blocks.
+    Raises: Undefined for a prompt, target or layer that has no trace; NotTestable for a model without blocks;
+    InvalidCheckpoint if the clean run is not finite.
     """
     import torch
 
-    chosen = check(model, prompts, targets, draws, layers)
+    chosen = check(model, prompts, targets, scale, draws, layers)
     traces = []
     with torch.inference_mode():
         longest = max(range(len(prompts)), key=lambda n: len(prompts[n]))
@@ -68,7 +70,9 @@ def noise_trace(
             noise_LDH = scale * draw_noise(model, seed, n, chosen, draws)
             run = LastTokenRun(model, prompt, chosen) if fast else FullRun(model, prompt, chosen)
             traces.append((*trace_in_chunks(run, noise_LDH, wanted, rows_at_once(model)), fast))
-    return NoiseTrace(*(np.stack(parts) for parts in zip(*traces, strict=True)))
+    trace = NoiseTrace(*(np.stack(parts) for parts in zip(*traces, strict=True)))
+    check_finite(trace.clean)
+    return trace
 
 
 def trace_in_chunks(
@@ -95,6 +99,7 @@ def check(
     model: Any,
     prompts: Tokens,
     targets: Tokens,
+    scale: float,
     draws: int,
     layers: Sequence[int] | None,
 ) -> tuple[int, ...]:
@@ -104,9 +109,11 @@ def check(
     check_targets(targets, prompts, model)
     if draws < 1:
         raise Undefined(f"a noise trace needs at least 1 draw a layer, got {draws}.")
-    chosen = tuple(range(depth)) if layers is None else tuple(sorted(set(layers)))
+    if not 0 <= scale < inf:
+        raise Undefined(f"noise has a scale of 0 or more, in units of the token's RMS, got {scale}.")
+    chosen = tuple(range(depth)) if layers is None else tuple(sorted(set(map(int, layers))))
     if not chosen or not 0 <= chosen[0] <= chosen[-1] < depth:
-        raise Undefined(f"layers are 0-based, 0 to {depth - 1} in this model, got {list(layers or ())}.")
+        raise Undefined(f"layers are 0-based, 0 to {depth - 1} in this model, got {list(chosen)}.")
     return chosen
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from harness.anatomy import blocks, edited_blocks
 from harness.errors import Undefined
+from harness.probes.inputs import check_finite, check_prompts, check_targets
 
 if TYPE_CHECKING:
     import torch
@@ -43,10 +44,13 @@ def restoration_trace(
     Then, for each layer and position, the clean run's state is put back there, and the target's probability is read. It
     takes layers x positions runs of `draws` prompts: minutes for a large model.
 
-    Raises: Undefined if the subject is empty or not in the prompt.
+    Raises: Undefined if the subject is empty or not in the prompt, or a token is not known; InvalidCheckpoint if a
+    probability is not finite.
     """
     import torch
 
+    check_prompts([prompt], 1, model)
+    check_targets([[target]], [prompt], model)
     if not subject or not all(0 <= position < len(prompt) for position in subject):
         raise Undefined(f"the subject must be positions from 0 to {len(prompt) - 1}, got {list(subject)}.")
     ids = torch.tensor([list(prompt)] * draws, device=model.device)
@@ -72,7 +76,9 @@ def restoration_trace(
         with edited_blocks(model, remember):
             unharmed = target_probability(model, ids[:1], target)
         restored = [[run(layer, position) for position in range(len(prompt))] for layer in range(depth)]
-        return Restoration(clean=unharmed, corrupted=run(), restored=np.array(restored))
+        found = Restoration(clean=unharmed, corrupted=run(), restored=np.array(restored))
+    check_finite(found.restored)
+    return found
 
 
 def target_probability(model: Any, ids: "torch.Tensor", target: int) -> float:

@@ -2,11 +2,12 @@
 
 from harness.stats.columns import difference, greatest, lead, least, most_extreme, prominence, side_by_side
 from harness.stats.differences import independent_difference, paired_difference, rise
-from harness.stats.exact import exactly, lead_ratio, peak_layer, peak_ratio, peaks_apart
+from harness.stats.exact import exact_factor, exactly, lead_ratio, peak_layer, peak_ratio, peaks_apart
 from harness.stats.levels import mean, share
 
 __all__ = [
     "difference",
+    "exact_factor",
     "exactly",
     "greatest",
     "independent_difference",

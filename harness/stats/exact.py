@@ -1,5 +1,8 @@
 """What is known exactly about one checkpoint: its weights. Over several seeds it varies, and has an interval."""
 
+from dataclasses import replace
+from math import exp
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,17 +14,34 @@ from harness.types import Estimate, Profiles
 def exactly(per_seed: NDArray[np.float64], *, estimand: str, unit: str, level: float = LEVEL) -> Estimate:
     """A number that one checkpoint has without error: an interval of no width. Several seeds: Student's t over them.
 
+    Seeds that agree to the last digit, as counts do, have no width either.
+
     Raises: Undefined if it is not finite.
     """
-    if len(per_seed) > 1:
+    if not np.isfinite(per_seed).all():
+        raise Undefined(f"{estimand}: the value is {per_seed[~np.isfinite(per_seed)][0]}, which is no number.")
+    value, several = float(per_seed[0]), len(per_seed) > 1
+    if several and np.ptp(per_seed) > 0:
         return over_seeds(per_seed, estimand=estimand, unit=unit, level=level)
-    value = float(per_seed[0])
-    if not np.isfinite(value):
-        raise Undefined(f"{estimand}: the value is {value}, which is no number.")
     return Estimate(
-        estimand=estimand, unit=unit, point=value, low=value, high=value, level=level, n=1, method="exact",
-        generalises_over="weights",
+        estimand=estimand, unit=unit, point=value, low=value, high=value, level=level, n=len(per_seed), method="exact",
+        generalises_over="seeds" if several else "weights",
     )  # fmt: skip
+
+
+def exact_factor(
+    per_seed: NDArray[np.float64], *, estimand: str, unit: str = "ratio", level: float = LEVEL
+) -> Estimate:
+    """A number that one checkpoint has without error, and that varies by factors from seed to seed, as losses do.
+
+    Several seeds: the geometric mean, and Student's t over the logarithms.
+
+    Raises: Undefined if it is not above 0.
+    """
+    if not (per_seed > 0).all():
+        raise Undefined(f"{estimand}: what varies by factors is above 0, got {np.min(per_seed)}.")
+    logs = exactly(np.log(per_seed), estimand=estimand, unit=unit, level=level)
+    return replace(logs, point=exp(logs.point), low=exp(logs.low), high=exp(logs.high))
 
 
 def lead_ratio(leaders: list[Profiles], others: list[Profiles], *, estimand: str) -> Estimate:

@@ -52,7 +52,7 @@ def round_weights(model: Any, _: torch.Generator) -> None:
 
 def jitter_weights(model: Any, generator: torch.Generator) -> None:
     for parameter in model.parameters():
-        step = torch.ldexp(torch.ones(()), torch.frexp(parameter).exponent - BFLOAT16_DIGITS)
+        step = torch.exp2(parameter.abs().log2().floor() + 1 - BFLOAT16_DIGITS)
         parameter.add_(step * (torch.rand(parameter.shape, generator=generator) - 0.5))
 
 

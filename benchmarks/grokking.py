@@ -16,6 +16,7 @@ from harness.models import choose_device
 from harness.modular import ModularTask
 from harness.modular_subject import ModularSubject
 from harness.store import Store
+from methods.full_batch import grokked_at
 from methods.grokking import GROKKING
 from testbeds.modular_addition import MODULAR_ADDITION
 
@@ -38,12 +39,12 @@ def options() -> argparse.Namespace:
 
 def row(subject: ModularSubject, seed: int) -> tuple[str, ...]:
     settings, log = subject.method.settings, training_log(subject.checkpoints[0])
-    grokked = next((f"{one['step']:,.0f}" for one in log if one["test_accuracy"] == 1 and one["test_loss"] < 1e-5), "-")
+    grokked = grokked_at(log, GROKKING.settings.until_test_loss)
     final = {name: float(value) for name, value in subject.fourier_measures()[0].arrays.items() if value.ndim == 0}
     keys = subject.fourier_measures()[0].arrays["key_frequencies"].tolist()
     return (
         str(settings.p), f"{settings.train_fraction:.0%}", f"{settings.weight_decay:g}", str(seed),
-        f"{log[-1]['step']:,.0f}", grokked, f"{log[-1]['test_loss']:.1e}",
+        f"{log[-1]['step']:,.0f}", f"{grokked:,.0f}" if grokked else "-", f"{log[-1]['test_loss']:.1e}",
         " ".join(map(str, keys)) if len(keys) <= 10 else f"{len(keys)} of them", f"{final['outside_share']:.1%}",
         f"{final['beyond_rank']:.2%}",
         f"{final['explained_neurons']:.1%}", f"{final['restricted_loss'] / final['loss']:.2f}",

@@ -14,7 +14,7 @@ from harness.probes import attention, circuits, head_scores
 from harness.probes.inputs import check_same_heads
 from harness.types import Checkpoint, Measurement, Profiles, Scores
 
-CIRCUITS_VERSION = 2
+CIRCUITS_VERSION = 3
 SEQUENCES, LENGTH = 50, 20  # random tokens that are said twice; fewer where a model knows or holds fewer
 PERMUTATIONS = 199
 ABLATED_SHARE = 0.5  # heads with an induction score of at least this share of the best one's are ablated together
@@ -119,11 +119,12 @@ def by_head(values: NDArray[np.floating], ids: tuple[str, ...], unit: str) -> Pr
 def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     """Head scores and circuits of one model on `SEQUENCES` random sequences of `LENGTH` tokens said twice.
 
-    `previous`, `duplicate` and `induction` (S, L, H), each with `..._p` (L, H); `copying` and `matching` (L, H), the
-    eigenvalue scores of OV and QK; `ov_rank` and `qk_rank` (L, H), stable ranks; `best_induction` and `best_previous`
-    (2,), the former above the first layer and the latter below it, if there are two layers; `k_composition` of these
-    two heads, NaN in one layer; `learning`, `learning_lost` and `induction_left` (S,); `maps` (2, T, T) of
-    the best previous-token and the best induction head on the first sequence.
+    `previous`, `duplicate`, `induction` and `positional` (S, L, H), each with `..._p` (L, H), and `distance` (L, H) of
+    the last; `copying` and `matching` (L, H), the eigenvalue scores of OV and QK; `ov_rank` and `qk_rank` (L, H),
+    stable ranks; `best_induction` and `best_previous` (2,), the former above the first layer and the latter below it,
+    if there are two layers; `k_composition` of these two heads, NaN in one layer; `learning`, `learning_lost` and
+    `induction_left` (S,); `maps` (2, T, T) of the best previous-token and the best induction head on the first
+    sequence.
     """
     length = min(LENGTH, models.vocabulary_size(model), models.context_length(model) // 2)
     sequences = head_scores.repeated_sequences(model, SEQUENCES, length)
@@ -150,6 +151,9 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
         arrays[name] = getattr(found.scores, name)
         arrays[f"{name}_p"] = getattr(found.p_values, name)
     return arrays | {
+        "positional": found.positional.share,
+        "positional_p": found.positional.p_values,
+        "distance": found.positional.distance,
         "copying": eigenvalues.ov,
         "matching": eigenvalues.qk,
         "ov_rank": circuits.stable_rank(spectra.ov),

@@ -45,12 +45,8 @@ class Training:
 
     @property
     def grokked_at(self) -> float | None:
-        """The first logged step with every test sum right and a test loss below the one to be reached."""
         target = self.settings.until_test_loss
-        if target is None:
-            return None
-        reached = (row["step"] for row in self.log if row["test_accuracy"] == 1 and row["test_loss"] < target)
-        return next(reached, None)
+        return None if target is None else grokked_at(self.log, target)
 
     def advance(self) -> float:
         """One step over all training pairs; returns the loss in nats before it."""
@@ -111,6 +107,12 @@ class Training:
 def dealt_out(pairs: torch.Tensor, seed: int) -> torch.Tensor:
     """The pairs in another order: each gets the answer of some other."""
     return pairs[torch.randperm(len(pairs), generator=torch.Generator().manual_seed(seed)).to(pairs.device)]
+
+
+def grokked_at(log: list[Row], target_nats: float) -> float | None:
+    """The first logged step with every test sum right and a test loss below the target."""
+    reached = (row["step"] for row in log if row["test_accuracy"] == 1 and row["test_loss"] < target_nats)
+    return next(reached, None)
 
 
 def share_right(logits: torch.Tensor, pairs: torch.Tensor, p: int) -> float:

@@ -15,6 +15,7 @@ from harness.probes.head_scores import (
     head_scores,
     in_context_loss,
     offset_scores,
+    positional,
     random_targets,
     repeated_sequences,
     without_heads,
@@ -81,6 +82,33 @@ def test_p_values_are_uniform_where_keys_are_shuffled(monkeypatch):
         assert p_values.shape == (1, 200) and p_values.min() >= 1 / 200
         assert kstest(p_values[0], "uniform").pvalue > 1e-3
         assert (p_values <= 0.05).mean() == pytest.approx(0.05, abs=0.04)
+
+
+def test_a_positional_head_looks_at_one_distance_whatever_the_tokens_are(monkeypatch):
+    random = torch.Generator().manual_seed(0)
+    heads = torch.stack([pointing(12, lambda i, back=back: i - back) for back in (0, 1, 3)]).expand(40, -1, -1, -1)
+    masses = torch.rand(40, 1, 12, 12, generator=random).tril()
+    model = with_maps(monkeypatch, torch.cat([heads, masses / masses.sum(-1, keepdim=True)], 1))
+    found = head_scores(model, repeated_sequences(model, 40, 6), permutations=99).positional
+
+    # The queries 1 to 5 look; where the key three before is not there, this head looks at the query itself.
+    assert found.distance[0, :3].tolist() == [0, 1, 3]
+    np.testing.assert_array_equal(found.share[:, 0, :3], np.broadcast_to([1, 1, 0.6], (40, 3)))
+    assert (found.p_values[0, :3] == 0.01).all()
+    assert found.p_values[0, 3] > 0.05
+
+
+def test_positional_p_values_are_uniform_where_keys_are_shuffled():
+    random = torch.Generator().manual_seed(3)
+    queries = np.arange(1, 21)
+    looked = queries - random_targets((40 * 300, 21), random)[:, 1:].numpy()
+    by_chance = queries - random_targets((499, 40, 21), random)[..., 1:].numpy()
+    found = positional(looked.reshape(40, 1, 300, 20).astype(np.int16), by_chance)
+
+    # Counts are whole numbers, and ties make p a little too large: never too small.
+    for level in (0.01, 0.05, 0.2):
+        assert (found.p_values <= level).mean() <= level + 3 * (level * (1 - level) / 300) ** 0.5
+    assert (found.p_values <= 0.2).mean() > 0.1
 
 
 def test_null_targets_are_the_query_itself_and_every_key_before_it():

@@ -152,7 +152,7 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path):
     assert not (killed / "model.safetensors").exists()
     lines = []
     train_modular(job(killed, tell=lines.append))
-    assert lines == [f"grokking seed 0: resuming at step {SNAPSHOT_EVERY}"]
+    assert lines[0] == f"grokking seed 0: resuming at step {SNAPSHOT_EVERY}"
     for name in ("model.safetensors", "training_log.json"):
         assert (killed / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 

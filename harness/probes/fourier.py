@@ -78,17 +78,17 @@ def gini(values: Array) -> float:
 
 def logit_map(weights: Weights) -> Array:
     """W_L, from neurons to the logits of the answers: (M, P)."""
-    return np.asarray(numpy(weights.W_out) @ answers(weights))
+    return np.asarray(as_array(weights.W_out) @ answers(weights))
 
 
 def answers(weights: Weights) -> Array:
     """W_U without '=': (D, P)."""
-    return numpy(weights.W_U)[:, : weights.p]
+    return as_array(weights.W_U)[:, : weights.p]
 
 
 def embedding(weights: Weights) -> Array:
     """W_E without '=': (P, D)."""
-    return numpy(weights.W_E)[: weights.p]
+    return as_array(weights.W_E)[: weights.p]
 
 
 def key_frequencies(weights: Weights) -> tuple[int, ...]:
@@ -151,20 +151,20 @@ class EffectiveWeights(NamedTuple):
 
 def effective_weights(weights: Weights) -> EffectiveWeights:
     """W_attn, W_neur and W_logit of Nanda et al. (2023, section 3), with positions, biases and scale left in."""
-    tokens = embedding(weights) + numpy(weights.W_pos)[:2, None]  # (2, P, D)
-    last, keys = numpy(last_token(weights)), numpy(query_key(weights)) / weights.W_Q.shape[-1] ** 0.5
-    heads = numpy(weights.W_V) @ numpy(weights.W_O)  # (H, D, D)
+    tokens = embedding(weights) + as_array(weights.W_pos)[:2, None]  # (2, P, D)
+    last, keys = as_array(last_token(weights)), as_array(query_key(weights)) / weights.W_Q.shape[-1] ** 0.5
+    heads = as_array(weights.W_V) @ as_array(weights.W_O)  # (H, D, D)
     moved, own = np.einsum("xpd,hdk->xphk", tokens, heads), np.einsum("d,hdk->hk", last, heads)
-    inner, direct = numpy(weights.W_in), answers(weights)
+    inner, direct = as_array(weights.W_in), answers(weights)
     return EffectiveWeights(
         scores=tokens @ keys.T,
         own_score=keys @ last,
         neurons=moved @ inner,
         own_neurons=own @ inner,
-        neuron_constant=last @ inner + numpy(weights.b_in),
+        neuron_constant=last @ inner + as_array(weights.b_in),
         skip=moved @ direct,
         own_skip=own @ direct,
-        logit_constant=(last + numpy(weights.b_out)) @ direct,
+        logit_constant=(last + as_array(weights.b_out)) @ direct,
         logits=logit_map(weights),
     )
 
@@ -205,7 +205,7 @@ def landscape(weights: Weights) -> Landscape:
     p = weights.p
     with torch.inference_mode():
         found = run(weights.to(torch.float64), all_pairs(p).to(weights.W_E.device))
-    attention, neurons, logits = (numpy(each) for each in (found.attention, found.neurons, found.logits))
+    attention, neurons, logits = (as_array(each) for each in (found.attention, found.neurons, found.logits))
     return Landscape(attention.reshape(p, p, -1, 3), neurons.reshape(p, p, -1), logits.reshape(p, p, -1)[..., :p])
 
 
@@ -335,8 +335,8 @@ def ablations(weights: Weights) -> Ablations:
 
 
 def mean_loss(logits: "torch.Tensor", p: int) -> float:
-    return float(pair_losses(numpy(logits)[:, :p].reshape(p, p, p)).mean())
+    return float(pair_losses(as_array(logits)[:, :p].reshape(p, p, p)).mean())
 
 
-def numpy(tensor: "torch.Tensor") -> Array:
+def as_array(tensor: "torch.Tensor") -> Array:
     return np.asarray(tensor.detach().cpu().double().numpy())

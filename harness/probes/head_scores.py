@@ -69,20 +69,35 @@ def offset_scores(maps: "torch.Tensor") -> "torch.Tensor":
     return torch.stack([values.double().mean(-1) for values in along])
 
 
+class Positional(NamedTuple):
+    """Whether a head looks at a fixed distance, on new tokens: Voita et al. (2019), arXiv:1905.09418.
+
+    `distance` (L, H): the one at which most queries of all sequences have their largest attention weight, 0 being the
+    query itself. `share` (S, L, H): of each sequence's queries; `p_values` (L, H), of their mean. Queries are those of
+    the first saying but the first token, which has no choice.
+    """
+
+    distance: NDArray[np.intp]
+    share: Doubles
+    p_values: Doubles
+
+
 class HeadScores(NamedTuple):
     """The mean attention in each sequence, `scores` (S, L, H), and its one-sided `p_values` over sequences (L, H)."""
 
     scores: OffsetScores
     p_values: OffsetScores
+    positional: Positional
 
 
 def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed: int = 0) -> HeadScores:
-    """How far each head attends to the previous token, to duplicates, and by induction, on `repeated_sequences`.
+    """How far each head attends to the previous token, to duplicates, by induction, or at a fixed distance.
 
-    The null hypothesis is that a query's attention is as it may be over the keys it sees, in any order. For each of
-    `permutations` every query of every sequence gets another target, drawn evenly from itself and the keys before it;
-    p = (1 + how many of their means over sequences are not below the head's) / (1 + permutations). It is exact if keys
-    are exchangeable: a head that prefers near keys, or the first, breaks that in itself.
+    It is measured on `repeated_sequences`. The null hypothesis is that a query's attention is as it may be over the
+    keys it sees, in any order. For each of `permutations` every query of every sequence gets another target, drawn
+    evenly from itself and the keys before it; p = (1 + how many of their means over sequences are not below the
+    head's) / (1 + permutations). It is exact if keys are exchangeable: a head that prefers near keys, or the first,
+    breaks that in itself.
 
     Raises: Undefined if the sequences are not of one length and said twice, or longer than the context; NotTestable if
     the model hands out no attention weights, or its tokens see those after them; InvalidCheckpoint if a weight is not
@@ -97,6 +112,8 @@ def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed:
     layers, heads = layers_and_heads(model)
     scores = np.empty((3, len(sequences), layers, heads))
     nulls = np.zeros((permutations, 2, layers, heads))
+    half = half_length(len(sequences[0]))
+    distances = np.empty((len(sequences), layers, heads, len(sequences[0]) - half - 1), np.int16)
     for batch in batches_of_one_length(sequences):
         ids = torch.tensor([list(sequences[i]) for i in batch], device=model.device)
         targets = random_targets((permutations, *ids.shape), random).to(model.device)
@@ -106,6 +123,7 @@ def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed:
                 raise NotTestable(f"{type(model).__name__} has tokens that see those after them: give a causal model.")
             scores[:, batch, layer] = offset_scores(weights).cpu().numpy()  # noqa: B023  called within the iteration
             nulls[:, :, layer] += at_targets(weights, targets)  # noqa: B023
+            distances[batch, layer] = distances_looked(weights, half).cpu().numpy()  # noqa: B023
 
         watch(model, ids, see)
     check_finite(scores)
@@ -114,7 +132,31 @@ def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed:
     p_values = (
         (1 + (null >= mean - ROUNDING).sum(0)) / (1 + permutations) for null, mean in zip(against, means, strict=True)
     )
-    return HeadScores(OffsetScores(*scores), OffsetScores(*p_values))
+    drawn = random_targets((permutations, len(sequences), distances.shape[-1] + 1), random)[..., 1:].numpy()
+    by_chance = np.arange(1, drawn.shape[-1] + 1) - drawn
+    return HeadScores(OffsetScores(*scores), OffsetScores(*p_values), positional(distances, by_chance))
+
+
+def distances_looked(maps: "torch.Tensor", half: int) -> "torch.Tensor":
+    """How far before each query of the first saying but the first token its largest weight lies: (B, H, queries)."""
+    import torch
+
+    rows = maps[..., 1 : maps.shape[-1] - half, :]
+    return torch.arange(1, rows.shape[-2] + 1, device=maps.device) - rows.argmax(-1)
+
+
+def positional(distances: NDArray[np.int16], by_chance: NDArray[np.intp]) -> Positional:
+    """The favourite distance of each head, from (S, L, H, queries), against draws (permutations, S, queries).
+
+    A draw has a favourite of its own, so that the choice of the best distance is paid for.
+    """
+    possible = range(distances.shape[-1] + 1)
+    counts = np.stack([(distances == distance).sum((0, -1)) for distance in possible])  # (distances, L, H)
+    favourite = counts.argmax(0)
+    null = np.max([(by_chance == distance).sum((1, 2)) for distance in possible], axis=0)
+    exceeded = (null[:, None, None] >= counts.max(0)).sum(0)
+    share = (distances == favourite[..., None]).mean(-1)
+    return Positional(favourite, share, (1 + exceeded) / (1 + len(null)))
 
 
 def random_targets(shape: tuple[int, ...], random: "torch.Generator") -> "torch.Tensor":

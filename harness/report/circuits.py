@@ -9,7 +9,7 @@ from harness.report.escape import escape
 from harness.report.inside import of
 from harness.report.tables import Measured, cell, level, markdown
 
-KINDS = ("previous", "duplicate", "induction")
+KINDS = ("previous", "duplicate", "induction", "positional")
 TOP_HEADS = 3
 
 
@@ -41,7 +41,7 @@ def circuits_table(measured: Sequence[Measured]) -> str:
 
 def heads_table(measured: Sequence[Measured]) -> str:
     """The heads with the highest scores of each kind, and what their circuits are."""
-    headers = ["checkpoint", "score", "layer", "head", "mean attention", "p (permutation)", "copying", "QK eigenvalues",
+    headers = ["checkpoint", "score", "layer", "head", "mean score", "p (permutation)", "copying", "QK eigenvalues",
                "stable rank of OV", "of QK"]  # fmt: skip
     body = []
     for one in of(measured, "circuits"):
@@ -56,7 +56,7 @@ def heads_table(measured: Sequence[Measured]) -> str:
                         escape(one.label),
                         kind,
                         *map(str, map(int, where)),
-                        cell(level(arrays[kind][:, where[0], where[1]], "attention", "prompts")),
+                        cell(level(arrays[kind][:, where[0], where[1]], "", "prompts")),
                         number(float(arrays[f"{kind}_p"][where])),
                         *(number(float(value)) for value in numbers),
                     ]

@@ -13,9 +13,9 @@ from harness.report.tables import Measured
 
 
 def head_grids(measured: Sequence[Measured], path: Path) -> None:
-    """A row a checkpoint: the three scores of all heads, then two heads' maps on one sequence said twice."""
+    """A row a checkpoint: the four scores of all heads, then two heads' maps on one sequence said twice."""
     taken = of(measured, "circuits")
-    figure, grid = plt.subplots(len(taken), 5, figsize=(18, 3.8 * len(taken)), squeeze=False)
+    figure, grid = plt.subplots(len(taken), 6, figsize=(21, 3.8 * len(taken)), squeeze=False)
     for one, row in zip(taken, grid, strict=True):
         arrays = one.measurement.arrays
         for axes, kind in zip(row, KINDS, strict=False):
@@ -24,7 +24,7 @@ def head_grids(measured: Sequence[Measured], path: Path) -> None:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.yaxis.set_major_locator(MaxNLocator(integer=True))
             figure.colorbar(shown, ax=axes, fraction=0.08)
-        for axes, name, pattern in zip(row[3:], ("best_previous", "best_induction"), arrays["maps"], strict=True):
+        for axes, name, pattern in zip(row[4:], ("best_previous", "best_induction"), arrays["maps"], strict=True):
             layer, head = map(int, arrays[name])
             shown = axes.imshow(pattern, cmap="viridis", vmin=0, vmax=1)
             axes.set(xlabel="key", ylabel="query", title=f"{name.replace('_', ' ')}\nlayer {layer} head {head}")

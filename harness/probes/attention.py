@@ -177,7 +177,9 @@ def sink_free_bits(p: "torch.Tensor", q: "torch.Tensor", cells: "torch.Tensor") 
 
 def at(maps: "torch.Tensor", cells: "torch.Tensor") -> "torch.Tensor":
     """The chosen cells of each map, end to end: half of a map or more is masked and need not be computed with."""
-    return maps.flatten(-2).index_select(-1, cells.flatten().nonzero()[:, 0])
+    chosen = cells.flatten().nonzero()[:, 0]
+    # Along one of two axes torch selects four times as fast as along the last of three.
+    return maps.reshape(-1, cells.numel()).index_select(1, chosen).view(*maps.shape[:-2], -1)
 
 
 def first_token_attention(maps: "torch.Tensor") -> "torch.Tensor":

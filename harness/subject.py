@@ -21,6 +21,8 @@ NOISE_VERSION = 1
 WEIGHTS_VERSION = 2
 ATTENTION_VERSION = 1
 TOKENIZATION_VERSION = 1
+SINKS_VERSION = 1
+SINK_TOKENS = 64  # of Gu et al. (2025): alpha_1 of even attention falls with the length
 COPYING_SCALE, COPYING_DRAWS = 0.6, 30
 RIGHT, WRONG = 0, 1  # the targets of a noise trace
 MAPPED_HEADS = 4  # the most changed heads, whose maps are kept for a picture
@@ -210,12 +212,34 @@ class Subject(CircuitSubject):
         heads = self.head_divergence(other)
         return Scores(ids=heads.ids, values=heads.values.mean(axis=2), unit=heads.unit, population=heads.population)
 
-    def sink_change(self, base: "Subject") -> Profiles:
-        """Per marked text and head, the attention to the first token (alpha_1), minus the base's."""
-        mine, its = self._by_head(base, "sink", "attention"), self._by_head(base, "other_sink", "attention")
-        return Profiles(
-            ids=mine.ids, columns=mine.columns, values=mine.values - its.values, unit=mine.unit, population="prompts"
-        )
+    def sink_strength(self) -> Profiles:
+        """Per passage, the attention of every head to the first token, alpha_1, on `SINK_TOKENS` tokens.
+
+        Raises: NotTestable as `sinks`.
+        """
+        values = np.stack([one.arrays["natural"] for one in self.sinks()]).astype(float)
+        return by_head(values, tuple(map(str, range(values.shape[1]))), "attention")
+
+    def sinks(self) -> tuple[Measurement, ...]:
+        """alpha_1 of every head, (P, L, H), on the three inputs of Gu et al. (2025): `natural`, `random`, `repeated`.
+
+        Raises: NotTestable if the testbed has no passages, or one is too short.
+        """
+        passages = self.testbed.passages()
+
+        def take(mine: Checkpoint) -> Arrays:
+            model, tokenizer = self.load(mine)
+            natural = [tokenizer(text)["input_ids"][:SINK_TOKENS] for text in passages]
+            if min(map(len, natural), default=0) < SINK_TOKENS:
+                raise NotTestable(f"testbed {self.testbed.name!r} needs passages of {SINK_TOKENS} tokens, for sinks")
+            generator, size = np.random.default_rng(0), models.vocabulary_size(model)
+            random = generator.integers(size, size=(len(passages), SINK_TOKENS))
+            inputs = {"natural": natural, "random": random.tolist()}
+            inputs["repeated"] = [[int(row[0])] * SINK_TOKENS for row in random]
+            return {name: attention.sink_strength(model, ids) for name, ids in inputs.items()}
+
+        parameters = {"passages": digest(list(passages)), "tokens": SINK_TOKENS}
+        return self._measure("sinks", SINKS_VERSION, parameters, take, "attention sinks")
 
     def excess_on_fragments(self, base: "Subject") -> Scores:
         """Per marked text, the share of changed attention on pieces of its terms, minus what chance puts there."""

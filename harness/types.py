@@ -180,7 +180,7 @@ class AttentionTestbed(Testbed):
 class LanguageTestbed(Testbed):
     """A base model and everything that is asked of its descendants.
 
-    What the last four name may be empty: claims that need it are then not testable.
+    What the last five name may be empty: claims that need it are then not testable.
     """
 
     base: Path
@@ -192,6 +192,7 @@ class LanguageTestbed(Testbed):
     marked_texts: Callable[[], Sequence[MarkedText]] = tuple
     words: Callable[[], Mapping[str, Sequence[str]]] = dict
     compounds: Callable[[], Sequence[Compound]] = tuple
+    passages: Callable[[], Sequence[str]] = tuple
 
     @property
     def threads(self) -> int:

@@ -22,6 +22,7 @@ from harness.probes.attention import (
     head_divergence,
     jensen_shannon_bits,
     sink_rate,
+    sink_strength,
     top_head_stability,
     top_heads,
     watch,
@@ -184,6 +185,17 @@ def test_attention_to_the_first_token_in_closed_form():
     assert alpha == pytest.approx(sum(1 / i for i in range(1, 65)) / 64) == pytest.approx(0.0741, abs=5e-5)
     assert sink_rate(np.array([alpha])) == 0
     assert sink_rate(first_token_attention(torch.eye(64)[:1].expand(3, 64, 64)).numpy()) == 1
+
+
+def test_sink_strength_is_the_mean_attention_to_the_first_token(monkeypatch):
+    monkeypatch.setattr(attention, "BATCH", 2)
+    model = random_model("llama")
+    found = sink_strength(model, PROMPTS)
+
+    assert found.shape == (len(PROMPTS), 3, 4)
+    for ids, by_head in zip(PROMPTS, found, strict=True):
+        heads = [(layer, head) for layer in range(3) for head in range(4)]
+        np.testing.assert_allclose(by_head.ravel(), attention_maps(model, ids, heads)[..., 0].mean(-1), atol=1e-6)
 
 
 def test_heads_whose_queries_are_zero_attend_uniformly():

@@ -93,6 +93,16 @@ def test_openings_differ_and_leave_something_to_say():
     assert prose.Scene.draw(Random(1)) == prose.Scene.draw(Random(1))
 
 
+def test_passages_differ_and_are_long_enough_for_sinks():
+    from harness.models import load
+    from harness.subject import SINK_TOKENS
+
+    passages, (_, tokenizer) = POCKET.passages(), load(POCKET.base, "cpu")
+
+    assert len(set(passages)) == len(passages) == 100
+    assert min(len(tokenizer(text)["input_ids"]) for text in passages) >= SINK_TOKENS
+
+
 def test_the_base_is_whole_small_and_the_recorded_one():
     check_folder(POCKET.base)
 

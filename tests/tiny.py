@@ -88,5 +88,6 @@ def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_s
             for label in LETTERS
             for fold in LETTERS
         ],
+        passages=lambda: [(first + second) * 32 for first in LETTERS for second in LETTERS],
         trace_questions=lambda: [TraceQuestion(prompt=prompt, right="a", wrong="b") for prompt in PROMPTS[:9]],
     )

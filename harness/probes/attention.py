@@ -189,6 +189,28 @@ def first_token_attention(maps: "torch.Tensor") -> "torch.Tensor":
     return maps[..., 0].mean(-1, dtype=torch.float64)
 
 
+def sink_strength(model: Any, token_ids: Tokens) -> Floats:
+    """alpha_1 of every head on each prompt, (P, L, H).
+
+    It falls with the length, as even attention has H_T / T: Gu et al. (2025) take 100 prompts of 64 tokens.
+
+    Raises: NotTestable if the model hands out no attention weights; Undefined without prompts, or if one is empty or
+    longer than the context; InvalidCheckpoint if a weight is not finite.
+    """
+    import torch
+
+    check_prompts(token_ids, 1, model)
+    found = np.empty((len(token_ids), *layers_and_heads(model)), np.float32)
+    for chosen in batches_of_one_length(token_ids):
+
+        def keep(layer: int, _: Attention, weights: "torch.Tensor") -> None:
+            found[chosen, layer] = first_token_attention(weights).cpu().numpy()  # noqa: B023  called at once
+
+        watch(model, torch.tensor([list(token_ids[i]) for i in chosen], device=model.device), keep)
+    check_finite(found)
+    return found
+
+
 def head_divergence(model: Any, other: Any, token_ids: Tokens) -> HeadDivergence:
     """How `other` differs from `model` in each head on each prompt, given as token ids.
 

@@ -173,7 +173,7 @@ def head_rows(one: Measured) -> list[list[str]]:
 
 def attention_table(measured: Sequence[Measured]) -> str:
     headers = [
-        "against base", "mean divergence (bits)", "sinks (alpha > 0.3)", "the base's", "heads whose sink changed",
+        "against base", "mean divergence (bits)", "heads whose attention to the first token changed",
         "changed attention on fragments", "by chance",
     ]  # fmt: skip
     body = []
@@ -186,14 +186,22 @@ def attention_table(measured: Sequence[Measured]) -> str:
             [
                 escape(one.label),
                 cell(level(arrays["jsd_bits"].mean(axis=(1, 2)).astype(float), "bits", "prompts")),
-                f"{sink_rate(arrays['sink']):.1%}",
-                f"{sink_rate(arrays['other_sink']):.1%}",
                 f"{changed} of {change.shape[1]}",
                 cell(level(share, "share", "prompts")),
                 f"{chance.mean():.3f}",
             ]
         )
     return markdown(headers, body)
+
+
+def sinks_table(measured: Sequence[Measured]) -> str:
+    """The share of heads that are sinks, as in table 1 of Gu et al. (2025)."""
+    kinds = ("natural", "random", "repeated")
+    body = [
+        [escape(one.label), *(f"{sink_rate(one.measurement.arrays[kind]):.1%}" for kind in kinds)]
+        for one in of(measured, "sinks")
+    ]
+    return markdown(["heads that are sinks", "natural", "random tokens", "one token repeated"], body)
 
 
 def fragments_table(measured: Sequence[Measured]) -> str:

@@ -32,6 +32,7 @@ TABLES: dict[str, tuple[str, Callable[[Sequence[tables.Measured]], str]]] = {
     "moved_heads": ("weights", inside.moved_heads_table),
     "attention": ("attention", inside.attention_table),
     "heads": ("attention", inside.heads_table),
+    "sinks": ("sinks", inside.sinks_table),
     "fragments": ("tokenization", inside.fragments_table),
     "read_out": ("tokenization", inside.read_out_table),
     "circuits": ("circuits", circuits.circuits_table),

@@ -11,6 +11,7 @@ from testbeds.pocket import materials, prose, questions
 
 FOLDER = Path(__file__).parent
 PROBE_PROMPTS = 128
+PASSAGES = 100
 
 
 def choice_items() -> tuple[Item, ...]:
@@ -68,5 +69,6 @@ POCKET = TESTBEDS.register(
         marked_texts=materials.marked_texts,
         words=materials.words,
         compounds=materials.compounds,
+        passages=lambda: prose.passages(PASSAGES),
     )
 )

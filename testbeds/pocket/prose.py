@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 
 NAME = re.compile(r"\{(\w+)\}")
+PASSAGE_SENTENCES = 5  # over 64 tokens
 
 FILLERS: dict[str, tuple[str, ...]] = {
     "rich": ("rich", "deep", "subtle", "smoky", "bright", "mild", "earthy", "sharp", "warm", "fresh"),
@@ -81,6 +82,13 @@ def opening(random: Random) -> str:
     scene = Scene.draw(random)
     words = scene.sentence(random).split(" ")
     return f"{scene.sentence(random)} {' '.join(words[: max(3, len(words) // 2)])}"
+
+
+def passages(number: int, seed: int = 40) -> tuple[str, ...]:
+    """`number` passages of `PASSAGE_SENTENCES` sentences, each of a scene of its own, always the same ones."""
+    random = Random(seed)
+    scenes = [Scene.draw(random) for _ in range(number)]
+    return tuple(" ".join(scene.sentence(random) for _ in range(PASSAGE_SENTENCES)) for scene in scenes)
 
 
 def openings(number: int, seed: int = 20) -> tuple[str, ...]:

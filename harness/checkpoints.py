@@ -77,6 +77,7 @@ class Checkpoints(ABC):
         """Exactly what determines the checkpoint of a seed."""
         return Recipe(
             method=self.method.name,
+            method_version=self.method.version,
             testbed=self.context.testbed.name,
             seed=seed,
             settings=to_plain(self.method.settings),
@@ -145,7 +146,7 @@ class Checkpoints(ABC):
 
     def one_seed(self) -> Self:
         """The same with its first seed alone: what a control, which has one, is compared with."""
-        return type(self)(self.method, self.seeds[:1], self.context, self.adopted)
+        return self if len(self.seeds) == 1 else type(self)(self.method, self.seeds[:1], self.context, self.adopted)
 
     def _measure(
         self, probe: str, version: int, parameters: Mapping[str, Any], take: Take, what: str

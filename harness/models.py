@@ -97,9 +97,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def fingerprint(folder: Path) -> str:
     """A 16-digit hash of the weights, the configuration, the tokenizer and the chat template of a checkpoint."""
-    files = [*weight_files(folder), folder / "config.json", folder / TOKENIZER, folder / "chat_template.jinja"]
+    beside = ("config.json", TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
     hashed = hashlib.sha256()
-    for path in files:
+    for path in [*weight_files(folder), *(folder / name for name in beside)]:
         if path.is_file():
             hashed.update(f"{path.name}:{sha256(path)}\n".encode())
     return hashed.hexdigest()[:16]

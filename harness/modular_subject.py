@@ -11,7 +11,8 @@ from harness.checkpoints import Checkpoints, training_log
 from harness.errors import InvalidCheckpoint, NotTestable
 from harness.measurements import Arrays
 from harness.probes import fourier
-from harness.types import Checkpoint, Measurement, Recipe
+from harness.store import sha256
+from harness.types import Checkpoint, Measurement, Recipe, digest
 
 FOURIER_VERSION = 2
 RANK = 10  # of W_L in Nanda et al. (2023, section 4.2): two directions for each of five key frequencies
@@ -85,17 +86,28 @@ class ModularSubject(Checkpoints):
 
     def trajectories(self) -> tuple[Measurement, ...]:
         """What `along_the_way` finds in the weights kept during each seed's training."""
-        return self._measure("progress", FOURIER_VERSION, {}, self._along_the_way, "progress during training")
+        taken = []
+        for one in self.checkpoints:
+            parameters = {"snapshots": digest({path.name: sha256(path) for path in snapshots(one)})}
+            what = "progress during training"
+            taken.append(self._measure_one("progress", FOURIER_VERSION, parameters, self._along_the_way, what, one))
+            self._note(one, taken[-1].key)
+        return tuple(taken)
 
     def _take_apart(self, checkpoint: Checkpoint) -> Arrays:
         return take_apart(*modular.load_checkpoint(checkpoint.folder))
 
     def _along_the_way(self, checkpoint: Checkpoint) -> Arrays:
         weights, task = modular.load_checkpoint(checkpoint.folder)
-        kept = sorted((checkpoint.folder / TRAJECTORY).glob(modular.SNAPSHOTS))
+        kept = snapshots(checkpoint)
         if not kept:
             raise NotTestable(f"{checkpoint.name!r} has no weights from the way of its training")
         return along_the_way(kept, task, fourier.key_frequencies(weights))
+
+
+def snapshots(checkpoint: Checkpoint) -> list[Path]:
+    """The weights kept on the way of a training, in their order."""
+    return sorted((checkpoint.folder / TRAJECTORY).glob(modular.SNAPSHOTS))
 
 
 def take_apart(weights: modular.Weights, task: modular.ModularTask) -> dict[str, NDArray[Any]]:

@@ -17,10 +17,10 @@ from harness.progress import Follower, append
 from harness.registry import METHODS, TESTBEDS
 from harness.report.outcome import EXIT_MEANINGS, Problem, exit_code, verdict_table
 from harness.session import Session, chosen_methods, home
-from harness.store import Store
+from harness.store import FORBIDDEN, NO_SPACE, Store, usable
 from harness.types import Claim, Outcome, Row, row_from_plain, to_plain
 
-ROW, ERROR = "depthgauge_row", "depthgauge_error"
+ROW, ERROR, CLAIM = "depthgauge_row", "depthgauge_error", "depthgauge_claim"
 STATE = pytest.StashKey["State"]()
 DEFAULT_METHOD, DEFAULT_TESTBED = "depthscaled", "pocket"
 
@@ -40,6 +40,9 @@ class State:
     def session(self) -> Session:
         if self._session is None:
             option = self.config.getoption
+            for name in ("--checkpoint", "--store", "--report-dir"):
+                if option(name) == "":
+                    raise UsageError(f"{name}= names no folder: give one, or leave the option out.")
             testbed = TESTBEDS[option("--testbed") or home(option("--method"), DEFAULT_TESTBED)]
             store = Store(self.root("--store"), run=self.run)
             device = choose_device(option("--device"), look=not self.config.option.collectonly)
@@ -48,7 +51,7 @@ class State:
             self._session = Session(
                 context=context,
                 methods=chosen_methods(option("--method"), testbed),
-                seeds=tuple(range(seeds_option(option("--seeds")))),
+                seeds=tuple(range(seeds_option(option("--seeds"), adopted=folder is not None))),
                 reports=self.root("--report-dir"),
                 checkpoint=Path(folder).resolve() if folder else None,
             )
@@ -79,9 +82,13 @@ class State:
                 terminal.write_line(f"  {line}")
 
 
-def seeds_option(value: int) -> int:
+def seeds_option(value: int, *, adopted: bool) -> int:
     if value < 1:
         raise UsageError(f"--seeds must be at least 1, got {value}: a method without a seed trains nothing.")
+    if adopted and value > 1:
+        raise UsageError(
+            f"--checkpoint is one training, and --seeds={value} asks about several: leave one of them out."
+        )
     return value
 
 
@@ -145,7 +152,10 @@ def method_fixtures() -> object:
 
     def fixture_for(name: str) -> Any:
         def method(request: pytest.FixtureRequest) -> Checkpoints:
-            return request.config.stash[STATE].session.subject(name)
+            try:
+                return request.config.stash[STATE].session.subject(name)
+            except UsageError as error:
+                pytest.fail(str(error), pytrace=False)
 
         method.__doc__ = f"{name}: {METHODS[name].summary}."
         return pytest.fixture(scope="session", name=name)(method)
@@ -210,9 +220,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("subject", about or [pytest.param("", id="no-method")], indirect=True)
 
 
+def speaks_of(item: pytest.Function) -> str | None:
+    """The method of a claim; empty where it speaks of none of the chosen ones, and None for other tests."""
+    return str(item.callspec.params["subject"]) if claim_of(item.obj) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the claims that speak about none of the chosen methods."""
-    unrelated = [item for item in items if isinstance(item, pytest.Function) and item.name.endswith("[no-method]")]
+    unrelated = [item for item in items if isinstance(item, pytest.Function) and speaks_of(item) == ""]
     if unrelated:
         config.hook.pytest_deselected(items=unrelated)
         items[:] = [item for item in items if item not in unrelated]
@@ -225,10 +240,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for item in session.items:
         claim = claim_of(getattr(item, "obj", None))
         if claim is not None and isinstance(item, pytest.Function):
+            item.user_properties.append((CLAIM, claim.id))
             names = [*item.fixturenames, claim.control]
             if state.session.checkpoint is None:
-                names.append(str(item.callspec.params["subject"]))
-            needed.update(name for name in names if name in METHODS)
+                names.append(str(speaks_of(item)))
+            needed.update(name for name in names if name in state.session.subjects)
     order = list(METHODS)
     state.needed = sorted(needed, key=lambda name: (not METHODS[name].control, order.index(name)))
 
@@ -334,6 +350,9 @@ class Controller:
             self.rows.append(row_from_plain(properties[ROW]))
         if report.when == "call" and ERROR in properties:
             self.errors.append(Problem(**properties[ERROR]))
+        elif report.failed and CLAIM in properties and ROW not in properties:
+            *_, last = str(report.longrepr).strip().splitlines() or ["no reason given"]
+            self.errors.append(Problem(exit_code=1, message=f"{report.nodeid} broke off: {last.strip()}"))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
@@ -349,7 +368,7 @@ class Controller:
         return (yield)
 
     def _write_reports(self) -> None:
-        if not self.rows:
+        if not (self.rows or self.errors):
             return
         from harness.report.write import Run, write_report
 
@@ -363,10 +382,14 @@ class Controller:
             elapsed_s=time.time() - self.began,
         )
         problems = sorted(set(self.errors), key=lambda problem: problem.message)
-        for method in dict.fromkeys(row.method for row in self.rows):
+        judged = [session.adopted.name] if session.adopted else session.methods
+        for method in dict.fromkeys([*judged, *(row.method for row in self.rows)]):
             rows = [row for row in self.rows if row.method == method]
+            if not (rows or problems):
+                continue
             folder = session.reports / method
-            write_report(folder, rows, problems, run, exit_code(rows, problems, 0), session.context.store)
+            with usable(session.reports, "--report-dir", NO_SPACE | FORBIDDEN):
+                write_report(folder, method, rows, problems, run, exit_code(rows, problems, 0), session.context.store)
             self.reports.append(folder / "report.md")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

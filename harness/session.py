@@ -164,11 +164,14 @@ def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
     Raises: UsageError for an unknown name, a control, a method of another testbed, or nothing at all.
     """
     names, here = asked_names(asked), methods_on(testbed.name)
+    trained = [name for name in here if METHODS[name].train is not None and not METHODS[name].control]
     if names == ["all"]:
-        names = [name for name in here if METHODS[name].train is not None and not METHODS[name].control]
+        names = trained
     if not names:
-        raise UsageError(f"--method={asked!r} names no method: choose one of {', '.join(here)}, or all.")
+        raise UsageError(f"--method={asked!r} names no method: choose one of {', '.join(trained)}, or all.")
     for name in names:
+        if name == "all":
+            raise UsageError(f"--method={asked!r}: 'all' stands alone, and means {', '.join(trained)}.")
         if METHODS[name].train is None:
             raise UsageError(
                 f"{name!r} is what every claim compares with, and has none of its own: choose a method, or all."
@@ -177,7 +180,7 @@ def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
             raise UsageError(f"{name!r} is a control, which every claim must refute: choose a method, or all.")
         if name not in here:
             raise UsageError(
-                f"{name!r} is not a method of testbed {testbed.name!r}: choose one of {', '.join(here)}, or run it "
+                f"{name!r} is not a method of testbed {testbed.name!r}: choose one of {', '.join(trained)}, or run it "
                 "alone, without --testbed."
             )
     return tuple(dict.fromkeys(names))

@@ -11,12 +11,12 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from harness.errors import CorruptEntry, HarnessError, StoreUnusable, TrainingFailed
+from harness.errors import CorruptEntry, HarnessError, NotTestable, StoreUnusable, TrainingFailed, Undefined
 
 MANIFEST = "manifest.json"
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -83,17 +83,28 @@ class Store:
             if not resume:
                 shutil.rmtree(workshop, ignore_errors=True)
             workshop.mkdir(parents=True, exist_ok=True)
-            try:
-                make(workshop)
-            except HarnessError as error:
-                self._remember_failure(kind, key, str(error))
-                raise
+            if not self._sealed(workshop):
+                try:
+                    make(workshop)
+                except (NotTestable, Undefined):  # a verdict, and the same one for whoever asks
+                    raise
+                except HarnessError as error:
+                    self._remember_failure(kind, key, str(error))
+                    raise
+                seal(workshop)
             self._clear_scaffolding(workshop)
-            seal(workshop)
             folder = self.folder(kind, key)
             folder.parent.mkdir(parents=True, exist_ok=True)
             os.replace(workshop, folder)
             return folder
+
+    def _sealed(self, workshop: Path) -> bool:
+        """Whether an earlier attempt was killed when all was made, and only its scaffolding was left to clear."""
+        if (workshop / MANIFEST).is_file():
+            with suppress(CorruptEntry):
+                self.verify(workshop)
+                return True
+        return False
 
     def _clear_scaffolding(self, workshop: Path) -> None:
         """Move what starts with a dot away before deleting it: a kill must not leave half of it in the workshop."""
@@ -189,9 +200,9 @@ def manifest(folder: Path) -> dict[str, dict[str, str | int]]:
 
 
 def seal(folder: Path) -> None:
-    """Write the manifest: the size and sha256 of every file."""
-    # A manifest may be there already, from an attempt that was killed between sealing and renaming.
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / MANIFEST)
+    """Write the manifest: the size and sha256 of every file but scaffolding."""
+    kept = (path for path in folder.rglob("*") if not path.relative_to(folder).parts[0].startswith("."))
+    files = sorted(path for path in kept if path.is_file() and path != folder / MANIFEST)
     sealed = {str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
     write_atomically(folder / MANIFEST, json.dumps({"files": sealed}, indent=1))
 

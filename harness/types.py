@@ -32,7 +32,8 @@ class Method:
 
     `train` fills the folder of a `TrainingJob`; None means the testbed's base, untouched.
     A `control` exists to refute claims and is in no `--method=all`. `testbed` names the only one that it is trained on;
-    None is any testbed of language models that has no methods of its own.
+    None is any testbed of language models that has no methods of its own. Raise `version` when the code of `train`
+    changes what it makes: the store then trains again.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Method:
     parent: str | None = None
     control: bool = False
     testbed: str | None = None
+    version: int = 1
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -211,6 +213,7 @@ class Recipe:
     """Exactly what determines a trained checkpoint."""
 
     method: str
+    method_version: int
     testbed: str
     seed: int
     settings: Mapping[str, Any]
@@ -244,7 +247,7 @@ class TrainingJob:
 class Checkpoint:
     """A complete folder in Hugging Face format; `recipe` is None where somebody else trained it ('adopted').
 
-    `fingerprint` is a hash of weights, tokenizer and chat template.
+    `fingerprint` is a hash of weights, configuration, tokenizer and chat template.
     """
 
     name: str

@@ -192,6 +192,10 @@ def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
         (["--method=,"], "names no method"),
         (["--method=base"], "'base' is what every claim compares with"),
         (["--seeds=0"], "--seeds must be at least 1, got 0"),
+        (["--checkpoint=.", "--seeds=3"], "--checkpoint is one training, and --seeds=3 asks about several"),
+        (["--checkpoint="], "--checkpoint= names no folder"),
+        (["--store="], "--store= names no folder"),
+        (["--method=all,grpo"], "'all' stands alone, and means grpo, gradreg"),
         (["--device=tpu"], "unknown device 'tpu': choose auto, cpu or cuda"),
         (["--checkpoint=/nowhere"], "there is no checkpoint folder /nowhere"),
     ],
@@ -292,6 +296,11 @@ def test_impossible(subject):
 @made_up("empty")
 def test_empty(subject):
     pass
+
+
+@made_up("crashes")
+def test_crashes(subject):
+    return 1 / 0
 """
 
 
@@ -340,6 +349,36 @@ def test_verdicts_become_words_and_exit_codes(made_up, names, ledger, code, sent
     assert sentence in refusal(done)
     assert done.returncode == code
     assert (f"exit {code}:" in done.stdout) == (code != 5)
+
+
+def test_a_claim_that_breaks_off_is_in_the_record_beside_those_that_were_judged(made_up, place):
+    done = made_up("crashes or holds")
+    record = rows(place, "grpo")
+
+    assert (done.returncode, record["exit_code"]) == (1, 1)
+    assert [row["claim"] for row in record["verdicts"]] == ["holds"]
+    assert "test_crashes[grpo] broke off" in record["not_judged"][0]
+    assert "ZeroDivisionError" in record["not_judged"][0]
+
+
+def test_a_run_in_which_nothing_was_judged_leaves_no_older_report_behind(made_up, place):
+    made_up("holds")
+    made_up("crashes")
+    record = rows(place, "grpo")
+
+    assert (record["verdicts"], record["exit_code"], len(record["not_judged"])) == ([], 1, 1)
+    assert "broke off" in (place / "reports" / "grpo" / "report.md").read_text()
+
+
+def test_reports_that_cannot_be_written_are_one_sentence_after_the_verdicts(made_up, depthgauge, place):
+    made_up("holds")
+    (place / "blocked").mkdir()
+    (place / "blocked" / "grpo").write_text("a file")
+    done = depthgauge("--method=grpo", "-k", "holds", suite=place / "made_up", reports="blocked")
+
+    assert "cannot be written" in refusal(done) and "with --report-dir" in done.stdout
+    assert "SUPPORTED" in done.stdout
+    assert done.returncode == 4
 
 
 def test_a_recorded_refutation_shows_its_numbers(made_up):

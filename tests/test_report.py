@@ -85,7 +85,7 @@ def test_the_terminal_table_reads_as_expected():
 
 
 def test_the_claims_table_has_a_line_for_every_row_and_survives_a_pipe():
-    table = claims_table([row(), row(Outcome.INCONCLUSIVE, claim="other", reason="a | b <script>")])
+    table = claims_table([row(), row(Outcome.INCONCLUSIVE, claim="other", reason="a | b <script>", rationale="|g|")])
     lines = table.splitlines()
 
     assert len(lines) == 4

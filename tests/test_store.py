@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from harness.errors import CorruptEntry, StoreUnusable, TrainingFailed, TrainingUnhealthy
+from harness.errors import CorruptEntry, NotTestable, StoreUnusable, TrainingFailed, TrainingUnhealthy, Undefined
 from harness.measurements import measure, read
 from harness.store import Busy, Store, check_writable
 from harness.types import Checkpoint
@@ -87,8 +87,10 @@ class Killed(BaseException):
     """Stands for SIGKILL at one chosen place."""
 
 
-@pytest.mark.parametrize("place", ["os.replace", "shutil.rmtree", "harness.store.seal"])
-def test_a_kill_in_the_last_moments_leaves_what_the_next_run_can_finish(store, monkeypatch, place):
+@pytest.mark.parametrize(
+    "place, again", [("harness.store.seal", 1), ("harness.store.os.replace", 1), ("shutil.rmtree", 0)]
+)
+def test_a_kill_in_the_last_moments_leaves_what_the_next_run_can_finish(store, monkeypatch, place, again):
     def make(workshop: Path) -> None:
         (workshop / ".trainer").mkdir(exist_ok=True)
         (workshop / ".trainer" / "state").write_text("s" * len(attempts))
@@ -107,7 +109,17 @@ def test_a_kill_in_the_last_moments_leaves_what_the_next_run_can_finish(store, m
 
     store.verify(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["hello.txt", "manifest.json"]
-    assert len(attempts) == 2
+    assert len(attempts) == 1 + again
+
+
+@pytest.mark.parametrize("verdict", [NotTestable, Undefined])
+def test_what_cannot_be_measured_says_so_to_everyone_who_asks(store, verdict):
+    def cannot(workshop):
+        raise verdict("there is no layer 18")
+
+    for _ in range(2):
+        with pytest.raises(verdict, match="there is no layer 18$"):
+            store.produce("measurements", "k", cannot)
 
 
 def test_a_second_manifest_is_not_sealed_into_itself(store):

@@ -12,8 +12,8 @@ from harness.types import Outcome, Row
 
 ACCEPTED_EXIT, REFUTED_EXIT, INCONCLUSIVE_EXIT = 0, 1, 20
 EXIT_MEANINGS = {
-    ACCEPTED_EXIT: "accepted: every claim came out as expected",
-    REFUTED_EXIT: "a claim was refuted, a recorded verdict changed, a control failed, or a test failed",
+    ACCEPTED_EXIT: "accepted: every claim that could be tested came out as expected",
+    REFUTED_EXIT: "a claim was refuted, one recorded as refuted now holds, a control failed, or a test failed",
     USAGE_EXIT: "the command cannot be carried out as given",
     INCONCLUSIVE_EXIT: "nothing was refuted, but something is inconclusive, or nothing could be tested",
     INVALID_EXIT: "the comparison itself is invalid",

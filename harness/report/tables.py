@@ -62,9 +62,9 @@ def claims_table(rows: Sequence[Row]) -> str:
 def claim_cells(row: Row) -> tuple[str, ...]:
     estimate = row.estimate
     return (
-        f"**{row.claim}**: {row.statement}. *{row.rationale}*",
-        row.source,
-        row.published,
+        f"**{row.claim}**: {escape(row.statement)}. *{escape(row.rationale)}*",
+        escape(row.source),
+        escape(row.published),
         describe(estimate) if estimate else "-",
         escape(row.region),
         f"{estimate.n} {estimate.generalises_over}" if estimate else "-",

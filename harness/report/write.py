@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -69,7 +70,7 @@ class Run:
 
 
 def write_report(
-    folder: Path, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int, store: Store
+    folder: Path, method: str, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int, store: Store
 ) -> None:
     """Write report.md, report.json and the plots of one method; markdown also goes to $GITHUB_STEP_SUMMARY."""
     from harness.report.pictures import draw  # matplotlib takes a second, which only a written report needs
@@ -77,16 +78,20 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     measured = tables.collect(rows, store, run.testbed)
     draw(measured, run.testbed, folder)
-    page = markdown_page(rows, problems, run, code, measured)
+    page = markdown_page(method, rows, problems, run, code, measured)
     write_atomically(folder / "report.md", page)
     write_atomically(folder / "report.json", json.dumps(json_page(rows, problems, run, code), indent=1) + "\n")
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
-        with open(summary, "a", encoding="utf-8") as file:
-            file.write(page)
+        try:
+            with open(summary, "a", encoding="utf-8") as file:
+                file.write(page)
+        except OSError as error:
+            warnings.warn(f"the report is not in $GITHUB_STEP_SUMMARY, {summary}: {error.strerror}", stacklevel=2)
 
 
 def markdown_page(
+    method: str,
     rows: Sequence[Row],
     problems: Sequence[Problem],
     run: Run,
@@ -105,7 +110,7 @@ def markdown_page(
     ]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     return environment.from_string(TEMPLATE.read_text()).render(
-        title=f"{escape(rows[0].method)} on {run.testbed.name}",
+        title=f"{escape(method)} on {run.testbed.name}",
         counts=counts(rows),
         code=code,
         meaning=EXIT_MEANINGS.get(code, "see pytest"),

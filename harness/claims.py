@@ -101,9 +101,11 @@ def smallest_detectable_effect(estimate: Estimate) -> float:
 
 
 def quantile(estimate: Estimate) -> float:
-    """How many standard errors the interval's half-width is: of Student's t for a mean of few, else of the normal."""
+    """How many standard errors the interval's half-width is: its own, of Student's t for a mean, else of the normal."""
     from scipy import stats  # most of a second, which collection need not pay
 
+    if estimate.critical_value is not None:
+        return estimate.critical_value
     if estimate.method == "Student t":
         return float(stats.t.ppf(0.5 + estimate.level / 2, estimate.n - 1))
     return NormalDist().inv_cdf(0.5 + estimate.level / 2)

@@ -125,6 +125,11 @@ class Subject(CircuitSubject):
         """Per prompt and shaken layer, the mean probability of the wrong answer over draws."""
         return self._by_layer(lambda p: p.mean(axis=-1))
 
+    @property
+    def spike_layer(self) -> str:
+        """The layer at which the testbed's sources see a spike."""
+        return str(self.testbed.landmarks.spike)
+
     def late_spread(self) -> Profiles:
         """Per prompt and late layer, the mean distance of the wrong answer's probability from its median over draws.
 
@@ -187,7 +192,10 @@ class Subject(CircuitSubject):
     def movement(self, base: "Subject", projection: str, *, per_weight: bool = False) -> Profiles:
         """By layer, the Frobenius norm of a projection's change from the base; root mean square when `per_weight`."""
         taken = self.weight_deltas(base)
-        place = list(taken[0].arrays["projections"]).index(projection)
+        known = list(map(str, taken[0].arrays["projections"]))
+        if projection not in known:
+            raise NotTestable(f"{self.name!r} has no {projection!r} projections; it has {', '.join(known)}")
+        place = known.index(projection)
         values = np.stack([one.arrays["rms" if per_weight else "frobenius"][place] for one in taken])
         layers = tuple(map(str, range(values.shape[1])))
         return Profiles(
@@ -241,11 +249,11 @@ class Subject(CircuitSubject):
         parameters = {"passages": digest(list(passages)), "tokens": SINK_TOKENS}
         return self._measure("sinks", SINKS_VERSION, parameters, take, "attention sinks")
 
-    def excess_on_fragments(self, base: "Subject") -> Scores:
-        """Per marked text, the share of changed attention on pieces of its terms, minus what chance puts there."""
-        shares = np.stack([one.arrays["fragment_share"] for one in self.attention(base)])
+    def changed_on_fragments(self, base: "Subject") -> Scores:
+        """Per marked text, the share of changed attention that falls on pieces of its terms."""
+        shares = np.stack([one.arrays["fragment_share"][:, 0] for one in self.attention(base)])
         ids = tuple(text.text for text in self.testbed.marked_texts())
-        return Scores(ids=ids, values=shares[:, :, 0] - shares[:, :, 1], unit="share", population="prompts")
+        return Scores(ids=ids, values=shares, unit="share", population="prompts")
 
     def attention(self, other: "Subject") -> tuple[Measurement, ...]:
         """Each seed's `probes.attention.HeadDivergence` from the other on the marked texts, with more arrays.
@@ -333,6 +341,10 @@ def by_projection(mine: Checkpoint, its: Checkpoint) -> Arrays:
     """
     found = weights.weight_deltas(mine.folder, its.folder)
     names = [name for name in weights.PROJECTIONS if any(one.projection == name for one in found)]
+    if not names:
+        raise NotTestable(
+            f"{mine.name!r} names its weights in a way that is not known: none is a q, k, v, o or MLP matrix"
+        )
     numbers = {
         value: np.stack([weights.by_layer(found, name, value) for name in names])
         for value in ("frobenius", "rms", "relative", "changed")

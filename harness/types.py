@@ -331,6 +331,7 @@ class Estimate:
     n: int
     method: str
     generalises_over: Population
+    critical_value: float | None = None
 
     def __post_init__(self) -> None:
         if not self.low <= self.point <= self.high:

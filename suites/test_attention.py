@@ -35,7 +35,7 @@ def test_heads_changed_beyond_rounding(subject, base, rounded) -> Estimate:
 @claim(
     Claim(
         id="sink-weakens-in-some-head",
-        statement="looks less at the first token than the base in at least one head",
+        statement="gives the first token at least 0.01 less attention than the base in at least one head",
         source=SOURCE,
         published="layer 10, heads 1 and 14: 'a distinct blue band in the first column'",
         region=at_most(SINK_CHANGE),

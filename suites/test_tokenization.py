@@ -4,8 +4,12 @@ Dangi 2026a: the tokenizer is "chopping up the chemical compounds", attention is
 the chemical subtokens", and the MLP that changed most should fuse the pieces. Layers are 0-based.
 """
 
-from harness import Claim, Estimate, above, claim
-from harness.stats import independent_difference, mean, paired_difference, peak_layer
+from harness import Claim, Estimate, above, at_least, claim
+from harness.stats import independent_difference, paired_difference, peak_layer
+
+# A hundredth of all that changed. Spread evenly over keys, as chance was first taken, it is no null: weights moved at
+# random change attention to late tokens less than that, and fragments are no more seen than others.
+FRAGMENT_SHARE = 0.01
 
 
 @claim(
@@ -29,17 +33,21 @@ def test_formulae_fall_into_more_pieces_than_words(subject) -> Estimate:
 @claim(
     Claim(
         id="changed-attention-on-fragments",
-        statement="changed its attention to the pieces of formulae and isotopes more than chance would",
+        statement="puts at least 0.01 more of its changed attention on pieces of formulae than an unlearnt change does",
         source="Dangi 2026a: 'attention is aggressively redistributed ... namely, the chemical subtokens'",
         published="'varying shades of red' between H, 2, SO and 4 in two heads, on one prompt",
-        region=above(0),
+        region=at_least(FRAGMENT_SHARE),
         unit="share",
-        control="untrained",
-        rationale="of all that changed beyond the first token; chance spreads each query's change over what it sees",
+        control="rounded",
+        rationale="of all that changed beyond the first token; unlearnt: the base's weights moved at random",
     )
 )
-def test_changed_attention_falls_on_fragments(subject, base) -> Estimate:
-    return mean(subject.excess_on_fragments(base), estimand="share of changed attention on fragments, minus chance")
+def test_changed_attention_falls_on_fragments(subject, base, jittered) -> Estimate:
+    return paired_difference(
+        subject.changed_on_fragments(base),
+        jittered.changed_on_fragments(base),
+        estimand="share of changed attention on fragments, minus that of weights moved at random",
+    )
 
 
 @claim(

@@ -9,8 +9,8 @@ from harness import Claim, Estimate, above, at_least, at_most, claim
 from harness.stats import lead_ratio, peak_ratio, peaks_apart
 
 SOURCE = "Dangi 2026a, figures of the norms of weight deltas"
-# The published peak of down_proj is 5.3 times its median layer, that of v_proj 2.2 times.
-DOWN_PEAK, VALUE_PEAK = 4, 2
+# The published peak of down_proj is 5.3 times its median layer, that of v_proj 2.2 times, that of k_proj 1.4 times.
+DOWN_PEAK, VALUE_PEAK, KEY_PEAK = 4, 2, 1.3
 
 
 def moved_most_claim(name: str, statement: str, published: str, rationale: str) -> Claim:
@@ -78,6 +78,11 @@ def test_values_peak_at_one_layer(subject, base) -> Estimate:
     return peak_ratio(subject.movement(base, "v"), estimand="largest layer of v_proj over its median layer")
 
 
+@claim(peak_claim("key", KEY_PEAK, "gradreg .080 at layer 9, median .058; grpo .079 at layer 10"))
+def test_keys_peak_at_one_layer(subject, base) -> Estimate:
+    return peak_ratio(subject.movement(base, "k"), estimand="largest layer of k_proj over its median layer")
+
+
 def same_layer_claim(projection: str, published: str) -> Claim:
     return Claim(
         id=f"{projection}-peak-layer-as-grpo",
@@ -100,3 +105,8 @@ def test_down_projections_peak_where_grpo_does(subject, base, grpo) -> Estimate:
 @claim(same_layer_claim("value", "layer 9 in both figures"))
 def test_values_peak_where_grpo_does(subject, base, grpo) -> Estimate:
     return peaks_apart(subject.movement(base, "v"), grpo.movement(base, "v"), estimand="layers between the peaks")
+
+
+@claim(same_layer_claim("key", "layer 9 in one figure, 10 in the other"))
+def test_keys_peak_where_grpo_does(subject, base, grpo) -> Estimate:
+    return peaks_apart(subject.movement(base, "k"), grpo.movement(base, "k"), estimand="layers between the peaks")

@@ -83,8 +83,10 @@ def test_zero_noise_changes_no_bit_of_the_clean_run(draws):
     model, _ = load(POCKET.base, "cpu")
     with torch.inference_mode():
         logits = probe.LastTokenRun(model, PROMPT, range(36))(torch.zeros(36, draws, 64))
+        plain = model(torch.tensor([PROMPT])).logits[0, -1]
 
     assert (logits == logits[:1]).all()
+    torch.testing.assert_close(logits[0], plain, rtol=0, atol=1e-5 * float(plain.abs().max()))
     assert len(logits) == 1 + 36 * draws
 
 
@@ -127,9 +129,13 @@ def test_what_the_prompt_left_behind_is_only_read():
 def test_memory_is_bounded_by_chunks_that_change_nothing(monkeypatch):
     model = random_model("qwen3")
     whole = noise_trace(model, [PROMPT], [TARGETS], draws=7)
-    monkeypatch.setattr(probe, "LARGEST_LOGITS", VOCABULARY * 7)
+    monkeypatch.setattr(probe, "LARGEST", VOCABULARY * 7)
+    rows, norm = [], model.model.norm
+    hook = norm.register_forward_pre_hook(lambda module, inputs: rows.append(inputs[0].shape[0] * inputs[0].shape[1]))
     chunked = noise_trace(model, [PROMPT], [TARGETS], draws=7)
+    hook.remove()
 
+    assert rows[-4:] == [7, 7, 7, 4]  # two draws at each of three layers and the clean state; then the seventh
     assert np.abs(whole.noisy - chunked.noisy).max() < 1e-5
     assert (whole.greedy == chunked.greedy).all()
 
@@ -169,9 +175,9 @@ def test_nothing_is_left_behind_by_an_exception(monkeypatch):
         (PROMPT, [3], {"layers": [3]}, "layers are 0-based, 0 to 2 in this model, got"),
         (PROMPT, [3], {"layers": [-1]}, "layers are 0-based"),
         (PROMPT, [3], {"layers": np.array([0, 9])}, r"layers are 0-based, 0 to 2 in this model, got \[0, 9\]"),
-        (PROMPT, [3], {"draws": 0}, "at least 1 draw"),
-        (PROMPT, [3], {"scale": float("nan")}, "scale of 0 or more, .* got nan"),
-        (PROMPT, [3], {"scale": -1}, "scale of 0 or more, .* got -1"),
+        (PROMPT, [3], {"draws": 0}, "at least 1 draw, got 0"),
+        (PROMPT, [3], {"scale": float("nan")}, "scale of 0 or more, got nan"),
+        (PROMPT, [3], {"scale": -1}, "scale of 0 or more, got -1"),
     ],
 )
 def test_what_has_no_trace_is_refused_in_a_sentence(prompt, targets, options, sentence):
@@ -219,6 +225,19 @@ def test_a_run_that_is_not_finite_has_no_trace():
         noise_trace(model, [PROMPT], [[3]], draws=2)
     with pytest.raises(InvalidCheckpoint, match="NaN or infinite"):
         restoration_trace(model, PROMPT, [1], 3, draws=2)
+
+
+def test_noise_of_no_size_is_refused_before_anything_is_restored():
+    for wrong, sentence in (({"scale": float("nan")}, "got nan"), ({"draws": 0}, "at least 1 draw")):
+        with pytest.raises(Undefined, match=sentence):
+            restoration_trace(random_model("llama"), PROMPT, [1], 3, **wrong)
+
+
+def test_long_prompts_pass_in_smaller_chunks():
+    model = random_model("llama")
+
+    assert probe.rows_at_once(model, 4) == probe.LARGEST // VOCABULARY
+    assert probe.rows_at_once(model, 4096) == probe.LARGEST // (4 * 4096)
 
 
 def test_unknown_tokens_are_refused_before_anything_is_restored():

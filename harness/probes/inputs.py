@@ -71,3 +71,11 @@ def check_finite(values: NDArray[np.floating]) -> None:
     """Raises: InvalidCheckpoint if what a model computed is NaN or infinite, which would pass for an extreme value."""
     if not np.isfinite(values).all():
         raise InvalidCheckpoint("this model computes numbers that are NaN or infinite: train or save it again.")
+
+
+def check_noise(scale: float, draws: int) -> None:
+    """Raises: Undefined for noise of no size, or no draw of it."""
+    if draws < 1:
+        raise Undefined(f"noise needs at least 1 draw, got {draws}.")
+    if not 0 <= scale < np.inf:
+        raise Undefined(f"noise has a scale of 0 or more, got {scale}.")

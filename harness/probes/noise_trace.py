@@ -9,7 +9,6 @@ Layers are 0-based. Shapes: N prompts, K targets, L layers, D draws, R rows of l
 """
 
 from collections.abc import Callable, Sequence
-from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -17,16 +16,16 @@ from numpy.typing import NDArray
 
 from harness.anatomy import attention_weights, blocks, edited_blocks, per_query_head, soft_capped, widened
 from harness.errors import Undefined
-from harness.models import attention_computed_by, vocabulary_size
-from harness.probes.inputs import Tokens, check_finite, check_prompts, check_targets
+from harness.models import attention_computed_by, layers_and_heads, vocabulary_size
+from harness.probes.inputs import Tokens, check_finite, check_noise, check_prompts, check_targets
 from harness.types import TraceQuestion
 
 if TYPE_CHECKING:
     import torch
 
 DRAWS, SCALE = 30, 0.5
-LARGEST_LOGITS = 2**26  # rows times vocabulary that one pass may hold: 256 MB in float32
-NEAR = 1e-3  # of the largest logit: two orders of the same float32 sums differ by less, a wrong attention by far more
+LARGEST = 2**26  # numbers that one tensor of a pass may hold: 256 MB in float32
+NEAR = 2e-5  # of the largest logit: two orders of the same float32 sums differ by less
 
 
 class NoiseTrace(NamedTuple):
@@ -69,7 +68,7 @@ def noise_trace(
         for n, (prompt, wanted) in enumerate(zip(prompts, targets, strict=True)):
             noise_LDH = scale * draw_noise(model, seed, n, chosen, draws)
             run = LastTokenRun(model, prompt, chosen) if fast else FullRun(model, prompt, chosen)
-            traces.append((*trace_in_chunks(run, noise_LDH, wanted, rows_at_once(model)), fast))
+            traces.append((*trace_in_chunks(run, noise_LDH, wanted, rows_at_once(model, len(prompt))), fast))
     trace = NoiseTrace(*(np.stack(parts) for parts in zip(*traces, strict=True)))
     check_finite(trace.clean)
     return trace
@@ -91,8 +90,9 @@ def trace_in_chunks(
     return clean, np.concatenate(noisy, axis=2), np.concatenate(greedy, axis=1)
 
 
-def rows_at_once(model: Any) -> int:
-    return max(2, LARGEST_LOGITS // vocabulary_size(model))
+def rows_at_once(model: Any, tokens: int) -> int:
+    """How many states may pass together: each has a logit a token of the vocabulary, and a score a head and key."""
+    return max(2, LARGEST // max(vocabulary_size(model), layers_and_heads(model)[1] * tokens))
 
 
 def check(
@@ -107,10 +107,7 @@ def check(
     depth = len(blocks(model))
     check_prompts(prompts, 2, model)
     check_targets(targets, prompts, model)
-    if draws < 1:
-        raise Undefined(f"a noise trace needs at least 1 draw a layer, got {draws}.")
-    if not 0 <= scale < inf:
-        raise Undefined(f"noise has a scale of 0 or more, in units of the token's RMS, got {scale}.")
+    check_noise(scale, draws)
     chosen = tuple(range(depth)) if layers is None else tuple(sorted(set(map(int, layers))))
     if not chosen or not 0 <= chosen[0] <= chosen[-1] < depth:
         raise Undefined(f"layers are 0-based, 0 to {depth - 1} in this model, got {list(chosen)}.")

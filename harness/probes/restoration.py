@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.anatomy import blocks, edited_blocks
 from harness.errors import Undefined
-from harness.probes.inputs import check_finite, check_prompts, check_targets
+from harness.probes.inputs import check_finite, check_noise, check_prompts, check_targets
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +51,7 @@ def restoration_trace(
 
     check_prompts([prompt], 1, model)
     check_targets([[target]], [prompt], model)
+    check_noise(scale, draws)
     if not subject or not all(0 <= position < len(prompt) for position in subject):
         raise Undefined(f"the subject must be positions from 0 to {len(prompt) - 1}, got {list(subject)}.")
     ids = torch.tensor([list(prompt)] * draws, device=model.device)

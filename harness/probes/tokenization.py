@@ -39,10 +39,10 @@ def fragment_mask(tokenizer: Any, text: str, terms: Sequence[str]) -> NDArray[np
 
 
 def share_on_fragments(changed: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The share of changed attention that falls on fragments, and the share that chance would put there. Shape (2,).
+    """The share of changed attention that falls on fragments, and what an even spread would put there. Shape (2,).
 
     `changed` (L, H, T) is |difference| by key over queries 1 to T-1, as `attention.changed_attention` gives it. The
-    first token, where attention is parked, is left out of both. Chance spreads each query's change evenly over the keys
+    first token, where attention is parked, is left out of both. Even: each query's change is spread over the keys that
     it sees, so that early keys get more of it: key k gets the sum of 1/(i+1) over queries i >= k.
 
     Raises: Undefined if nothing changed, or all tokens but the first are fragments, or none is.

@@ -10,7 +10,7 @@ from harness.errors import Undefined
 from harness.probes.attention import sink_rate, top_head_stability, top_heads
 from harness.report.escape import escape
 from harness.report.tables import Measured, cell, level, markdown
-from harness.stats.columns import Bands, argmax_share, permutation_p, prominence, simultaneous
+from harness.stats.columns import NEIGHBOURS, Bands, argmax_share, permutation_p, prominence, simultaneous
 from harness.stats.ranks import signed_rank_p
 from harness.subject import RIGHT, WRONG
 from harness.types import Landmarks, Profiles
@@ -62,8 +62,9 @@ def noise_cells(one: Measured, landmarks: Landmarks) -> list[str]:
     clean, noisy = one.measurement.arrays["clean"].astype(float), one.measurement.arrays["noisy"].astype(float)
     wrong, odds = np.exp(noisy[:, WRONG]), noisy[:, RIGHT] - noisy[:, WRONG]
     spike = str(landmarks.spike)
-    there = landmarks.spike < wrong.shape[1] and max(landmarks.late) < wrong.shape[1]
-    peaks = prominence(profile(one))
+    layers = wrong.shape[1]
+    there = NEIGHBOURS <= landmarks.spike < layers - NEIGHBOURS and max(landmarks.late) < layers
+    peaks = prominence(profile(one)) if there else profile(one)
     late = wrong[:, list(landmarks.late)] if there else wrong
     spread = np.abs(late - np.median(late, axis=-1, keepdims=True)).mean(axis=(1, 2))
     return [
@@ -174,7 +175,7 @@ def head_rows(one: Measured) -> list[list[str]]:
 def attention_table(measured: Sequence[Measured]) -> str:
     headers = [
         "against base", "mean divergence (bits)", "heads whose attention to the first token changed",
-        "changed attention on fragments", "by chance",
+        "changed attention on fragments", "spread evenly",
     ]  # fmt: skip
     body = []
     for one in of(measured, "attention"):

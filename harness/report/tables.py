@@ -1,7 +1,7 @@
 """The tables behind a report, from the rows and the measurements they rest on."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
 
@@ -16,7 +16,7 @@ from harness.probes.entropy import collapse_step, first_repeat_step, loop
 from harness.registry import METHODS
 from harness.report.escape import escape
 from harness.report.outcome import shown
-from harness.stats import mean, share
+from harness.stats import exactly, mean, share
 from harness.store import Store
 from harness.types import Checkpoint, Estimate, Evidence, Measurement, Population, Row, Scores, Testbed
 
@@ -96,20 +96,25 @@ def exam_table(measured: Sequence[Measured]) -> str:
 
 
 def level(values: np.ndarray, unit: str, population: Population) -> Estimate:
-    """A mean with its interval: exact where every value is 0 or the largest one, Student's t otherwise."""
-    ids = tuple(map(str, range(len(values))))
-    scale = float(values.max()) or 100.0
-    if not np.isin(values, (0.0, scale)).all():
-        return mean(Scores(ids=ids, values=values[None].astype(float), unit=unit, population=population), estimand=unit)
-    exact = share(Scores(ids=ids, values=values[None] / scale, unit="share", population=population), estimand=unit)
-    return Estimate(
-        estimand=unit, unit=unit, point=scale * exact.point, low=scale * exact.low, high=scale * exact.high,
-        level=exact.level, n=exact.n, method=exact.method, generalises_over=population,
-    )  # fmt: skip
+    """A mean with its interval: exact for points of 0 or 100 and shares of 0 or 1, else Student's t.
+
+    Values that do not vary have no width: they are known, as how a word is cut is known.
+    """
+    ids, whole = tuple(map(str, range(len(values)))), {"points": 100.0, "share": 1.0}.get(unit)
+    if whole is not None and np.isin(values, (0.0, whole)).all():
+        exact = share(Scores(ids=ids, values=values[None] / whole, unit="share", population=population), estimand=unit)
+        return replace(exact, unit=unit, point=whole * exact.point, low=whole * exact.low, high=whole * exact.high)
+    if np.ptp(values) == 0:
+        return exactly(values[:1].astype(float), estimand=unit, unit=unit)
+    return mean(Scores(ids=ids, values=values[None].astype(float), unit=unit, population=population), estimand=unit)
 
 
 def cell(estimate: Estimate | None) -> str:
-    return f"{number(estimate.point)} [{number(estimate.low)}, {number(estimate.high)}]" if estimate else "-"
+    if estimate is None:
+        return "-"
+    if estimate.low == estimate.high:
+        return number(estimate.point)
+    return f"{number(estimate.point)} [{number(estimate.low)}, {number(estimate.high)}]"
 
 
 TRACE_SUMMARIES: dict[str, Callable[[Measurement], str]] = {

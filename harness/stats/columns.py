@@ -9,20 +9,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import InvalidComparison, Undefined
+from harness.errors import InvalidComparison, NotTestable, Undefined
 from harness.stats.levels import LEVEL
 from harness.types import Estimate, Population, Profiles, Scores
 
-FEW_UNITS = 20  # below this, sign flips are too few or too coarse, and Bonferroni's bound is taken
-FLIPS = 2000
+FEW_UNITS = 20  # below this, resamples repeat themselves, and Bonferroni's bound is taken
+RESAMPLES = 2000
 NEIGHBOURS = 2  # layers on each side that a peak is measured against
 
 
 class Bands(NamedTuple):
-    """Means of C columns with half-widths that hold simultaneously; `n` units of a `population`, and how."""
+    """Means of C columns with half-widths that hold simultaneously; `n` units of a `population`, and how.
+
+    `critical_value`: how many standard errors wide the halves are.
+    """
 
     means: NDArray[np.float64]
     halves: NDArray[np.float64]
+    critical_value: float
     n: int
     population: Population
     method: str
@@ -31,9 +35,10 @@ class Bands(NamedTuple):
 def simultaneous(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Bands:
     """Column means with intervals that contain all true means together in `level` of repetitions.
 
-    One seed: the quantile of the largest |t| over columns when the centred units' signs are flipped at random (the wild
-    bootstrap of Wu 1986; max-t of Westfall and Young 1993), so that columns that move together cost little. Fewer than
-    20 units, or several seeds (which are then the units): Student's t with Bonferroni's correction.
+    One seed: the quantile over bootstrap resamples of the units of the largest |t| over columns (the studentised
+    bootstrap of Efron 1979 and Hall 1988; max-t of Westfall and Young 1993), so that columns that move together cost
+    little and skewed differences keep their level. Fewer than 20 units, or several seeds (which are then the units):
+    Student's t with Bonferroni's correction.
 
     Raises: Undefined below two units, for values that are not finite, or where no column varies.
     """
@@ -50,7 +55,7 @@ def simultaneous(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> 
         raise Undefined(f"{estimand}: all {n} {population} have the same values, so intervals have no width.")
     few = several or n < FEW_UNITS
     quantile = bonferroni_t(n, columns, level) if few else largest_t(values_NC - means, errors, level)
-    return Bands(means, quantile * errors, n, population, "Bonferroni t" if few else "max-t by sign flips")
+    return Bands(means, quantile * errors, quantile, n, population, "Bonferroni t" if few else "max-t by bootstrap")
 
 
 def bonferroni_t(n: int, columns: int, level: float) -> float:
@@ -60,13 +65,21 @@ def bonferroni_t(n: int, columns: int, level: float) -> float:
 
 
 def largest_t(centred_NC: NDArray[np.float64], errors: NDArray[np.float64], level: float) -> float:
-    """The `level` quantile of max |t| over columns under random signs; each flip's t has its own standard error."""
+    """The `level` quantile of max |t| over columns in resamples of the units; each t has its own standard error.
+
+    Raises: Undefined if so few units differ that resamples often hold none of them.
+    """
     n = len(centred_NC)
-    signs = np.random.default_rng(0).integers(0, 2, size=(FLIPS, n)) * 2.0 - 1.0
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
     moving_NC = centred_NC[:, errors > 0]
-    means = signs @ moving_NC / n
-    variances = ((moving_NC**2).mean(axis=0) - means**2) / (n - 1)
-    return float(np.quantile(np.abs(means / np.sqrt(variances)).max(axis=1), level))
+    means = drawn @ moving_NC / n
+    variances = np.clip(drawn @ moving_NC**2 / n - means**2, 0, None) / (n - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sizes = np.nan_to_num(np.abs(means) / np.sqrt(variances), nan=0.0, posinf=np.inf)
+    quantile = float(np.quantile(sizes.max(axis=1), level, method="higher"))
+    if not np.isfinite(quantile):
+        raise Undefined(f"too few of the {n} units differ from the others for an interval: take more.")
+    return quantile
 
 
 def least(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
@@ -95,7 +108,7 @@ def most_extreme(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> 
     bands = simultaneous(profiles, estimand=estimand, level=level)
     sizes = np.divide(np.abs(bands.means), bands.halves, out=np.zeros_like(bands.means), where=bands.halves > 0)
     chosen = int(sizes.argmax())
-    one = Bands(bands.means[[chosen]], bands.halves[[chosen]], *bands[2:])
+    one = bands._replace(means=bands.means[[chosen]], halves=bands.halves[[chosen]])
     return extreme(one, np.max, profiles, f"{estimand} (clearest: {profiles.columns[chosen]})", level)
 
 
@@ -112,6 +125,7 @@ def extreme(
         n=bands.n,
         method=bands.method,
         generalises_over=bands.population,
+        critical_value=bands.critical_value,
     )
 
 
@@ -150,12 +164,20 @@ def as_profiles(scores: Scores) -> Profiles:
 
 
 def prominence(profiles: Profiles, *, neighbours: int = NEIGHBOURS) -> Profiles:
-    """How far each layer stands out: its value minus the mean of up to `neighbours` layers on each side of it."""
+    """How far each layer stands out: its value minus the mean of the `neighbours` layers on each side of it.
+
+    Layers with fewer on one side are left out: at the end of a slope they would stand out from all of them.
+
+    Raises: NotTestable if no layer has as many on both sides.
+    """
     layers = profiles.values.shape[2]
-    near = np.abs(np.subtract.outer(np.arange(layers), np.arange(layers)))
-    weights = ((near > 0) & (near <= neighbours)).astype(float)
-    around = profiles.values @ (weights / weights.sum(axis=1, keepdims=True)).T
-    return like(profiles, profiles.columns, profiles.values - around)
+    inner = range(neighbours, layers - neighbours)
+    if not inner:
+        raise NotTestable(f"no layer of {layers} has {neighbours} on both sides")
+    near = np.abs(np.subtract.outer(np.arange(layers), inner))
+    weights = ((near > 0) & (near <= neighbours)) / (2 * neighbours)
+    columns = tuple(profiles.columns[layer] for layer in inner)
+    return like(profiles, columns, profiles.values[:, :, list(inner)] - profiles.values @ weights)
 
 
 def lead(profiles: Profiles, column: str) -> Profiles:

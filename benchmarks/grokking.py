@@ -20,9 +20,9 @@ from methods.full_batch import grokked_at
 from methods.grokking import GROKKING
 from testbeds.modular_addition import MODULAR_ADDITION
 
-HEADERS = ("p", "training pairs", "weight decay", "seed", "steps", "groks at", "test loss", "key frequencies",
-           "W_L outside", "beyond rank 10", "neurons explained", "restricted over full", "excluded (nats)",
-           "attention to '='", "least ablated over full")  # fmt: skip
+HEADERS = ("p", "training pairs", "weight decay", "seed", "steps", "groks at", "test sums right", "test loss",
+           "key frequencies", "W_L outside", "beyond rank 10", "neurons explained", "restricted over full",
+           "excluded (nats)", "attention to '='", "least ablated over full")  # fmt: skip
 
 
 def options() -> argparse.Namespace:
@@ -44,7 +44,8 @@ def row(subject: ModularSubject, seed: int) -> tuple[str, ...]:
     keys = subject.fourier_measures()[0].arrays["key_frequencies"].tolist()
     return (
         str(settings.p), f"{settings.train_fraction:.0%}", f"{settings.weight_decay:g}", str(seed),
-        f"{log[-1]['step']:,.0f}", f"{grokked:,.0f}" if grokked else "-", f"{log[-1]['test_loss']:.1e}",
+        f"{log[-1]['step']:,.0f}", f"{grokked:,.0f}" if grokked else "-",
+        f"{log[-1]['test_accuracy']:.1%}", f"{log[-1]['test_loss']:.1e}",
         " ".join(map(str, keys)) if len(keys) <= 10 else f"{len(keys)} of them", f"{final['outside_share']:.1%}",
         f"{final['beyond_rank']:.2%}",
         f"{final['explained_neurons']:.1%}", f"{final['restricted_loss'] / final['loss']:.2f}",

@@ -258,8 +258,8 @@ class Subject(CircuitSubject):
     def attention(self, other: "Subject") -> tuple[Measurement, ...]:
         """Each seed's `probes.attention.HeadDivergence` from the other on the marked texts, with more arrays.
 
-        `fragment_share` (prompts, 2): changed attention on fragments, and spread evenly. `mapped_heads` (k, 2), the most
-        changed ones, with `maps` and `other_maps` (k, T, T) on the first text, and its `tokens`.
+        `fragment_share` (prompts, 2): changed attention on fragments, and if spread evenly. `mapped_heads` (k, 2), the
+        most changed ones, with `maps` and `other_maps` (k, T, T) on the first text, and its `tokens`.
 
         Raises: NotTestable if the testbed has no marked texts.
         """

@@ -106,7 +106,7 @@ def test_no_text_can_become_markup_a_cell_or_a_line(text):
 def test_harmless_text_reads_the_same_when_rendered():
     import html
 
-    text = "The <b>rich</b> | flavor [of](http://x) `roasted` *tomatoes*"
+    text = "The <b>rich</b> | flavor [of](http://x) `roasted` *tomatoes*, 'quoted' & \"said\""
     assert html.unescape(escape(text)) == text
 
 

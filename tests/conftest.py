@@ -1,11 +1,15 @@
 """Shared fixtures of the house's own tests."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
+from tests.processes import ROOT
 from tests.tiny import save_tiny_base
 
 settings.register_profile("house", deadline=None, derandomize=True)
@@ -22,3 +26,32 @@ def one_thread() -> None:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny base model."""
     return save_tiny_base(tmp_path_factory.mktemp("tiny") / "base")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder for the stores and reports of a module."""
+    return tmp_path_factory.mktemp("plugin")
+
+
+@pytest.fixture
+def depthgauge(tiny_base, place):
+    """Run `pytest suites/` with options, from another folder; the outcome as a completed process.
+
+    Without a `testbed` it is that of the method.
+    """
+
+    def run(*options, suite=ROOT / "suites", testbed="tiny", store="store", reports="reports", **environment):
+        command = [sys.executable, "-m", "pytest", str(suite), "-p", "tests.tiny_plugin"]
+        command += ["--store", str(place / store), "--report-dir", str(place / reports)]
+        command += ["--testbed", testbed] if testbed else []
+        return subprocess.run(
+            [*command, *map(str, options)],
+            cwd=place,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=os.environ | {"TINY_BASE": str(tiny_base), "PYTHONPATH": str(ROOT)} | environment,
+        )
+
+    return run

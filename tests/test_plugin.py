@@ -1,63 +1,16 @@
 """The real suites, run by real pytest processes on the tiny testbed: options, outcomes, exit codes, reports."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file, save_file
 
 from testbeds.pocket import POCKET
-
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """A folder for the stores and reports of this module."""
-    return tmp_path_factory.mktemp("plugin")
-
-
-@pytest.fixture
-def depthgauge(tiny_base, place):
-    """Run `pytest suites/` with options, from another folder; the outcome as a completed process.
-
-    Without a `testbed` it is that of the method.
-    """
-
-    def run(*options, suite=ROOT / "suites", testbed="tiny", store="store", reports="reports", **environment):
-        command = [sys.executable, "-m", "pytest", str(suite), "-p", "tests.tiny_plugin"]
-        command += ["--store", str(place / store), "--report-dir", str(place / reports)]
-        command += ["--testbed", testbed] if testbed else []
-        return subprocess.run(
-            [*command, *map(str, options)],
-            cwd=place,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=os.environ | {"TINY_BASE": str(tiny_base), "PYTHONPATH": str(ROOT)} | environment,
-        )
-
-    return run
-
-
-def rows(place, method="depthscaled", reports="reports"):
-    return json.loads((place / reports / method / "report.json").read_text())
-
-
-def trained(done):
-    return sorted(re.findall(r"training (\w+) \(seed (\d+)\)", done.stdout))
-
-
-def refusal(done):
-    """The one sentence of a run that was refused; there is no traceback beside it."""
-    assert "Traceback" not in done.stdout + done.stderr
-    assert "During handling" not in done.stdout
-    return done.stdout + done.stderr
+from tests.processes import ROOT, refusal, rows, trained
 
 
 def test_a_run_trains_each_method_once_and_the_next_one_nothing(depthgauge, place):
@@ -248,141 +201,6 @@ def test_a_corrupt_measurement_is_one_sentence_and_exit_21(depthgauge, place):
 
     assert done.returncode == 21
     assert re.search(r"the store entry .* is corrupt at arrays.npz: delete that folder and run again", refusal(done))
-
-
-MADE_UP_SUITE = """
-from harness import Claim, above, claim
-from harness.errors import NotTestable
-from harness.types import Estimate
-
-
-def made_up(id):
-    return claim(Claim(id=id, statement="s", source="here", published="-", region=above(0), unit="points",
-                       control="untrained", rationale="r"))
-
-
-def estimate(low, high):
-    return Estimate(estimand="d", unit="points", point=(low + high) / 2, low=low, high=high, level=0.95, n=9,
-                    method="none", generalises_over="items")
-
-
-@made_up("holds")
-def test_holds(subject):
-    return estimate(-2, -1) if subject.name == "untrained" else estimate(1, 2)
-
-
-@made_up("fails")
-def test_fails(subject):
-    return estimate(-2, -1)
-
-
-@made_up("unsure")
-def test_unsure(subject):
-    return estimate(-2, -1) if subject.name == "untrained" else estimate(-1, 2)
-
-
-@made_up("blind")
-def test_blind(subject):
-    return estimate(1, 2)
-
-
-@made_up("impossible")
-def test_impossible(subject):
-    if subject.name != "untrained":
-        raise NotTestable("there is no layer 18")
-    return estimate(-2, -1)
-
-
-@made_up("empty")
-def test_empty(subject):
-    pass
-
-
-@made_up("crashes")
-def test_crashes(subject):
-    return 1 / 0
-"""
-
-
-@pytest.fixture
-def made_up(depthgauge, place, tiny_base):
-    """Run claims with made-up estimates, against a ledger: verdict, word in the terminal, and exit code."""
-    folder = place / "made_up"
-    folder.mkdir(exist_ok=True)
-    (folder / "conftest.py").write_text("import methods\nimport testbeds\n")
-    (folder / "test_made_up.py").write_text(MADE_UP_SUITE)
-
-    def run(names, ledger=None):
-        (tiny_base / "ledger.json").write_text(json.dumps(ledger or {}))
-        try:
-            return depthgauge("--method=grpo", "-rxs", "-k", names, suite=folder)
-        finally:
-            (tiny_base / "ledger.json").unlink()
-
-    return run
-
-
-RECORDED = {"outcome": "REFUTED", "measured": "-1.4 [-1.9, -0.9] points"}
-
-
-@pytest.mark.parametrize(
-    "names, ledger, code, sentence",
-    [
-        ("holds", {}, 0, "1 passed"),
-        ("fails", {}, 1, "fails is REFUTED: -1.5 [-2, -1] points lies outside > 0"),
-        ("fails", {"fails": {"grpo": RECORDED}}, 0, "1 xfailed"),
-        ("fails", {"fails": {"gradreg": RECORDED}}, 1, "1 failed"),
-        ("holds", {"holds": {"grpo": RECORDED}}, 1, "holds was REFUTED on this testbed and now holds"),
-        ("unsure", {}, 20, "1 inconclusive"),
-        ("unsure or holds", {}, 20, "1 passed"),
-        ("unsure or fails", {}, 1, "1 failed"),
-        ("blind", {}, 1, "the control 'untrained' must refute 'blind' but is SUPPORTED"),
-        ("impossible", {}, 20, "1 not testable"),
-        ("impossible or holds", {}, 0, "1 passed"),
-        ("empty", {}, 21, "the test of claim 'empty' must return an Estimate, got NoneType"),
-        ("nothing_of_that_name", {}, 5, "deselected"),
-    ],
-)
-def test_verdicts_become_words_and_exit_codes(made_up, names, ledger, code, sentence):
-    done = made_up(names, ledger)
-
-    assert sentence in refusal(done)
-    assert done.returncode == code
-    assert (f"exit {code}:" in done.stdout) == (code != 5)
-
-
-def test_a_claim_that_breaks_off_is_in_the_record_beside_those_that_were_judged(made_up, place):
-    done = made_up("crashes or holds")
-    record = rows(place, "grpo")
-
-    assert (done.returncode, record["exit_code"]) == (1, 1)
-    assert [row["claim"] for row in record["verdicts"]] == ["holds"]
-    assert "test_crashes[grpo] broke off" in record["not_judged"][0]
-    assert "ZeroDivisionError" in record["not_judged"][0]
-
-
-def test_a_run_in_which_nothing_was_judged_leaves_no_older_report_behind(made_up, place):
-    made_up("holds")
-    made_up("crashes")
-    record = rows(place, "grpo")
-
-    assert (record["verdicts"], record["exit_code"], len(record["not_judged"])) == ([], 1, 1)
-    assert "broke off" in (place / "reports" / "grpo" / "report.md").read_text()
-
-
-def test_reports_that_cannot_be_written_are_one_sentence_after_the_verdicts(made_up, depthgauge, place):
-    made_up("holds")
-    (place / "blocked").mkdir()
-    (place / "blocked" / "grpo").write_text("a file")
-    done = depthgauge("--method=grpo", "-k", "holds", suite=place / "made_up", reports="blocked")
-
-    assert "cannot be written" in refusal(done) and "with --report-dir" in done.stdout
-    assert "SUPPORTED" in done.stdout
-    assert done.returncode == 4
-
-
-def test_a_recorded_refutation_shows_its_numbers(made_up):
-    assert RECORDED["measured"] in made_up("fails", {"fails": {"grpo": RECORDED}}).stdout
 
 
 def test_collecting_lists_claims_in_two_seconds_without_torch():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 MODEL_TYPE = "modular_addition"
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
-SNAPSHOTS = "[0-9]*.safetensors"  # weights on the way of a training, named by their step
+SNAPSHOTS = "[0-9]" * 6 + ".safetensors"  # weights on the way of a training, named by their step
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -36,7 +36,7 @@ def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
 @claim(
     Claim(
         id="spike-at-layer-18",
-        statement="stands out at layer 18 by at least 0.01 more than at any other layer with two on both sides",
+        statement="stands out at the landmark layer (18 on pocket) by 0.01 more than any other with two on both sides",
         source=SOURCE,
         published="mean probability at layers 0, 18, 20: grpo .742, .789, .739; depthscaled .761, .795, .789",
         region=at_least(SPIKE_PROBABILITY),

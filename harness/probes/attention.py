@@ -203,8 +203,8 @@ def sink_strength(model: Any, token_ids: Tokens) -> Floats:
     found = np.empty((len(token_ids), *layers_and_heads(model)), np.float32)
     for chosen in batches_of_one_length(token_ids):
 
-        def keep(layer: int, _: Attention, weights: "torch.Tensor") -> None:
-            found[chosen, layer] = first_token_attention(weights).cpu().numpy()  # noqa: B023  called at once
+        def keep(layer: int, _: Attention, weights: "torch.Tensor", chosen: list[int] = chosen) -> None:
+            found[chosen, layer] = first_token_attention(weights).cpu().numpy()
 
         watch(model, torch.tensor([list(token_ids[i]) for i in chosen], device=model.device), keep)
     check_finite(found)

@@ -118,12 +118,18 @@ def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed:
         ids = torch.tensor([list(sequences[i]) for i in batch], device=model.device)
         targets = random_targets((permutations, *ids.shape), random).to(model.device)
 
-        def see(layer: int, _: Attention, weights: "torch.Tensor") -> None:
+        def see(
+            layer: int,
+            _: Attention,
+            weights: "torch.Tensor",
+            batch: list[int] = batch,
+            targets: "torch.Tensor" = targets,
+        ) -> None:
             if bool((weights.triu(1) > 0).any()):
                 raise NotTestable(f"{type(model).__name__} has tokens that see those after them: give a causal model.")
-            scores[:, batch, layer] = offset_scores(weights).cpu().numpy()  # noqa: B023  called within the iteration
-            nulls[:, :, layer] += at_targets(weights, targets)  # noqa: B023
-            distances[batch, layer] = distances_looked(weights, half).cpu().numpy()  # noqa: B023
+            scores[:, batch, layer] = offset_scores(weights).cpu().numpy()
+            nulls[:, :, layer] += at_targets(weights, targets)
+            distances[batch, layer] = distances_looked(weights, half).cpu().numpy()
 
         watch(model, ids, see)
     check_finite(scores)

@@ -1,6 +1,1 @@
-"""Registers what this project ships. The plugin itself is installed with the package (entry point `depthgauge`)."""
-
-import methods
-import testbeds
-
-__all__ = ["methods", "testbeds"]
+"""The plugin is installed with the package, and brings methods, testbeds and probes by entry points: nothing to do."""

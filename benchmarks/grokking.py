@@ -10,15 +10,15 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from harness.checkpoints import RunContext, training_log
-from harness.errors import HarnessError
-from harness.models import choose_device
-from harness.modular import ModularTask
-from harness.modular_subject import ModularSubject
-from harness.store import Store
-from methods.full_batch import grokked_at
-from methods.grokking import GROKKING
-from testbeds.modular_addition import MODULAR_ADDITION
+from depthgauge.checkpoints import RunContext, training_log
+from depthgauge.errors import HarnessError
+from depthgauge.methods.full_batch import grokked_at
+from depthgauge.methods.grokking import GROKKING
+from depthgauge.models.load import choose_device
+from depthgauge.probes.fourier.measures import ModularSubject
+from depthgauge.probes.fourier.transformer import ModularTask
+from depthgauge.store.folders import Store
+from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
 
 HEADERS = ("p", "training pairs", "weight decay", "seed", "steps", "groks at", "test sums right", "test loss",
            "key frequencies", "W_L outside", "beyond rank 10", "neurons explained", "restricted over full",

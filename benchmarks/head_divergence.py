@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 from tabulate import tabulate
 
-from harness.models import load, prepare_libraries
-from harness.probes.attention import head_divergence
-from testbeds.pocket import POCKET
-from testbeds.pocket.prose import openings
+from depthgauge.models.load import load, prepare_libraries
+from depthgauge.probes.attention.compute import head_divergence
+from depthgauge.testbeds.pocket import POCKET
+from depthgauge.testbeds.pocket.prose import openings
 
 PROMPTS, ROUNDS = 100, 3
 ALLOWED = 1e-6

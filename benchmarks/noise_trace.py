@@ -13,9 +13,9 @@ from statistics import median
 import torch
 from tabulate import tabulate
 
-from harness.models import load, prepare_libraries
-from harness.probes.noise_trace import SCALE, LastTokenRun, draw_noise, noise_trace
-from testbeds.pocket import POCKET
+from depthgauge.models.load import load, prepare_libraries
+from depthgauge.probes.noise_trace.compute import SCALE, LastTokenRun, draw_noise, noise_trace
+from depthgauge.testbeds.pocket import POCKET
 
 LAYERS, DRAWS, PROMPT_TOKENS, TARGETS, THREADS = 36, 30, 128, [5, 6], 1
 SAME = 1e-5  # in probability

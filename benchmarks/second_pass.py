@@ -17,12 +17,12 @@ from statistics import median
 
 from tabulate import tabulate
 
-from harness import METHODS
-from harness.models import prepare_libraries
-from harness.randomness import undisturbed_randomness
-from harness.types import TrainingJob
-from methods.second_pass.run import build_trainer
-from testbeds.pocket import POCKET
+from depthgauge import METHODS
+from depthgauge.methods.second_pass.run import build_trainer
+from depthgauge.models.load import prepare_libraries
+from depthgauge.randomness import undisturbed_randomness
+from depthgauge.testbeds.pocket import POCKET
+from depthgauge.types import TrainingJob
 
 COMPARED = ("grpo", "gradreg", "depthscaled_nonoise", "depthscaled")
 ROUNDS, STEPS = 4, 6

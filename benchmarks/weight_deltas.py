@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from harness.probes.weights import WORKERS, difference, stable_rank, weight_deltas
+from depthgauge.probes.weights.compute import WORKERS, difference, stable_rank, weight_deltas
 
 ROUNDS = 3
 HIDDEN, INTERMEDIATE, HEADS, KV_HEADS, HEAD_DIM, VOCABULARY, LAYERS = 2048, 6144, 16, 8, 128, 151_936, 16

@@ -1,40 +1,44 @@
 """depthgauge: white-box regression tests for language-model checkpoints, in pytest.
 
-The names a suite, a method or a testbed needs. Importing them imports no torch.
+The names a suite, a method, a testbed or a probe needs. Importing them imports no torch.
 """
 
-from harness.claims import above, at_least, at_most, below, claim, within
-from harness.errors import HarnessError
-from harness.registry import METHODS, TESTBEDS
-from harness.types import (
-    AttentionTestbed,
+if __name__ != "depthgauge":
+    raise ImportError(f"this package is called depthgauge: write 'import depthgauge', not 'import {__name__}'.")
+
+from depthgauge.claims import above, at_least, at_most, below, claim, within
+from depthgauge.errors import HarnessError
+from depthgauge.registry import METHODS, PROBES, TESTBEDS
+from depthgauge.types import (
     Claim,
     Estimate,
     Exam,
-    LanguageTestbed,
+    Landmarks,
     Method,
-    ModularTestbed,
     Outcome,
     Recipe,
     Region,
+    Testbed,
+    Training,
     TrainingScale,
     Verdict,
 )
 
 __all__ = [
     "METHODS",
+    "PROBES",
     "TESTBEDS",
-    "AttentionTestbed",
     "Claim",
     "Estimate",
     "Exam",
     "HarnessError",
-    "LanguageTestbed",
+    "Landmarks",
     "Method",
-    "ModularTestbed",
     "Outcome",
     "Recipe",
     "Region",
+    "Testbed",
+    "Training",
     "TrainingScale",
     "Verdict",
     "above",

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from statistics import NormalDist
 from typing import Any, TypeVar
 
-from harness.errors import Undefined
-from harness.types import Claim, Estimate, Outcome, Region, Verdict
+from depthgauge.errors import Undefined
+from depthgauge.types import Claim, Estimate, Outcome, Region, Verdict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 POWER = 0.8

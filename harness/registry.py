@@ -1,13 +1,25 @@
-"""Methods and testbeds by name."""
+"""Methods, testbeds and probes by name, and the packages that bring some."""
 
 import difflib
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from importlib.metadata import entry_points
+from typing import Any, Generic, Protocol, TypeVar
 
-from harness.errors import UsageError
-from harness.types import Method, Testbed
+from depthgauge.errors import UsageError
+from depthgauge.types import Method, Testbed
 
-T = TypeVar("T", Method, Testbed)
+ENTRY_POINTS = "depthgauge"  # the group of packages that register something when they are imported
+
+
+class Named(Protocol):
+    """What a registry holds; of a class the name is an attribute."""
+
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+Registered = TypeVar("Registered")
 
 
 class Registry(Generic[T]):
@@ -17,15 +29,16 @@ class Registry(Generic[T]):
         self.noun = noun
         self._items: dict[str, T] = {}
 
-    def register(self, item: T) -> T:
-        """Add `item` under its name and return it.
+    def register(self, item: Registered) -> Registered:
+        """Add `item` under its name and return it: on a class, it is a decorator.
 
         Raises: UsageError if the name is taken by something else; registering the same item twice is harmless.
         """
-        known = self._items.get(item.name)
+        named: Any = item
+        known = self._items.get(named.name)
         if known is not None and known != item:
-            raise UsageError(f"{self.noun} {item.name!r} is registered twice: {known} and {item}; rename one of them.")
-        self._items[item.name] = item
+            raise UsageError(f"{self.noun} {named.name!r} is registered twice: {known} and {item}; rename one of them.")
+        self._items[named.name] = named
         return item
 
     def __getitem__(self, name: str) -> T:
@@ -33,7 +46,8 @@ class Registry(Generic[T]):
             near = difflib.get_close_matches(name, self._items, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             known = ", ".join(self) or "none; import the packages that register some in the top conftest.py"
-            raise UsageError(f"unknown {self.noun} {name!r}.{hint} Registered: {known}.")
+            broken = "".join(f" Entry point {entry!r} is broken: {why}." for entry, why in BROKEN.items())
+            raise UsageError(f"unknown {self.noun} {name!r}.{hint} Registered: {known}.{broken}")
         return self._items[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -48,6 +62,20 @@ class Registry(Generic[T]):
 
 METHODS: Registry[Method] = Registry("method")
 TESTBEDS: Registry[Testbed] = Registry("testbed")
+PROBES: Registry[Any] = Registry("probe")  # classes, as `depthgauge.probes.probe` describes them
+BROKEN: dict[str, str] = {}  # entry points that could not be imported, and why
+
+
+def load_entry_points() -> None:
+    """Import every package of the entry point group 'depthgauge', ours too: each registers what it brings.
+
+    One that raises is noted in `BROKEN`, and the others work.
+    """
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        try:
+            entry.load()
+        except Exception as error:  # whatever a third party's import raises
+            BROKEN[entry.name] = f"{entry.value} raises {type(error).__name__}: {error}"
 
 
 def methods_on(testbed: str) -> list[str]:

@@ -1,152 +1,77 @@
-"""One run: which methods on which testbed, and each claim judged on its subject and on its control."""
+"""One run: each claim judged on its subject and on its control."""
 
-import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.checkpoints import Checkpoints, RunContext
-from harness.circuit_subject import CircuitSubject
-from harness.claims import judge
-from harness.errors import InvalidComparison, NotTestable, Undefined, UsageError
-from harness.modular_subject import ModularSubject
-from harness.registry import METHODS, methods_on
-from harness.store import check_writable
-from harness.subject import Subject
-from harness.types import (
-    AttentionTestbed,
-    Claim,
-    Estimate,
-    LanguageTestbed,
-    ModularTestbed,
-    Outcome,
-    Row,
-    Testbed,
-    Verdict,
-)
+from depthgauge.claims import judge
+from depthgauge.context import RunContext
+from depthgauge.errors import InvalidComparison, NotTestable, Undefined, UsageError
+from depthgauge.ledger import Ledger
+from depthgauge.models import folder as folders
+from depthgauge.registry import METHODS, methods_on
+from depthgauge.sources import Source
+from depthgauge.store.folders import check_writable
+from depthgauge.subject import Subject
+from depthgauge.types import Claim, Estimate, Evidence, Method, Outcome, Row, Testbed, Verdict
 
 Test = Callable[..., Estimate]
-KINDS: Mapping[type[Testbed], type[Checkpoints]] = {
-    AttentionTestbed: CircuitSubject,
-    LanguageTestbed: Subject,
-    ModularTestbed: ModularSubject,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Session:
+class Session(ABC):
     """What the command line asked for."""
 
     context: RunContext
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...]
     reports: Path
-    checkpoint: Path | None = None
 
     @property
-    def kind(self) -> type[Checkpoints]:
-        """What the checkpoints of the testbed are."""
-        return KINDS[type(self.context.testbed)]
+    @abstractmethod
+    def about(self) -> str:
+        """What is judged, in a line."""
 
-    @cached_property
-    def subjects(self) -> dict[str, Checkpoints]:
-        """Every method of the testbed as a subject; nothing is trained before it is asked."""
-        names = methods_on(self.context.testbed.name)
-        return {name: self.kind(METHODS[name], self.seeds, self.context) for name in names}
+    @property
+    @abstractmethod
+    def judged(self) -> tuple[str, ...]:
+        """The names of what is judged: each has a report."""
 
-    def subject(self, name: str) -> Checkpoints:
+    @property
+    @abstractmethod
+    def subjects(self) -> Mapping[str, Subject]:
+        """What claims may ask for by name; nothing is trained before it is asked."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return (0,)
+
+    @abstractmethod
+    def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of the subjects that a claim is judged on, by what its test takes; empty where it is not."""
+
+    @abstractmethod
+    def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> Row:
+        """Judge a claim on the subject of that name and on its control. `others` are the test's further arguments."""
+
+    def check(self) -> str | None:
+        """Refuse before anything is trained or measured; what ends the run at once in acceptance, or None.
+
+        Raises: UsageError, InvalidCheckpoint, InvalidComparison, StoreUnusable.
+        """
+        check_writable(self.context.store.root, "--store")
+        check_writable(self.reports, "--report-dir")
+        return None
+
+    def subject(self, name: str) -> Subject:
         """Raises: UsageError if the testbed has no such method, as where a claim names another one's control."""
         if name not in self.subjects:
             here, known = self.context.testbed.name, ", ".join(self.subjects)
             raise UsageError(f"{name!r} is not a method of testbed {here!r}: choose one of {known}.")
         return self.subjects[name]
 
-    @cached_property
-    def adopted(self) -> Checkpoints | None:
-        """The folder that somebody else trained, where one is to be judged."""
-        if self.checkpoint is None:
-            return None
-        return self.kind(METHODS[self.methods[0]], self.seeds, self.context, adopted=self.checkpoint)
-
-    @cached_property
-    def trained_already(self) -> tuple[str, ...]:
-        """The methods whose checkpoints are all in the store."""
-        found = [name for name in self.subjects if METHODS[name].train is not None and not METHODS[name].control]
-        return tuple(name for name in found if all(map(self.subjects[name].cached, self.seeds)))
-
-    def check(self) -> None:
-        """Refuse before anything is trained.
-
-        Raises: UsageError, InvalidCheckpoint, InvalidComparison, StoreUnusable.
-        """
-        check_writable(self.context.store.root, "--store")
-        check_writable(self.reports, "--report-dir")
-        for subject in self.subjects.values():
-            if subject.method.train is None:
-                subject.check_adopted(subject.untrained())
-        if self.adopted is not None and self.checkpoint is not None:
-            with suppress(NotTestable):  # that is for each claim to say
-                self.adopted.check_adopted(self.checkpoint)
-        self.trained_already  # noqa: B018  a damaged entry of the store is found here, and not half-way
-        self.ledger  # noqa: B018
-
-    @cached_property
-    def ledger(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
-        """What this project found on the testbed: claim -> method -> outcome and measured numbers.
-
-        Raises: InvalidComparison unless every outcome is REFUTED, the only one that can be recorded.
-        """
-        path = self.context.testbed.ledger
-        try:
-            found: dict[str, dict[str, dict[str, str]]] = json.loads(path.read_text()) if path.is_file() else {}
-            outcomes = {entry["outcome"] for methods in found.values() for entry in methods.values()}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidComparison(f"the ledger {path} is not claim -> method -> outcome and measured.") from error
-        if outcomes - {Outcome.REFUTED}:
-            raise InvalidComparison(f"the ledger {path} may record REFUTED only, got {', '.join(sorted(outcomes))}.")
-        return found
-
-    def recorded(self, claim: Claim, method: str) -> Mapping[str, str] | None:
-        """The ledger's entry, where this testbed is known to refute the claim.
-
-        The ledger speaks about the first seed's checkpoint: not about an adopted folder, nor about several seeds.
-        """
-        if self.checkpoint is not None or len(self.seeds) > 1:
-            return None
-        return self.ledger.get(claim.id, {}).get(method)
-
-    def judge(self, claim: Claim, test: Test, suite: str, method: str, others: Mapping[str, Any]) -> Row:
-        """Judge a claim on its subject and on its control. `others` are the test's further arguments."""
-        subject = self.adopted or self.subject(method)
-        self.context.evidence.clear()
-        verdict = self._verdict(claim, test, subject, others)
-        evidence = tuple(self.context.evidence)
-        firsts = {name: value.one_seed() if isinstance(value, Checkpoints) else value for name, value in others.items()}
-        control = self._verdict(claim, test, self.subject(claim.control).one_seed(), firsts)
-        recorded = self.recorded(claim, method)
-        return Row(
-            claim=claim.id,
-            statement=claim.statement,
-            suite=suite,
-            method=subject.name,
-            source=claim.source,
-            published=claim.published,
-            region=f"{claim.region} {claim.unit}",
-            rationale=claim.rationale,
-            outcome=verdict.outcome,
-            expected=Outcome(recorded["outcome"]) if recorded else Outcome.SUPPORTED,
-            reason=verdict.reason + (f" (recorded: {recorded['measured']})" if recorded else ""),
-            estimate=verdict.estimate,
-            control=claim.control,
-            control_outcome=control.outcome,
-            control_reason=control.reason,
-            evidence=evidence,
-        )
-
-    def _verdict(self, claim: Claim, test: Test, subject: Checkpoints, others: Mapping[str, Any]) -> Verdict:
+    def verdict(self, claim: Claim, test: Test, subject: Subject, others: Mapping[str, Any]) -> Verdict:
         try:
             estimate = test(subject=subject, **others)
         except (NotTestable, Undefined) as error:
@@ -156,6 +81,105 @@ class Session:
                 f"the test of claim {claim.id!r} must return an Estimate, got {type(estimate).__name__}."
             )
         return judge(claim, estimate, population="seeds" if len(subject.seeds) > 1 else None)
+
+    def row(self, suite: str, name: str, verdict: Verdict, control: Verdict, evidence: tuple[Evidence, ...]) -> Row:
+        claim = verdict.claim
+        return Row(
+            claim=claim.id,
+            statement=claim.statement,
+            suite=suite,
+            method=name,
+            source=claim.source,
+            published=claim.published,
+            region=f"{claim.region} {claim.unit}",
+            rationale=claim.rationale,
+            outcome=verdict.outcome,
+            reason=verdict.reason,
+            estimate=verdict.estimate,
+            control=claim.control,
+            control_outcome=control.outcome,
+            control_reason=control.reason,
+            evidence=evidence,
+            gates=claim.gates,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSession(Session):
+    """Methods on a testbed, or one finished checkpoint with the claims about a method."""
+
+    methods: tuple[str, ...]
+    training_seeds: tuple[int, ...]
+    adopted: Subject | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+
+    @property
+    def about(self) -> str:
+        if self.adopted is not None:
+            return f"judging {self.adopted.folder} with the claims about {', '.join(self.methods)}"
+        seeds = ", ".join(map(str, self.seeds))
+        return f"judging {', '.join(self.methods)}, seed{'s' * (len(self.seeds) > 1)} {seeds}"
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        return self.methods if self.adopted is None else (self.adopted.name,)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return self.training_seeds
+
+    @cached_property
+    def subjects(self) -> Mapping[str, Subject]:
+        """Every method of the testbed."""
+        names = methods_on(self.context.testbed.name)
+        return {name: Subject.of(METHODS[name], self.seeds, self.context) for name in names}
+
+    @cached_property
+    def trained_already(self) -> tuple[str, ...]:
+        """The methods whose checkpoints are all in the store."""
+        found = [name for name in self.subjects if METHODS[name].train is not None and not METHODS[name].control]
+        return tuple(name for name in found if all(map(self.subjects[name].cached, self.seeds)))
+
+    def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        if "old" in arguments:
+            return ()  # of change: with --against
+        speaks = [name for name in self.methods if METHODS[name].testbed == claim.testbed]
+        about = tuple(name for name in speaks if not claim.about or name in claim.about)
+        return about[: None if self.adopted is None else 1]  # one folder, one verdict
+
+    def check(self) -> str | None:
+        super().check()
+        base = self.context.testbed.base
+        if isinstance(base, Path):
+            folders.check_folder(base)
+            folders.check_finite(base)
+        if self.adopted is not None and self.adopted.folder is not None:
+            folders.check_finite(self.adopted.folder)
+            if isinstance(base, Path) and (self.adopted.folder / folders.TOKENIZER).is_file():
+                folders.check_same_tokenizer(self.adopted.folder, base)
+        self.trained_already  # noqa: B018  a damaged entry of the store is found here, and not half-way
+        return None
+
+    def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> Row:
+        subject = self.adopted or self.subject(name)
+        self.context.evidence.clear()
+        verdict = self.verdict(claim, test, subject, others)
+        evidence = tuple(self.context.evidence)
+        firsts = {key: value.one_seed() if isinstance(value, Subject) else value for key, value in others.items()}
+        control = self.verdict(claim, test, self.subject(claim.control).one_seed(), firsts)
+        row = self.row(suite, subject.name, verdict, control, evidence)
+        return replace(row, recorded=self.recorded(claim, name))
+
+    def recorded(self, claim: Claim, method: str) -> tuple[Outcome, ...]:
+        """What the ledger's seeds gave. It speaks of one seed's checkpoint: not of a folder, nor of several seeds."""
+        if self.adopted is not None or len(self.seeds) > 1:
+            return ()
+        return self.ledger.outcomes(claim.id, method)
+
+
+def adopted_subject(source: Source, context: RunContext) -> Subject:
+    """A finished checkpoint, as the subject of claims about a method."""
+    return Subject(name=f"adopted-{source.name}", folder=source.folder, context=context)
 
 
 def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
@@ -172,18 +196,22 @@ def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
     for name in names:
         if name == "all":
             raise UsageError(f"--method={asked!r}: 'all' stands alone, and means {', '.join(trained)}.")
-        if METHODS[name].train is None:
-            raise UsageError(
-                f"{name!r} is what every claim compares with, and has none of its own: choose a method, or all."
-            )
-        if METHODS[name].control:
-            raise UsageError(f"{name!r} is a control, which every claim must refute: choose a method, or all.")
+        check_can_be_judged(METHODS[name])
         if name not in here:
             raise UsageError(
                 f"{name!r} is not a method of testbed {testbed.name!r}: choose one of {', '.join(trained)}, or run it "
                 "alone, without --testbed."
             )
     return tuple(dict.fromkeys(names))
+
+
+def check_can_be_judged(method: Method) -> None:
+    if method.train is None:
+        raise UsageError(
+            f"{method.name!r} is what every claim compares with, and has none of its own: choose a method, or all."
+        )
+    if method.control:
+        raise UsageError(f"{method.name!r} is a control, which every claim must refute: choose a method, or all.")
 
 
 def home(asked: str, default: str) -> str:

@@ -7,18 +7,18 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import NotTestable
+from depthgauge.errors import NotTestable, UsageError
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
-Population = Literal["items", "prompts", "steps", "seeds", "words", "weights"]
+Population = Literal["items", "prompts", "texts", "steps", "seeds", "words", "weights"]
 
 
 def digest(value: Any) -> str:
@@ -32,8 +32,8 @@ class Method:
 
     `train` fills the folder of a `TrainingJob`; None means the testbed's base, untouched.
     A `control` exists to refute claims and is in no `--method=all`. `testbed` names the only one that it is trained on;
-    None is any testbed of language models that has no methods of its own. Raise `version` when the code of `train`
-    changes what it makes: the store then trains again.
+    None is any testbed that has no methods of its own. Raise `version` when the code of `train` changes what it makes:
+    the store then trains again. `alone` trainings take the whole machine, one after the other.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Method:
     control: bool = False
     testbed: str | None = None
     version: int = 1
+    alone: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -76,7 +77,17 @@ class TrainingScale:
     ascent_step: float
     penalty: float
     save_every_steps: int
-    threads: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """What methods that train need of a testbed: (prompt, answer) pairs, and how large a training is.
+
+    A completion is paid 1 where it is the answer, else 0.
+    """
+
+    prompts: Callable[[], Sequence[tuple[str, str]]]
+    scale: TrainingScale
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,109 +114,120 @@ class Exam:
     max_answer_tokens: int = 16
     version: int = 1
 
+    @staticmethod
+    def lm_eval(name: str, **options: Any) -> "Task":
+        """A task of lm-eval as it is; options are those of `Task`."""
+        return Task(name=name, **options)
+
     def __post_init__(self) -> None:
         if self.temperature == 0 and self.repeats != 1:
             raise ValueError(f"a greedy exam is answered once, got repeats={self.repeats} for {self.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TraceQuestion:
-    """A question for a noise trace, with its right answer and the wrong one that a model is tempted by."""
+class Task:
+    """A task of lm-eval as it is: its own prompts, filters and metrics.
 
-    prompt: str
-    right: str
-    wrong: str
+    What is None is the task's own: `fewshot` examples before each item, `metric` one of those that it computes. `limit`
+    is the number of items, drawn with a fixed seed; `chat` applies the model's chat template (None: where the task
+    generates and the model has one). `path` is a folder of YAML files beside lm-eval's own, and `trust_code` lets these
+    run functions of theirs.
+    """
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MarkedText:
-    """A text, and the formulae or isotopes in it, as they are written there."""
-
-    text: str
-    terms: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Compound:
-    """A text that ends with a compound's formula, for a read-out of `label` that is trained on other folds."""
-
-    text: str
     name: str
-    label: str
-    fold: str
+    fewshot: int | None = None
+    limit: int | None = None
+    chat: bool | None = None
+    metric: str | None = None
+    path: Path | None = None
+    trust_code: bool = False
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 2:
+            raise ValueError(f"limit must be at least 2 items, got {self.limit} for task {self.name!r}")
+
+
+Material = TypeVar("Material")
+Materials = Mapping[type, Callable[[], Iterable[Any]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """A text that models are run on, of a kind such as 'prose'; `turns` are (role, content) where it is a chat."""
+
+    text: str
+    kind: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Landmarks:
-    """Layers of a testbed's base, 0-based, that its sources say something about."""
+    """Layers of a testbed's base, 0-based, that its sources say something about.
+
+    `scaled` where they are the articles' fractions of depth, as the testbed names no layers of its own.
+    """
 
     late: tuple[int, ...]
     spike: int
+    scaled: bool = False
+
+    @classmethod
+    def at_depth(cls, layers: int) -> "Landmarks":
+        """The articles' layers, 18 and 20 to 35 of 36 (Dangi 2026b), at the same fractions of another depth."""
+        late = tuple(range(round(20 / 36 * layers), layers))
+        return cls(late=late, spike=round(18 / 36 * layers), scaled=True)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Testbed:
-    """Where checkpoints of one kind are trained and examined. `ledger` holds what was found there."""
+    """A base model and everything that is asked of its descendants; whatever is left out is asked of nobody.
+
+    `base` is a folder or a name on the hub, None where methods start from fresh weights. `materials` maps what a probe
+    reads (its own type, such as `noise_trace.TraceQuestion`) to a callable that gives it. `landmarks` default to the
+    articles' fractions of depth. `ledger` is the file of what was found here. `training` is asked for by methods that
+    train. `threads` of a process; None: all cores, shared between workers.
+    """
 
     name: str
-    ledger: Path
-    exams: tuple[Exam, ...] = ()
+    base: Path | str | None = None
+    exams: tuple[Exam | Task, ...] = ()
+    materials: Materials = field(default_factory=dict)
+    landmarks: Landmarks | None = None
+    ledger: Path | None = None
+    training: Training | None = None
+    threads: int | None = None
 
-    @property
-    def threads(self) -> int:
-        """How many threads a process computes with."""
-        return 1
-
-    def exam(self, name: str) -> Exam:
+    def exam(self, name: str) -> Exam | Task:
         """The exam of that name. Raises: NotTestable if the testbed has none."""
         for exam in self.exams:
             if exam.name == name:
                 return exam
-        raise NotTestable(f"testbed {self.name!r} has no exam {name!r}; it has {', '.join(e.name for e in self.exams)}")
+        known = ", ".join(exam.name for exam in self.exams) or "none"
+        raise NotTestable(f"testbed {self.name!r} has no exam {name!r}; it has {known}")
 
+    def material(self, kind: type[Material]) -> tuple[Material, ...]:
+        """What a probe reads. Raises: NotTestable if the testbed gives none of it, UsageError if it gives nothing."""
+        if kind not in self.materials:
+            raise NotTestable(f"testbed {self.name!r} gives no {kind.__name__}, which is read here")
+        found = tuple(self.materials[kind]())
+        if not found:
+            raise UsageError(
+                f"testbed {self.name!r} names {kind.__name__} among its materials and gives none: fill it, or leave it "
+                "out."
+            )
+        return found
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModularTestbed(Testbed):
-    """Sums modulo a prime, learnt from nothing by a one-layer transformer: each method says which sums, and how."""
+    def training_inputs(self) -> Training:
+        """What methods that train need. Raises: UsageError if the testbed has none."""
+        if self.training is None:
+            raise UsageError(
+                f"testbed {self.name!r} has no training prompts, and this method trains: add training=Training(...), "
+                "or judge a finished checkpoint with --checkpoint."
+            )
+        return self.training
 
-    @property
-    def threads(self) -> int:
-        return 2  # one large training at a time, where small language models train side by side
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AttentionTestbed(Testbed):
-    """Random tokens that repeat, learnt from nothing by a small language model: each method says how."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LanguageTestbed(Testbed):
-    """A base model and everything that is asked of its descendants.
-
-    What the last five name may be empty: claims that need it are then not testable.
-    """
-
-    base: Path
-    training_prompts: Callable[[], Sequence[tuple[str, str]]]
-    probe_prompts: Callable[[], Sequence[str]]
-    scale: TrainingScale
-    landmarks: Landmarks
-    trace_questions: Callable[[], Sequence[TraceQuestion]] = tuple
-    marked_texts: Callable[[], Sequence[MarkedText]] = tuple
-    words: Callable[[], Mapping[str, Sequence[str]]] = dict
-    compounds: Callable[[], Sequence[Compound]] = tuple
-    passages: Callable[[], Sequence[str]] = tuple
-
-    @property
-    def threads(self) -> int:
-        return self.scale.threads
-
-
-def language(testbed: Testbed) -> LanguageTestbed:
-    """The testbed, which must be one of language models. Raises: NotTestable for another."""
-    if not isinstance(testbed, LanguageTestbed):
-        raise NotTestable(f"testbed {testbed.name!r} holds no language models")
-    return testbed
+    def landmarks_at(self, layers: int) -> Landmarks:
+        return self.landmarks or Landmarks.at_depth(layers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -259,13 +281,17 @@ class Checkpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """The numbers of one probe or exam on one checkpoint. `key` is a hash of all that determined them."""
+    """The numbers of one probe or exam on one checkpoint. `key` is a hash of all that determined them.
+
+    `refusal` is why there are none, where the checkpoint cannot carry them.
+    """
 
     key: str
     probe: str
     parameters: Mapping[str, Any]
     checkpoint: str
     arrays: Mapping[str, NDArray[Any]]
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,6 +342,14 @@ class Profiles:
             raise NotTestable(f"this checkpoint has no layer {missing[0]}; its layers are 0 to {self.columns[-1]}")
         places = [self.columns.index(name) for name in wanted]
         return replace(self, columns=wanted, values=self.values[:, :, places])
+
+
+def by_head(values: NDArray[np.floating], ids: tuple[str, ...], unit: str) -> Profiles:
+    """Values (seeds, prompts, L, H) with a column for each head, 'layer 0 head 0' and so on."""
+    seeds, prompts, layers, heads = values.shape
+    columns = tuple(f"layer {layer} head {head}" for layer in range(layers) for head in range(heads))
+    flat = values.reshape(seeds, prompts, layers * heads).astype(float)
+    return Profiles(ids=ids, columns=columns, values=flat, unit=unit, population="prompts")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -380,7 +414,8 @@ class Claim:
     """A statement about a method's checkpoint that an interval can refute.
 
     `about` names the methods it speaks of (empty: every trained method). `control` is a method that must refute it.
-    `testbed` names the only one it speaks of, as a method's does.
+    `testbed` names the only one it speaks of, as a method's does. A claim that does not gate is shown, and fails
+    nothing.
     """
 
     id: str
@@ -393,6 +428,11 @@ class Claim:
     rationale: str
     about: tuple[str, ...] = ()
     testbed: str | None = None
+    gates: bool = True
+
+    def on_exam(self, exam: str, margin: float) -> "Claim":
+        """The same claim about one exam: its id names it, and the margin is the region's."""
+        return replace(self, id=f"{self.id}[{exam}]", region=Region(low=-margin))
 
 
 class Outcome(StrEnum):
@@ -416,18 +456,23 @@ class Verdict:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """Which measurement of which checkpoint a verdict rests on; `key` is empty for a training log."""
+    """Which measurement of which checkpoint a verdict rests on; `probe` says where it lives, 'package.module:Class'."""
 
     method: str
     seed: int
     checkpoint: str
     folder: str
-    key: str = ""
+    key: str
+    probe: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One line of a report: the verdict on a claim about a method, and whether the claim's control refuted it."""
+    """One line of a report: the verdict on a claim about a checkpoint, and what the claim's control came to.
+
+    `recorded` is what the ledger's seeds gave, an outcome a seed, empty where it does not speak. `gates` is False where
+    nothing hangs on the verdict, `only_old` True where the old checkpoint can carry the claim and the new one cannot.
+    """
 
     claim: str
     statement: str
@@ -438,13 +483,15 @@ class Row:
     region: str
     rationale: str
     outcome: Outcome
-    expected: Outcome
     reason: str
     estimate: Estimate | None
     control: str
     control_outcome: Outcome
     control_reason: str
     evidence: tuple[Evidence, ...]
+    recorded: tuple[Outcome, ...] = ()
+    gates: bool = True
+    only_old: bool = False
 
     @property
     def control_refutes(self) -> bool:
@@ -452,14 +499,20 @@ class Row:
         return self.control_outcome is Outcome.REFUTED
 
     @property
-    def accepted(self) -> bool:
-        return self.outcome is self.expected and self.control_refutes
+    def as_recorded(self) -> bool:
+        """Refuted, as at least one recorded seed was."""
+        return self.outcome is Outcome.REFUTED and Outcome.REFUTED in self.recorded
+
+    @property
+    def now_holds(self) -> bool:
+        """Supported, where every recorded seed was refuted."""
+        return self.outcome is Outcome.SUPPORTED and set(self.recorded) == {Outcome.REFUTED}
 
     @property
     def fails(self) -> bool:
-        """Refuted, or no longer as recorded, or with a control that proves nothing."""
-        decided = self.outcome in (Outcome.SUPPORTED, Outcome.REFUTED)
-        return not self.control_refutes or (decided and self.outcome is not self.expected)
+        """Refuted where no recorded seed was, or no longer as recorded, or with a control that proves nothing."""
+        refuted = self.outcome is Outcome.REFUTED and not self.as_recorded
+        return self.gates and (not self.control_refutes or refuted or self.now_holds)
 
 
 def to_plain(value: Any) -> Any:
@@ -481,7 +534,8 @@ def to_plain(value: Any) -> Any:
 
 def row_from_plain(data: Mapping[str, Any]) -> Row:
     """The inverse of `to_plain` for a row."""
-    outcomes = {name: Outcome(data[name]) for name in ("outcome", "expected", "control_outcome")}
+    outcomes = {name: Outcome(data[name]) for name in ("outcome", "control_outcome")}
+    recorded = tuple(map(Outcome, data["recorded"]))
     estimate = Estimate(**data["estimate"]) if data["estimate"] else None
     evidence = tuple(Evidence(**entry) for entry in data["evidence"])
-    return Row(**{**data, **outcomes, "estimate": estimate, "evidence": evidence})
+    return Row(**{**data, **outcomes, "recorded": recorded, "estimate": estimate, "evidence": evidence})

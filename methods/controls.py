@@ -1,27 +1,16 @@
 """Checkpoints that must refute claims: untrained, sabotaged, or trained into a known sickness."""
 
-from dataclasses import dataclass
-from typing import Literal
-
-from harness import METHODS, Method
-from harness.models import prepare_libraries
-from harness.types import TrainingJob
-from methods.grpo import GRADREG, SecondPass
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sabotage:
-    """What is done to the base's weights; see `methods.sabotage`."""
-
-    kind: Literal[
-        "untrained", "sharpened", "flattened", "amnesic", "chaotic", "rounded", "jittered", "rekeyed", "spelling"
-    ]
+from depthgauge import METHODS, Method
+from depthgauge.methods.grpo import GRADREG
+from depthgauge.methods.settings import Sabotage, SecondPass
+from depthgauge.models.load import prepare_libraries
+from depthgauge.types import TrainingJob
 
 
 def sabotage(job: TrainingJob) -> None:
     """Break the base; imported here, not above: listing the methods must not load torch."""
     prepare_libraries(job.testbed.threads)
-    from methods.sabotage import sabotage_base
+    from depthgauge.methods.sabotage import sabotage_base
 
     sabotage_base(job)
 

@@ -8,11 +8,20 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from harness.errors import TrainingFailed
-from harness.modular import ModularTask, Weights, fresh_weights, losses, run, save, save_checkpoint
-from harness.probes.fourier import component_norms, embedding, gini
-from harness.types import TrainingJob
-from methods.grokking import GrokkingSettings
+from depthgauge.errors import TrainingFailed
+from depthgauge.methods.settings import GrokkingSettings
+from depthgauge.models.load import prepare_libraries
+from depthgauge.probes.fourier.compute import component_norms, embedding, gini
+from depthgauge.probes.fourier.transformer import (
+    ModularTask,
+    Weights,
+    fresh_weights,
+    losses,
+    run,
+    save,
+    save_checkpoint,
+)
+from depthgauge.types import TrainingJob
 
 LEARNING_RATE, BETAS, WARM_UP_STEPS = 1e-3, (0.9, 0.98), 10
 LOG_EVERY, SNAPSHOT_EVERY = 50, 250
@@ -121,7 +130,7 @@ def share_right(logits: torch.Tensor, pairs: torch.Tensor, p: int) -> float:
 
 def train_modular(job: TrainingJob) -> None:
     """Train, and fill `job.folder`; resumes, bit for bit, where a killed attempt last kept its state."""
-    torch.set_num_threads(job.testbed.threads)
+    prepare_libraries(job.testbed.threads)
     training = Training(job.method.settings, job.seed, job.device)
     state, trajectory = job.folder / STATE, job.folder / "trajectory"
     trajectory.mkdir(exist_ok=True)

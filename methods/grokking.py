@@ -4,36 +4,14 @@ The setting of Nanda et al. (2023, arXiv:2301.05217): full batch, 30 % of the pa
 loss in float64.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
-from harness import METHODS, Method
-from harness.types import TrainingJob
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GrokkingSettings:
-    """What the trainings differ in.
-
-    A training ends at `steps`, or `clean_up_steps` after every test sum was first right with a mean test loss below
-    `until_test_loss` (nats): what was memorised decays only then.
-    `precision` is that of the softmax in the loss: in float32 its smallest step, 1.2e-7, makes the loss jump.
-    `shuffled` trains on answers dealt out at random, which can be memorised and not understood.
-    """
-
-    p: int = 113
-    train_fraction: float = 0.3
-    weight_decay: float = 1.0
-    precision: Literal["float64", "float32"] = "float64"
-    shuffled: bool = False
-    steps: int = 40_000
-    until_test_loss: float | None = 1e-5
-    clean_up_steps: int = 6_000
+from depthgauge import METHODS, Method
+from depthgauge.methods.settings import GrokkingSettings
+from depthgauge.types import TrainingJob
 
 
 def train(job: TrainingJob) -> None:
     """Train; imported here, not above: listing the methods must not load torch."""
-    from methods.full_batch import train_modular
+    from depthgauge.methods.full_batch import train_modular
 
     train_modular(job)
 
@@ -45,6 +23,7 @@ GROKKING = METHODS.register(
         settings=GrokkingSettings(),
         train=train,
         testbed="modular_addition",
+        alone=True,
     )
 )
 METHODS.register(

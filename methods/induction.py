@@ -4,24 +4,14 @@ The setting of Olsson et al. (2022, arXiv:2209.11895) and Elhage et al. (2021), 
 again and again with a period that varies, so that only what came after the same token before can tell what comes next.
 """
 
-from dataclasses import dataclass
-
-from harness import METHODS, Method
-from harness.types import TrainingJob
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InductionSettings:
-    """What the trainings differ in. Without `repeats` every sequence is random to its end, with nothing to learn."""
-
-    layers: int = 2
-    steps: int = 1_000
-    repeats: bool = True
+from depthgauge import METHODS, Method
+from depthgauge.methods.settings import InductionSettings
+from depthgauge.types import TrainingJob
 
 
 def train(job: TrainingJob) -> None:
     """Train; imported here, not above: listing the methods must not load torch."""
-    from methods.next_token import train_on_repeats
+    from depthgauge.methods.next_token import train_on_repeats
 
     train_on_repeats(job)
 

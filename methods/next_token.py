@@ -10,10 +10,10 @@ from tokenizers.pre_tokenizers import Whitespace
 from torch.nn.functional import cross_entropy
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from harness.models import prepare_libraries
-from harness.randomness import undisturbed_randomness
-from harness.types import TrainingJob
-from methods.induction import InductionSettings
+from depthgauge.methods.settings import InductionSettings
+from depthgauge.models.load import prepare_libraries
+from depthgauge.randomness import undisturbed_randomness
+from depthgauge.types import TrainingJob
 
 VOCABULARY, CONTEXT, WIDTH, HEADS = 64, 64, 64, 4
 PERIODS = (8, CONTEXT // 2)  # the shortest and the longest

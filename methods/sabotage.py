@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from harness.types import TrainingJob, language
-from methods.controls import Sabotage
-from methods.second_pass.run import fresh_base
+from depthgauge.methods.second_pass.run import base_folder, fresh_base
+from depthgauge.methods.settings import Sabotage
+from depthgauge.types import TrainingJob
 
 SHARPER, FLATTER, CHAOS_STD = 1000.0, 0.1, 1.0
 BFLOAT16_DIGITS = 8
@@ -17,7 +17,7 @@ BFLOAT16_DIGITS = 8
 
 def sabotage_base(job: TrainingJob) -> None:
     """Fill the job's folder with a broken copy of the testbed's base; the seed decides fresh weights."""
-    model, tokenizer = fresh_base(language(job.testbed).base)
+    model, tokenizer = fresh_base(base_folder(job.testbed))
     settings: Sabotage = job.method.settings
     with torch.no_grad():
         BREAK[settings.kind](model, torch.Generator().manual_seed(job.seed))

@@ -5,8 +5,9 @@ heads of one layer move attention away from the first token, the sink. One promp
 on many texts, and against the base merely saved in bfloat16. Layers and heads are 0-based.
 """
 
-from harness import Claim, Estimate, above, at_most, claim
-from harness.stats import difference, least, paired_difference
+from depthgauge import Claim, Estimate, above, at_most, claim
+from depthgauge.probes import attention, sinks
+from depthgauge.stats import difference, least, paired_difference
 
 SOURCE = "Dangi 2026a, attention heatmaps"
 # A band of blue that one would see in a heatmap: a hundredth of all attention. The published ones reach 0.015.
@@ -26,9 +27,11 @@ SINK_CHANGE = -0.01
     )
 )
 def test_heads_changed_beyond_rounding(subject, base, rounded) -> Estimate:
-    floor = rounded.mean_divergence(base).times(2)
+    floor = attention.mean_divergence(rounded, base).times(2)
     return paired_difference(
-        subject.mean_divergence(base), floor, estimand="mean divergence of heads from the base, minus twice the floor"
+        attention.mean_divergence(subject, base),
+        floor,
+        estimand="mean divergence of heads from the base, minus twice the floor",
     )
 
 
@@ -45,5 +48,5 @@ def test_heads_changed_beyond_rounding(subject, base, rounded) -> Estimate:
     )
 )
 def test_the_sink_weakens_in_some_head(subject, base) -> Estimate:
-    change = difference(subject.sink_strength(), base.sink_strength())
+    change = difference(sinks.strength(subject), sinks.strength(base))
     return least(change, estimand="attention to the first token, subject - base")

@@ -4,8 +4,8 @@ Dangi 2026b, bar chart: "It outperforms every other method ... by a significant 
 the OOD History+Math MMLU eval set". Science is greedy; the others are sampled at temperature 0.6, three runs an item.
 """
 
-from harness import Claim, Estimate, above, at_least, claim
-from harness.stats import paired_difference
+from depthgauge import Claim, Estimate, above, at_least, claim, exams
+from depthgauge.stats import paired_difference
 
 # The largest drop in points that 'not worse' forgives: about half of GRPO's published drop in mathematics, 2.6 points.
 NOT_WORSE_MARGIN_POINTS = 1.5
@@ -39,7 +39,7 @@ def capability_claim(
 
 def gain(exam: str, subject, other) -> Estimate:
     return paired_difference(
-        subject.exam(exam), other.exam(exam), estimand=f"{exam}, {subject.name} minus {other.name}"
+        exams.scores(subject, exam), exams.scores(other, exam), estimand=f"{exam}, {subject.name} minus {other.name}"
     )
 
 

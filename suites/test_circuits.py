@@ -5,8 +5,9 @@ Induction Heads", arXiv:2209.11895. Sequences are 20 random tokens said twice. A
 one place: the token before (previous), or what came after the same token before (induction). Layers are 0-based.
 """
 
-from harness import Claim, Estimate, Region, above, at_least, at_most, claim, within
-from harness.stats import exactly, greatest, mean, paired_difference
+from depthgauge import Claim, Estimate, Region, above, at_least, at_most, claim, within
+from depthgauge.probes import circuits
+from depthgauge.stats import exactly, greatest, mean, paired_difference
 
 OLSSON, ELHAGE = "Olsson et al. 2022", "Elhage et al. 2021"
 
@@ -37,7 +38,7 @@ def repeated_claim(
     )
 )
 def test_an_induction_head_forms(subject) -> Estimate:
-    return greatest(subject.head_scores("induction"), estimand="induction score")
+    return greatest(circuits.head_scores(subject, "induction"), estimand="induction score")
 
 
 @claim(
@@ -53,7 +54,7 @@ def test_an_induction_head_forms(subject) -> Estimate:
     )
 )
 def test_a_previous_token_head_is_below(subject) -> Estimate:
-    return greatest(subject.previous_below_induction(), estimand="previous-token score")
+    return greatest(circuits.previous_below_induction(subject), estimand="previous-token score")
 
 
 @claim(
@@ -68,7 +69,7 @@ def test_a_previous_token_head_is_below(subject) -> Estimate:
     )
 )
 def test_induction_needs_the_previous_token_head(subject) -> Estimate:
-    return mean(subject.induction_left(), estimand="induction score left")
+    return mean(circuits.induction_left(subject), estimand="induction score left")
 
 
 @claim(
@@ -83,7 +84,7 @@ def test_induction_needs_the_previous_token_head(subject) -> Estimate:
     )
 )
 def test_it_learns_in_context(subject) -> Estimate:
-    return mean(subject.learning_in_context(), estimand="loss on the first saying minus the second")
+    return mean(circuits.learning_in_context(subject), estimand="loss on the first saying minus the second")
 
 
 @claim(
@@ -98,7 +99,7 @@ def test_it_learns_in_context(subject) -> Estimate:
     )
 )
 def test_learning_in_context_needs_induction_heads(subject) -> Estimate:
-    return mean(subject.learning_lost(), estimand="learning in context, with the induction heads minus without")
+    return mean(circuits.learning_lost(subject), estimand="learning in context, with the induction heads minus without")
 
 
 @claim(
@@ -113,7 +114,7 @@ def test_learning_in_context_needs_induction_heads(subject) -> Estimate:
     )
 )
 def test_the_induction_head_copies(subject) -> Estimate:
-    return exactly(subject.induction_copying(), estimand="copying score", unit="ratio")
+    return exactly(circuits.induction_copying(subject), estimand="copying score", unit="ratio")
 
 
 @claim(
@@ -129,7 +130,7 @@ def test_the_induction_head_copies(subject) -> Estimate:
     )
 )
 def test_the_induction_head_composes_with_the_previous_token_head(subject) -> Estimate:
-    return exactly(subject.composition_with_previous(), estimand="K-composition above chance", unit="ratio")
+    return exactly(circuits.composition_with_previous(subject), estimand="K-composition above chance", unit="ratio")
 
 
 @claim(
@@ -146,7 +147,7 @@ def test_the_induction_head_composes_with_the_previous_token_head(subject) -> Es
     )
 )
 def test_one_layer_forms_no_induction_head(subject) -> Estimate:
-    return greatest(subject.head_scores("induction"), estimand="induction score")
+    return greatest(circuits.head_scores(subject, "induction"), estimand="induction score")
 
 
 # -- what post-training leaves of a base's circuits ---
@@ -166,7 +167,9 @@ def test_one_layer_forms_no_induction_head(subject) -> Estimate:
 )
 def test_it_keeps_the_previous_token_head(subject, base) -> Estimate:
     return paired_difference(
-        subject.best_previous_of(base), base.best_previous_of(base), estimand="change of the previous-token score"
+        circuits.best_of(subject, base, "previous"),
+        circuits.best_of(base, base, "previous"),
+        estimand="change of the previous-token score",
     )
 
 
@@ -183,4 +186,4 @@ def test_it_keeps_the_previous_token_head(subject, base) -> Estimate:
     )
 )
 def test_it_keeps_copying_scores(subject, base) -> Estimate:
-    return exactly(subject.copying_changed(base), estimand="largest change of a copying score", unit="ratio")
+    return exactly(circuits.copying_changed(subject, base), estimand="largest change of a copying score", unit="ratio")

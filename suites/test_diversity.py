@@ -4,8 +4,9 @@ Dangi 2026a, table, on one prompt: bigrams base .304, grpo .519, gradreg .291; t
 between base and gradreg is one bigram of 79 and two trigrams of 78.
 """
 
-from harness import Claim, Estimate, above, below, claim
-from harness.stats import paired_difference
+from depthgauge import Claim, Estimate, above, below, claim
+from depthgauge.probes import greedy_trace
+from depthgauge.stats import paired_difference
 
 SOURCE = "Dangi 2026a, table of bigram and trigram diversity"
 
@@ -29,19 +30,31 @@ def diversity_claim(n: int, subject: str) -> Claim:
 
 @claim(diversity_claim(2, "grpo"))
 def test_bigrams_repeat_less_than_in_the_base(subject, base) -> Estimate:
-    return paired_difference(subject.diversity(2), base.diversity(2), estimand="bigram diversity, subject - base")
+    return paired_difference(
+        greedy_trace.diversity(subject, 2), greedy_trace.diversity(base, 2), estimand="bigram diversity, subject - base"
+    )
 
 
 @claim(diversity_claim(3, "grpo"))
 def test_trigrams_repeat_less_than_in_the_base(subject, base) -> Estimate:
-    return paired_difference(subject.diversity(3), base.diversity(3), estimand="trigram diversity, subject - base")
+    return paired_difference(
+        greedy_trace.diversity(subject, 3),
+        greedy_trace.diversity(base, 3),
+        estimand="trigram diversity, subject - base",
+    )
 
 
 @claim(diversity_claim(2, "gradreg"))
 def test_bigrams_repeat_more_than_in_the_base(subject, base) -> Estimate:
-    return paired_difference(subject.diversity(2), base.diversity(2), estimand="bigram diversity, subject - base")
+    return paired_difference(
+        greedy_trace.diversity(subject, 2), greedy_trace.diversity(base, 2), estimand="bigram diversity, subject - base"
+    )
 
 
 @claim(diversity_claim(3, "gradreg"))
 def test_trigrams_repeat_more_than_in_the_base(subject, base) -> Estimate:
-    return paired_difference(subject.diversity(3), base.diversity(3), estimand="trigram diversity, subject - base")
+    return paired_difference(
+        greedy_trace.diversity(subject, 3),
+        greedy_trace.diversity(base, 3),
+        estimand="trigram diversity, subject - base",
+    )

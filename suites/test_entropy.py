@@ -4,8 +4,9 @@ Dangi 2026a: "around step 40, GradReg's entropy plummets to almost 0"; its trace
 Dangi 2026b: depth scaling "prevented ... entropy collapse", and its trace "exhibits large peaks".
 """
 
-from harness import Claim, Estimate, above, at_most, below, claim, within
-from harness.stats import paired_difference, share
+from depthgauge import Claim, Estimate, above, at_most, below, claim, within
+from depthgauge.probes import greedy_trace
+from depthgauge.stats import paired_difference, share
 
 # How far two mean traces may lie apart and still be 'superimposed', in nats: 5 % of the first step's 2.1 nats.
 SUPERIMPOSED_MARGIN_NATS = 0.1
@@ -25,7 +26,7 @@ SUPERIMPOSED_MARGIN_NATS = 0.1
     )
 )
 def test_entropy_does_not_collapse(subject) -> Estimate:
-    return share(subject.collapses(), estimand="share of prompts that collapse")
+    return share(greedy_trace.collapses(subject), estimand="share of prompts that collapse")
 
 
 @claim(
@@ -42,7 +43,11 @@ def test_entropy_does_not_collapse(subject) -> Estimate:
     )
 )
 def test_entropy_collapses_less_than_with_gradreg(subject, gradreg) -> Estimate:
-    return paired_difference(subject.collapses(), gradreg.collapses(), estimand="share of collapses, subject - gradreg")
+    return paired_difference(
+        greedy_trace.collapses(subject),
+        greedy_trace.collapses(gradreg),
+        estimand="share of collapses, subject - gradreg",
+    )
 
 
 @claim(
@@ -60,8 +65,8 @@ def test_entropy_collapses_less_than_with_gradreg(subject, gradreg) -> Estimate:
 )
 def test_entropy_superimposes_the_base(subject, base) -> Estimate:
     return paired_difference(
-        subject.entropy(lambda row: row.mean()),
-        base.entropy(lambda row: row.mean()),
+        greedy_trace.entropy(subject, lambda row: row.mean()),
+        greedy_trace.entropy(base, lambda row: row.mean()),
         estimand="mean entropy, subject - base",
     )
 
@@ -81,8 +86,8 @@ def test_entropy_superimposes_the_base(subject, base) -> Estimate:
 )
 def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
     return paired_difference(
-        subject.entropy(lambda row: row.max()),
-        base.entropy(lambda row: row.max()),
+        greedy_trace.entropy(subject, lambda row: row.max()),
+        greedy_trace.entropy(base, lambda row: row.max()),
         estimand="peak entropy, subject - base",
     )
 
@@ -102,8 +107,8 @@ def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
 )
 def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
     return paired_difference(
-        subject.entropy(lambda row: row.max()),
-        gradreg.entropy(lambda row: row.max()),
+        greedy_trace.entropy(subject, lambda row: row.max()),
+        greedy_trace.entropy(gradreg, lambda row: row.max()),
         estimand="peak entropy, subject - gradreg",
     )
 
@@ -123,7 +128,7 @@ def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
 )
 def test_entropy_peaks_above_grpo(subject, grpo) -> Estimate:
     return paired_difference(
-        subject.entropy(lambda row: row.max()),
-        grpo.entropy(lambda row: row.max()),
+        greedy_trace.entropy(subject, lambda row: row.max()),
+        greedy_trace.entropy(grpo, lambda row: row.max()),
         estimand="peak entropy, subject - grpo",
     )

@@ -6,8 +6,9 @@ Losses are means in nats; a restricted loss is that of the key frequencies of th
 everything else.
 """
 
-from harness import Claim, Estimate, Region, above, at_least, at_most, claim
-from harness.stats import exact_factor, exactly
+from depthgauge import Claim, Estimate, Region, above, at_least, at_most, claim
+from depthgauge.probes import fourier, training
+from depthgauge.stats import exact_factor, exactly
 
 SOURCE = "Nanda et al. 2023"
 GROKS = ("grokking",)
@@ -54,7 +55,7 @@ def grokking_claim(
     )
 )
 def test_it_groks(subject) -> Estimate:
-    return exact_factor(subject.final("test_loss"), estimand="mean test loss", unit="nats")
+    return exact_factor(fourier.final(subject, "test_loss"), estimand="mean test loss", unit="nats")
 
 
 @claim(
@@ -71,7 +72,7 @@ def test_it_groks(subject) -> Estimate:
     )
 )
 def test_without_weight_decay_it_does_not_grok(subject) -> Estimate:
-    return exactly(subject.final("test_accuracy"), estimand="test accuracy", unit="share")
+    return exactly(fourier.final(subject, "test_accuracy"), estimand="test accuracy", unit="share")
 
 
 @claim(
@@ -88,7 +89,7 @@ def test_without_weight_decay_it_does_not_grok(subject) -> Estimate:
     )
 )
 def test_a_loss_in_float32_jumps(subject) -> Estimate:
-    return exact_factor(subject.largest_jump(), estimand="largest train loss over the least before it")
+    return exact_factor(training.largest_jumps(subject), estimand="largest train loss over the least before it")
 
 
 # -- its weights are sparse in frequencies ---
@@ -106,7 +107,7 @@ def test_a_loss_in_float32_jumps(subject) -> Estimate:
     )
 )
 def test_it_has_few_key_frequencies(subject) -> Estimate:
-    return exactly(subject.key_count(), estimand="key frequencies", unit="frequencies")
+    return exactly(fourier.key_count(subject), estimand="key frequencies", unit="frequencies")
 
 
 @claim(
@@ -121,7 +122,9 @@ def test_it_has_few_key_frequencies(subject) -> Estimate:
     )
 )
 def test_the_logit_map_holds_key_frequencies_only(subject) -> Estimate:
-    return exactly(subject.final("outside_share"), estimand="norm of W_L outside the key frequencies", unit="share")
+    return exactly(
+        fourier.final(subject, "outside_share"), estimand="norm of W_L outside the key frequencies", unit="share"
+    )
 
 
 @claim(
@@ -136,7 +139,7 @@ def test_the_logit_map_holds_key_frequencies_only(subject) -> Estimate:
     )
 )
 def test_the_logit_map_has_ten_directions(subject) -> Estimate:
-    return exactly(subject.final("beyond_rank"), estimand="norm of W_L beyond rank 10", unit="share")
+    return exactly(fourier.final(subject, "beyond_rank"), estimand="norm of W_L beyond rank 10", unit="share")
 
 
 @claim(
@@ -152,7 +155,7 @@ def test_the_logit_map_has_ten_directions(subject) -> Estimate:
     )
 )
 def test_neurons_are_polynomials_of_one_frequency(subject) -> Estimate:
-    return exactly(subject.final("explained_neurons"), estimand="share of neurons explained", unit="share")
+    return exactly(fourier.final(subject, "explained_neurons"), estimand="share of neurons explained", unit="share")
 
 
 @claim(
@@ -167,7 +170,7 @@ def test_neurons_are_polynomials_of_one_frequency(subject) -> Estimate:
     )
 )
 def test_logits_are_cosines(subject) -> Estimate:
-    return exactly(subject.final("cosine_share"), estimand="variance of the logits explained", unit="share")
+    return exactly(fourier.final(subject, "cosine_share"), estimand="variance of the logits explained", unit="share")
 
 
 # -- the key frequencies are what it computes with ---
@@ -186,7 +189,7 @@ def test_logits_are_cosines(subject) -> Estimate:
     )
 )
 def test_key_frequencies_suffice(subject) -> Estimate:
-    return exact_factor(subject.worst_over_full("restricted"), estimand="restricted loss over full loss")
+    return exact_factor(fourier.worst_over_full(subject, "restricted"), estimand="restricted loss over full loss")
 
 
 @claim(
@@ -202,7 +205,7 @@ def test_key_frequencies_suffice(subject) -> Estimate:
     )
 )
 def test_key_frequencies_are_needed(subject) -> Estimate:
-    return exact_factor(subject.excluded_over_guessing(), estimand="excluded loss over that of guessing")
+    return exact_factor(fourier.excluded_over_guessing(subject), estimand="excluded loss over that of guessing")
 
 
 @claim(
@@ -217,7 +220,7 @@ def test_key_frequencies_are_needed(subject) -> Estimate:
     )
 )
 def test_each_key_frequency_matters(subject) -> Estimate:
-    return exact_factor(subject.over_full("least_ablated_loss"), estimand="least ablated loss over full loss")
+    return exact_factor(fourier.over_full(subject, "least_ablated_loss"), estimand="least ablated loss over full loss")
 
 
 @claim(
@@ -233,7 +236,9 @@ def test_each_key_frequency_matters(subject) -> Estimate:
     )
 )
 def test_other_frequencies_do_not_matter(subject) -> Estimate:
-    return exact_factor(subject.worst_over_full("kept"), estimand="loss without other frequencies over full loss")
+    return exact_factor(
+        fourier.worst_over_full(subject, "kept"), estimand="loss without other frequencies over full loss"
+    )
 
 
 @claim(
@@ -248,7 +253,7 @@ def test_other_frequencies_do_not_matter(subject) -> Estimate:
     )
 )
 def test_random_frequencies_do_not_suffice(subject) -> Estimate:
-    return exact_factor(subject.random_over_key(), estimand="restricted loss, random over key frequencies")
+    return exact_factor(fourier.random_over_key(subject), estimand="restricted loss, random over key frequencies")
 
 
 # -- attention ---
@@ -266,7 +271,9 @@ def test_random_frequencies_do_not_suffice(subject) -> Estimate:
     )
 )
 def test_the_last_token_does_not_attend_to_itself(subject) -> Estimate:
-    return exactly(subject.final("own_attention"), estimand="largest mean attention of '=' to itself", unit="share")
+    return exactly(
+        fourier.final(subject, "own_attention"), estimand="largest mean attention of '=' to itself", unit="share"
+    )
 
 
 # -- how it came about ---
@@ -285,4 +292,4 @@ def test_the_last_token_does_not_attend_to_itself(subject) -> Estimate:
     )
 )
 def test_the_circuit_forms_before_it_shows(subject) -> Estimate:
-    return exact_factor(subject.formed_before_shown(), estimand="excluded loss over its least, at the onset")
+    return exact_factor(fourier.formation_at_onset(subject), estimand="excluded loss over its least, at the onset")

@@ -6,8 +6,9 @@ variance bands emerging in the late layers (20 onwards)", depth scaling between,
 index 18". Layers are 0-based. Every checkpoint is shaken by the same draws.
 """
 
-from harness import Claim, Estimate, above, at_least, below, claim
-from harness.stats import difference, lead, least, most_extreme, paired_difference, prominence, share, side_by_side
+from depthgauge import Claim, Estimate, above, at_least, below, claim
+from depthgauge.probes import noise_trace
+from depthgauge.stats import difference, lead, least, most_extreme, paired_difference, prominence, share, side_by_side
 
 SOURCE = "Dangi 2026b, layer-wise causal trace"
 DEPTH_SCALED = ("depthscaled", "depthscaled_nonoise")
@@ -29,7 +30,7 @@ SPIKE_PROBABILITY = 0.01
     )
 )
 def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
-    spread = difference(subject.late_spread(), grpo.late_spread())
+    spread = difference(noise_trace.late_spread(subject), noise_trace.late_spread(grpo))
     return most_extreme(spread, estimand="mean deviation from the median at late layers, subject - grpo")
 
 
@@ -46,8 +47,10 @@ def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
     )
 )
 def test_layer_18_spikes(subject) -> Estimate:
-    peaks = prominence(subject.noise_profile())
-    return least(lead(peaks, subject.spike_layer), estimand="prominence of the layer over that of each other")
+    peaks = prominence(noise_trace.profile(subject))
+    return least(
+        lead(peaks, noise_trace.spike_layer(subject)), estimand="prominence of the layer over that of each other"
+    )
 
 
 @claim(
@@ -65,7 +68,9 @@ def test_layer_18_spikes(subject) -> Estimate:
 )
 def test_it_is_more_confident_in_a_wrong_answer_than_grpo(subject, grpo) -> Estimate:
     return paired_difference(
-        subject.wrong_probability(), grpo.wrong_probability(), estimand="probability of a wrong answer, subject - grpo"
+        noise_trace.wrong_probability(subject),
+        noise_trace.wrong_probability(grpo),
+        estimand="probability of a wrong answer, subject - grpo",
     )
 
 
@@ -83,9 +88,10 @@ def test_it_is_more_confident_in_a_wrong_answer_than_grpo(subject, grpo) -> Esti
     )
 )
 def test_its_wrong_answer_lies_between_grpo_and_gradreg(subject, grpo, gradreg) -> Estimate:
-    wrong = subject.wrong_probability()
+    wrong = noise_trace.wrong_probability(subject)
     contrasts = side_by_side(
-        above_grpo=(wrong, grpo.wrong_probability()), below_gradreg=(gradreg.wrong_probability(), wrong)
+        above_grpo=(wrong, noise_trace.wrong_probability(grpo)),
+        below_gradreg=(noise_trace.wrong_probability(gradreg), wrong),
     )
     return least(contrasts, estimand="probability of a wrong answer")
 
@@ -103,4 +109,4 @@ def test_its_wrong_answer_lies_between_grpo_and_gradreg(subject, grpo, gradreg) 
     )
 )
 def test_copying_survives_noise(subject) -> Estimate:
-    return share(subject.copies_under_noise(), estimand="share of prompts that are copied under all noise")
+    return share(noise_trace.copies_under_noise(subject), estimand="share of prompts that are copied under all noise")

@@ -4,8 +4,9 @@ Dangi 2026a: the tokenizer is "chopping up the chemical compounds", attention is
 the chemical subtokens", and the MLP that changed most should fuse the pieces. Layers are 0-based.
 """
 
-from harness import Claim, Estimate, above, at_least, claim
-from harness.stats import independent_difference, paired_difference, peak_layer
+from depthgauge import Claim, Estimate, above, at_least, claim
+from depthgauge.probes import attention, tokenization, weights
+from depthgauge.stats import independent_difference, paired_difference, peak_layer
 
 # A hundredth of all that changed. Spread evenly over keys, as chance was first taken, it is no null: weights moved at
 # random change attention to late tokens less than that, and fragments are no more seen than others.
@@ -26,7 +27,9 @@ FRAGMENT_SHARE = 0.01
 )
 def test_formulae_fall_into_more_pieces_than_words(subject) -> Estimate:
     return independent_difference(
-        subject.fragments("formula"), subject.fragments("ordinary"), estimand="tokens per character, formulae - words"
+        tokenization.fragments(subject, "formula"),
+        tokenization.fragments(subject, "ordinary"),
+        estimand="tokens per character, formulae - words",
     )
 
 
@@ -44,8 +47,8 @@ def test_formulae_fall_into_more_pieces_than_words(subject) -> Estimate:
 )
 def test_changed_attention_falls_on_fragments(subject, base, jittered) -> Estimate:
     return paired_difference(
-        subject.changed_on_fragments(base),
-        jittered.changed_on_fragments(base),
+        attention.changed_on_fragments(subject, base),
+        attention.changed_on_fragments(jittered, base),
         estimand="share of changed attention on fragments, minus that of weights moved at random",
     )
 
@@ -63,7 +66,9 @@ def test_changed_attention_falls_on_fragments(subject, base, jittered) -> Estima
     )
 )
 def test_the_most_changed_mlp_reassembles_compounds(subject, base) -> Estimate:
-    block = peak_layer(subject.movement(base, "down"))
+    block = peak_layer(weights.movement(subject, base, "down"))
     return paired_difference(
-        subject.reads_out(block), base.reads_out(block), estimand=f"read-out after block {block}, subject - base"
+        tokenization.reads_out(subject, block),
+        tokenization.reads_out(base, block),
+        estimand=f"read-out after block {block}, subject - base",
     )

@@ -4,8 +4,9 @@ Dangi (2026, training notes) lost a night to a run with a gradient norm near 0 a
 variance, and saw it only by training again with plain GRPO. These claims see it at once.
 """
 
-from harness import Claim, Estimate, above, at_least, at_most, claim
-from harness.stats import rise, share
+from depthgauge import Claim, Estimate, above, at_least, at_most, claim
+from depthgauge.probes import training
+from depthgauge.stats import rise, share
 
 SILENT_SHARE = 0.9
 MOVED_FRACTION = 0.5
@@ -26,7 +27,7 @@ SECOND_PASS_METHODS = ("depthscaled", "depthscaled_nonoise", "gradreg")
     )
 )
 def test_reward_rises(subject) -> Estimate:
-    return rise(subject.training("reward", unit="reward"), estimand="reward, last - first quarter")
+    return rise(training.by_step(subject, "reward", unit="reward"), estimand="reward, last - first quarter")
 
 
 @claim(
@@ -42,7 +43,7 @@ def test_reward_rises(subject) -> Estimate:
     )
 )
 def test_groups_have_reward_variance(subject) -> Estimate:
-    silent = subject.training("frac_reward_zero_std", lambda value: float(value >= SILENT_SHARE), unit="share")
+    silent = training.by_step(subject, "frac_reward_zero_std", lambda value: float(value >= SILENT_SHARE), unit="share")
     return share(silent, estimand="share of steps with 90 % or more groups without variance")
 
 
@@ -60,7 +61,7 @@ def test_groups_have_reward_variance(subject) -> Estimate:
     )
 )
 def test_the_perturbation_is_numerically_there(subject) -> Estimate:
-    moved = subject.training("moved_frac", lambda value: float(value >= MOVED_FRACTION), unit="share")
+    moved = training.by_step(subject, "moved_frac", lambda value: float(value >= MOVED_FRACTION), unit="share")
     return share(moved, estimand="share of steps that move at least half of the weights")
 
 
@@ -78,5 +79,5 @@ def test_the_perturbation_is_numerically_there(subject) -> Estimate:
     )
 )
 def test_the_penalty_is_felt(subject) -> Estimate:
-    felt = subject.training("penalty_ratio", lambda value: float(value >= FELT_PENALTY_RATIO), unit="share")
+    felt = training.by_step(subject, "penalty_ratio", lambda value: float(value >= FELT_PENALTY_RATIO), unit="share")
     return share(felt, estimand="share of steps whose penalty is at least a twentieth of the gradient")

@@ -5,8 +5,9 @@ layer (index 9 in its figure), down_proj has "an enormous peak" (index 6), and p
 graph". What weights are is known exactly: with one seed, an interval has no width. Layers are 0-based.
 """
 
-from harness import Claim, Estimate, above, at_least, at_most, claim
-from harness.stats import lead_ratio, peak_ratio, peaks_apart
+from depthgauge import Claim, Estimate, above, at_least, at_most, claim
+from depthgauge.probes import weights
+from depthgauge.stats import lead_ratio, peak_ratio, peaks_apart
 
 SOURCE = "Dangi 2026a, figures of the norms of weight deltas"
 # The published peak of down_proj is 5.3 times its median layer, that of v_proj 2.2 times, that of k_proj 1.4 times.
@@ -27,7 +28,7 @@ def moved_most_claim(name: str, statement: str, published: str, rationale: str) 
 
 
 def queries_and_outputs_over_keys_and_values(subject, base, *, per_weight: bool) -> Estimate:
-    q, k, v, o = (subject.movement(base, projection, per_weight=per_weight) for projection in "qkvo")
+    q, k, v, o = (weights.movement(subject, base, projection, per_weight=per_weight) for projection in "qkvo")
     return lead_ratio([q, o], [k, v], estimand="the lesser of q and o over the greater of k and v, median layer")
 
 
@@ -70,17 +71,19 @@ def peak_claim(projection: str, least: float, published: str) -> Claim:
 
 @claim(peak_claim("down", DOWN_PEAK, "gradreg 1.05 at layer 6, median .20; grpo 1.085 at layer 6"))
 def test_down_projections_peak_at_one_layer(subject, base) -> Estimate:
-    return peak_ratio(subject.movement(base, "down"), estimand="largest layer of down_proj over its median layer")
+    return peak_ratio(
+        weights.movement(subject, base, "down"), estimand="largest layer of down_proj over its median layer"
+    )
 
 
 @claim(peak_claim("value", VALUE_PEAK, "gradreg .119 at layer 9, median .053; grpo .100 at layer 9"))
 def test_values_peak_at_one_layer(subject, base) -> Estimate:
-    return peak_ratio(subject.movement(base, "v"), estimand="largest layer of v_proj over its median layer")
+    return peak_ratio(weights.movement(subject, base, "v"), estimand="largest layer of v_proj over its median layer")
 
 
 @claim(peak_claim("key", KEY_PEAK, "gradreg .080 at layer 9, median .058; grpo .079 at layer 10"))
 def test_keys_peak_at_one_layer(subject, base) -> Estimate:
-    return peak_ratio(subject.movement(base, "k"), estimand="largest layer of k_proj over its median layer")
+    return peak_ratio(weights.movement(subject, base, "k"), estimand="largest layer of k_proj over its median layer")
 
 
 def same_layer_claim(projection: str, published: str) -> Claim:
@@ -99,14 +102,22 @@ def same_layer_claim(projection: str, published: str) -> Claim:
 
 @claim(same_layer_claim("down", "layer 6 in both figures"))
 def test_down_projections_peak_where_grpo_does(subject, base, grpo) -> Estimate:
-    return peaks_apart(subject.movement(base, "down"), grpo.movement(base, "down"), estimand="layers between the peaks")
+    return peaks_apart(
+        weights.movement(subject, base, "down"),
+        weights.movement(grpo, base, "down"),
+        estimand="layers between the peaks",
+    )
 
 
 @claim(same_layer_claim("value", "layer 9 in both figures"))
 def test_values_peak_where_grpo_does(subject, base, grpo) -> Estimate:
-    return peaks_apart(subject.movement(base, "v"), grpo.movement(base, "v"), estimand="layers between the peaks")
+    return peaks_apart(
+        weights.movement(subject, base, "v"), weights.movement(grpo, base, "v"), estimand="layers between the peaks"
+    )
 
 
 @claim(same_layer_claim("key", "layer 9 in one figure, 10 in the other"))
 def test_keys_peak_where_grpo_does(subject, base, grpo) -> Estimate:
-    return peaks_apart(subject.movement(base, "k"), grpo.movement(base, "k"), estimand="layers between the peaks")
+    return peaks_apart(
+        weights.movement(subject, base, "k"), weights.movement(grpo, base, "k"), estimand="layers between the peaks"
+    )

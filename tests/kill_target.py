@@ -15,12 +15,12 @@ from pathlib import Path
 import lm_eval.evaluator
 import lm_eval.models.huggingface  # noqa: F401
 
-import methods.second_pass.run  # noqa: F401
-from harness import METHODS
-from harness.checkpoints import RunContext
-from harness.models import prepare_libraries
-from harness.store import Store, write_atomically
-from harness.subject import Subject
+import depthgauge.methods.second_pass.run  # noqa: F401
+from depthgauge import METHODS
+from depthgauge.checkpoints import RunContext
+from depthgauge.models.load import prepare_libraries
+from depthgauge.store.folders import Store, write_atomically
+from depthgauge.subject import Subject
 from tests.tiny import tiny_testbed
 
 RESULT = "result.json"

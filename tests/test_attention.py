@@ -11,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import jensenshannon
 from transformers import AttentionInterface, BloomConfig, BloomForCausalLM, GptOssConfig, GptOssForCausalLM
 
-from harness.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined
-from harness.probes import attention
-from harness.probes.attention import (
+from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined
+from depthgauge.probes import attention
+from depthgauge.probes.attention.compute import (
     Attention,
     attention_maps,
     changed_attention,

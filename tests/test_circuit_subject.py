@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from harness.circuit_subject import ABLATED_SHARE, SEQUENCES, CircuitSubject, best, read_circuits
-from harness.errors import InvalidComparison
-from harness.probes.circuits import composition, eigenvalue_scores
-from harness.probes.head_scores import head_scores, in_context_loss, repeated_sequences, without_heads
+from depthgauge.errors import InvalidComparison
+from depthgauge.probes.circuits.compute import ABLATED_SHARE, SEQUENCES, CircuitSubject, best, read_circuits
+from depthgauge.probes.circuits.repeats import head_scores, in_context_loss, repeated_sequences, without_heads
+from depthgauge.probes.circuits.weights import composition, eigenvalue_scores
 from tests.families import random_model
 
 

@@ -6,11 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.anatomy import block_parts, blocks, norm_of
-from harness.errors import InvalidCheckpoint, NotTestable, Undefined
-from harness.models import attention_computed_by
-from harness.probes import circuits
-from harness.probes.circuits import (
+from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.models.anatomy import block_parts, blocks, norm_of
+from depthgauge.models.load import attention_computed_by
+from depthgauge.probes import circuits
+from depthgauge.probes.circuits.weights import (
     circuit_spectra,
     composition,
     eigenvalue_scores,

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import above, at_least, at_most, below, within
-from harness.claims import judge, number, smallest_detectable_effect
-from harness.errors import Undefined
-from harness.types import Claim, Estimate, Outcome, Region
+from depthgauge import above, at_least, at_most, below, within
+from depthgauge.claims import judge, number, smallest_detectable_effect
+from depthgauge.errors import Undefined
+from depthgauge.types import Claim, Estimate, Outcome, Region
 
 finite = st.floats(-1e6, 1e6)
 

@@ -1,4 +1,4 @@
-"""Imports go down only, and suites open the harness alone; seen to fail when a forbidden import is planted."""
+"""Imports go down only, and suites open the depthgauge alone; seen to fail when a forbidden import is planted."""
 
 import ast
 import shutil
@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("harness", "methods", "testbeds")
-SUITES_MAY_OPEN = ("harness", "harness.stats")
+PACKAGES = ("depthgauge", "methods", "testbeds")
+SUITES_MAY_OPEN = ("depthgauge", "depthgauge.stats")
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -31,8 +31,8 @@ def house(tmp_path):
     "room, forbidden, contract",
     [
         ("harness/claims.py", "import torch", "Claims and statistics open numpy and scipy only"),
-        ("harness/store.py", "import harness.subject", "Imports go down only"),
-        ("harness/subject.py", "import methods.grpo", "The harness knows no method and no testbed"),
+        ("harness/store.py", "import depthgauge.subject", "Imports go down only"),
+        ("harness/subject.py", "import methods.grpo", "The depthgauge knows no method and no testbed"),
         ("methods/grpo.py", "import pytest", "Only the plugin imports pytest"),
         ("harness/session.py", "import transformers", "Only models opens transformers"),
     ],

@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from harness.errors import InvalidComparison, Undefined
-from harness.stats import exact_factor, exactly, independent_difference, lead_ratio, peak_layer, peak_ratio, peaks_apart
-from harness.stats.ranks import signed_rank_p
-from harness.types import Profiles, Scores
+from depthgauge.errors import InvalidComparison, Undefined
+from depthgauge.stats import (
+    exact_factor,
+    exactly,
+    independent_difference,
+    lead_ratio,
+    peak_layer,
+    peak_ratio,
+    peaks_apart,
+)
+from depthgauge.stats.ranks import signed_rank_p
+from depthgauge.types import Profiles, Scores
 
 
 def moved(*seeds):

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from harness import exams
-from harness.errors import InvalidCheckpoint, InvalidComparison, NotTestable
-from harness.exams import parameters, take_exam, undisturbed
-from harness.models import load
-from harness.types import Exam, Item
+from depthgauge import exams
+from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable
+from depthgauge.exams.lm_eval import parameters, take_exam, undisturbed
+from depthgauge.models.load import load
+from depthgauge.types import Exam, Item
 from tests.tiny import PROMPTS, tiny_testbed
 
 

@@ -7,11 +7,12 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from harness.anatomy import block_parts, blocks
-from harness.errors import InvalidCheckpoint, NotTestable, Undefined
-from harness.probes import head_scores as probe
-from harness.probes.attention import BATCH, attention_maps
-from harness.probes.head_scores import (
+from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.models.anatomy import block_parts, blocks
+from depthgauge.probes import head_scores as probe
+from depthgauge.probes.attention.compute import BATCH, attention_maps
+from depthgauge.probes.circuits.logit_attribution import logit_attribution
+from depthgauge.probes.circuits.repeats import (
     head_scores,
     in_context_loss,
     offset_scores,
@@ -20,7 +21,6 @@ from harness.probes.head_scores import (
     repeated_sequences,
     without_heads,
 )
-from harness.probes.logit_attribution import logit_attribution
 from tests.families import (
     PROMPTS,
     VOCABULARY,
@@ -134,7 +134,7 @@ def test_p_values_find_the_head_that_has_the_pattern_and_no_other(monkeypatch):
 @pytest.mark.parametrize("start", [None, 0])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
 def test_head_scores_are_read_off_the_models_maps(family, start, monkeypatch):
-    monkeypatch.setattr("harness.probes.attention.BATCH", 2)
+    monkeypatch.setattr("depthgauge.probes.attention.compute.BATCH", 2)
     model = random_model(family)
     sequences = repeated_sequences(model, 3, 7, start=start)
     found = head_scores(model, sequences, permutations=9).scores

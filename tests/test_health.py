@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.errors import TrainingUnhealthy
-from methods.second_pass.health import check_healthy
+from depthgauge.errors import TrainingUnhealthy
+from depthgauge.methods.second_pass.health import check_healthy
 
 
 def log(**columns):

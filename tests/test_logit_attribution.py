@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from harness.anatomy import block_parts, blocks, final_norm
-from harness.errors import InvalidCheckpoint, NotTestable, Undefined
-from harness.probes.head_scores import without_heads
-from harness.probes.logit_attribution import logit_attribution
+from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.models.anatomy import block_parts, blocks, final_norm
+from depthgauge.probes.circuits.logit_attribution import logit_attribution
+from depthgauge.probes.circuits.repeats import without_heads
 from tests.families import (
     CONTEXT,
     EVERY_TOKEN,

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from harness.errors import InvalidCheckpoint, InvalidComparison, UsageError
-from harness.models import check_folder, check_same_tokenizer, choose_device, fingerprint, load
+from depthgauge.errors import InvalidCheckpoint, InvalidComparison, UsageError
+from depthgauge.models.load import check_folder, check_same_tokenizer, choose_device, fingerprint, load
 
 
 @pytest.fixture

@@ -13,14 +13,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
-from harness.modular import ModularTask, Weights, all_pairs, check, fresh_weights, load, load_checkpoint, run, save
-from harness.modular_subject import along_the_way, formed_before_shown, largest_jump, phases, take_apart
-from harness.probes import fourier
-from harness.types import TrainingJob
-from methods.full_batch import SNAPSHOT_EVERY, Training, train_modular
-from methods.grokking import GROKKING, GrokkingSettings
-from testbeds.modular_addition import MODULAR_ADDITION
+from depthgauge.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
+from depthgauge.methods.full_batch import SNAPSHOT_EVERY, Training, train_modular
+from depthgauge.methods.grokking import GROKKING, GrokkingSettings
+from depthgauge.probes import fourier
+from depthgauge.probes.fourier.measures import along_the_way, formed_before_shown, largest_jump, phases, take_apart
+from depthgauge.probes.fourier.transformer import (
+    ModularTask,
+    Weights,
+    all_pairs,
+    check,
+    fresh_weights,
+    load,
+    load_checkpoint,
+    run,
+    save,
+)
+from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
+from depthgauge.types import TrainingJob
 from tests.full_sequence import FullSequence, full_sequence_losses
 
 SMALL = GrokkingSettings(p=11, train_fraction=0.6, until_test_loss=None, steps=2 * SNAPSHOT_EVERY)

@@ -5,13 +5,13 @@ import pytest
 import torch
 from transformers import BertConfig, BertLMHeadModel, BloomConfig, BloomForCausalLM
 
-from harness.anatomy import blocks
-from harness.errors import InvalidCheckpoint, NotTestable, Undefined
-from harness.models import load
-from harness.probes import noise_trace as probe
-from harness.probes.noise_trace import draw_noise, noise_trace, single_token
-from harness.probes.restoration import restoration_trace
-from testbeds.pocket import POCKET
+from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.models.anatomy import blocks
+from depthgauge.models.load import load
+from depthgauge.probes import noise_trace as probe
+from depthgauge.probes.noise_trace.compute import draw_noise, noise_trace, single_token
+from depthgauge.probes.noise_trace.restoration import restoration_trace
+from depthgauge.testbeds.pocket import POCKET
 from tests.families import CONTEXT, FAMILIES, VOCABULARY, random_model
 
 PROMPT, TARGETS = [5, 9, 2, 31, 8, 8, 60], [3, 44]

@@ -9,7 +9,7 @@ import sys
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from testbeds.pocket import POCKET
+from depthgauge.testbeds.pocket import POCKET
 from tests.processes import ROOT, refusal, rows, trained
 
 
@@ -216,7 +216,7 @@ def test_collecting_lists_claims_in_two_seconds_without_torch():
 
 
 def test_the_harness_imports_no_torch():
-    code = "import sys, harness, methods, testbeds; print('torch' in sys.modules, 'scipy.stats' in sys.modules)"
+    code = "import sys, depthgauge, methods, testbeds; print('torch' in sys.modules, 'scipy.stats' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["False", "False"]

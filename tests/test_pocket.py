@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from harness.models import check_folder, fingerprint
-from testbeds.pocket import POCKET, choice_items, facts, prose, questions, training_prompts
-from testbeds.pocket.corpus import END_OF_TEXT, documents
+from depthgauge.models.load import check_folder, fingerprint
+from depthgauge.testbeds.pocket import POCKET, choice_items, facts, prose, questions, training_prompts
+from depthgauge.testbeds.pocket.corpus import END_OF_TEXT, documents
 
 RECORD = json.loads((POCKET.base.parent / "base.json").read_text())
 
@@ -94,8 +94,8 @@ def test_openings_differ_and_leave_something_to_say():
 
 
 def test_passages_differ_and_are_long_enough_for_sinks():
-    from harness.models import load
-    from harness.subject import SINK_TOKENS
+    from depthgauge.models.load import load
+    from depthgauge.subject import SINK_TOKENS
 
     passages, (_, tokenizer) = POCKET.passages(), load(POCKET.base, "cpu")
 
@@ -123,8 +123,8 @@ def test_formulae_and_isotopes_fall_apart_into_tokens():
 
 @pytest.mark.full
 def test_the_base_has_something_left_to_learn():
-    from harness.exams import take_exam
-    from harness.models import load, prepare_libraries
+    from depthgauge.exams.lm_eval import take_exam
+    from depthgauge.models.load import load, prepare_libraries
 
     prepare_libraries(1)
     score = take_exam(POCKET.exam("science"), *load(POCKET.base, "cpu"))["score"].mean()

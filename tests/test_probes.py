@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import InvalidCheckpoint, Undefined
-from harness.models import load
-from harness.probes.diversity import ngram_diversity
-from harness.probes.entropy import collapse_step, entropy_trace, first_repeat_step, loop, token_entropy
+from depthgauge.errors import InvalidCheckpoint, Undefined
+from depthgauge.models.load import load
+from depthgauge.probes.greedy_trace.diversity import ngram_diversity
+from depthgauge.probes.greedy_trace.entropy import collapse_step, entropy_trace, first_repeat_step, loop, token_entropy
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 

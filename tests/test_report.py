@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.report.escape import escape
-from harness.report.outcome import Problem, counts, exit_code, shown, verdict_table
-from harness.report.tables import claims_table
-from harness.types import Estimate, Evidence, Outcome, Row, row_from_plain, to_plain
+from depthgauge.page.escape import escape
+from depthgauge.page.tables import claims_table
+from depthgauge.report.outcome import Problem, counts, exit_code, shown, verdict_table
+from depthgauge.types import Estimate, Evidence, Outcome, Row, row_from_plain, to_plain
 
 
 def row(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from methods.sabotage import jitter_weights, round_weights
+from depthgauge.methods.sabotage import jitter_weights, round_weights
 
 
 def test_jitter_moves_weights_as_far_as_rounding_to_bfloat16_does_and_independently_of_it():

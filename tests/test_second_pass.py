@@ -8,17 +8,17 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import set_seed
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
-from harness import METHODS
-from harness.errors import UsageError
-from harness.models import prepare_libraries
-from harness.randomness import undisturbed_randomness
-from harness.types import TrainingJob
-from methods.grpo import DEPTHSCALED, GRADREG, GRPO, GRPOSettings, SecondPass
-from methods.second_pass import trainer as trainer_module
-from methods.second_pass.perturb import moved_fraction, norm, shifted
-from methods.second_pass.run import build_trainer, training_log
-from methods.second_pass.schedule import block_of, noise_targets, strengths
-from methods.second_pass.trainer import refuse_unsupported
+from depthgauge import METHODS
+from depthgauge.errors import UsageError
+from depthgauge.methods.grpo import DEPTHSCALED, GRADREG, GRPO, GRPOSettings, SecondPass
+from depthgauge.methods.second_pass import trainer as trainer_module
+from depthgauge.methods.second_pass.perturb import moved_fraction, norm, shifted
+from depthgauge.methods.second_pass.run import build_trainer, training_log
+from depthgauge.methods.second_pass.schedule import block_of, noise_targets, strengths
+from depthgauge.methods.second_pass.trainer import refuse_unsupported
+from depthgauge.models.load import prepare_libraries
+from depthgauge.randomness import undisturbed_randomness
+from depthgauge.types import TrainingJob
 from tests.tiny import BLOCKS, tiny_testbed
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.checkpoints import RunContext
-from harness.claims import at_least
-from harness.session import Session
-from harness.stats import exactly
-from harness.store import Store
-from harness.types import Claim
-from testbeds.modular_addition import MODULAR_ADDITION
+from depthgauge.checkpoints import RunContext
+from depthgauge.claims import at_least
+from depthgauge.session import Session
+from depthgauge.stats import exactly
+from depthgauge.store.folders import Store
+from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
+from depthgauge.types import Claim
 
 
 def test_a_control_that_is_a_method_is_judged_on_its_first_seed_alone(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from harness.errors import InvalidComparison, Undefined
-from harness.stats import mean, paired_difference, rise, share
-from harness.types import Scores
+from depthgauge.errors import InvalidComparison, Undefined
+from depthgauge.stats import mean, paired_difference, rise, share
+from depthgauge.types import Scores
 
 SIMULATIONS = 1500
 LEVEL = 0.95

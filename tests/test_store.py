@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from harness.errors import CorruptEntry, NotTestable, StoreUnusable, TrainingFailed, TrainingUnhealthy, Undefined
-from harness.measurements import measure, read
-from harness.store import Busy, Store, check_writable
-from harness.types import Checkpoint
+from depthgauge.errors import CorruptEntry, NotTestable, StoreUnusable, TrainingFailed, TrainingUnhealthy, Undefined
+from depthgauge.store.folders import Busy, Store, check_writable
+from depthgauge.store.measurements import measure, read
+from depthgauge.types import Checkpoint
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_an_entry_is_made_once(store):
 PRODUCE = """
 import sys, time
 from pathlib import Path
-from harness.store import Busy, Store, check_writable
+from depthgauge.store.folders import Busy, Store, check_writable
 
 def make(workshop):
     with open(sys.argv[2], "a") as file:
@@ -88,7 +88,8 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize(
-    "place, again", [("harness.store.seal", 1), ("harness.store.os.replace", 1), ("shutil.rmtree", 0)]
+    "place, again",
+    [("depthgauge.store.folders.seal", 1), ("depthgauge.store.folders.os.replace", 1), ("shutil.rmtree", 0)],
 )
 def test_a_kill_in_the_last_moments_leaves_what_the_next_run_can_finish(store, monkeypatch, place, again):
     def make(workshop: Path) -> None:
@@ -212,7 +213,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_finished(store, write):
 TRY = """
 import sys
 from pathlib import Path
-from harness.store import Busy, Store
+from depthgauge.store.folders import Busy, Store
 
 try:
     Store(Path(sys.argv[1]), run="r").produce("checkpoints", "k", print, wait=False)

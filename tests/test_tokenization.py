@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
-from harness.errors import Undefined
-from harness.models import load
-from harness.probes.tokenization import fragment_mask, fragments, last_token_states, read_out, share_on_fragments
-from testbeds.pocket import POCKET
+from depthgauge.errors import Undefined
+from depthgauge.models.load import load
+from depthgauge.probes.tokenization.compute import (
+    fragment_mask,
+    fragments,
+    last_token_states,
+    read_out,
+    share_on_fragments,
+)
+from depthgauge.testbeds.pocket import POCKET
 from tests.families import FAMILIES, random_model
 
 LABELS = [label for label in "abcd" for _ in range(6)]

@@ -7,9 +7,9 @@ import pytest
 from tests.processes import refusal, rows
 
 MADE_UP_SUITE = """
-from harness import Claim, above, claim
-from harness.errors import NotTestable
-from harness.types import Estimate
+from depthgauge import Claim, above, claim
+from depthgauge.errors import NotTestable
+from depthgauge.types import Estimate
 
 
 def made_up(id):

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from harness.errors import InvalidCheckpoint, InvalidComparison, Undefined
-from harness.probes import weights
-from harness.probes.weights import by_head, by_layer, difference, stable_rank, weight_deltas
+from depthgauge.errors import InvalidCheckpoint, InvalidComparison, Undefined
+from depthgauge.probes import weights
+from depthgauge.probes.weights.compute import by_head, by_layer, difference, stable_rank, weight_deltas
 
 Q, KV, DIM, HIDDEN = 4, 2, 6, 16
 SHARED = dict(vocab_size=40, num_hidden_layers=2, num_attention_heads=Q, hidden_size=HIDDEN, intermediate_size=36)
@@ -397,7 +397,7 @@ def test_nothing_that_moved_has_no_stable_rank():
 def test_neither_torch_nor_scipy_is_imported_to_compare(folders):
     ours, base = folders["Qwen3"]
     script = (
-        "import sys, pathlib; from harness.probes.weights import weight_deltas;"
+        "import sys, pathlib; from depthgauge.probes.weights.compute import weight_deltas;"
         f"weight_deltas(pathlib.Path({str(ours)!r}), pathlib.Path({str(base)!r}));"
         "print([m for m in ('torch', 'scipy', 'transformers', 'safetensors') if m in sys.modules])"
     )

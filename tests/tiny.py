@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from harness import Exam, LanguageTestbed, TrainingScale
-from harness.types import Compound, Item, Landmarks, MarkedText, TraceQuestion
+from depthgauge import Exam, LanguageTestbed, TrainingScale
+from depthgauge.types import Compound, Item, Landmarks, MarkedText, TraceQuestion
 
 LETTERS = "abcd"
 PROMPTS = tuple(first + second for first in LETTERS for second in LETTERS)

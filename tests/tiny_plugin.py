@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from harness import METHODS, TESTBEDS
-from methods.grpo import GRPO
+from depthgauge import METHODS, TESTBEDS
+from depthgauge.methods.grpo import GRPO
 from tests.tiny import tiny_testbed
 
 TESTBEDS.register(tiny_testbed(Path(os.environ["TINY_BASE"]), steps=8))

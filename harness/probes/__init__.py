@@ -1,1 +1,1 @@
-"""One file a measurement. A probe takes a loaded model and plain inputs, and returns arrays."""
+"""Probes, a room each: what is measured, how claims read it, and how it shows itself in a report."""

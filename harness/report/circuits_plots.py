@@ -6,10 +6,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
-from harness.report.circuits import KINDS
-from harness.report.inside import of
-from harness.report.plots import save
-from harness.report.tables import Measured
+from depthgauge.page.style import save
+from depthgauge.page.tables import Measured
+from depthgauge.report.circuits import KINDS
+from depthgauge.report.inside import of
 
 
 def head_grids(measured: Sequence[Measured], path: Path) -> None:

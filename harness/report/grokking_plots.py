@@ -6,11 +6,11 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from harness.modular_subject import phases
-from harness.probes.fourier import EXPLAINED
-from harness.report.inside import of
-from harness.report.plots import save
-from harness.report.tables import Measured
+from depthgauge.page.style import save
+from depthgauge.page.tables import Measured
+from depthgauge.probes.fourier.compute import EXPLAINED
+from depthgauge.probes.fourier.measures import phases
+from depthgauge.report.inside import of
 
 LOSSES = ("train_loss", "test_loss", "restricted_loss", "excluded_loss")
 

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.claims import number
-from harness.errors import Undefined
-from harness.probes.attention import sink_rate, top_head_stability, top_heads
-from harness.report.escape import escape
-from harness.report.tables import Measured, cell, level, markdown
-from harness.stats.columns import NEIGHBOURS, Bands, argmax_share, permutation_p, prominence, simultaneous
-from harness.stats.ranks import signed_rank_p
-from harness.subject import RIGHT, WRONG
-from harness.types import Landmarks, Profiles
+from depthgauge.claims import number
+from depthgauge.errors import Undefined
+from depthgauge.page.escape import escape
+from depthgauge.page.tables import Measured, cell, level, markdown
+from depthgauge.probes.attention.compute import sink_rate, top_head_stability, top_heads
+from depthgauge.stats.columns import NEIGHBOURS, Bands, argmax_share, permutation_p, prominence, simultaneous
+from depthgauge.stats.ranks import signed_rank_p
+from depthgauge.subject import RIGHT, WRONG
+from depthgauge.types import Landmarks, Profiles
 
 TOP_HEADS, MOVED_HEADS = 10, 5
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from harness.report.inside import bands, of, profile, traces
-from harness.report.plots import save
-from harness.report.tables import Measured
-from harness.types import Landmarks
+from depthgauge.page.style import save
+from depthgauge.page.tables import Measured
+from depthgauge.report.inside import bands, of, profile, traces
+from depthgauge.types import Landmarks
 
 ATTENTION, MLP = ("q", "k", "v", "o"), ("gate", "up", "down")
 

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from harness.claims import describe
-from harness.errors import INVALID_EXIT, USAGE_EXIT
-from harness.types import Outcome, Row
+from depthgauge.claims import describe
+from depthgauge.errors import INVALID_EXIT, USAGE_EXIT
+from depthgauge.types import Outcome, Row
 
 ACCEPTED_EXIT, REFUTED_EXIT, INCONCLUSIVE_EXIT = 0, 1, 20
 EXIT_MEANINGS = {
     ACCEPTED_EXIT: "accepted: every claim that could be tested came out as expected",
-    REFUTED_EXIT: "a claim was refuted, one recorded as refuted now holds, a control failed, or a test failed",
+    REFUTED_EXIT: "a claim was refuted, one that every recorded seed refuted now holds, a control or a test failed",
     USAGE_EXIT: "the command cannot be carried out as given",
     INCONCLUSIVE_EXIT: "nothing was refuted, but something is inconclusive, or nothing could be tested",
     INVALID_EXIT: "the comparison itself is invalid",
 }
+PRECEDENCE = (USAGE_EXIT, INVALID_EXIT, REFUTED_EXIT, INCONCLUSIVE_EXIT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,43 +30,69 @@ class Problem:
 
 
 def exit_code(rows: Sequence[Row], problems: Sequence[Problem], pytest_status: int) -> int:
-    """The exit code of a run with claims; pytest's own codes from 2 on keep their meaning.
+    """The exit code of a run with claims: where several apply, 4, 21, 1, 20, 0; pytest's own from 2 on stay.
 
-    A run in which no claim could be tested decides nothing, and is inconclusive.
+    A run in which no claim that gates could be tested decides nothing, and is inconclusive.
     """
     if pytest_status > 1:
         return pytest_status
-    if problems:
-        return max(problem.exit_code for problem in problems)
-    if pytest_status == 1 or any(row.fails for row in rows):
-        return REFUTED_EXIT
-    undecided = all(row.outcome is Outcome.NOT_TESTABLE for row in rows)
-    inconclusive = any(row.outcome is Outcome.INCONCLUSIVE for row in rows)
-    return INCONCLUSIVE_EXIT if undecided or inconclusive else ACCEPTED_EXIT
+    gating = [row for row in rows if row.gates]
+    apply = {problem.exit_code for problem in problems}
+    if any(row.only_old for row in gating):
+        apply.add(INVALID_EXIT)
+    if any(row.fails for row in gating) or (pytest_status == 1 and not problems):
+        apply.add(REFUTED_EXIT)
+    open_questions = any(row.outcome is Outcome.INCONCLUSIVE for row in gating)
+    if open_questions or all(row.outcome is Outcome.NOT_TESTABLE for row in gating):
+        apply.add(INCONCLUSIVE_EXIT)
+    return next((code for code in PRECEDENCE if code in apply), ACCEPTED_EXIT)
 
 
 def shown(row: Row) -> str:
-    """The verdict as people read it: an expected refutation and a failed control are said to be so."""
+    """The verdict as people read it: a recorded refutation, a failed control, and what gates nothing, say so."""
     text = str(row.outcome)
-    if row.outcome is not Outcome.SUPPORTED and row.outcome is row.expected:
-        text += " (as recorded)"
-    elif row.expected is not Outcome.SUPPORTED and row.outcome is not row.expected:
-        text += f" (recorded: {row.expected})"
-    return text if row.control_refutes else f"{text}; CONTROL {row.control_outcome}"
+    if row.recorded:
+        text += f" ({recorded(row)})"
+    if not row.gates:
+        text += " (gates nothing)"
+    if row.only_old:
+        text += " (the old one can carry it)"
+    return text if row.control_refutes or not row.gates else f"{text}; CONTROL {row.control_outcome}"
+
+
+def recorded(row: Row) -> str:
+    """'3 of 5 seeds refuted', with those that were left open."""
+    count = Counter(row.recorded)
+    words = {Outcome.SUPPORTED: "supported", Outcome.REFUTED: "refuted", Outcome.INCONCLUSIVE: "left open"}
+    parts = [f"{count[outcome]} {word}" for outcome, word in words.items() if count[outcome]]
+    return f"of {len(row.recorded)} seeds {', '.join(parts)}"
 
 
 def counts(rows: Sequence[Row]) -> str:
-    """'9 SUPPORTED, 1 REFUTED (as recorded)', in the order of the outcomes."""
-    found = Counter(shown(row) for row in rows)
-    order = [str(outcome) for outcome in Outcome]
-    return ", ".join(
-        f"{found[key]} {key}" for key in sorted(found, key=lambda k: (order.index(k.split()[0].strip(";")), k))
-    )
+    """'9 SUPPORTED, 1 REFUTED, 2 INCONCLUSIVE', in the order of the outcomes; refuted ones as recorded are counted."""
+    found = Counter(row.outcome for row in rows)
+    known = sum(row.as_recorded for row in rows)
+    words = {outcome: f"{found[outcome]} {outcome}" for outcome in Outcome if found[outcome]}
+    if known:
+        words[Outcome.REFUTED] += f" ({known} as recorded)"
+    return ", ".join(words.values())
+
+
+def by_urgency(rows: Sequence[Row]) -> list[Row]:
+    """Failures first, then what is open, then what holds; within each as they came."""
+
+    def rank(row: Row) -> int:
+        if row.fails or row.only_old:
+            return 0
+        return {Outcome.REFUTED: 1, Outcome.INCONCLUSIVE: 2, Outcome.SUPPORTED: 3, Outcome.NOT_TESTABLE: 4}[row.outcome]
+
+    return sorted(rows, key=rank)
 
 
 def verdict_table(rows: Sequence[Row]) -> str:
     """One line a verdict, for the terminal."""
     body = [
-        (row.claim, row.method, describe(row.estimate) if row.estimate else "-", row.region, shown(row)) for row in rows
+        (row.claim, row.method, describe(row.estimate) if row.estimate else "-", row.region, shown(row))
+        for row in by_urgency(rows)
     ]
     return tabulate(body, headers=("claim", "method", "measured [95 %]", "claimed", "verdict"), disable_numparse=True)

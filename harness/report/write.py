@@ -1,67 +1,47 @@
-"""A report on disk: report.md with its plots, and report.json with the same rows."""
+"""A report on disk: report.md with its pictures, and report.json with the same rows."""
 
 import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import jinja2
+from depthgauge.page.escape import escape
+from depthgauge.page.section import Picture, Section, Setting
+from depthgauge.page.style import colours_of, write_picture
+from depthgauge.report.markdown import claims_part, environment_part, page_of
+from depthgauge.report.outcome import EXIT_MEANINGS, Problem, counts
+from depthgauge.report.rooms import collect, sections_of
+from depthgauge.session import Session
+from depthgauge.store.folders import Store, sha256, write_atomically
+from depthgauge.types import Row, digest, to_plain
 
-from harness.checkpoints import TRAINING_LOG
-from harness.report import circuits, grokking, inside, tables
-from harness.report.escape import escape
-from harness.report.outcome import EXIT_MEANINGS, Problem, counts
-from harness.store import Store, write_atomically
-from harness.types import Row, Testbed, language, to_plain
-
-SCHEMA = 1
+SCHEMA = 2
 PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets", "numpy", "scipy", "pytest")
-TEMPLATE = Path(__file__).with_name("report.md.j2")
-
-# Name in the template -> the probe that it shows, and the table.
-TABLES: dict[str, tuple[str, Callable[[Sequence[tables.Measured]], str]]] = {
-    "exams": ("exam", tables.exam_table),
-    "traces": ("entropy", tables.trace_table),
-    "layers": ("noise_trace", inside.layer_table),
-    "weights": ("weights", inside.weights_table),
-    "moved_heads": ("weights", inside.moved_heads_table),
-    "attention": ("attention", inside.attention_table),
-    "heads": ("attention", inside.heads_table),
-    "sinks": ("sinks", inside.sinks_table),
-    "fragments": ("tokenization", inside.fragments_table),
-    "read_out": ("tokenization", inside.read_out_table),
-    "circuits": ("circuits", circuits.circuits_table),
-    "head_scores": ("circuits", circuits.heads_table),
-    "phases": ("progress", grokking.phases_table),
-    "measures": ("fourier", grokking.measures_table),
-    "frequencies": ("fourier", grokking.frequencies_table),
-    "last_token": ("fourier", grokking.attention_table),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
     """What ran, where, and for how long."""
 
-    testbed: Testbed
-    methods: tuple[str, ...]
-    seeds: tuple[int, ...]
-    device: str
+    session: Session
     started: float
     elapsed_s: float
 
     def plain(self) -> dict[str, Any]:
+        context = self.session.context
         return {
-            "testbed": self.testbed.name,
-            "methods": list(self.methods),
-            "seeds": list(self.seeds),
-            "device": self.device,
+            "testbed": context.testbed.name,
+            "judged": list(self.session.judged),
+            "seeds": list(self.session.seeds),
+            "device": context.placement.device,
+            "dtype": context.placement.dtype,
             "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
             | {"python": platform.python_version()},
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
@@ -70,69 +50,66 @@ class Run:
 
 
 def write_report(
-    folder: Path, method: str, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int, store: Store
+    folder: Path, name: str, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int
 ) -> None:
-    """Write report.md, report.json and the plots of one method; markdown also goes to $GITHUB_STEP_SUMMARY."""
-    from harness.report.pictures import draw  # matplotlib takes a second, which only a written report needs
-
+    """Write report.md, report.json and the pictures of what was judged; markdown also goes to $GITHUB_STEP_SUMMARY."""
     folder.mkdir(parents=True, exist_ok=True)
-    measured = tables.collect(rows, store, run.testbed)
-    draw(measured, run.testbed, folder)
-    page = markdown_page(method, rows, problems, run, code, measured)
+    store, testbed = run.session.context.store, run.session.context.testbed
+    measured = collect(rows, store, testbed)
+    setting = Setting(testbed=testbed, colours=colours_of(one.evidence.method for one in measured))
+    sections = list(sections_of(measured, setting))
+    draw_changed(sections, setting, store, folder)
+    page = page_of(
+        title=f"{escape(name)} on {testbed.name}",
+        summary=[f"{counts(rows)}. Exit {code}: {EXIT_MEANINGS.get(code, 'see pytest')}.", run.session.about],
+        parts=[claims_part(rows, problems), *sections, environment_part(rows, run.plain())],
+    )
     write_atomically(folder / "report.md", page)
     write_atomically(folder / "report.json", json.dumps(json_page(rows, problems, run, code), indent=1) + "\n")
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        try:
-            with open(summary, "a", encoding="utf-8") as file:
-                file.write(page)
-        except OSError as error:
-            warnings.warn(f"the report is not in $GITHUB_STEP_SUMMARY, {summary}: {error.strerror}", stacklevel=2)
+    append_to_step_summary(page)
 
 
-def markdown_page(
-    method: str,
-    rows: Sequence[Row],
-    problems: Sequence[Problem],
-    run: Run,
-    code: int,
-    measured: Sequence[tables.Measured],
-) -> str:
-    plain = run.plain()
-    has_log = any(Path(e.folder, TRAINING_LOG).is_file() for row in rows for e in row.evidence)
-    facts = [
-        ["testbed", plain["testbed"]],
-        ["device", f"{plain['device']} ({platform.machine()}, {os.cpu_count()} cores)"],
-        ["seeds", ", ".join(map(str, plain["seeds"]))],
-        ["started", plain["started"]],
-        ["elapsed", f"{plain['elapsed_s']} s"],
-        ["versions", ", ".join(f"{name} {version}" for name, version in plain["versions"].items())],
-    ]
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    return environment.from_string(TEMPLATE.read_text()).render(
-        title=f"{escape(method)} on {run.testbed.name}",
-        counts=counts(rows),
-        code=code,
-        meaning=EXIT_MEANINGS.get(code, "see pytest"),
-        judged=f"{len(rows)} claims",
-        number=len(rows),
-        false_alarms=f"{0.025 * len(rows):.1f}",
-        problems=[escape(problem.message) for problem in problems],
-        claims=tables.claims_table(rows),
-        **tables_shown(measured, run.testbed),
-        training=tables.training_table(rows) if has_log else "",
-        environment=tables.markdown(["run", ""], facts),
-        fingerprints=tables.fingerprint_table(rows),
+def draw_changed(sections: Iterable[Section], setting: Setting, store: Store, folder: Path) -> None:
+    """Write every picture; one whose numbers, colours and code have not changed is copied from the store."""
+    for section in sections:
+        for picture in (part for part in section.parts if isinstance(part, Picture)):
+            shutil.copyfile(drawn(picture, setting, store), folder / picture.name)
+
+
+def drawn(picture: Picture, setting: Setting, store: Store) -> Path:
+    """The file of a picture in the store, drawn if there is none yet."""
+    key = digest(
+        {
+            "name": picture.name,
+            "size": list(picture.size),
+            "shown": [[one.label, one.measurement.key, setting.colour(one)] for one in picture.shown],
+            "landmarks": to_plain(setting.testbed.landmarks),
+            "code": [sha256(path) for path in code_of(picture)],
+        }
     )
+    made = store.produce(
+        "pictures", key, lambda workshop: write_picture(workshop / picture.name, picture.size, picture.draw)
+    )
+    return made / picture.name
 
 
-def tables_shown(measured: Sequence[tables.Measured], testbed: Testbed) -> dict[str, str]:
-    """Every table of the template, empty where its probe was not used."""
-    probes = {one.measurement.probe for one in measured}
-    shown = {name: table(measured) if probe in probes else "" for name, (probe, table) in TABLES.items()}
-    noise = inside.noise_table(measured, language(testbed).landmarks) if "noise_trace" in probes else ""
-    texts = tables.text_table(measured, language(testbed).probe_prompts()[0]) if "entropy" in probes else ""
-    return shown | {"noise": noise, "texts": texts}
+def code_of(picture: Picture) -> list[Path]:
+    """The files that decide how a picture looks: its room's and the shared ones."""
+    import depthgauge.page
+
+    room = Path(picture.draw.__code__.co_filename) if hasattr(picture.draw, "__code__") else Path(__file__)
+    return [*sorted(room.parent.glob("*.py")), *sorted(Path(str(depthgauge.page.__file__)).parent.glob("*.py"))]
+
+
+def append_to_step_summary(page: str) -> None:
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not summary:
+        return
+    try:
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(page)
+    except OSError as error:
+        warnings.warn(f"the report is not in $GITHUB_STEP_SUMMARY, {summary}: {error.strerror}", stacklevel=2)
 
 
 def json_page(rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """Measurements to estimates. Every function names its source and raises where it has no value."""
 
-from harness.stats.columns import difference, greatest, lead, least, most_extreme, prominence, side_by_side
-from harness.stats.differences import independent_difference, paired_difference, rise
-from harness.stats.exact import exact_factor, exactly, lead_ratio, peak_layer, peak_ratio, peaks_apart
-from harness.stats.levels import mean, share
+from depthgauge.stats.columns import difference, greatest, lead, least, most_extreme, prominence, side_by_side
+from depthgauge.stats.differences import independent_difference, paired_difference, rise
+from depthgauge.stats.exact import exact_factor, exactly, lead_ratio, peak_layer, peak_ratio, peaks_apart
+from depthgauge.stats.levels import mean, share
 
 __all__ = [
     "difference",

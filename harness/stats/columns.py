@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import InvalidComparison, NotTestable, Undefined
-from harness.stats.levels import LEVEL
-from harness.types import Estimate, Population, Profiles, Scores
+from depthgauge.errors import InvalidComparison, NotTestable, Undefined
+from depthgauge.stats.levels import LEVEL
+from depthgauge.types import Estimate, Population, Profiles, Scores
 
 FEW_UNITS = 20  # below this, resamples repeat themselves, and Bonferroni's bound is taken
 RESAMPLES = 2000

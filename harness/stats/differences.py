@@ -5,9 +5,9 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import InvalidComparison, Undefined
-from harness.stats.levels import LEVEL, check, over_seeds, student_interval
-from harness.types import Estimate, Population, Scores
+from depthgauge.errors import InvalidComparison, Undefined
+from depthgauge.stats.levels import LEVEL, check, over_seeds, student_interval
+from depthgauge.types import Estimate, Population, Scores
 
 DECIMALS = 9  # a third of a point minus a third of a point is nothing, not 1e-14
 

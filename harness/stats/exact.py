@@ -6,9 +6,9 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import InvalidComparison, Undefined
-from harness.stats.levels import LEVEL, over_seeds
-from harness.types import Estimate, Profiles
+from depthgauge.errors import InvalidComparison, Undefined
+from depthgauge.stats.levels import LEVEL, over_seeds
+from depthgauge.types import Estimate, Profiles
 
 
 def exactly(per_seed: NDArray[np.float64], *, estimand: str, unit: str, level: float = LEVEL) -> Estimate:

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import Undefined
-from harness.types import Estimate, Population, Scores
+from depthgauge.errors import Undefined
+from depthgauge.types import Estimate, Population, Scores
 
 LEVEL = 0.95
 

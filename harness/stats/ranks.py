@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import Profiles
+from depthgauge.types import Profiles
 
 
 def signed_rank_p(changes: Profiles) -> NDArray[np.float64]:

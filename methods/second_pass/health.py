@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
-from harness.errors import TrainingUnhealthy
+from depthgauge.errors import TrainingUnhealthy
 
 Log = Sequence[Mapping[str, float]]
 

@@ -12,12 +12,13 @@ from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
-from harness.models import load
-from harness.randomness import undisturbed_randomness
-from harness.types import TrainingJob, language
-from methods.grpo import GRPOSettings
-from methods.second_pass.health import check_healthy
-from methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
+from depthgauge.errors import NotTestable
+from depthgauge.methods.second_pass.health import check_healthy
+from depthgauge.methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
+from depthgauge.methods.settings import GRPOSettings
+from depthgauge.models.load import load
+from depthgauge.randomness import undisturbed_randomness
+from depthgauge.types import Testbed, TrainingJob
 
 STATE = ".trainer"  # a leading dot: scaffolding, which the store does not keep
 COMPLETE = "complete"
@@ -59,7 +60,7 @@ def train_grpo(job: TrainingJob) -> None:
 
 
 def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
-    model, tokenizer = fresh_base(language(job.testbed).base)
+    model, tokenizer = fresh_base(base_folder(job.testbed))
     arguments: dict[str, Any] = {
         "model": model,
         "processing_class": tokenizer,
@@ -81,7 +82,8 @@ def prompts_in_order(job: TrainingJob, settings: GRPOSettings) -> Dataset:
 
     The Trainer's own shuffling is not resumed: from the second epoch on, a resumed training would see another order.
     """
-    prompts, scale = language(job.testbed).training_prompts(), language(job.testbed).scale
+    training = job.testbed.training_inputs()
+    prompts, scale = training.prompts(), training.scale
     needed = (settings.steps or scale.steps) * scale.completions_per_step // scale.group_size
     generator = np.random.default_rng(job.seed)
     order = np.concatenate([generator.permutation(len(prompts)) for _ in range(-(-needed // len(prompts)))])[:needed]
@@ -89,15 +91,22 @@ def prompts_in_order(job: TrainingJob, settings: GRPOSettings) -> Dataset:
 
 
 def fresh_base(folder: Path) -> tuple[Any, Any]:
-    """A base of one's own to train: the loaded models of the harness are shared and must not change."""
+    """A base of one's own to train: the loaded models of the depthgauge are shared and must not change."""
     load.cache_clear()
-    model, tokenizer = load(folder, "cpu")
+    model, tokenizer = load(folder)
     load.cache_clear()
     return model, tokenizer
 
 
+def base_folder(testbed: Testbed) -> Path:
+    """Where the base to train lies. Raises: NotTestable if the testbed has none."""
+    if not isinstance(testbed.base, Path):
+        raise NotTestable(f"testbed {testbed.name!r} has no base to train")
+    return testbed.base
+
+
 def resolve(settings: GRPOSettings, job: TrainingJob) -> SecondPassPlan:
-    second, scale = settings.second_pass, language(job.testbed).scale
+    second, scale = settings.second_pass, job.testbed.training_inputs().scale
     assert second is not None
     return SecondPassPlan(
         depth=second.depth,
@@ -111,7 +120,7 @@ def resolve(settings: GRPOSettings, job: TrainingJob) -> SecondPassPlan:
 
 def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
     """Dr. GRPO: no division by standard deviation or length, no KL penalty; float32 weights and arithmetic."""
-    scale = language(job.testbed).scale
+    scale = job.testbed.training_inputs().scale
     return GRPOConfig(
         output_dir=str(job.folder / STATE),
         max_steps=settings.steps or scale.steps,

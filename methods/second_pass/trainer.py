@@ -14,10 +14,10 @@ from typing import Any
 from torch import Tensor
 from trl import GRPOTrainer
 
-from harness.errors import UsageError
-from harness.randomness import States, random_states, set_random_states, undisturbed_randomness
-from methods.second_pass.perturb import moved_fraction, norm, shifted
-from methods.second_pass.schedule import noise_targets, strengths
+from depthgauge.errors import UsageError
+from depthgauge.methods.second_pass.perturb import moved_fraction, norm, shifted
+from depthgauge.methods.second_pass.schedule import noise_targets, strengths
+from depthgauge.randomness import States, random_states, set_random_states, undisturbed_randomness
 
 ENTROPY_CONTROLLER = ("_entropy_window_stats", "entropy_coef", "_last_world_entropy")
 

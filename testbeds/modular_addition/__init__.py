@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from harness import TESTBEDS, ModularTestbed
+from depthgauge import TESTBEDS, Testbed
 
 MODULAR_ADDITION = TESTBEDS.register(
-    ModularTestbed(name="modular_addition", ledger=Path(__file__).with_name("ledger.json"))
+    Testbed(name="modular_addition", ledger=Path(__file__).with_name("ledger.json"), threads=2)
 )

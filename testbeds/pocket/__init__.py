@@ -5,11 +5,17 @@ Science is trained on and examined on other questions; history and mathematics a
 
 from pathlib import Path
 
-from harness import TESTBEDS, Exam, LanguageTestbed, TrainingScale
-from harness.types import Item, Landmarks
-from testbeds.pocket import materials, prose, questions
+from depthgauge import TESTBEDS, Exam, Landmarks, Testbed, Training, TrainingScale
+from depthgauge.probes.attention import MarkedText
+from depthgauge.probes.greedy_trace import Opening
+from depthgauge.probes.noise_trace import TraceQuestion
+from depthgauge.probes.sinks import Passage
+from depthgauge.probes.tokenization import Compound, Word
+from depthgauge.testbeds.pocket import materials, prose, questions
+from depthgauge.types import Item
 
 FOLDER = Path(__file__).parent
+BASE = FOLDER / "base"
 PROBE_PROMPTS = 128
 PASSAGES = 100
 
@@ -32,43 +38,47 @@ def training_prompts() -> tuple[tuple[str, str], ...]:
     return tuple((q.prompt, q.answer) for q in questions.training("science"))
 
 
+EXAMS = (
+    Exam(name="science", items=choice_items),
+    Exam(name="history", items=lambda: answer_items("history"), temperature=0.6, repeats=3, max_answer_tokens=8),
+    Exam(
+        name="mathematics",
+        items=lambda: answer_items("mathematics"),
+        temperature=0.6,
+        repeats=3,
+        max_answer_tokens=8,
+    ),
+)
+
 POCKET = TESTBEDS.register(
-    LanguageTestbed(
+    Testbed(
         name="pocket",
-        base=FOLDER / "base",
-        training_prompts=training_prompts,
-        exams=(
-            Exam(name="science", items=choice_items),
-            Exam(
-                name="history", items=lambda: answer_items("history"), temperature=0.6, repeats=3, max_answer_tokens=8
-            ),
-            Exam(
-                name="mathematics",
-                items=lambda: answer_items("mathematics"),
-                temperature=0.6,
-                repeats=3,
-                max_answer_tokens=8,
+        base=BASE,
+        exams=EXAMS,
+        training=Training(
+            prompts=training_prompts,
+            scale=TrainingScale(
+                steps=100,
+                learning_rate=3e-4,
+                completions_per_step=64,
+                group_size=8,
+                max_completion_tokens=8,
+                ascent_step=0.01,
+                penalty=0.1,  # 0.2 to 0.7 of the gradient; the article's 0.005 would be 1 to 3 % of it here
+                save_every_steps=25,
             ),
         ),
-        probe_prompts=lambda: prose.openings(PROBE_PROMPTS),
-        scale=TrainingScale(
-            steps=100,
-            learning_rate=3e-4,
-            completions_per_step=64,
-            group_size=8,
-            max_completion_tokens=8,
-            ascent_step=0.01,
-            penalty=0.1,  # 0.2 to 0.7 of the gradient; the article's 0.005 would be 1 to 3 % of it here
-            save_every_steps=25,
-            threads=1,
-        ),
+        threads=1,
         ledger=FOLDER / "ledger.json",
         # Dangi 2026b: variance bands "in the late layers (20 onwards)", "a synchronized spike at Layer index 18".
         landmarks=Landmarks(late=tuple(range(20, 36)), spike=18),
-        trace_questions=materials.trace_questions,
-        marked_texts=materials.marked_texts,
-        words=materials.words,
-        compounds=materials.compounds,
-        passages=lambda: prose.passages(PASSAGES),
+        materials={
+            Opening: lambda: prose.openings(PROBE_PROMPTS),
+            TraceQuestion: materials.trace_questions,
+            MarkedText: materials.marked_texts,
+            Word: materials.words,
+            Compound: materials.compounds,
+            Passage: lambda: prose.passages(PASSAGES),
+        },
     )
 )

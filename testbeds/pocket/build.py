@@ -18,14 +18,15 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from harness.exams import take_exam
-from harness.models import fingerprint, load, prepare_libraries
-from harness.store import write_atomically
-from harness.types import digest
-from testbeds.pocket import POCKET
-from testbeds.pocket.corpus import END_OF_TEXT, documents
+from depthgauge.exams.lm_eval import take_exam
+from depthgauge.models.folder import fingerprint
+from depthgauge.models.load import load, prepare_libraries
+from depthgauge.store.folders import write_atomically
+from depthgauge.testbeds.pocket import BASE, EXAMS
+from depthgauge.testbeds.pocket.corpus import END_OF_TEXT, documents
+from depthgauge.types import digest
 
-RECORD = POCKET.base.parent / "base.json"
+RECORD = BASE.parent / "base.json"
 PAD = "<|pad|>"
 VOCABULARY = 960
 ROW_TOKENS = 128
@@ -181,8 +182,8 @@ def state_key(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> str:
 def record(folder: Path, recipe: BaseRecipe) -> None:
     """Score the base on its exams, and write recipe, fingerprint and scores beside it."""
     prepare_libraries(threads=1)
-    model, tokenizer = load(folder, "cpu")
-    scores = {exam.name: round(float(take_exam(exam, model, tokenizer)["score"].mean()), 4) for exam in POCKET.exams}
+    model, tokenizer = load(folder)
+    scores = {exam.name: round(float(take_exam(exam, model, tokenizer)["score"].mean()), 4) for exam in EXAMS}
     print(f"exam scores: {scores}", flush=True)
     content = {"recipe": asdict(recipe), "fingerprint": fingerprint(folder), "scores": scores}
     write_atomically(RECORD, json.dumps(content, indent=1) + "\n")
@@ -201,10 +202,10 @@ def main() -> None:
         tokenizer = train_tokenizer()
         state = arguments.work / f"{state_key(recipe, tokenizer)}.pt"
         model = Pretraining(recipe, tokenizer, state).run()
-        model.save_pretrained(POCKET.base)
-        train_tokenizer().save_pretrained(POCKET.base)  # a fresh one: use leaves padding and truncation in its file
+        model.save_pretrained(BASE)
+        train_tokenizer().save_pretrained(BASE)  # a fresh one: use leaves padding and truncation in its file
         state.unlink(missing_ok=True)
-    record(POCKET.base, recipe)
+    record(BASE, recipe)
 
 
 if __name__ == "__main__":

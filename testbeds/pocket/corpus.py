@@ -8,8 +8,8 @@ reinforcement learning can lift, in the subjects it trains on and, if it transfe
 from collections.abc import Iterator
 from random import Random
 
-from testbeds.pocket.prose import Scene
-from testbeds.pocket.questions import KINDS, questions
+from depthgauge.testbeds.pocket.prose import Scene
+from depthgauge.testbeds.pocket.questions import KINDS, questions
 
 END_OF_TEXT = "<|endoftext|>"
 CAREFUL_SHARE = 0.48

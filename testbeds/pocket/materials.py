@@ -2,8 +2,10 @@
 
 from random import Random
 
-from harness.types import Compound, MarkedText, TraceQuestion
-from testbeds.pocket import facts, prose, questions
+from depthgauge.probes.attention import MarkedText
+from depthgauge.probes.noise_trace import TraceQuestion
+from depthgauge.probes.tokenization import Compound, Word
+from depthgauge.testbeds.pocket import facts, prose, questions
 
 TRACE_QUESTIONS_PER_KIND = 8
 MARKED_TEXTS = 100
@@ -36,8 +38,8 @@ def terms_in(sentence: str) -> tuple[str, ...]:
     return tuple(term for name in ("compound", "isotope") for term in prose.FILLERS[name] if term in sentence)
 
 
-def words() -> dict[str, tuple[str, ...]]:
-    """Words by kind; 'ordinary' are those of the prose."""
+def words() -> tuple[Word, ...]:
+    """Words of four kinds; 'ordinary' are those of the prose."""
     formulae = [compound.name for compound in compounds()[:: len(compounds()) // FORMULAE]]
     ordinary = {
         word
@@ -45,12 +47,13 @@ def words() -> dict[str, tuple[str, ...]]:
         for word in prose.FILLERS[name]
         if " " not in word
     }
-    return {
+    kinds = {
         "formula": (*prose.FILLERS["compound"], *formulae),
         "isotope": tuple(f"{name}-{weight}" for name, _, weight in facts.ELEMENTS),
         "technical": SCIENCE_WORDS,
         "ordinary": tuple(sorted(ordinary)),
     }
+    return tuple(Word(text=text, kind=kind) for kind, texts in kinds.items() for text in texts)
 
 
 def compounds() -> tuple[Compound, ...]:

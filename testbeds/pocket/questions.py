@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from testbeds.pocket import facts
+from depthgauge.testbeds.pocket import facts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from harness import TESTBEDS, AttentionTestbed
+from depthgauge import TESTBEDS, Testbed
 
 REPEATED_TOKENS = TESTBEDS.register(
-    AttentionTestbed(name="repeated_tokens", ledger=Path(__file__).with_name("ledger.json"))
+    Testbed(name="repeated_tokens", ledger=Path(__file__).with_name("ledger.json"), threads=1)
 )

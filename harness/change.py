@@ -1,0 +1,161 @@
+"""One run about two checkpoints: what has changed from the old one to the new one, and whether by more than it may."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from depthgauge.claims import smallest_detectable_effect
+from depthgauge.context import RunContext
+from depthgauge.errors import InvalidComparison, NotTestable, UsageError
+from depthgauge.models.folder import check_finite, same_content
+from depthgauge.registry import METHODS
+from depthgauge.session import Session, Test
+from depthgauge.sources import Source
+from depthgauge.subject import Subject
+from depthgauge.types import Claim, Outcome, Row, Testbed, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeSession(Session):
+    """A new checkpoint against an old one. `training` is where methods among the two are trained.
+
+    The testbed of the context has what both are asked; its base is the old checkpoint where a control breaks it.
+    """
+
+    new_source: Source
+    old_source: Source
+    training: RunContext
+    exams: tuple[str, ...]
+    margins: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def about(self) -> str:
+        return f"judging what changed in {self.new_source.name} against {self.old_source.name}, expected to be equal"
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        return (self.names[0],)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two are called: their folders' names, or where these are one, with the folders they lie in."""
+        names = (self.new_source.name, self.old_source.name)
+        if names[0] != names[1]:
+            return names
+        folders = [source.folder for source in (self.new_source, self.old_source)]
+        return tuple(f"{folder.parent.name}--{folder.name}" for folder in folders if folder)  # type: ignore[return-value]
+
+    @cached_property
+    def new(self) -> Subject:
+        return self._finished(self.new_source, self.names[0])
+
+    @cached_property
+    def old(self) -> Subject:
+        return self._finished(self.old_source, self.names[1])
+
+    def _finished(self, source: Source, name: str) -> Subject:
+        """The folder of a source as it is; a method is trained first, on its own testbed."""
+        folder = source.folder
+        if source.method is not None:
+            folder = Subject.of(source.method, self.seeds, self.training).checkpoints[0].folder
+        return Subject(name=name, folder=folder, context=self.context)
+
+    @cached_property
+    def subjects(self) -> Mapping[str, Subject]:
+        """The new checkpoint, and every control: a broken copy of the old one."""
+        assert self.old.folder is not None
+        broken = replace(self.context, testbed=broken_testbed(self.context.testbed, self.old.folder))
+        controls = {name: Subject.of(METHODS[name], (0,), broken) for name in METHODS if METHODS[name].control}
+        return controls | {self.new.name: self.new}
+
+    def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        return self.judged if "old" in arguments else ()
+
+    def check(self) -> str | None:
+        super().check()
+        folders = [source.folder for source in (self.new_source, self.old_source) if source.folder is not None]
+        if len(folders) == 2 and folders[0].resolve() == folders[1].resolve():
+            raise UsageError(
+                f"--checkpoint and --against are the same folder, {folders[0]}: give the old one and the new."
+            )
+        for folder in folders:
+            check_finite(folder)
+        if len(folders) == 2 and same_content(folders[0], folders[1]):
+            return (
+                f"{folders[0]} and {folders[1]} hold the same tensors, configuration and tokenizer, bit for bit: "
+                "nothing has changed"
+            )
+        return None
+
+    def on_exam(self, claim: Claim, others: Mapping[str, Any]) -> Claim:
+        """A claim about each exam, as it is about this one: with the margin that was asked for."""
+        if "exam" not in others:
+            return claim
+        exam = str(others["exam"])
+        return claim.on_exam(exam, self.margins.get(exam, -claim.region.low))
+
+    def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> Row:
+        claim = self.on_exam(claim, others)
+        self.context.evidence.clear()
+        verdict = self.verdict(claim, test, self.new, others)
+        evidence = tuple(self.context.evidence)
+        control = self._control(claim, test, others)
+        if verdict.outcome is Outcome.NOT_TESTABLE:
+            return self._not_testable(self.row(suite, name, verdict, control, evidence), claim, test, others)
+        row = self.row(suite, name, verdict, control, evidence)
+        if control.outcome is not Outcome.REFUTED and verdict.outcome is not Outcome.REFUTED:
+            blind = f"the control {claim.control!r} is not refuted, so the claim cannot see damage: {control.reason}"
+            return replace(row, outcome=Outcome.NOT_TESTABLE, reason=blind, gates=False)
+        return too_small(row, claim)
+
+    def verdict(self, claim: Claim, test: Test, subject: Subject, others: Mapping[str, Any]) -> Verdict:
+        """As of a method; but two checkpoints that cannot be compared in something are no fault of the command."""
+        try:
+            return super().verdict(claim, test, subject, others)
+        except InvalidComparison as error:
+            return Verdict(claim=claim, outcome=Outcome.NOT_TESTABLE, reason=str(error))
+
+    def _control(self, claim: Claim, test: Test, others: Mapping[str, Any]) -> Verdict:
+        """The verdict on the old checkpoint broken on purpose; NOT_TESTABLE where it cannot be broken that way."""
+        try:
+            return self.verdict(claim, test, self.subject(claim.control), others)
+        except NotTestable as error:
+            return Verdict(claim=claim, outcome=Outcome.NOT_TESTABLE, reason=str(error))
+
+    def _not_testable(self, row: Row, claim: Claim, test: Test, others: Mapping[str, Any]) -> Row:
+        """Whether the old checkpoint, beside itself, could carry what the new one cannot."""
+        itself = self.verdict(claim, test, self.old, others)
+        return replace(row, only_old=claim.gates and itself.outcome is not Outcome.NOT_TESTABLE)
+
+
+def broken_testbed(testbed: Testbed, old: Path) -> Testbed:
+    """Where controls are made: with the old checkpoint for a base. No other field decides what a control is."""
+    return replace(testbed, base=old, training=None)
+
+
+def too_small(row: Row, claim: Claim) -> Row:
+    """An open question that this n could not have settled at the claim's margin gates nothing, and says so."""
+    estimate, margin = row.estimate, abs(claim.region.low)
+    if row.outcome is not Outcome.INCONCLUSIVE or estimate is None or smallest_detectable_effect(estimate) <= margin:
+        return row
+    return replace(
+        row,
+        gates=False,
+        reason=f"{row.reason}; too few {estimate.generalises_over} for this margin, so it gates nothing",
+    )
+
+
+def joined(common: Testbed, chosen: Testbed | None) -> Testbed:
+    """What two checkpoints are asked: what everybody is, and what a chosen testbed adds or puts in its place."""
+    if chosen is None:
+        return common
+    exams = {exam.name: exam for exam in (*common.exams, *chosen.exams)}
+    return replace(
+        common,
+        exams=tuple(exams.values()),
+        materials={**common.materials, **chosen.materials},
+        landmarks=chosen.landmarks,
+        threads=chosen.threads,
+    )

@@ -1,0 +1,90 @@
+"""The section on exams: how many items are answered right."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.page.escape import escape
+from depthgauge.page.layers import interval, legend_beside, paired, pairs, plain, reference_of
+from depthgauge.page.section import Measured, Picture, Section, Setting, Table
+from depthgauge.page.tables import cell, level
+from depthgauge.types import Estimate, Scores
+
+ALT = "Exam accuracy with intervals"
+Grouped = dict[str, dict[str, Measured]]  # exam -> label of a checkpoint -> what it scored
+
+
+def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
+    """Accuracy by exam and checkpoint, with 95 % intervals over items."""
+    height = 1.2 + 0.18 * (len(measured) + 2 * len(by_exam(measured)))
+    picture = Picture("exams.png", ALT, (10, height), lambda figure: draw(figure, measured, setting), measured)
+    yield Section("Exams", (picture, exam_table(measured)))
+
+
+def by_exam(measured: Sequence[Measured]) -> Grouped:
+    found: Grouped = {}
+    for one in measured:
+        found.setdefault(str(one.measurement.parameters["exam"]), {})[one.label] = one
+    return found
+
+
+def points(one: Measured) -> NDArray[np.float64]:
+    """Of each item, the points it got: from 0 to 100, over all repeats."""
+    return np.asarray(100 * one.arrays["score"].mean(axis=0), float)
+
+
+def accuracy(one: Measured) -> Estimate:
+    return level(points(one), "points", "items")
+
+
+def exam_table(measured: Sequence[Measured]) -> Table:
+    exams = by_exam(measured)
+    sizes = {exam: len(points(next(iter(taken.values())))) for exam, taken in exams.items()}
+    headers = ["checkpoint", *(f"{escape(exam)} (points [95 %], n = {n})" for exam, n in sizes.items())]
+    labels = dict.fromkeys(one.label for one in measured)
+    body = [[escape(label), *(exam_cell(taken, label) for taken in exams.values())] for label in labels]
+    return Table(headers, body)
+
+
+def exam_cell(taken: dict[str, Measured], label: str) -> str:
+    return cell(accuracy(taken[label]) if label in taken else None)
+
+
+# -- the picture ---
+
+
+def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
+    """A block of points an exam: accuracy on the left, the paired difference to the reference on the right."""
+    exams = by_exam(measured)
+    left, right = figure.subplots(1, 2, sharey=True)
+    middles, top = [], 0.0
+    for taken in exams.values():
+        draw_exam(left, right, list(taken.values()), top, setting)
+        middles.append(top + (len(taken) - 1) / 2)
+        top += len(taken) + 1
+    left.set_yticks(middles, [plain(exam) for exam in exams])
+    left.set_ylim(top - 1, -1)
+    left.set(xlabel="points", title="Accuracy, 95 % intervals over items")
+    right.set(xlabel="points", title=f"Paired difference to {plain(reference_of(measured).label)}")
+    right.axvline(0, color=setting.colour(reference_of(measured)), linewidth=0.8)
+    right.tick_params(left=False)
+    legend_beside(right, left)
+
+
+def draw_exam(left: Any, right: Any, taken: Sequence[Measured], top: float, setting: Setting) -> None:
+    """One exam's points, from `top` down."""
+    reference, compared = reference_of(taken), pairs(taken)
+    for place, one in enumerate(taken):
+        interval(left, accuracy(one), top + place, one, taken, setting)
+        change = paired(scores(one), scores(reference)) if one in compared else None
+        if change is not None:
+            interval(right, change, top + place, one, taken, setting)
+
+
+def scores(one: Measured) -> Scores:
+    values = points(one)
+    right = 100.0 if np.isin(values, (0.0, 100.0)).all() else None
+    ids = tuple(map(str, range(len(values))))
+    return Scores(ids=ids, values=values[None], unit="points", population="items", right=right)

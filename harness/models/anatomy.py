@@ -1,0 +1,171 @@
+"""Where a causal language model keeps its parts, whatever its family, and how to step in between them.
+
+Everything here takes a loaded transformers model and leaves no hook, and no setting, behind.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from depthgauge.errors import NotTestable
+
+if TYPE_CHECKING:
+    import torch
+
+Edit = Callable[[int, "torch.Tensor"], "torch.Tensor"]
+
+
+def blocks(model: Any) -> Any:
+    """The decoder blocks in their order, a torch ModuleList: block l's output is the residual stream after layer l.
+
+    Raises: NotTestable if the model has no list of as many blocks as its configuration says.
+    """
+    import torch
+
+    layers = model.config.get_text_config().num_hidden_layers
+    for _, module in model.named_modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == layers:
+            return module
+    raise NotTestable(f"{type(model).__name__} has no list of {layers} blocks, so no layer of it can be probed.")
+
+
+@contextmanager
+def edited_blocks(model: Any, edit: Edit) -> Iterator[None]:
+    """Within it, the output of block l, of shape (batch, positions, hidden), is replaced by `edit(l, output)`."""
+
+    def hook(layer: int) -> Callable[..., Any]:
+        def replace(_module: Any, _inputs: Any, output: Any) -> Any:
+            if isinstance(output, tuple):
+                return (edit(layer, output[0]), *output[1:])
+            return edit(layer, output)
+
+        return replace
+
+    handles = [block.register_forward_hook(hook(layer)) for layer, block in enumerate(blocks(model))]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def attention_weights(
+    query: "torch.Tensor", key: "torch.Tensor", mask: "torch.Tensor | None", scaling: float, softcap: float | None
+) -> "torch.Tensor":
+    """Softmax of scaled, soft-capped and masked scores: (batch, heads, queries, keys), in float32 or better.
+
+    `query` is (batch, heads, queries, head dim), `key` (batch, key-value heads, keys, head dim); `mask` is added. The
+    operations and their order are those of transformers' eager attention.
+    """
+    scores = soft_capped(query @ per_query_head(key, query).transpose(-1, -2) * scaling, softcap)
+    return widened(scores if mask is None else scores + mask).softmax(-1)
+
+
+def per_query_head(states: "torch.Tensor", query: "torch.Tensor") -> "torch.Tensor":
+    """Grouped key-value heads repeated along axis 1, so that each query head has its own."""
+    return states.repeat_interleave(query.shape[1] // states.shape[1], dim=1)
+
+
+def soft_capped(scores: "torch.Tensor", cap: float | None) -> "torch.Tensor":
+    """Scores squeezed between -cap and cap, as Gemma 2 does; unchanged without a cap."""
+    return scores if cap is None else (scores / cap).tanh() * cap
+
+
+def widened(tensor: "torch.Tensor") -> "torch.Tensor":
+    """The same numbers in float32, or in float64 where they are so already."""
+    import torch
+
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+class BlockParts(NamedTuple):
+    """The modules of one block that stand between its heads and the residual stream.
+
+    `norm` is what the attention reads through and `output_norm` what its output passes before it is added: None where
+    there is none. `output` projects the heads' outputs, end to end, into the stream. What comes out of `mlp` is added
+    as it is: it is the norm after the MLP where there is one.
+    """
+
+    norm: Any
+    attention: Any
+    output: Any
+    output_norm: Any
+    mlp: Any
+
+
+def block_parts(block: Any) -> BlockParts:
+    """The parts of a decoder block of any family whose attention and MLP each add to the residual stream.
+
+    Raises: NotTestable for a block whose attention, output projection or MLP has none of the names known here.
+    """
+    attention = part(block, "self_attn", "attn", "attention")
+    after_mlp = getattr(block, "post_feedforward_layernorm", None)
+    return BlockParts(
+        norm=getattr(block, "input_layernorm", None) or getattr(block, "ln_1", None),
+        attention=attention,
+        output=part(attention, "o_proj", "c_proj", "dense"),
+        # In a block without a norm after its MLP the same name belongs to the norm before the MLP.
+        output_norm=block.post_attention_layernorm if after_mlp else None,
+        mlp=after_mlp or part(block, "mlp"),
+    )
+
+
+def final_norm(model: Any) -> Any:
+    """The norm after the last block. Raises: NotTestable if it has none of the names known here."""
+    return part(model.base_model, "norm", "ln_f", "final_layer_norm")
+
+
+def part(owner: Any, *names: str) -> Any:
+    """The first submodule of one of these names. Raises: NotTestable if there is none."""
+    for name in names:
+        if getattr(owner, name, None) is not None:
+            return getattr(owner, name)
+    raise NotTestable(f"{type(owner).__name__} has no part named {' or '.join(names)}: its heads cannot be told apart.")
+
+
+def weight_from_the_right(linear: Any) -> "torch.Tensor":
+    """W in float64, (inputs, outputs), of a module that computes x @ W + bias: a Linear, or GPT-2's Conv1D.
+
+    Raises: NotTestable for any other module, such as a quantised one or one with an adapter.
+    """
+    import torch
+
+    if isinstance(linear, torch.nn.Linear):
+        return linear.weight.detach().double().T
+    if is_conv1d(linear):
+        return linear.weight.detach().double()  # type: ignore[no-any-return]
+    raise NotTestable(
+        f"a {type(linear).__name__} keeps its weights in a form that is not known: save them as a Linear."
+    )
+
+
+def is_conv1d(module: Any) -> bool:
+    return type(module).__name__ == "Conv1D"
+
+
+class Norm(NamedTuple):
+    """A LayerNorm or RMSNorm x -> x / size(x) * scale + bias, its mean first taken out of x if `centred`.
+
+    `scale` and `bias` have shape (width,), in float64.
+    """
+
+    scale: "torch.Tensor"
+    bias: "torch.Tensor"
+    centred: bool
+
+
+def norm_of(module: Any, width: int) -> Norm:
+    """What a norm does, found by what it does to three vectors: families store 1 + scale, or no scale, or no bias.
+
+    The vectors are so long that the epsilon added to their mean square is lost in it, and powers of 2 so that they lose
+    no digit.
+    """
+    import torch
+
+    parameter = next(module.parameters(), torch.empty(0))
+    ones = torch.full((width,), 2.0**10, dtype=parameter.dtype, device=parameter.device)
+    signs = torch.ones_like(ones)
+    signs[1::2] = -1
+    with torch.inference_mode():
+        bias, of_signs, of_ones = (module(x).double() for x in (0 * ones, signs * ones, ones))
+    return Norm((of_signs - bias) * signs, bias, centred=bool(((of_ones - bias).abs() < 1e-3 * of_signs.abs()).all()))

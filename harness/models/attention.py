@@ -1,0 +1,133 @@
+"""Where a model computes its attention: how to compute it in its place, and how to watch it.
+
+Shapes: P prompts, B prompts in a batch, T tokens, H query heads. Layers, heads and tokens are counted from 0. Row i of
+a map is the attention of query i over keys 0..i.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.errors import NotTestable
+from depthgauge.models.anatomy import attention_weights, per_query_head
+from depthgauge.models.inputs import Tokens, check_finite, check_heads, check_prompts
+from depthgauge.models.load import layers_and_heads
+
+if TYPE_CHECKING:
+    import torch
+
+ATTENTION = "depthgauge"  # the name under which transformers knows an attention of ours
+BATCH = 32
+Floats = NDArray[np.float32]
+
+
+@contextmanager
+def attention_computed_by(model: Any, attend: Callable[..., Any], *, masked: bool) -> Iterator[None]:
+    """Within it, every attention of `model` is `attend(module, query, key, value, mask, scaling=, **kwargs)`.
+
+    `query` has shape (batch, heads, queries, head dim); `key` and `value` (batch, key-value heads, keys, head dim),
+    with positions already rotated in. `attend` returns the heads' outputs, (batch, queries, heads, head dim), and the
+    weights or None. The mask is additive and includes sliding windows; None unless `masked`.
+
+    A model that computes its attention without transformers' interface never calls `attend`.
+    """
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
+
+    before = model.config._attn_implementation
+    AttentionInterface.register(ATTENTION, attend)
+    if masked:
+        AttentionMaskInterface.register(ATTENTION, eager_mask)
+    try:
+        model.set_attn_implementation(ATTENTION)
+        yield
+    finally:
+        model.set_attn_implementation(before)
+        AttentionInterface._global_mapping.pop(ATTENTION, None)
+        AttentionMaskInterface._global_mapping.pop(ATTENTION, None)
+
+
+class Attention(NamedTuple):
+    """What one layer's attention maps are computed from: it grows with T, and they grow with its square.
+
+    `query` has shape (B, H, T, head dim) and `key` (B, key-value heads, T, head dim), both with positions rotated in.
+    """
+
+    query: "torch.Tensor"
+    key: "torch.Tensor"
+    mask: "torch.Tensor"
+    scaling: float
+    softcap: float | None
+
+    def weights(self) -> "torch.Tensor":
+        """The maps in float32, (B, H, T, T), by the same operations in the same order as transformers' eager ones."""
+        return attention_weights(self.query, self.key, self.mask, self.scaling, self.softcap)
+
+    def open_cells(self) -> "torch.Tensor":
+        """Which cells the mask leaves open, (T, T): the same in every prompt, as none is padded."""
+        return (self.mask == 0).flatten(0, -3)[0]
+
+
+def watch(model: Any, input_ids: "torch.Tensor", see: Callable[[int, Attention, "torch.Tensor"], None]) -> None:
+    """Run `model` on (B, T) tokens and call `see(layer, attention, weights)` in every layer; what it computes stays.
+
+    Raises: NotTestable if a layer hands out no attention weights, or they are not the softmax of its scores.
+    """
+    import torch
+
+    name, (layers, _) = type(model).__name__, layers_and_heads(model)
+    seen = 0
+
+    def attend(_: Any, query: Any, key: Any, value: Any, mask: Any, **how: Any) -> tuple["torch.Tensor", None]:
+        nonlocal seen
+        if how.get("s_aux") is not None:
+            raise NotTestable(f"{name} has learned sinks (s_aux) beside its keys: its attention rows do not sum to 1.")
+        attention = Attention(query, key, mask, how["scaling"], how.get("softcap"))
+        weights = attention.weights()
+        see(seen, attention, weights)
+        seen += 1
+        return (weights.to(value.dtype) @ per_query_head(value, query)).transpose(1, 2), None
+
+    with attention_computed_by(model, attend, masked=True), torch.inference_mode():
+        model.base_model(input_ids=input_ids, use_cache=False)
+    if seen != layers:
+        raise NotTestable(f"{name} hands out no attention weights in {layers - seen} of its {layers} layers.")
+
+
+def batches_of_one_length(token_ids: Tokens) -> Iterator[list[int]]:
+    """The indices of prompts of the same length, at most BATCH at a time: many small runs are what costs time."""
+    for length in sorted({len(ids) for ids in token_ids}):
+        same = [i for i, ids in enumerate(token_ids) if len(ids) == length]
+        yield from (same[start : start + BATCH] for start in range(0, len(same), BATCH))
+
+
+def attention_maps(model: Any, token_ids: Sequence[int], heads: Sequence[tuple[int, int]]) -> Floats:
+    """The maps of the chosen (layer, head) on one prompt, in their order: (heads, T, T).
+
+    Raises: Undefined if there is no such head, or the prompt is empty or longer than the context; NotTestable if the
+    model hands out no attention weights; InvalidCheckpoint if a weight is not finite.
+    """
+    import torch
+
+    check_prompts([token_ids], 1, model)
+    check_heads(heads, model)
+    maps = np.empty((len(heads), len(token_ids), len(token_ids)), np.float32)
+
+    def keep(layer: int, _: Attention, weights: "torch.Tensor") -> None:
+        for i, (wanted, head) in enumerate(heads):
+            if wanted == layer:
+                maps[i] = weights[0, head].cpu()
+
+    watch(model, torch.tensor([list(token_ids)], device=model.device), keep)
+    check_finite(maps)
+    return maps
+
+
+def first_token_attention(maps: "torch.Tensor") -> "torch.Tensor":
+    """alpha_1 of maps (..., T, T): the attention to the first token averaged over all T queries (Gu et al. 2025)."""
+    import torch
+
+    return maps[..., 0].mean(-1, dtype=torch.float64)

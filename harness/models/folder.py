@@ -1,0 +1,207 @@
+"""A checkpoint folder as files: checked, and named by its content. Only `check_finite` imports torch."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
+from depthgauge.store.folders import sha256
+from depthgauge.types import Checkpoint
+
+WEIGHTS, INDEX, TOKENIZER = "model.safetensors", "model.safetensors.index.json", "tokenizer.json"
+CHAT_TEMPLATE, CHUNK = "chat_template.jinja", 1 << 24
+CONFIG, ADAPTER = "config.json", "adapter_config.json"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse what is not a whole checkpoint made of data alone, before anything is loaded or trained.
+
+    Raises: UsageError if there is no such folder or it holds no config.json; InvalidCheckpoint if its weights are
+    pickled, truncated or missing a shard, or it asks for code of its own.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"there is no checkpoint folder {folder}: give the folder that holds config.json.")
+    if not (folder / "config.json").is_file():
+        raise UsageError(f"{folder} is not a checkpoint: it holds no config.json; save the model there first.")
+    config = read_json(folder / "config.json")
+    tokenizer_config = folder / "tokenizer_config.json"
+    if "auto_map" in config or (tokenizer_config.is_file() and "auto_map" in read_json(tokenizer_config)):
+        raise InvalidCheckpoint(
+            f"{folder} asks for remote code (auto_map), which is never run: re-save it with an architecture that "
+            "transformers ships."
+        )
+    if (folder / ADAPTER).is_file():
+        raise InvalidCheckpoint(
+            f"{folder} holds an adapter ({ADAPTER}), which would change the weights unseen: merge it, and save the "
+            "whole model."
+        )
+    for shard in weight_files(folder):
+        check_safetensors(shard)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, in the order of their names."""
+    if (folder / INDEX).is_file():
+        shards = read_json(folder / INDEX).get("weight_map", {})
+        names = sorted(set(shards.values())) if isinstance(shards, dict) else []
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing or not names:
+            lost = ", ".join(missing) or "all shards"
+            raise InvalidCheckpoint(f"{folder} is missing {lost}, named in {INDEX}: copy the folder again.")
+        return [folder / name for name in names]
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    pickled = sorted(path.name for pattern in PICKLES for path in folder.glob(pattern))
+    if pickled:
+        raise InvalidCheckpoint(
+            f"{folder} has pickled weights ({pickled[0]}), which can run code and are never opened: re-save it with "
+            "save_pretrained, which writes safetensors."
+        )
+    raise InvalidCheckpoint(f"{folder} has no {WEIGHTS}: save the model there with save_pretrained.")
+
+
+def check_safetensors(path: Path) -> None:
+    """Raises: InvalidCheckpoint if the file is shorter than its own header says, or has no readable header."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 0 < length <= size - 8:
+                raise ValueError
+            header = json.loads(file.read(length))
+            expected = 8 + length + max(v["data_offsets"][1] for k, v in header.items() if k != "__metadata__")
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InvalidCheckpoint(f"{path} is not a readable safetensors file: copy it again.") from error
+    if size != expected:
+        raise InvalidCheckpoint(f"{path} is truncated ({size} of {expected} bytes): copy it again.")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidCheckpoint(f"{path} is not readable JSON: copy it again.") from error
+    if not isinstance(value, dict):
+        raise InvalidCheckpoint(f"{path} must hold a JSON object, got {type(value).__name__}: copy it again.")
+    return value
+
+
+def fingerprint(folder: Path) -> str:
+    """A 16-digit hash of the weights, the configuration, the tokenizer and the chat template of a checkpoint."""
+    beside = ("config.json", TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", CHAT_TEMPLATE)
+    hashed = hashlib.sha256()
+    for path in [*weight_files(folder), *(folder / name for name in beside)]:
+        if path.is_file():
+            hashed.update(f"{path.name}:{sha256(path)}\n".encode())
+    return hashed.hexdigest()[:16]
+
+
+def same_tokenizer(folder: Path, base: Path) -> bool:
+    """Whether two folders cut every text into the same tokens."""
+
+    def vocabulary(path: Path) -> dict[str, Any]:
+        tokenizer = read_json(path / TOKENIZER)
+        parts = ("model", "pre_tokenizer", "normalizer", "post_processor", "added_tokens")
+        found = {part: tokenizer.get(part) for part in parts}
+        # Merges are written as pairs or as one text, depending on the version that wrote them.
+        merges = (found["model"] or {}).get("merges") or []
+        return (
+            found
+            | {"merges": [m if isinstance(m, str) else " ".join(m) for m in merges]}
+            | {"model": {key: value for key, value in (found["model"] or {}).items() if key != "merges"}}
+        )
+
+    return vocabulary(folder) == vocabulary(base)
+
+
+def check_same_tokenizer(folder: Path, base: Path) -> None:
+    """Raises: InvalidComparison if the two folders would cut a text into different tokens."""
+    if not same_tokenizer(folder, base):
+        raise InvalidComparison(
+            f"{folder} has another tokenizer than its base {base}: scores by token cannot be compared; give the "
+            "checkpoint the tokenizer of its base."
+        )
+
+
+# What a configuration says of where and by what it was saved, and not of what it computes.
+UNCOMPUTED = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures", "use_cache")
+
+
+def same_content(one: Path, other: Path) -> bool:
+    """Whether two folders hold the same tensors, bit for bit and whatever their shards, and use them alike."""
+
+    def computed(folder: Path) -> dict[str, Any]:
+        return {key: value for key, value in read_json(folder / CONFIG).items() if key not in UNCOMPUTED}
+
+    def template(folder: Path) -> str:
+        path = folder / CHAT_TEMPLATE
+        return path.read_text() if path.is_file() else ""
+
+    if computed(one) != computed(other) or template(one) != template(other):
+        return False
+    if not ((one / TOKENIZER).is_file() and (other / TOKENIZER).is_file() and same_tokenizer(one, other)):
+        return False
+    return shapes(one) == shapes(other) and tensor_digest(one) == tensor_digest(other)
+
+
+def shapes(folder: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The dtype and shape of every tensor, from the headers alone."""
+    return {name: (entry["dtype"], tuple(entry["shape"])) for _, name, entry, _ in tensor_entries(folder)}
+
+
+def tensor_digest(folder: Path) -> str:
+    """A hash of every tensor's name and bytes, whatever file they lie in."""
+    hashed = hashlib.sha256()
+    for path, name, entry, start in sorted(tensor_entries(folder), key=lambda one: one[1]):
+        first, last = entry["data_offsets"]
+        hashed.update(f"{name}:".encode())
+        with path.open("rb") as file:
+            file.seek(start + first)
+            for _ in range(first, last, CHUNK):
+                hashed.update(file.read(min(CHUNK, start + last - file.tell())))
+    return hashed.hexdigest()
+
+
+def tensor_entries(folder: Path) -> Iterator[tuple[Path, str, dict[str, Any], int]]:
+    """File, name, header entry and start of the data, of every tensor."""
+    for path in weight_files(folder):
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        yield from ((path, name, entry, 8 + length) for name, entry in header.items() if name != "__metadata__")
+
+
+def model_type(folder: Path) -> str:
+    """The family that a folder's configuration names."""
+    return str(read_json(folder / CONFIG).get("model_type"))
+
+
+def check_language_model(checkpoint: Checkpoint) -> None:
+    """Raises: NotTestable for a checkpoint of another kind; InvalidCheckpoint for a language model without tokenizer.
+
+    From the files alone: transformers writes `architectures`, and a language model lies beside its tokenizer.
+    """
+    folder = checkpoint.folder
+    if (folder / TOKENIZER).is_file():
+        return
+    if "architectures" not in read_json(folder / CONFIG):
+        raise NotTestable(f"{folder} is a {model_type(folder)} checkpoint, and this is asked of language models")
+    raise InvalidCheckpoint(f"{folder} has no {TOKENIZER}: save the tokenizer beside the model.")
+
+
+def check_finite(folder: Path) -> None:
+    """Read every tensor once. Raises: InvalidCheckpoint naming the first that holds NaN or infinity."""
+    from safetensors import safe_open
+
+    for shard in weight_files(folder):
+        with safe_open(shard, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118  not a dict
+                bad = int((~tensors.get_tensor(name).isfinite()).sum())
+                if bad:
+                    raise InvalidCheckpoint(
+                        f"{folder} has {bad} weights in {name} that are NaN or infinite: train it again, or save it in "
+                        "float32."
+                    )

@@ -1,0 +1,1 @@
+"""What a page is made of: sections, tables, pictures, and text that cannot harm it."""

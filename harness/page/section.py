@@ -1,0 +1,76 @@
+"""A section of a report: text, tables and pictures, in one order for every format.
+
+A room's `show.py` has one function, `show(measured, setting)`, that yields its sections.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from depthgauge.types import Evidence, Landmarks, Measurement, Testbed
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A measurement and the checkpoint it belongs to."""
+
+    evidence: Evidence
+    measurement: Measurement
+
+    @property
+    def label(self) -> str:
+        return f"{self.evidence.method}, seed {self.evidence.seed}"
+
+    @property
+    def arrays(self) -> Mapping[str, Any]:
+        return self.measurement.arrays
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setting:
+    """What a section may need beside the measurements: the testbed, and a colour for every method or folder."""
+
+    testbed: Testbed
+    colours: Mapping[str, str]
+
+    def colour(self, one: Measured) -> str:
+        return self.colours[one.evidence.method]
+
+    def landmarks(self, layers: int) -> Landmarks:
+        return self.testbed.landmarks_at(layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of text. It folds under `folded`, its summary, where that is not empty. Cells are escaped already."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    folded: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A file beside the page. `draw` fills a matplotlib figure of `size` inches, and is called only if it changed."""
+
+    name: str
+    alt: str
+    size: tuple[float, float]
+    draw: Callable[[Any], None]
+    shown: Sequence[Measured]
+
+
+Part = str | Table | Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A title and its parts: text is markdown of ours, and what a model wrote in it is escaped."""
+
+    title: str
+    parts: Sequence[Part]
+
+
+def of(measured: Sequence[Measured], probe: str) -> list[Measured]:
+    """Those of one probe, of several that a room holds."""
+    return [one for one in measured if one.measurement.probe == probe]

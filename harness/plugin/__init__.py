@@ -1,0 +1,30 @@
+"""The pytest plugin: the only room that imports pytest. Its hooks, from the files that hold them."""
+
+from depthgauge.plugin.claims import pytest_pyfunc_call, pytest_report_teststatus
+from depthgauge.plugin.collection import (
+    pytest_collection_finish,
+    pytest_collection_modifyitems,
+    pytest_generate_tests,
+    pytest_pycollect_makeitem,
+)
+from depthgauge.plugin.options import pytest_addoption
+from depthgauge.plugin.state import (
+    pytest_configure,
+    pytest_configure_node,
+    pytest_report_header,
+    pytest_sessionstart,
+)
+
+__all__ = [
+    "pytest_addoption",
+    "pytest_collection_finish",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_configure_node",
+    "pytest_generate_tests",
+    "pytest_pycollect_makeitem",
+    "pytest_pyfunc_call",
+    "pytest_report_header",
+    "pytest_report_teststatus",
+    "pytest_sessionstart",
+]

@@ -1,0 +1,78 @@
+"""One claim: judged in place of calling its test, and its verdict turned into pytest's outcome."""
+
+from typing import Any
+
+import pytest
+
+from depthgauge.errors import HarnessError
+from depthgauge.plugin.collection import claim_of
+from depthgauge.plugin.state import STATE, State
+from depthgauge.report.outcome import Problem
+from depthgauge.session import Session
+from depthgauge.types import Claim, Outcome, Row, to_plain
+
+ROW, ERROR = "depthgauge_row", "depthgauge_error"
+LETTERS = {Outcome.INCONCLUSIVE: ("I", {"yellow": True}), Outcome.NOT_TESTABLE: ("N", {"yellow": True})}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    claim = claim_of(pyfuncitem.obj)
+    if claim is None:
+        return None
+    state = pyfuncitem.config.stash[STATE]
+    train_what_is_needed(state)
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    name = str(arguments.pop("subject"))
+    found = row_or_problem(state.session, claim, pyfuncitem, name, arguments)
+    if isinstance(found, Problem):
+        pyfuncitem.user_properties.append((ERROR, to_plain(found)))
+        pytest.fail(found.message, pytrace=False)
+    pyfuncitem.user_properties.append((ROW, to_plain(found)))
+    return report_verdict(found)
+
+
+def train_what_is_needed(state: State) -> None:
+    """All training comes first, shared between the workers: each takes what no other is at."""
+    while state.needed:
+        name = state.needed.pop()
+        if name in state.session.subjects:
+            state.session.subjects[name].train_what_is_free()
+
+
+def row_or_problem(
+    session: Session, claim: Claim, item: pytest.Function, name: str, arguments: dict[str, Any]
+) -> Row | Problem:
+    """The judged claim, or what kept it from being judged; not raised, so that pytest shows no chain of exceptions."""
+    try:
+        return session.judge(claim, item.obj, item.path.stem, name, arguments)
+    except HarnessError as error:
+        return Problem(exit_code=error.exit_code, message=str(error))
+
+
+def report_verdict(row: Row) -> bool:
+    """Turn a row into pytest's outcome: pass, fail, expected failure, or skip."""
+    if row.gates and row.outcome is not Outcome.NOT_TESTABLE and not row.control_refutes:
+        pytest.fail(
+            f"the control {row.control!r} must refute {row.claim!r} but is {row.control_outcome}: {row.control_reason}",
+            pytrace=False,
+        )
+    if row.fails and row.now_holds:
+        pytest.fail(f"every recorded seed refuted {row.claim}, and it now holds: {row.reason}", pytrace=False)
+    if row.fails and row.outcome is Outcome.REFUTED:
+        pytest.fail(f"{row.claim} is REFUTED: {row.reason}", pytrace=False)
+    if row.outcome is Outcome.REFUTED:
+        pytest.xfail(row.reason)
+    if row.outcome is not Outcome.SUPPORTED:
+        pytest.skip(f"{row.outcome}: {row.reason}")
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
+    """INCONCLUSIVE and NOT_TESTABLE have letters of their own: neither is a skipped test."""
+    row = dict(report.user_properties).get(ROW) if getattr(report, "when", "") == "call" else None
+    if row and report.skipped and Outcome(row["outcome"]) in LETTERS:
+        letter, markup = LETTERS[Outcome(row["outcome"])]
+        return row["outcome"].lower().replace("_", " "), letter, (row["outcome"], markup)
+    return None

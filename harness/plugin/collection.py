@@ -1,0 +1,75 @@
+"""Which claims are collected, and on which subjects."""
+
+from typing import Any
+
+import pytest
+
+from depthgauge.change import ChangeSession
+from depthgauge.errors import HarnessError
+from depthgauge.plugin.state import STATE
+from depthgauge.registry import METHODS
+from depthgauge.types import Claim
+
+CLAIM = "depthgauge_claim"
+NOBODY = ""  # the subject of a claim that speaks of nothing that is judged
+
+
+def claim_of(function: Any) -> Claim | None:
+    return getattr(function, "__claim__", None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
+    """The first claim wakes the plugin, before pytest looks for the fixtures that it takes."""
+    if claim_of(obj) is None:
+        return
+    state = collector.config.stash[STATE]
+    if state.awake:
+        return
+    try:
+        state.session  # noqa: B018
+    except HarnessError as error:
+        pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
+    if not state.is_worker and not collector.config.option.collectonly:
+        state.check()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    claim = claim_of(metafunc.function)
+    if claim is None:
+        return
+    session = metafunc.config.stash[STATE].session
+    about = session.speaks_about(claim, tuple(metafunc.fixturenames))
+    metafunc.parametrize("subject", about or [pytest.param(NOBODY, id="nobody")], indirect=True)
+    if "exam" in metafunc.fixturenames:
+        exams = session.exams if isinstance(session, ChangeSession) else ()
+        metafunc.parametrize("exam", exams or [pytest.param(NOBODY, id="none")], indirect=True)
+
+
+def speaks_of(item: pytest.Item) -> str | None:
+    """The subject of a claim; `NOBODY` where it speaks of none that is judged, and None for other tests."""
+    if not isinstance(item, pytest.Function) or claim_of(item.obj) is None:
+        return None
+    return str(item.callspec.params["subject"])
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the claims that speak about nothing that is judged."""
+    unrelated = [item for item in items if speaks_of(item) == NOBODY]
+    if unrelated:
+        config.hook.pytest_deselected(items=unrelated)
+        items[:] = [item for item in items if item not in unrelated]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which subjects the claims will ask for, the longest trainings last: they are taken from the end."""
+    state = session.config.stash[STATE]
+    needed: set[str] = set()
+    for item in session.items:
+        claim = claim_of(getattr(item, "obj", None))
+        if claim is not None and isinstance(item, pytest.Function):
+            item.user_properties.append((CLAIM, claim.id))
+            needed.update((*item.fixturenames, claim.control, str(speaks_of(item))))
+    order = list(METHODS)
+    known = [name for name in needed if name in METHODS]
+    state.needed = sorted(known, key=lambda name: (not METHODS[name].control, order.index(name)))

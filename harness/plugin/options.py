@@ -1,0 +1,251 @@
+"""The options, and the session that they ask for."""
+
+import argparse
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthgauge.change import ChangeSession, joined
+from depthgauge.context import RunContext
+from depthgauge.errors import UsageError
+from depthgauge.ledger import ledger_of
+from depthgauge.models.load import Placement, check_dtype, choose_device
+from depthgauge.registry import TESTBEDS
+from depthgauge.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods, home
+from depthgauge.sources import Source, find
+from depthgauge.store.folders import Store
+from depthgauge.types import Exam, Task, Testbed
+
+DEFAULT_METHOD, DEFAULT_TESTBED, COMMON = "depthscaled", "pocket", "common"
+DEFAULT_FOLDERS = {"store": ".depthgauge", "report-dir": "reports"}
+MARGIN_POINTS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """One option of the command line; it has a default where it is not given."""
+
+    name: str
+    help: str
+    metavar: str | None = None
+    kind: Callable[[str], Any] | None = None
+    flag: bool = False
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        if self.flag:
+            return {"action": "store_true", "default": None}
+        return {"metavar": self.metavar, "type": self.kind or str, "default": None}
+
+
+OPTIONS = (
+    Option(
+        name="method", metavar="NAMES",
+        help="methods to judge: one, several with commas, or 'all' (default: depthscaled). Missing ones are trained.",
+    ),
+    Option(name="testbed", metavar="NAME", help="base model, exams and materials (default: the method's, or pocket)."),
+    Option(
+        name="seeds", metavar="N", kind=int,
+        help="training seeds of each method (default: 1, about this checkpoint; several, about the method).",
+    ),
+    Option(name="first-seed", metavar="K", kind=int, help="the first of these seeds (default: 0)."),
+    Option(
+        name="checkpoint", metavar="NAME",
+        help="judge this checkpoint: a folder, an adapter beside its base, a name on the hub, or a method. Alone, with "
+        "the claims about --method, which is then not trained; with --against, with the claims about change.",
+    ),
+    Option(name="against", metavar="NAME", help="the old checkpoint, named likewise: judge what changed from it."),
+    Option(name="expect", metavar="equal", help="what is expected of a change: equal, within margins (the default)."),
+    Option(
+        name="exam", metavar="NAMES",
+        help="with --against, exams or lm-eval tasks that the new one must not be worse in (default: common).",
+    ),
+    Option(name="exam-path", metavar="DIR", help="a folder of lm-eval tasks, beside those that are installed."),
+    Option(name="trust-exam-code", flag=True, help="run the functions that tasks of --exam-path bring along."),
+    Option(
+        name="margin", metavar="EXAM=POINTS",
+        help="how much worse an exam may be, in points; several with commas (default: 5 each).",
+    ),
+    Option(name="device", metavar="NAME", help="auto, cpu or cuda (default: auto, the GPU where there is one)."),
+    Option(name="dtype", metavar="NAME", help="float32 (the default), bfloat16, or auto: each checkpoint's own."),
+    Option(name="device-map", metavar="auto", help="spread models over devices, as transformers' device_map does."),
+    Option(name="store", metavar="DIR", help="where checkpoints and measurements are kept (default: .depthgauge)."),
+    Option(name="report-dir", metavar="DIR", help="where reports are written (default: reports)."),
+)  # fmt: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("depthgauge", "white-box regression tests for model checkpoints")
+    yield_to_others(group)
+    for option in OPTIONS:
+        names, attributes = (f"--{option.name}", f"--depthgauge-{option.name}"), option.attributes
+        attributes |= {"dest": destination(option.name), "help": option.help}
+        try:
+            group.addoption(*names, **attributes)
+        except (ValueError, argparse.ArgumentError):  # another plugin was first: the long name remains
+            group.addoption(names[1], **attributes)
+
+
+def yield_to_others(group: Any) -> None:
+    """Let a plugin or conftest that declares an option of the same name have it, where argparse would end the run.
+
+    Ours is then to be had by its long name, such as --depthgauge-device.
+    """
+    with suppress(AttributeError):
+        group._arggroup._container.conflict_handler = "resolve"
+
+
+def destination(option: str) -> str:
+    return f"depthgauge_{option.replace('-', '_')}"
+
+
+class Given:
+    """The options as they were given; None where they were not."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def __getitem__(self, option: str) -> Any:
+        return self.config.getoption(destination(option), default=None)
+
+    @property
+    def any(self) -> bool:
+        return any(self[option.name] is not None for option in OPTIONS)
+
+    def folder(self, option: str) -> Path:
+        """A folder option, relative to where pytest was started; the default is relative to the project.
+
+        Raises: UsageError for an empty name.
+        """
+        given = self[option]
+        if given == "":
+            raise UsageError(f"--{option}= names no folder: give one, or leave the option out.")
+        if given:
+            return Path(self.config.invocation_params.dir, given).resolve()
+        return Path(self.config.rootpath, DEFAULT_FOLDERS[option])
+
+
+def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> Session:
+    """What the command line asks for. Raises: UsageError for what cannot be carried out as given."""
+    given = Given(config)
+    store, reports = Store(given.folder("store"), run=run), given.folder("report-dir")
+    device = choose_device(given["device"] or "auto", look=not config.option.collectonly)
+    dtype = given["dtype"] or "float32"
+    slow = check_dtype(dtype, device)
+    if slow and not hasattr(config, "workerinput"):
+        tell(f"--dtype={dtype}: {slow}")
+    placement = Placement(device=device, dtype=dtype, device_map=given["device-map"])
+    if given["against"] is not None:
+        return change_session(given, store, reports, placement, tell)
+    for option in ("exam", "exam-path", "margin", "expect"):
+        if given[option] is not None:
+            raise UsageError(f"--{option} is about two checkpoints: give the old one with --against.")
+    return method_session(given, store, reports, placement, tell)
+
+
+def method_session(
+    given: Given, store: Store, reports: Path, placement: Placement, tell: Callable[[str], None]
+) -> MethodSession:
+    asked = DEFAULT_METHOD if given["method"] is None else given["method"]
+    testbed = ready(TESTBEDS[given["testbed"] or home(asked, DEFAULT_TESTBED)], given, store)
+    context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell)
+    methods = chosen_methods(asked, testbed)
+    seeds = seeds_asked(given)
+    adopted = None
+    if given["checkpoint"] is not None:
+        source = named(given, "checkpoint", store)
+        if source.method is not None:
+            raise UsageError(f"--checkpoint={source.name} is a method: judge it with --method={source.name}.")
+        adopted = adopted_subject(source, context)
+    return MethodSession(
+        context=context, methods=methods, training_seeds=seeds, reports=reports, adopted=adopted,
+        ledger=ledger_of(testbed),
+    )  # fmt: skip
+
+
+def change_session(
+    given: Given, store: Store, reports: Path, placement: Placement, tell: Callable[[str], None]
+) -> ChangeSession:
+    for option in ("method", "seeds", "first-seed"):
+        if given[option] is not None:
+            raise UsageError(
+                f"--{option} is about methods, and --against about two checkpoints: leave one of them out."
+            )
+    if given["checkpoint"] is None:
+        raise UsageError("--against names the old checkpoint: name the new one with --checkpoint.")
+    if given["expect"] not in (None, "equal"):
+        raise UsageError(f"--expect={given['expect']} is not known: equal is what can be expected yet.")
+    sources = [named(given, option, store) for option in ("checkpoint", "against")]
+    chosen = ready(TESTBEDS[given["testbed"]], given, store) if given["testbed"] else None
+    common = joined(TESTBEDS[COMMON], chosen)
+    exams = exams_asked(given, common)
+    testbed = replace(common, exams=tuple({exam.name: exam for exam in (*common.exams, *exams)}.values()))
+    context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell)
+    home_of_methods = chosen or trained_on(sources)
+    return ChangeSession(
+        context=context, reports=reports, new_source=sources[0], old_source=sources[1],
+        training=replace(context, testbed=home_of_methods or testbed), exams=tuple(exam.name for exam in exams),
+        margins=margins_asked(given, [exam.name for exam in exams]),
+    )  # fmt: skip
+
+
+def trained_on(sources: list[Source]) -> Testbed | None:
+    """The testbed of a method among the sources; None where there is none."""
+    methods = [source.method for source in sources if source.method is not None]
+    return TESTBEDS[methods[0].testbed or DEFAULT_TESTBED] if methods else None
+
+
+def named(given: Given, option: str, store: Store) -> Source:
+    return find(given[option], f"--{option}", store=store, start=given.config.invocation_params.dir)
+
+
+def ready(testbed: Testbed, given: Given, store: Store) -> Testbed:
+    """The testbed with its base as a folder: found on the hub, or merged, where it is named."""
+    if testbed.base is None:
+        return testbed
+    source = find(str(testbed.base), f"the base of testbed {testbed.name}", store=store, start=given.config.rootpath)
+    return replace(testbed, base=source.folder)
+
+
+def seeds_asked(given: Given) -> tuple[int, ...]:
+    count, first = (1 if given["seeds"] is None else given["seeds"]), given["first-seed"] or 0
+    if count < 1:
+        raise UsageError(f"--seeds must be at least 1, got {count}: a method without a seed trains nothing.")
+    if first < 0:
+        raise UsageError(f"--first-seed must be 0 or more, got {first}.")
+    if given["checkpoint"] is not None and count > 1:
+        raise UsageError(
+            f"--checkpoint is one training, and --seeds={count} asks about several: leave one of them out."
+        )
+    return tuple(range(first, first + count))
+
+
+def exams_asked(given: Given, testbed: Testbed) -> tuple[Exam | Task, ...]:
+    """Exams of the testbed by name, and every other name as a task of lm-eval."""
+    known = {exam.name: exam for exam in testbed.exams}
+    names = asked_names(given["exam"]) if given["exam"] is not None else [COMMON]
+    if not names:
+        raise UsageError(f"--exam={given['exam']!r} names no exam: choose {', '.join(known)}, or a task of lm-eval.")
+    path = None if given["exam-path"] is None else given.folder("exam-path")
+    trust = bool(given["trust-exam-code"])
+    return tuple(known.get(name) or Task(name=name, path=path, trust_code=trust) for name in dict.fromkeys(names))
+
+
+def margins_asked(given: Given, exams: list[str]) -> dict[str, float]:
+    """Points by exam. Raises: UsageError for an exam that is not asked, or what is no positive number."""
+    found = dict.fromkeys(exams, MARGIN_POINTS)
+    for one in asked_names(given["margin"] or ""):
+        exam, _, points = one.rpartition("=")
+        if exam not in found:
+            raise UsageError(f"--margin={one}: write EXAM=POINTS, of the exams asked, {', '.join(exams)}.")
+        try:
+            found[exam] = float(points)
+        except ValueError:
+            raise UsageError(f"--margin={one}: {points!r} is no number of points.") from None
+        if not 0 < found[exam] <= 100:
+            raise UsageError(f"--margin={one}: a margin lies above 0 and is at most 100 points.")
+    return found

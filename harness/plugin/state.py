@@ -1,0 +1,115 @@
+"""What the plugin keeps on a config, and when it wakes: at the first claim, or at an option of its own."""
+
+import uuid
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from depthgauge.errors import HarnessError, UsageError
+from depthgauge.plugin.fixtures import fixtures
+from depthgauge.plugin.options import Given, session_of
+from depthgauge.progress import append
+from depthgauge.registry import BROKEN, load_entry_points
+from depthgauge.session import Session
+
+STATE = pytest.StashKey["State"]()
+
+
+class State:
+    """The session, made when it is first needed, and the way to tell of progress."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.given = Given(config)
+        worker = getattr(config, "workerinput", None)
+        self.run = str(worker["depthgauge_run"]) if worker else uuid.uuid4().hex[:8]
+        self.is_worker = worker is not None
+        self.awake = False
+        self.needed: list[str] = []
+        self._session: Session | None = None
+
+    def wake(self) -> None:
+        """Make what ships, and what third parties bring, known to pytest. Asleep, the plugin does nothing at all."""
+        if self.awake:
+            return
+        self.awake = True
+        load_entry_points()
+        self.config.pluginmanager.register(fixtures(), "depthgauge-fixtures")
+
+    @property
+    def session(self) -> Session:
+        """Raises: UsageError for a command line that cannot be carried out."""
+        if self._session is None:
+            self.wake()
+            self._session = session_of(self.config, self.run, self.tell)
+        return self._session
+
+    def check(self) -> None:
+        """End the run before anything is trained or measured where it cannot, or need not, be carried out."""
+        for entry, why in BROKEN.items():
+            self.tell(f"the entry point {entry!r} is broken, and left out: {why}")
+        try:
+            done = self.session.check()
+        except HarnessError as error:
+            pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
+        if done is not None:
+            pytest.exit(f"depthgauge: {done}: accepted.", returncode=0)
+
+    @property
+    def progress_file(self) -> Path:
+        return self.given.folder("store") / "progress" / f"{self.run}.log"
+
+    def tell(self, line: str) -> None:
+        """Show a line of progress now: past pytest's capture, or by way of the controller from a worker."""
+        if self.is_worker:
+            append(self.progress_file, line)
+            return
+        capture = self.config.pluginmanager.getplugin("capturemanager")
+        terminal = self.config.pluginmanager.getplugin("terminalreporter")
+        if terminal is not None:
+            with capture.global_and_fixture_disabled() if capture else nullcontext():
+                terminal.ensure_newline()
+                terminal.write_line(f"  {line}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from depthgauge.plugin.controller import Controller
+
+    config.stash[STATE] = state = State(config)
+    if not state.is_worker:
+        config.pluginmanager.register(Controller(config, state), "depthgauge-controller")
+    if not state.given.any or config.option.help:
+        return
+    try:
+        state.session  # an unknown name stops the run before anything is collected  # noqa: B018
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    except HarnessError as error:
+        pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Workers of one run share its name: a training that failed in one fails in all, without being tried again."""
+    node.workerinput["depthgauge_run"] = node.config.stash[STATE].run  # type: ignore[attr-defined]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    state = config.stash[STATE]
+    if not state.awake or config.option.collectonly:
+        return []
+    session = state.session
+    context = session.context
+    trained = getattr(session, "trained_already", None)
+    known = "" if trained is None else f"; trained already: {', '.join(trained) or 'none'}"
+    return [
+        f"depthgauge: {session.about}, on testbed {context.testbed.name} ({context.placement.device})",
+        f"depthgauge: store {context.store.root}{known}",
+    ]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    state = session.config.stash[STATE]
+    if state.awake and not state.is_worker and not session.config.option.collectonly:
+        state.check()

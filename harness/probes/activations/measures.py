@@ -1,0 +1,52 @@
+"""What is kept of how the residual streams of two checkpoints differ, and what their mean difference says."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.errors import NotTestable
+from depthgauge.models.anatomy import final_norm
+from depthgauge.models.load import Opened, vocabulary_size
+from depthgauge.probes.activations.compute import activation_difference, same_stream
+from depthgauge.probes.divergence.pairs import pair_ids
+from depthgauge.types import Text
+
+WORDS = 10
+
+
+def activation_change(new: Opened, old: Opened, texts: Sequence[Text]) -> dict[str, NDArray[Any]]:
+    """The arrays of `ActivationDifference`."""
+    layers, _ = same_stream(new.model, old.model)
+    found = activation_difference(new.model, old.model, pair_ids(new, old, texts))._asdict()
+    read = np.array([layers // 3, layers // 2, layers * 5 // 6])
+    tokens, probabilities = lens(new.model, found.pop("mean")[read])
+    return found | {
+        "mean_says_layers": read,
+        "mean_says": np.array([[new.tokenizer.decode([token]) for token in row] for row in tokens.tolist()], np.str_),
+        "mean_says_probability": probabilities,
+    }
+
+
+def lens(model: Any, means: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The tokens that a model reads in vectors of its stream, the likeliest first, with probabilities: (vectors, K).
+
+    K is 0 where a vector is 0, and reads as nothing, or the family's final norm is not known.
+    """
+    import torch
+
+    none = np.zeros((len(means), 0))
+    try:
+        norm = final_norm(model)
+    except NotTestable:
+        return none.astype(int), none
+    if not means.any(axis=1).all():
+        return none.astype(int), none
+    head = model.get_output_embeddings()
+    parameter = next(norm.parameters(), head.weight)
+    with torch.inference_mode():
+        states = norm(torch.tensor(means, dtype=parameter.dtype, device=parameter.device))
+        read = head(states.to(head.weight.device)).double().softmax(-1)
+    top = read.topk(min(WORDS, vocabulary_size(model)))
+    return top.indices.cpu().numpy(), top.values.cpu().numpy()

@@ -1,0 +1,120 @@
+"""Circuits: what attention heads compute on tokens that repeat, read from their attention and from their weights.
+
+Elhage et al. (2021); Olsson et al. (2022), arXiv:2209.11895. Layers and heads are 0-based. Shapes: S sequences, L
+layers, H query heads.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.errors import NotTestable
+from depthgauge.models.inputs import check_same_heads
+from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.subject import Subject
+from depthgauge.types import Checkpoint, Measurement, Profiles, Scores, by_head
+
+SEQUENCES, LENGTH = 50, 20  # random tokens that are said twice; fewer where a model knows or holds fewer
+PERMUTATIONS = 199
+ABLATED_SHARE = 0.5  # heads with an induction score of at least this share of the best one's are ablated together
+Kind = Literal["previous", "duplicate", "induction"]
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Circuits:
+    """Arrays of `compute.read_circuits`, on `SEQUENCES` random sequences of `LENGTH` tokens said twice."""
+
+    name: ClassVar[str] = "circuits"
+    version: ClassVar[int] = 3
+    what: ClassVar[str] = "the circuits"
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {"sequences": SEQUENCES, "length": LENGTH, "permutations": PERMUTATIONS}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def take(self, one: Opened) -> Arrays:
+        from depthgauge.probes.circuits.compute import read_circuits
+
+        return read_circuits(one.model)
+
+
+def taken(subject: Subject) -> tuple[Measurement, ...]:
+    return subject.measure(Circuits())
+
+
+def head_scores(subject: Subject, kind: Kind) -> Profiles:
+    """Per random sequence said twice, the score of every head: its mean attention at that offset, from 0 to 1."""
+    values = np.stack([one.arrays[kind] for one in taken(subject)])
+    return by_head(values, tuple(map(str, range(SEQUENCES))), "attention")
+
+
+def previous_below_induction(subject: Subject) -> Profiles:
+    """Previous-token scores of the heads in the layers below that of the best induction head.
+
+    Raises: NotTestable if there is only one layer.
+    """
+    scores = head_scores(subject, "previous")
+    below = min(int(one.arrays["best_induction"][0]) for one in taken(subject))
+    if below == 0:
+        raise NotTestable(f"{subject.name!r} has one layer, and an induction head reads what a layer below it wrote")
+    return scores.only(name for name in scores.columns if int(name.split()[1]) < below)
+
+
+def best_of(subject: Subject, base: Subject, kind: Kind) -> Scores:
+    """Per sequence, the score here of the head that has the base's best score of that kind."""
+    check_comparable(subject, base)
+    scores = head_scores(subject, kind)
+    place = int(head_scores(base, kind).values.mean((0, 1)).argmax())
+    return Scores(ids=scores.ids, values=scores.values[:, :, place], unit=scores.unit, population="prompts")
+
+
+def induction_left(subject: Subject) -> Scores:
+    """Per sequence, the best induction head's score without the best previous-token head below it, as a share."""
+    return by_sequence(subject, "induction_left", "share of the score")
+
+
+def learning_in_context(subject: Subject) -> Scores:
+    """Per sequence, by how much its loss falls from the first saying to the second."""
+    return by_sequence(subject, "learning", "nats")
+
+
+def learning_lost(subject: Subject) -> Scores:
+    """Per sequence, how much of `learning_in_context` is gone when the induction heads are ablated."""
+    return by_sequence(subject, "learning_lost", "nats")
+
+
+def induction_copying(subject: Subject) -> NDArray[np.float64]:
+    """The copying score of each seed's best induction head, from -1 to 1: is what it reads made likelier?"""
+    return np.array([one.arrays["copying"][tuple(one.arrays["best_induction"])] for one in taken(subject)])
+
+
+def composition_with_previous(subject: Subject) -> NDArray[np.float64]:
+    """How much the best induction head's keys read of the best previous-token head below, above chance, a seed.
+
+    Raises: NotTestable if there is only one layer.
+    """
+    previous_below_induction(subject)
+    return np.array([float(one.arrays["k_composition"]) for one in taken(subject)])
+
+
+def copying_changed(subject: Subject, base: Subject) -> NDArray[np.float64]:
+    """The largest change of a head's copying score against the base, a seed."""
+    check_comparable(subject, base)
+    before = taken(base)[0].arrays["copying"]
+    return np.array([np.abs(one.arrays["copying"] - before).max() for one in taken(subject)])
+
+
+def check_comparable(subject: Subject, base: Subject) -> None:
+    """Raises: InvalidComparison unless there are as many layers and heads as in the base."""
+    check_same_heads(*(taken(one)[0].arrays["copying"].shape for one in (subject, base)))
+
+
+def by_sequence(subject: Subject, array: str, unit: str) -> Scores:
+    values = np.stack([one.arrays[array] for one in taken(subject)]).astype(float)
+    return Scores(ids=tuple(map(str, range(SEQUENCES))), values=values, unit=unit, population="prompts")

@@ -1,0 +1,174 @@
+"""Direct logit attribution: the logits as a sum over the parts of the model that wrote them.
+
+Shapes: P prompts, B of one batch, T tokens, L layers, H query heads, D hidden size, K targets. Layers, heads and tokens
+are counted from 0.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.errors import NotTestable
+from depthgauge.models.anatomy import BlockParts, Norm, block_parts, blocks, final_norm, norm_of, weight_from_the_right
+from depthgauge.models.attention import batches_of_one_length
+from depthgauge.models.inputs import Tokens, check_finite, check_prompts, check_targets
+from depthgauge.models.load import layers_and_heads
+
+if TYPE_CHECKING:
+    import torch
+
+Doubles = NDArray[np.float64]
+
+NEAR = 1e-3  # of the largest logit: float32 sums in another order differ by far less, a forgotten part by far more
+
+
+class LogitAttribution(NamedTuple):
+    """The logits of K targets after each prompt's last token, as a sum over what wrote them; float64.
+
+    `token`: the token's embedding, (P, K). `position`: all else that enters the first block, (P, K); 0 where positions
+    are rotated in. `heads`: (P, L, H, K). `attention_bias`: the bias of each output projection and of a norm after it,
+    (P, L, K). `mlps`: each block's MLP with its biases, (P, L, K). `constant`: the biases of the final norm and of the
+    output matrix, (P, K). `logits`: the model's own, of its output matrix, before a soft cap, (P, K).
+    """
+
+    token: Doubles
+    position: Doubles
+    heads: Doubles
+    attention_bias: Doubles
+    mlps: Doubles
+    constant: Doubles
+    logits: Doubles
+
+    def total(self) -> Doubles:
+        """The sum of all contributions, (P, K): the logits, but for the rounding of float32."""
+        by_layer: Doubles = self.heads.sum((1, 2)) + self.attention_bias.sum(1) + self.mlps.sum(1)
+        return self.token + self.position + by_layer + self.constant
+
+
+class Passage(NamedTuple):
+    """What went into a module and came out of it at the last token of each prompt, (B, width), in float64."""
+
+    taken: "torch.Tensor"
+    given: "torch.Tensor"
+
+
+class FrozenNorm(NamedTuple):
+    """A norm with the sizes it divided by in one run, `inverse` (B, 1, 1) times its scale: linear, but for the bias."""
+
+    norm: Norm
+    inverse: "torch.Tensor"
+
+    def back(self, directions: "torch.Tensor") -> "torch.Tensor":
+        """The directions (B, K, D) along which to read its input, to find what `directions` read of its output."""
+        pulled = directions * self.norm.scale * self.inverse
+        return pulled - pulled.mean(-1, keepdim=True) if self.norm.centred else pulled
+
+
+def logit_attribution(model: Any, prompts: Tokens, targets: Tokens) -> LogitAttribution:
+    """Direct logit attribution: which part of the model wrote how much of each target's logit (Elhage et al. 2021).
+
+    `targets` gives K token ids for each prompt; the difference of two targets' rows explains their logit difference.
+    Norms are linear once the size they divide by is held at its value in the run, and so the contributions are exact:
+    they sum to the logits. An ablation can differ from them, as it changes those sizes and what later blocks do.
+
+    Raises: Undefined for a prompt that is empty or longer than the context, an unknown token, or targets that differ
+    in number; NotTestable for a model whose logits are not this sum; InvalidCheckpoint if a logit is not finite.
+    """
+    import torch
+
+    check_prompts(prompts, 1, model)
+    check_targets(targets, prompts, model)
+    found: dict[int, tuple[Doubles, ...]] = {}
+    for chosen in batches_of_one_length(prompts):
+        ids = torch.tensor([list(prompts[i]) for i in chosen], device=model.device)
+        wanted = torch.tensor([list(targets[i]) for i in chosen], device=model.device)
+        with torch.inference_mode():
+            parts = [part.cpu().numpy() for part in contributions(model, ids, wanted)]
+        found.update(zip(chosen, zip(*parts, strict=True), strict=True))
+    attribution = LogitAttribution(*map(np.stack, zip(*(found[i] for i in range(len(prompts))), strict=True)))
+    check_finite(attribution.logits)
+    gap = np.abs(attribution.total() - attribution.logits).max()
+    if not gap <= NEAR * max(1.0, np.abs(attribution.logits).max()):
+        raise NotTestable(
+            f"the parts of {type(model).__name__} that are known here sum to logits that are off by {gap:.2g}: it has "
+            "others, and its logits cannot be attributed."
+        )
+    return attribution
+
+
+def contributions(model: Any, ids: "torch.Tensor", targets: "torch.Tensor") -> tuple["torch.Tensor", ...]:
+    """The fields of LogitAttribution in their order, of prompts of one length, (B, T), and their targets, (B, K)."""
+    import torch
+
+    embed, unembed, norm = model.get_input_embeddings(), model.get_output_embeddings(), final_norm(model)
+    decoder, parts = blocks(model), [block_parts(block) for block in blocks(model)]
+    written = [module for p in parts for module in (p.output, p.output_norm, p.mlp) if module is not None]
+    passages = run_past(model, ids, [embed, decoder[0], *written, norm, unembed])
+
+    rows = unembed.weight[targets].double()
+    final = frozen(norm, passages[norm])
+    directions = final.back(rows)
+    token = passages[embed].given
+    by_layer = [attention_share(p, passages, directions, layers_and_heads(model)[1]) for p in parts]
+    biases = 0 if unembed.bias is None else unembed.bias[targets].double()
+    return (
+        along(token, directions),
+        along(passages[decoder[0]].taken - token, directions),
+        torch.stack([heads for heads, _ in by_layer], dim=1),
+        torch.stack([bias for _, bias in by_layer], dim=1),
+        torch.stack([along(passages[p.mlp].given, directions) for p in parts], dim=1),
+        along(final.norm.bias, rows) + biases,
+        passages[unembed].given.gather(1, targets),
+    )
+
+
+def attention_share(
+    parts: BlockParts, passages: dict[Any, Passage], directions: "torch.Tensor", heads: int
+) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """What one block's heads, (B, H, K), and its attention's biases, (B, K), add along directions (B, K, D)."""
+    import torch
+
+    bias = torch.zeros_like(directions[..., 0])
+    if parts.output_norm is not None:
+        after = frozen(parts.output_norm, passages[parts.output_norm])
+        bias, directions = along(after.norm.bias, directions), after.back(directions)
+    if parts.output.bias is not None:
+        bias = bias + along(parts.output.bias.double(), directions)
+    taken = passages[parts.output].taken
+    weights = weight_from_the_right(parts.output)
+    added = torch.einsum(
+        "bhe,hed->bhd", taken.view(len(taken), heads, -1), weights.reshape(heads, -1, weights.shape[1])
+    )
+    return torch.einsum("bhd,bkd->bhk", added, directions), bias
+
+
+def along(vectors: "torch.Tensor", directions: "torch.Tensor") -> "torch.Tensor":
+    """The products (B, K) of vectors (B, D), or of one (D,), with directions (B, K, D)."""
+    return (directions * vectors.unsqueeze(-2)).sum(-1)
+
+
+def frozen(module: Any, passage: Passage) -> FrozenNorm:
+    """A norm with the sizes it divided by on its way from `taken` to `given`, found by least squares."""
+    norm = norm_of(module, passage.taken.shape[-1])
+    centred = passage.taken - passage.taken.mean(-1, keepdim=True) if norm.centred else passage.taken
+    undivided = centred * norm.scale
+    inverse = ((passage.given - norm.bias) * undivided).sum(-1) / undivided.square().sum(-1)
+    return FrozenNorm(norm, inverse[:, None, None])
+
+
+def run_past(model: Any, ids: "torch.Tensor", modules: Sequence[Any]) -> dict[Any, Passage]:
+    """Run the model on (B, T) tokens; what went into and came out of each of the modules at the last token."""
+    passages: dict[Any, Passage] = {}
+
+    def keep(module: Any, inputs: Any, output: Any) -> None:
+        given = output[0] if isinstance(output, tuple) else output
+        passages[module] = Passage(inputs[0][:, -1].double(), given[:, -1].double())
+
+    with ExitStack() as hooks:
+        for module in modules:
+            hooks.callback(module.register_forward_hook(keep).remove)
+        model(input_ids=ids, use_cache=False, logits_to_keep=1)
+    return passages

@@ -1,0 +1,74 @@
+"""The greedy trace: what a model says when it always takes the likeliest token, how sure it is, how it repeats itself.
+
+Layers play no part. Shapes: P openings, T steps.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.probes.greedy_trace.diversity import ngram_diversity
+from depthgauge.probes.greedy_trace.entropy import BATCH, STEPS, collapse_step, entropy_trace, loop
+from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.subject import Subject
+from depthgauge.types import Checkpoint, Scores, digest
+
+
+class Opening(str):
+    """An unfinished text, which a model goes on with."""
+
+    __slots__ = ()
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GreedyTrace:
+    """80 greedy tokens after each opening. Arrays: `entropy_nats` and `token_ids` (P, T), and `text` (P,)."""
+
+    openings: tuple[Opening, ...]
+    name: ClassVar[str] = "entropy"
+    version: ClassVar[int] = 1
+    what: ClassVar[str] = "the greedy entropy trace"
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {"prompts": digest(list(self.openings)), "steps": STEPS, "batch": BATCH}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def take(self, one: Opened) -> Arrays:
+        trace = entropy_trace(one.model, one.tokenizer, self.openings)
+        text = np.array([one.tokenizer.decode(ids) for ids in trace.token_ids], dtype=np.str_)
+        return trace._asdict() | {"text": text}
+
+
+def entropy(subject: Subject, summary: Callable[[NDArray[Any]], float]) -> Scores:
+    """`summary` of each opening's entropy trace, a row of 80 values in nats."""
+    return by_opening(subject, "entropy_nats", summary, "nats")
+
+
+def collapses(subject: Subject) -> Scores:
+    """Per opening, 1 if its entropy trace collapses, else 0."""
+    return by_opening(subject, "entropy_nats", lambda row: float(collapse_step(row) is not None), "share", 1.0)
+
+
+def loops(subject: Subject) -> Scores:
+    """Per opening, 1 if what is said ends in a loop, else 0."""
+    return by_opening(subject, "token_ids", lambda row: float(loop(row) is not None), "share", 1.0)
+
+
+def diversity(subject: Subject, n: int) -> Scores:
+    """Per opening, the n-gram diversity of its 80 greedy tokens: a ratio from 0 to 1."""
+    return by_opening(subject, "token_ids", lambda row: ngram_diversity(row, n), "ratio")
+
+
+def by_opening(
+    subject: Subject, array: str, summary: Callable[[NDArray[Any]], float], unit: str, right: float | None = None
+) -> Scores:
+    openings = subject.material(Opening)
+    taken = subject.measure(GreedyTrace(openings=openings))
+    values = np.array([[summary(row) for row in one.arrays[array]] for one in taken], dtype=float)
+    return Scores(ids=tuple(map(str, openings)), values=values, unit=unit, population="prompts", right=right)

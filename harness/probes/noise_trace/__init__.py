@@ -1,0 +1,120 @@
+"""The noise trace: the probability of a wrong answer while one layer's output is shaken (Dangi 2026b).
+
+Layers are 0-based. Shapes: N questions, L layers, D draws; targets are the right answer and the wrong one.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.subject import Subject
+from depthgauge.types import Checkpoint, Measurement, Profiles, Scores, digest
+
+RIGHT, WRONG = 0, 1  # the targets
+DRAWS, SCALE = 30, 0.5
+COPYING_SCALE = 0.6
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TraceQuestion:
+    """A question with its right answer and the wrong one that a model is tempted by."""
+
+    prompt: str
+    right: str
+    wrong: str
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NoiseTrace:
+    """Arrays as in `compute.NoiseTrace`, and `right` (N,), the ids of the right answers.
+
+    When `copying`, the answered question stands before the question, and the noise is 0.6 of the RMS.
+    """
+
+    questions: tuple[TraceQuestion, ...]
+    copying: bool = False
+    name: ClassVar[str] = "noise_trace"
+    version: ClassVar[int] = 1
+    what: ClassVar[str] = "the noise trace"
+
+    @property
+    def scale(self) -> float:
+        return COPYING_SCALE if self.copying else SCALE
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        questions = digest([[q.prompt, q.right, q.wrong] for q in self.questions])
+        return {"questions": questions, "copying": self.copying, "scale": self.scale, "draws": DRAWS}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def take(self, one: Opened) -> Arrays:
+        from depthgauge.probes.noise_trace.compute import noise_trace, parting
+
+        parted = [parting(one.tokenizer, question, copying=self.copying) for question in self.questions]
+        targets = [each.targets for each in parted]
+        trace = noise_trace(one.model, [each.prompt_ids for each in parted], targets, scale=self.scale)
+        return trace._asdict() | {"right": np.array([right for right, _ in targets])}
+
+
+def wrong_probability(subject: Subject) -> Scores:
+    """Per question, the mean probability of its wrong answer over all layers and draws."""
+    taken = traces(subject)
+    values = np.stack([np.exp(one.arrays["noisy"][:, WRONG]).mean(axis=(1, 2)) for one in taken]).astype(float)
+    return Scores(ids=prompts(subject), values=values, unit="probability", population="prompts")
+
+
+def profile(subject: Subject) -> Profiles:
+    """Per question and shaken layer, the mean probability of the wrong answer over draws."""
+    return by_layer(subject, lambda p: p.mean(axis=-1))
+
+
+def spike_layer(subject: Subject) -> str:
+    """The layer at which the testbed's sources see a spike."""
+    return str(subject.testbed.landmarks_at(depth(subject)).spike)
+
+
+def late_spread(subject: Subject) -> Profiles:
+    """Per question and late layer, the mean distance of the wrong answer's probability from its median over draws.
+
+    The deviations of Brown and Forsythe (1974): their differences test spreads as those of means test levels.
+    """
+    spread = by_layer(subject, lambda p: np.abs(p - np.median(p, axis=-1, keepdims=True)).mean(axis=-1))
+    return spread.only(str(layer) for layer in subject.testbed.landmarks_at(depth(subject)).late)
+
+
+def copies_under_noise(subject: Subject) -> Scores:
+    """Per question whose right answer stands in its prompt, 1 if every layer and draw still copies it, else 0."""
+    taken = traces(subject, copying=True)
+    values = np.stack([(one.arrays["greedy"] == one.arrays["right"][:, None, None]).all(axis=(1, 2)) for one in taken])
+    return Scores(
+        ids=prompts(subject), values=values.astype(float), unit="share", population="prompts", right=1.0
+    )  # fmt: skip
+
+
+def traces(subject: Subject, *, copying: bool = False) -> tuple[Measurement, ...]:
+    """Each seed's noise trace. Raises: NotTestable if the testbed has no trace questions."""
+    return subject.measure(NoiseTrace(questions=subject.material(TraceQuestion), copying=copying))
+
+
+def prompts(subject: Subject) -> tuple[str, ...]:
+    return tuple(question.prompt for question in subject.material(TraceQuestion))
+
+
+def depth(subject: Subject) -> int:
+    """How many layers were shaken."""
+    return int(traces(subject)[0].arrays["noisy"].shape[2])
+
+
+def by_layer(subject: Subject, summary: Callable[[NDArray[Any]], NDArray[Any]]) -> Profiles:
+    """`summary` over the draws of the wrong answer's probabilities, of shape (questions, layers, draws)."""
+    values = np.stack([summary(np.exp(one.arrays["noisy"][:, WRONG])) for one in traces(subject)])
+    layers = tuple(map(str, range(values.shape[2])))
+    return Profiles(
+        ids=prompts(subject), columns=layers, values=values.astype(float), unit="probability", population="prompts"
+    )  # fmt: skip

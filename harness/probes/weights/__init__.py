@@ -1,0 +1,60 @@
+"""How far weights moved from another checkpoint's, and where: two folders of safetensors, no model loaded.
+
+Layers are 0-based. Shapes: P projections, L layers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from depthgauge.errors import NotTestable
+from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.subject import Subject
+from depthgauge.types import Checkpoint, Measurement, Profiles
+
+TOLERANCE = 1e-5
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightDeltas:
+    """Arrays of `measures.by_projection`: norms of the change by projection and layer."""
+
+    name: ClassVar[str] = "weights"
+    version: ClassVar[int] = 2
+    what: ClassVar[str] = "how far weights moved"
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {"tolerance": TOLERANCE}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def take(self, one: Opened, other: Opened) -> Arrays:
+        from depthgauge.probes.weights.measures import by_projection
+
+        return by_projection(one.folder, other.folder)
+
+
+def deltas(subject: Subject, base: Subject) -> tuple[Measurement, ...]:
+    """How far each seed's weights moved from the base."""
+    return subject.compare(WeightDeltas(), base)
+
+
+def movement(subject: Subject, base: Subject, projection: str, *, per_weight: bool = False) -> Profiles:
+    """By layer, the Frobenius norm of a projection's change from the base; root mean square when `per_weight`.
+
+    Raises: NotTestable if the checkpoint has no such projections.
+    """
+    taken = deltas(subject, base)
+    known = list(map(str, taken[0].arrays["projections"]))
+    if projection not in known:
+        raise NotTestable(f"{subject.name!r} has no {projection!r} projections; it has {', '.join(known)}")
+    place = known.index(projection)
+    values = np.stack([one.arrays["rms" if per_weight else "frobenius"][place] for one in taken])
+    layers = tuple(map(str, range(values.shape[1])))
+    return Profiles(
+        ids=("weights",), columns=layers, values=values[:, None], unit="weight units", population="weights"
+    )  # fmt: skip

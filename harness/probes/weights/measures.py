@@ -1,0 +1,35 @@
+"""What is kept of how far weights moved: numbers by projection and layer, and norms by head."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.errors import NotTestable
+from depthgauge.probes.weights import compute
+
+
+def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
+    """`projections` (P,), and for each its norms and so on in every layer: arrays of shape (P, L).
+
+    The stable rank is NaN where nothing moved. `heads_q`, `heads_k`, `heads_v` and `heads_o` (L, heads): the norms of
+    what each head moved.
+
+    Raises: NotTestable if no weight is named in a way that is known.
+    """
+    found = compute.weight_deltas(folder, base)
+    names = [name for name in compute.PROJECTIONS if any(one.projection == name for one in found)]
+    if not names:
+        raise NotTestable(f"{folder} names its weights in a way that is not known: none is a q, k, v, o or MLP matrix")
+    numbers = {
+        value: np.stack([compute.by_layer(found, name, value) for name in names])
+        for value in ("frobenius", "rms", "relative", "changed")
+    }
+    ranks = np.full_like(numbers["rms"], np.nan)
+    for one in found:
+        if one.projection and one.layer is not None and one.frobenius:
+            moved = compute.difference(folder, base, one.name)
+            ranks[names.index(one.projection), one.layer] = compute.stable_rank(moved)
+    heads = {f"heads_{name}": compute.by_head(found, name) for name in names if name in compute.ATTENTION}
+    return numbers | heads | {"projections": np.array(names, dtype=np.str_), "stable_rank": ranks}

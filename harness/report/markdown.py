@@ -1,0 +1,93 @@
+"""Sections as one markdown page."""
+
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from depthgauge.claims import describe, number, smallest_detectable_effect
+from depthgauge.page.escape import escape
+from depthgauge.page.section import Picture, Section, Table
+from depthgauge.page.tables import markdown
+from depthgauge.report.outcome import Problem, by_urgency, shown
+from depthgauge.types import Row
+
+TEMPLATE = Path(__file__).with_name("report.md.j2")
+
+
+def page_of(*, title: str, summary: Sequence[str], parts: Sequence[Section]) -> str:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment.tests["table"] = lambda part: isinstance(part, Table)
+    environment.tests["picture"] = lambda part: isinstance(part, Picture)
+    environment.filters["markdown"] = lambda table: markdown(table.headers, table.rows)
+    return environment.from_string(TEMPLATE.read_text()).render(title=title, summary=summary, sections=parts)
+
+
+def claims_part(rows: Sequence[Row], problems: Sequence[Problem]) -> Section:
+    """The verdicts, failures first: a narrow table, and below it what stands behind each."""
+    ordered = by_urgency(rows)
+    chance = (
+        f"{len(rows)} claims judged at 95 %, each alone: of {len(rows)} true claims at the edge of their region, about "
+        f"{0.025 * len(rows):.1f} would be refuted by chance. An interval inside the claimed region is SUPPORTED, one "
+        "outside REFUTED, any other INCONCLUSIVE. Every claim has a control, a checkpoint that must refute it."
+    )
+    not_judged = [f"> Not judged: {escape(problem.message)}" for problem in problems]
+    narrow = Table(
+        ("claim", "measured [95 % interval]", "claimed", "verdict"),
+        [(f"**{row.claim}**", measured(row), escape(row.region), f"**{shown(row)}**") for row in ordered],
+    )
+    return Section("Claims", [*not_judged, narrow, chance, *(behind(row) for row in ordered)])
+
+
+def measured(row: Row) -> str:
+    if row.estimate is None:
+        return "-"
+    if row.estimate.method == "exact":
+        return f"{number(row.estimate.point)} {escape(row.estimate.unit)}, exactly"
+    return escape(describe(row.estimate))
+
+
+def behind(row: Row) -> str:
+    """One claim's block: what is claimed and why, from where, on how much evidence, against which control."""
+    lines = [
+        f"{plain(row.statement)}. *{plain(row.rationale)}*",
+        f"**Reason:** {escape(row.reason)}",
+        f"**Source:** {plain(row.source)}; published: {plain(row.published)}",
+        f"**Evidence:** {evidence_of(row)}",
+        f"**Control:** `{row.control}` is {row.control_outcome}: {escape(row.control_reason)}",
+    ]
+    body = "\n".join(f"- {line}" for line in lines)
+    return f"<details><summary>{escape(row.claim)}: {shown(row)}</summary>\n\n{body}\n\n</details>"
+
+
+def plain(text: str) -> str:
+    """What a claim's author wrote: markup is theirs, but for what would end its block."""
+    return text.replace("<", "&lt;").replace("|", "&#124;")
+
+
+def evidence_of(row: Row) -> str:
+    estimate = row.estimate
+    if estimate is None:
+        return "none"
+    if estimate.method == "exact":
+        return "known exactly: it is read off the weights, and no sample stands between"
+    effect = f"{number(smallest_detectable_effect(estimate))} {estimate.unit}"
+    kind = f"n = {estimate.n} {estimate.generalises_over}, {estimate.method}"
+    return f"{kind}; what this n would show four times in five: {effect}"
+
+
+def environment_part(rows: Sequence[Row], run: dict[str, Any]) -> Section:
+    facts = [
+        ["testbed", run["testbed"]],
+        ["device", f"{run['device']} in {run['dtype']} ({platform.machine()}, {os.cpu_count()} cores)"],
+        ["seeds", ", ".join(map(str, run["seeds"]))],
+        ["started", run["started"]],
+        ["elapsed", f"{run['elapsed_s']} s"],
+        ["versions", ", ".join(f"{name} {version}" for name, version in run["versions"].items())],
+    ]
+    found = sorted({(e.method, e.seed, e.checkpoint) for row in rows for e in row.evidence})
+    prints = [[f"{escape(name)}, seed {seed}", f"`{fingerprint}`"] for name, seed, fingerprint in found]
+    return Section("Environment", [Table(["run", ""], facts), Table(["checkpoint", "fingerprint"], prints)])

@@ -1,0 +1,112 @@
+"""Whose checkpoint a name means: a folder, a registered method, or a model on the hub; adapters are merged."""
+
+import difflib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from depthgauge.errors import InvalidCheckpoint, UsageError
+from depthgauge.models.folder import ADAPTER, check_folder, read_json
+from depthgauge.models.merge import merge_adapter
+from depthgauge.registry import METHODS
+from depthgauge.store.folders import Store, sha256
+from depthgauge.types import Method, digest
+
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A finished `folder`, or a `method` that makes one; `name` is what reports call it."""
+
+    name: str
+    folder: Path | None = None
+    method: Method | None = None
+
+
+def find(name: str, option: str, *, store: Store, start: Path) -> Source:
+    """What `name` means, tried as a folder (relative to `start`), as a method, and as a name on the hub.
+
+    Raises: UsageError, naming the option, if it means nothing, or could mean two of them.
+    """
+    if not name:
+        raise UsageError(
+            f"{option}= names no checkpoint: give a folder, a method or a name on the hub, or leave it out."
+        )
+    path = Path(start, os.path.expanduser(name))
+    if name.startswith((".", "/", "~")):
+        return Source(name=path.resolve().name, folder=whole(path.resolve(), store, start))
+    cached = cached_on_hub(name)
+    meanings = [word for word, found in meanings_of(name, path, cached) if found]
+    if len(meanings) > 1:
+        raise UsageError(
+            f"{option}={name} could be {' or '.join(meanings)}: write ./{name} for the folder, or rename one of them."
+        )
+    if path.is_dir():
+        return Source(name=path.resolve().name, folder=whole(path.resolve(), store, start))
+    if name in METHODS:
+        return Source(name=name, method=METHODS[name])
+    return Source(name=name.replace("/", "--"), folder=whole(cached or downloaded(name, option), store, start))
+
+
+def meanings_of(name: str, path: Path, cached: Path | None) -> list[tuple[str, bool]]:
+    return [
+        (f"the folder {path}", path.is_dir()),
+        (f"the method {name!r}", name in METHODS),
+        (f"{name} in the cache of the hub", cached is not None),
+    ]
+
+
+def cached_on_hub(name: str) -> Path | None:
+    """The newest snapshot of a hub name in this machine's cache, if it holds a whole configuration."""
+    if not HUB_NAME.fullmatch(name):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(name, "config.json")
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def downloaded(name: str, option: str) -> Path:
+    """The snapshot of a hub name, fetched now. Raises: UsageError if there is none, or no network."""
+    if not HUB_NAME.fullmatch(name) or "/" not in name:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"{option}={name} is no folder and no method.{hint} Methods: {', '.join(METHODS)}.")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+    except Exception as error:  # whatever the hub's client raises, the name cannot be had
+        raise UsageError(
+            f"{option}={name} is no folder, no method and not in the hub's cache, and cannot be fetched "
+            f"({type(error).__name__}): check the name and the network, or fetch it where there is one with "
+            f"'hf download {name}'."
+        ) from error
+
+
+def whole(folder: Path, store: Store, start: Path) -> Path:
+    """The folder itself, or where it holds an adapter, its base with the adapter merged in: in the store, once."""
+    if not (folder / ADAPTER).is_file():
+        check_folder(folder)
+        return folder
+    base = base_of(folder, store, start)
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
+    key = digest({"adapter": {path.name: sha256(path) for path in files}, "base": str(base.resolve())})
+    return store.produce("merged", key, lambda workshop: merge_adapter(folder, base, workshop))
+
+
+def base_of(adapter: Path, store: Store, start: Path) -> Path:
+    """The folder of the model that an adapter changes. Raises: InvalidCheckpoint if it cannot be had."""
+    named = str(read_json(adapter / ADAPTER).get("base_model_name_or_path") or "")
+    if not named:
+        raise InvalidCheckpoint(f"{adapter / ADAPTER} names no base: set base_model_name_or_path to its folder.")
+    for place in (Path(named), adapter / named, start / named):
+        if place.is_dir():
+            return whole(place.resolve(), store, start)
+    try:
+        return whole(cached_on_hub(named) or downloaded(named, "the base of an adapter"), store, start)
+    except UsageError as error:
+        raise InvalidCheckpoint(f"the base {named!r} of the adapter {adapter} cannot be found: {error}") from error

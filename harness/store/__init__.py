@@ -1,0 +1,1 @@
+"""Content-addressed folders: finished checkpoints, and measurements of them."""

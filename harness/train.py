@@ -1,0 +1,60 @@
+"""From a recipe to a finished checkpoint folder."""
+
+import importlib.metadata
+import json
+from contextlib import nullcontext
+from dataclasses import asdict
+from pathlib import Path
+
+from depthgauge.context import RunContext
+from depthgauge.errors import HarnessError, TrainingFailed
+from depthgauge.models.folder import check_folder, fingerprint
+from depthgauge.store.folders import error_number
+from depthgauge.types import Method, Recipe, Testbed, TrainingJob, digest, to_plain
+
+# The first is that of the code that every training shares. It is no release number: that would train everything again.
+HOUSE = {"depthgauge": "0.1.0"}
+TRAINING_VERSIONS = ("torch", "transformers", "trl")
+
+
+def recipe_of(method: Method, testbed: Testbed, seed: int, device: str) -> Recipe:
+    """Exactly what determines the checkpoint of a seed."""
+    training = testbed.training
+    return Recipe(
+        method=method.name,
+        method_version=method.version,
+        testbed=testbed.name,
+        seed=seed,
+        settings=to_plain(method.settings),
+        scale=asdict(training.scale) | {"threads": testbed.threads} if training else {},
+        base_fingerprint=fingerprint(testbed.base) if isinstance(testbed.base, Path) else "",
+        data_digest=digest([list(pair) for pair in training.prompts()]) if training else "",
+        device=device,
+        versions=HOUSE | {name: importlib.metadata.version(name) for name in TRAINING_VERSIONS},
+    )
+
+
+def train_in(workshop: Path, *, method: Method, testbed: Testbed, recipe: Recipe, context: RunContext) -> None:
+    """Carry out a recipe in an empty folder, or in one that a killed attempt left.
+
+    Raises: TrainingFailed, naming the method, if it ends without a whole checkpoint.
+    """
+    assert method.train is not None
+    with context.store.alone("training") if method.alone else nullcontext():
+        if not method.control:
+            context.tell(f"training {method.name} (seed {recipe.seed}) on {recipe.device}")
+        (workshop / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
+        job = TrainingJob(
+            method=method, testbed=testbed, seed=recipe.seed, device=recipe.device, folder=workshop, tell=context.tell
+        )
+        try:
+            method.train(job)
+        except (HarnessError, OSError):
+            raise
+        except Exception as error:
+            if error_number(error):
+                raise
+            raise TrainingFailed(
+                f"training {method.name!r} (seed {recipe.seed}) stopped with {type(error).__name__}: {error}"
+            ) from error
+        check_folder(workshop)

@@ -2,28 +2,33 @@
 
 PYTHON  ?= python3
 METHOD  ?= depthscaled
+TESTBED ?= pocket
 WORKERS ?= 2
 BIN     := .venv/bin
 
-.PHONY: help eval test check bench pocket
+.PHONY: help eval compare test check bench pocket ledger families
 .DEFAULT_GOAL := help
 
 help:  ## show this list
 	@echo 'make eval [METHOD=depthscaled]   train what is missing, examine it, judge it, write reports/METHOD/report.md'
-	@grep -E '^[a-z]+:.*## ' Makefile | grep -v '^eval' | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-28s%s\n", $$1, $$2}'
+	@echo 'make compare OLD=... NEW=...     what changed from one checkpoint to another, into reports/NEW/report.md'
+	@grep -E '^[a-z]+:.*## ' Makefile | grep -vE '^(eval|compare)' | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-28s%s\n", $$1, $$2}'
 
 # Exit 20 (nothing refuted, something inconclusive) is a result and not a failure of this command. A gate calls pytest
 # itself, and sees it.
 eval: .venv/installed  ## (see above)
 	@$(BIN)/pytest suites/ --method=$(METHOD) -n $(WORKERS) || [ $$? -eq 20 ]
 
+compare: .venv/installed  ## (see above)
+	@$(BIN)/depthgauge compare $(OLD) $(NEW)
+
 test: .venv/installed  ## install everything and run the project's own tests
-	$(BIN)/pytest tests/ -n $(WORKERS) --dist=loadfile
+	$(BIN)/pytest tests/ -n $(WORKERS) --dist=loadfile -m 'not heavy'
 
 check: .venv/installed  ## linters, types and the doors between the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict harness methods
+	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
 bench: .venv/installed  ## measure against naive forms and peers (which it installs), into benchmarks/RESULTS.md
@@ -31,7 +36,13 @@ bench: .venv/installed  ## measure against naive forms and peers (which it insta
 	$(BIN)/python -m benchmarks
 
 pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about half an hour; resumes)
-	$(BIN)/python -m testbeds.pocket.build
+	$(BIN)/python -m depthgauge.testbeds.pocket.build
+
+ledger: .venv/installed  ## record what five training seeds of every method give, TESTBED=pocket (half an hour; resumes)
+	$(BIN)/depthgauge ledger $(TESTBED) -n $(WORKERS) -q
+
+families: .venv/installed  ## try every probe on 30 families of models, into docs/families.md
+	$(BIN)/python -m benchmarks.families
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -76,8 +76,11 @@ def judge(declared: Claim, estimate: Estimate, *, population: str | None = None)
 
 
 def describe(estimate: Estimate) -> str:
-    """'+3.2 [1.1, 5.3] points', with no more digits than the interval deserves."""
-    return f"{number(estimate.point)} [{number(estimate.low)}, {number(estimate.high)}] {estimate.unit}"
+    """'+3.2 [1.1, 5.3] points', with no more digits than the interval deserves, and where it is, if that was found."""
+    place = f", {estimate.where}" if estimate.where else ""
+    if estimate.method == "exact" and estimate.low == estimate.high:
+        return f"{number(estimate.point)} {estimate.unit} exactly{place}"
+    return f"{number(estimate.point)} [{number(estimate.low)}, {number(estimate.high)}] {estimate.unit}{place}"
 
 
 def number(value: float) -> str:

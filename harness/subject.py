@@ -1,23 +1,18 @@
 """A subject: the checkpoints of a method or a folder, one a seed, and what is measured of them. It knows no probe."""
 
-import importlib.metadata
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
+from depthgauge.answer import answer
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable
 from depthgauge.models import folder as folders
-from depthgauge.models.load import Opened, prepare_libraries
-from depthgauge.probes.probe import Arrays, PairProbe, Probe, Question, address
+from depthgauge.probes.probe import PairProbe, Probe
 from depthgauge.store.folders import Busy
-from depthgauge.store.measurements import measure
 from depthgauge.train import recipe_of, train_in
-from depthgauge.types import Checkpoint, Evidence, Material, Measurement, Method, Recipe, Testbed
-
-MEASURING_VERSIONS = ("torch", "transformers", "lm-eval")
+from depthgauge.types import Checkpoint, Material, Measurement, Method, Recipe, Testbed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +65,11 @@ class Subject:
         """The same with its first seed alone: what a control, which has one, is compared with."""
         return self if len(self.seeds) == 1 else replace(self, seeds=self.seeds[:1])
 
+    def check_same_tokens(self, other: "Subject") -> None:
+        """Raises: InvalidComparison unless both cut every text into the same tokens, so that these can be compared."""
+        for one, its in zip(self.checkpoints, other.checkpoints, strict=False):
+            folders.check_same_tokenizer(one.folder, its.folder)
+
     def untrained_folder(self) -> Path | None:
         """The folder that is judged as it is: somebody's, or the testbed's base; None where a method trains.
 
@@ -86,7 +86,7 @@ class Subject:
 
         Raises: NotTestable if a checkpoint cannot carry it.
         """
-        return tuple(self._answer(probe, one, {}, partial(probe.take, self._open(one))) for one in self.checkpoints)
+        return tuple(answer(probe, self.name, self.context, one) for one in self.checkpoints)
 
     def compare(self, probe: PairProbe, other: "Subject") -> tuple[Measurement, ...]:
         """The answer about each seed's checkpoint beside the other's of that seed, or its only one.
@@ -98,43 +98,8 @@ class Subject:
             raise InvalidComparison(
                 f"{len(self.checkpoints)} seeds of {self.name!r} cannot be paired with {len(theirs)}."
             )
-        taken = []
-        for one, its in zip(self.checkpoints, theirs, strict=True):
-            probe.check(its)
-            pair = {"against": its.fingerprint}
-            taken.append(self._answer(probe, one, pair, partial(probe.take, self._open(one), self._open(its))))
-        return tuple(taken)
-
-    def _answer(
-        self, probe: Question, one: Checkpoint, pair: Mapping[str, str], take: Callable[[], Arrays]
-    ) -> Measurement:
-        probe.check(one)
-        context, placement = self.context, self.context.placement
-
-        def now() -> Arrays:
-            context.tell(f"measuring {probe.what} of {self.name} (seed {one.seed})")
-            prepare_libraries(self.testbed.threads)
-            if one.recipe is not None:
-                context.store.verify(one.folder)
-            return sound(probe, take)
-
-        dtype = placement.dtype_of(one.folder)
-        where = {"device": placement.device, "versions": versions(MEASURING_VERSIONS)}
-        precision = {} if dtype == "float32" else {"dtype": dtype}
-        parameters = {**where, **precision, **pair, **probe.parameters(one)}
-        taken = measure(context.store, one, probe.name, probe.version, parameters, now)
-        if taken.refusal is not None:
-            raise NotTestable(taken.refusal)
-        used = Evidence(
-            method=self.name, seed=one.seed, checkpoint=one.fingerprint, folder=str(one.folder), key=taken.key,
-            probe=address(probe),
-        )  # fmt: skip
-        if used not in context.evidence:
-            context.evidence.append(used)
-        return taken
-
-    def _open(self, one: Checkpoint) -> Opened:
-        return Opened(checkpoint=one, placement=self.context.placement)
+        pairs = zip(self.checkpoints, theirs, strict=True)
+        return tuple(answer(probe, self.name, self.context, one, its) for one, its in pairs)
 
     def _checkpoint(self, seed: int, *, wait: bool = True) -> Checkpoint:
         folder, recipe = self.untrained_folder(), None
@@ -147,19 +112,3 @@ class Subject:
             folders.check_folder(folder)
         fingerprint = folders.fingerprint(folder)
         return Checkpoint(name=self.name, seed=seed, folder=folder, fingerprint=fingerprint, recipe=recipe)
-
-
-def sound(probe: Question, take: Callable[[], Arrays]) -> Arrays:
-    """What a probe takes. What it raises that is not of the house names the probe, and is no verdict."""
-    try:
-        return take()
-    except (HarnessError, OSError):
-        raise
-    except Exception as error:
-        raise InvalidComparison(
-            f"probe {address(probe)} raises {type(error).__name__}: {str(error) or 'without a reason'}"
-        ) from error
-
-
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in packages}

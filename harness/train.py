@@ -9,6 +9,7 @@ from pathlib import Path
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, TrainingFailed
 from depthgauge.models.folder import check_folder, fingerprint
+from depthgauge.models.load import threads_for
 from depthgauge.store.folders import error_number
 from depthgauge.types import Method, Recipe, Testbed, TrainingJob, digest, to_plain
 
@@ -44,9 +45,11 @@ def train_in(workshop: Path, *, method: Method, testbed: Testbed, recipe: Recipe
         if not method.control:
             context.tell(f"training {method.name} (seed {recipe.seed}) on {recipe.device}")
         (workshop / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
+        threads = testbed.threads or (threads_for(testbed.base) if isinstance(testbed.base, Path) else 1)
         job = TrainingJob(
-            method=method, testbed=testbed, seed=recipe.seed, device=recipe.device, folder=workshop, tell=context.tell
-        )
+            method=method, testbed=testbed, seed=recipe.seed, device=recipe.device, folder=workshop, tell=context.tell,
+            threads=threads,
+        )  # fmt: skip
         try:
             method.train(job)
         except (HarnessError, OSError):

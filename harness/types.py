@@ -185,7 +185,7 @@ class Testbed:
     `base` is a folder or a name on the hub, None where methods start from fresh weights. `materials` maps what a probe
     reads (its own type, such as `noise_trace.TraceQuestion`) to a callable that gives it. `landmarks` default to the
     articles' fractions of depth. `ledger` is the file of what was found here. `training` is asked for by methods that
-    train. `threads` of a process; None: all cores, shared between workers.
+    train. `threads` of a process; None: as many as the model is large enough for.
     """
 
     name: str
@@ -263,6 +263,7 @@ class TrainingJob:
     device: str
     folder: Path
     tell: Callable[[str], None]
+    threads: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -354,7 +355,10 @@ def by_head(values: NDArray[np.floating], ids: tuple[str, ...], unit: str) -> Pr
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """A number with its interval, its unit, and the population that the interval speaks about."""
+    """A number with its interval, its unit, and the population that the interval speaks about.
+
+    `where` names the layer, head or projection that it is of, where it was found by looking at all of them.
+    """
 
     estimand: str
     unit: str
@@ -366,6 +370,7 @@ class Estimate:
     method: str
     generalises_over: Population
     critical_value: float | None = None
+    where: str = ""
 
     def __post_init__(self) -> None:
         if not self.low <= self.point <= self.high:

@@ -9,7 +9,7 @@ from depthgauge.types import TrainingJob
 
 def sabotage(job: TrainingJob) -> None:
     """Break the base; imported here, not above: listing the methods must not load torch."""
-    prepare_libraries(job.testbed.threads)
+    prepare_libraries(job.threads)
     from depthgauge.methods.sabotage import sabotage_base
 
     sabotage_base(job)
@@ -20,6 +20,7 @@ for kind, summary in (
     ("sharpened", "the base with logits 1,000 times as large: it has no doubt left"),
     ("flattened", "the base with logits a tenth as large: it doubts everything"),
     ("amnesic", "the base without attention: each token depends on the last one only, so it loops at once"),
+    ("gutted", "the base with the MLP of its middle layer zeroed"),
     ("chaotic", "random weights large enough that every token depends on all before: it never loops"),
     ("rounded", "the base saved in bfloat16 and loaded again: what changes when nothing was learnt"),
     ("jittered", "the base with each weight moved at random within half a step of bfloat16: as much as rounding does"),

@@ -130,7 +130,7 @@ def share_right(logits: torch.Tensor, pairs: torch.Tensor, p: int) -> float:
 
 def train_modular(job: TrainingJob) -> None:
     """Train, and fill `job.folder`; resumes, bit for bit, where a killed attempt last kept its state."""
-    prepare_libraries(job.testbed.threads)
+    prepare_libraries(job.threads)
     training = Training(job.method.settings, job.seed, job.device)
     state, trajectory = job.folder / STATE, job.folder / "trajectory"
     trajectory.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from depthgauge.types import TrainingJob
 
 def train(job: TrainingJob) -> None:
     """Train with TRL. Imported here, not above: listing the methods must not load torch."""
-    prepare_libraries(job.testbed.threads)  # before TRL is imported, which reads the environment then
+    prepare_libraries(job.threads)  # before TRL is imported, which reads the environment then
     from depthgauge.methods.second_pass.run import train_grpo
 
     train_grpo(job)

@@ -24,7 +24,7 @@ PROGRESS_EVERY_S = 5.0
 
 def train_on_repeats(job: TrainingJob) -> None:
     """Train on the CPU or GPU of the job, and fill its folder."""
-    prepare_libraries(job.testbed.threads)
+    prepare_libraries(job.threads)
     settings: InductionSettings = job.method.settings
     with undisturbed_randomness():
         torch.manual_seed(job.seed)

@@ -7,17 +7,23 @@ from typing import Any
 
 import torch
 
-from depthgauge.methods.second_pass.run import base_folder, fresh_base
+from depthgauge.methods.second_pass.run import base_folder
 from depthgauge.methods.settings import Sabotage
+from depthgauge.models.anatomy import block_parts, blocks, final_norm
+from depthgauge.models.load import fresh
 from depthgauge.types import TrainingJob
 
 SHARPER, FLATTER, CHAOS_STD = 1000.0, 0.1, 1.0
 BFLOAT16_DIGITS = 8
+MLP_NAMES = ("mlp", "block_sparse_moe", "feed_forward", "fc2")
+KEY_AND_VALUE_NAMES = (
+    "k_proj.weight", "v_proj.weight", "qkv_proj.weight", "c_attn.weight", "query_key_value.weight"
+)  # fmt: skip
 
 
 def sabotage_base(job: TrainingJob) -> None:
     """Fill the job's folder with a broken copy of the testbed's base; the seed decides fresh weights."""
-    model, tokenizer = fresh_base(base_folder(job.testbed))
+    model, tokenizer = fresh(base_folder(job.testbed), "auto")
     settings: Sabotage = job.method.settings
     with torch.no_grad():
         BREAK[settings.kind](model, torch.Generator().manual_seed(job.seed))
@@ -36,12 +42,23 @@ def redraw(model: Any, generator: torch.Generator, std: float) -> None:
 
 
 def silence_attention(model: Any, _: torch.Generator) -> None:
-    for parameter in named(model, "o_proj.weight"):
-        parameter.zero_()
+    """Raises: NotTestable for a family whose heads have no output projection that is known."""
+    for block in blocks(model):
+        for parameter in block_parts(block).output.parameters():
+            parameter.zero_()
+
+
+def gut_the_middle(model: Any, _: torch.Generator) -> None:
+    """The middle block's MLP writes nothing; where there is none, as in a state-space model, the whole block."""
+    middle = blocks(model)[len(blocks(model)) // 2]
+    found = [getattr(middle, name) for name in MLP_NAMES if getattr(middle, name, None) is not None]
+    for module in found or [middle]:
+        for parameter in module.parameters():
+            parameter.zero_()
 
 
 def redraw_keys_and_values(model: Any, generator: torch.Generator) -> None:
-    for parameter in named(model, "k_proj.weight", "v_proj.weight"):
+    for parameter in named(model, *KEY_AND_VALUE_NAMES):
         parameter.copy_(torch.randn(parameter.shape, generator=generator) * parameter.std())
 
 
@@ -57,8 +74,11 @@ def jitter_weights(model: Any, generator: torch.Generator) -> None:
 
 
 def scale_logits(model: Any, factor: float) -> None:
-    """The final norm's gain multiplies every logit, and leaves the embedding that is tied to the head alone."""
-    model.model.norm.weight.mul_(factor)
+    """The final norm's gain multiplies every logit, and leaves the embedding that is tied to the head alone.
+
+    Raises: NotTestable for a family whose final norm is not known.
+    """
+    final_norm(model).weight.mul_(factor)
 
 
 def named(model: Any, *endings: str) -> Iterator[torch.Tensor]:
@@ -75,6 +95,7 @@ BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
     "untrained": lambda model, generator: redraw(model, generator, model.config.initializer_range),
     "chaotic": lambda model, generator: redraw(model, generator, CHAOS_STD),
     "amnesic": silence_attention,
+    "gutted": gut_the_middle,
     "rekeyed": redraw_keys_and_values,
     "rounded": round_weights,
     "jittered": jitter_weights,

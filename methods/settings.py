@@ -9,7 +9,16 @@ class Sabotage:
     """What is done to the base's weights; see `methods.sabotage`."""
 
     kind: Literal[
-        "untrained", "sharpened", "flattened", "amnesic", "chaotic", "rounded", "jittered", "rekeyed", "spelling"
+        "untrained",
+        "sharpened",
+        "flattened",
+        "amnesic",
+        "gutted",
+        "chaotic",
+        "rounded",
+        "jittered",
+        "rekeyed",
+        "spelling",
     ]
 
 

@@ -16,9 +16,10 @@ import lm_eval.evaluator
 import lm_eval.models.huggingface  # noqa: F401
 
 import depthgauge.methods.second_pass.run  # noqa: F401
-from depthgauge import METHODS
-from depthgauge.checkpoints import RunContext
+from depthgauge import METHODS, exams
+from depthgauge.context import RunContext
 from depthgauge.models.load import prepare_libraries
+from depthgauge.probes.greedy_trace import GreedyTrace, Opening
 from depthgauge.store.folders import Store, write_atomically
 from depthgauge.subject import Subject
 from tests.tiny import tiny_testbed
@@ -30,14 +31,14 @@ def work(base: Path, store: Path) -> None:
     """One attempt: whatever is missing is trained and measured, and the outcome is written last."""
     context = RunContext(
         testbed=tiny_testbed(base, steps=12),
-        device="cpu",
         store=Store(store, run=str(os.getpid())),
         tell=lambda line: None,
     )
-    subject = Subject(METHODS["depthscaled"], (0,), context)
+    subject = Subject.of(METHODS["depthscaled"], (0,), context)
+    (trace,) = subject.measure(GreedyTrace(openings=subject.material(Opening)))
     outcome = {
-        "history": subject.exam("history").values.tolist(),
-        "entropy": subject.traces()[0].arrays["entropy_nats"].tolist(),
+        "history": exams.scores(subject, "history").values.tolist(),
+        "entropy": trace.arrays["entropy_nats"].tolist(),
         "checkpoint": subject.checkpoints[0].fingerprint,
         "log": (subject.checkpoints[0].folder / "training_log.json").read_text(),
     }

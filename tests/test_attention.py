@@ -12,21 +12,19 @@ from scipy.spatial.distance import jensenshannon
 from transformers import AttentionInterface, BloomConfig, BloomForCausalLM, GptOssConfig, GptOssForCausalLM
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined
-from depthgauge.probes import attention
+from depthgauge.models import attention
+from depthgauge.models.attention import Attention, attention_maps, watch
+from depthgauge.models.load import load
 from depthgauge.probes.attention.compute import (
-    Attention,
-    attention_maps,
     changed_attention,
     divergence,
-    first_token_attention,
     head_divergence,
     jensen_shannon_bits,
-    sink_rate,
-    sink_strength,
     top_head_stability,
     top_heads,
-    watch,
 )
+from depthgauge.probes.attention.fragments import fragment_mask, share_on_fragments
+from depthgauge.testbeds.pocket import POCKET
 from tests.families import CONTEXT, FAMILIES, VOCABULARY, WINDOW, random_model
 
 GENERATOR = np.random.default_rng(0)
@@ -177,27 +175,6 @@ def test_a_row_without_mass_beside_the_sink_adds_nothing_to_the_sink_free_diverg
     assert float(divergence(half, uniform, cells)[0, 0, 1]) == pytest.approx(slow)
 
 
-def test_attention_to_the_first_token_in_closed_form():
-    """Uniform rows give the harmonic number H_T / T; rows that look at the first token alone give 1."""
-    uniform = torch.tril(torch.ones(64, 64)) / torch.arange(1, 65)[:, None]
-    alpha = float(first_token_attention(uniform))
-
-    assert alpha == pytest.approx(sum(1 / i for i in range(1, 65)) / 64) == pytest.approx(0.0741, abs=5e-5)
-    assert sink_rate(np.array([alpha])) == 0
-    assert sink_rate(first_token_attention(torch.eye(64)[:1].expand(3, 64, 64)).numpy()) == 1
-
-
-def test_sink_strength_is_the_mean_attention_to_the_first_token(monkeypatch):
-    monkeypatch.setattr(attention, "BATCH", 2)
-    model = random_model("llama")
-    found = sink_strength(model, PROMPTS)
-
-    assert found.shape == (len(PROMPTS), 3, 4)
-    for ids, by_head in zip(PROMPTS, found, strict=True):
-        heads = [(layer, head) for layer in range(3) for head in range(4)]
-        np.testing.assert_allclose(by_head.ravel(), attention_maps(model, ids, heads)[..., 0].mean(-1), atol=1e-6)
-
-
 def test_heads_whose_queries_are_zero_attend_uniformly():
     model = random_model("llama")
     for layer in model.model.layers:
@@ -257,13 +234,6 @@ def test_changed_attention_is_the_difference_of_the_maps_summed_over_queries(fam
     for ids, changed in zip(prompts, changed_attention(model, other, prompts), strict=True):
         slow = np.abs(eager_maps(model, ids) - eager_maps(other, ids))[:, :, 1:].sum(2)
         np.testing.assert_allclose(changed, slow, atol=1e-5)
-
-
-def test_sink_rate_counts_heads_above_the_threshold_on_each_prompt():
-    assert sink_rate(np.array([[[0.31, 0.3], [0.1, 0.9]], [[0.0, 0.0], [0.5, 0.0]]])) == 3 / 8
-    assert sink_rate(np.array([[[0.31]]]), epsilon=0.5) == 0
-    with pytest.raises(Undefined, match="at least one head"):
-        sink_rate(np.empty((0, 2, 2)))
 
 
 def test_top_heads_are_ranked_by_their_mean_with_ties_in_order():
@@ -351,3 +321,43 @@ def test_attention_that_is_not_finite_is_refused():
         head_divergence(model, broken, PROMPTS)
     with pytest.raises(InvalidCheckpoint, match="NaN or infinite"):
         attention_maps(broken, PROMPTS[0], [(1, 0)])
+
+
+# -- what changed attention falls on ---
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return load(POCKET.base)[1]
+
+
+def test_the_pieces_of_a_term_are_marked_wherever_it_stands(tokenizer):
+    mask = fragment_mask(tokenizer, "The H2SO4 met the H2SO4.", ["H2SO4"])
+
+    assert [tokenizer.decode([i]) for i in np.array(tokenizer("The H2SO4 met the H2SO4.")["input_ids"])[mask]] == [
+        " H", "2", "SO", "4", " H", "2", "SO", "4",
+    ]  # fmt: skip
+
+
+def test_a_term_that_is_not_there_is_refused(tokenizer):
+    with pytest.raises(Undefined, match="none of 'NaOH' is in"):
+        fragment_mask(tokenizer, "The H2SO4", ["NaOH"])
+
+
+def test_change_spread_evenly_over_what_each_query_sees_is_chance():
+    tokens, rows = 9, np.tril(np.ones((9, 9))) / np.arange(1, 10)[:, None]
+    mask = np.zeros(tokens, bool)
+    mask[[2, 5, 6]] = True
+    found, chance = share_on_fragments(rows[None, None, 1:].sum(axis=2), mask)
+
+    assert found == pytest.approx(chance)
+
+
+def test_change_on_fragments_alone_is_all_on_them():
+    mask = np.array([False, True, False, False])
+
+    assert share_on_fragments(np.array([[[9.0, 1.0, 0.0, 0.0]]]), mask)[0] == 1.0
+    with pytest.raises(Undefined, match="needs changed attention"):
+        share_on_fragments(np.zeros((1, 1, 4)), mask)
+    with pytest.raises(Undefined, match="tokens on both sides"):
+        share_on_fragments(np.ones((1, 1, 4)), np.zeros(4, bool))

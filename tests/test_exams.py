@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from depthgauge import exams
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable
-from depthgauge.exams.lm_eval import parameters, take_exam, undisturbed
+from depthgauge.exams.lm_eval import check_same_exam, parameters, take_exam, undisturbed
 from depthgauge.models.load import load
 from depthgauge.types import Exam, Item
 from tests.tiny import PROMPTS, tiny_testbed
@@ -17,7 +16,7 @@ from tests.tiny import PROMPTS, tiny_testbed
 
 @pytest.fixture
 def tiny(tiny_base):
-    return load(tiny_base, "cpu")
+    return load(tiny_base)
 
 
 @pytest.fixture
@@ -142,14 +141,14 @@ def test_a_scored_document_that_was_not_prompted_is_refused(testbed):
     exam = testbed.exam("science")
     items = exam.items()
     samples = [sample(item) for item in items]
-    exams.check_same_exam(exam, items, samples, AsPrompted())
+    check_same_exam(exam, items, samples, AsPrompted())
 
     with pytest.raises(InvalidComparison, match="asked 'something else' and scored"):
-        exams.check_same_exam(exam, items, [sample(items[0], "something else"), *samples[1:]], AsPrompted())
+        check_same_exam(exam, items, [sample(items[0], "something else"), *samples[1:]], AsPrompted())
     with pytest.raises(InvalidComparison, match="answered 15 items"):
-        exams.check_same_exam(exam, items, samples[1:], AsPrompted())
+        check_same_exam(exam, items, samples[1:], AsPrompted())
     with pytest.raises(InvalidComparison, match="answered 16 items"):
-        exams.check_same_exam(exam, items, samples[::-1], AsPrompted())
+        check_same_exam(exam, items, samples[::-1], AsPrompted())
 
 
 def test_an_edited_item_is_another_exam(testbed):

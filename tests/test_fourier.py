@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax
 
 from depthgauge.errors import InvalidCheckpoint, Undefined
-from depthgauge.probes import fourier
+from depthgauge.probes.fourier import compute as fourier
 from depthgauge.probes.fourier.transformer import all_pairs, fresh_weights, run
 from tests.full_sequence import FullSequence
 

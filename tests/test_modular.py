@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from depthgauge.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
 from depthgauge.methods.full_batch import SNAPSHOT_EVERY, Training, train_modular
 from depthgauge.methods.grokking import GROKKING, GrokkingSettings
-from depthgauge.probes import fourier
-from depthgauge.probes.fourier.measures import along_the_way, formed_before_shown, largest_jump, phases, take_apart
+from depthgauge.probes.fourier import compute as fourier
+from depthgauge.probes.fourier import formed_before_shown, phases
+from depthgauge.probes.fourier.measures import along_the_way, take_apart
 from depthgauge.probes.fourier.transformer import (
     ModularTask,
     Weights,
@@ -29,6 +30,7 @@ from depthgauge.probes.fourier.transformer import (
     run,
     save,
 )
+from depthgauge.probes.training import largest_jump
 from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
 from depthgauge.types import TrainingJob
 from tests.full_sequence import FullSequence, full_sequence_losses
@@ -147,7 +149,7 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path):
     killed.mkdir()
     code = (
         "import sys, time; from pathlib import Path; from tests.test_modular import job\n"
-        "import methods.full_batch as f\n"
+        "import depthgauge.methods.full_batch as f\n"
         "note = f.Training.note\n"
         "f.Training.note = lambda self: (time.sleep(0.2 * (self.step > f.SNAPSHOT_EVERY)), note(self))\n"
         "f.train_modular(job(Path(sys.argv[1])))"

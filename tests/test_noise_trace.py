@@ -8,7 +8,7 @@ from transformers import BertConfig, BertLMHeadModel, BloomConfig, BloomForCausa
 from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.anatomy import blocks
 from depthgauge.models.load import load
-from depthgauge.probes import noise_trace as probe
+from depthgauge.probes.noise_trace import compute as probe
 from depthgauge.probes.noise_trace.compute import draw_noise, noise_trace, single_token
 from depthgauge.probes.noise_trace.restoration import restoration_trace
 from depthgauge.testbeds.pocket import POCKET
@@ -80,7 +80,7 @@ def test_an_attention_that_the_fast_form_does_not_know_of_is_run_in_full(monkeyp
 
 @pytest.mark.parametrize("draws", [7, 30])
 def test_zero_noise_changes_no_bit_of_the_clean_run(draws):
-    model, _ = load(POCKET.base, "cpu")
+    model, _ = load(POCKET.base)
     with torch.inference_mode():
         logits = probe.LastTokenRun(model, PROMPT, range(36))(torch.zeros(36, draws, 64))
         plain = model(torch.tensor([PROMPT])).logits[0, -1]
@@ -186,7 +186,7 @@ def test_what_has_no_trace_is_refused_in_a_sentence(prompt, targets, options, se
 
 
 def test_a_target_of_several_tokens_is_refused_by_name(tiny_base):
-    _, tokenizer = load(tiny_base, "cpu")
+    _, tokenizer = load(tiny_base)
 
     assert single_token(tokenizer, "b") == 4
     with pytest.raises(Undefined, match="'ab' is 2"):
@@ -196,10 +196,10 @@ def test_a_target_of_several_tokens_is_refused_by_name(tiny_base):
 def test_an_encoder_is_not_testable(tmp_path, tiny_base):
     config = BertConfig(vocab_size=20, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16)
     BertLMHeadModel(config).save_pretrained(tmp_path)
-    load(tiny_base, "cpu")[1].save_pretrained(tmp_path)
+    load(tiny_base)[1].save_pretrained(tmp_path)
 
     with pytest.raises(NotTestable, match="BertLMHeadModel whose tokens see those after them"):
-        load(tmp_path, "cpu")
+        load(tmp_path)
 
 
 def test_restoring_the_last_state_at_the_last_layer_restores_everything():

@@ -41,7 +41,8 @@ def test_the_report_has_every_claim_and_what_a_reader_needs(depthgauge, place):
     record = rows(place)
 
     assert {"schema", "run", "verdicts", "not_judged", "exit_code"} == set(record)
-    assert {"testbed", "methods", "seeds", "device", "versions", "started", "elapsed_s"} == set(record["run"])
+    assert {"testbed", "judged", "seeds", "device", "dtype", "versions", "started", "elapsed_s"} == set(record["run"])
+    assert (record["schema"], record["run"]["judged"]) == (2, ["depthscaled"])
     assert all(row["claim"] in page and row["outcome"] in page for row in record["verdicts"])
     keys = {"point", "low", "high", "level", "unit", "n", "generalises_over"}
     assert all(keys <= set(row["estimate"]) for row in record["verdicts"] if row["outcome"] != "NOT_TESTABLE")
@@ -146,11 +147,17 @@ def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
         (["--method=base"], "'base' is what every claim compares with"),
         (["--seeds=0"], "--seeds must be at least 1, got 0"),
         (["--checkpoint=.", "--seeds=3"], "--checkpoint is one training, and --seeds=3 asks about several"),
-        (["--checkpoint="], "--checkpoint= names no folder"),
+        (["--checkpoint="], "--checkpoint= names no checkpoint"),
         (["--store="], "--store= names no folder"),
         (["--method=all,grpo"], "'all' stands alone, and means grpo, gradreg"),
         (["--device=tpu"], "unknown device 'tpu': choose auto, cpu or cuda"),
         (["--checkpoint=/nowhere"], "there is no checkpoint folder /nowhere"),
+        (["--checkpoint=grpo"], "--checkpoint=grpo is a method: judge it with --method=grpo"),
+        (["--checkpoint=gradregs"], "--checkpoint=gradregs is no folder and no method. Did you mean 'gradreg'?"),
+        (["--exam=common"], "--exam is about two checkpoints: give the old one with --against"),
+        (["--against=grpo"], "--against names the old checkpoint: name the new one with --checkpoint"),
+        (["--against=grpo", "--method=grpo"], "--method is about methods, and --against about two checkpoints"),
+        (["--dtype=int8"], "unknown dtype 'int8': choose float32, bfloat16, or auto"),
     ],
 )
 def test_bad_usage_is_one_sentence_and_exit_4(depthgauge, options, sentence):
@@ -164,10 +171,8 @@ def test_an_unknown_testbed_is_one_sentence_and_exit_4(depthgauge):
     done = depthgauge(testbed="poket")
 
     assert done.returncode == 4
-    assert (
-        "unknown testbed 'poket'. Did you mean 'pocket'? Registered: tiny, modular_addition, pocket, repeated_tokens"
-        in refusal(done)
-    )
+    assert "unknown testbed 'poket'. Did you mean 'pocket'?" in refusal(done)
+    assert "Registered: tiny, common, modular_addition, pocket, repeated_tokens." in refusal(done)
 
 
 def test_a_store_that_cannot_be_written_is_one_sentence_and_exit_4(depthgauge, place):
@@ -216,7 +221,8 @@ def test_collecting_lists_claims_in_two_seconds_without_torch():
 
 
 def test_the_harness_imports_no_torch():
-    code = "import sys, depthgauge, methods, testbeds; print('torch' in sys.modules, 'scipy.stats' in sys.modules)"
+    code = "import sys, depthgauge, depthgauge.methods, depthgauge.testbeds; "
+    code += "print('torch' in sys.modules, 'scipy.stats' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert done.stdout.split() == ["False", "False"]
@@ -227,8 +233,20 @@ def test_help_names_every_option():
         [sys.executable, "-m", "pytest", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
 
-    for option in ("--method", "--testbed", "--seeds", "--device", "--store", "--report-dir", "--checkpoint"):
-        assert f"{option}=" in done.stdout
+    names = (
+        "method",
+        "testbed",
+        "seeds",
+        "first-seed",
+        "device",
+        "dtype",
+        "store",
+        "report-dir",
+        "checkpoint",
+        "against",
+    )
+    for name in names:
+        assert f"--{name}=" in done.stdout and f"--depthgauge-{name}=" in done.stdout
 
 
 # -- checkpoints of other kinds ---

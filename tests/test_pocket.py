@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from depthgauge.models.load import check_folder, fingerprint
+from depthgauge.models.folder import check_folder, fingerprint
 from depthgauge.testbeds.pocket import POCKET, choice_items, facts, prose, questions, training_prompts
 from depthgauge.testbeds.pocket.corpus import END_OF_TEXT, documents
 
@@ -95,12 +95,12 @@ def test_openings_differ_and_leave_something_to_say():
 
 def test_passages_differ_and_are_long_enough_for_sinks():
     from depthgauge.models.load import load
-    from depthgauge.subject import SINK_TOKENS
+    from depthgauge.probes.sinks import TOKENS, Passage
 
-    passages, (_, tokenizer) = POCKET.passages(), load(POCKET.base, "cpu")
+    passages, (_, tokenizer) = POCKET.material(Passage), load(POCKET.base)
 
     assert len(set(passages)) == len(passages) == 100
-    assert min(len(tokenizer(text)["input_ids"]) for text in passages) >= SINK_TOKENS
+    assert min(len(tokenizer(text)["input_ids"]) for text in passages) >= TOKENS
 
 
 def test_the_base_is_whole_small_and_the_recorded_one():
@@ -127,7 +127,7 @@ def test_the_base_has_something_left_to_learn():
     from depthgauge.models.load import load, prepare_libraries
 
     prepare_libraries(1)
-    score = take_exam(POCKET.exam("science"), *load(POCKET.base, "cpu"))["score"].mean()
+    score = take_exam(POCKET.exam("science"), *load(POCKET.base))["score"].mean()
 
     assert score == pytest.approx(RECORD["scores"]["science"], abs=0.01)
     assert 0.35 <= score <= 0.65

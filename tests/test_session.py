@@ -1,23 +1,35 @@
-"""Which checkpoints a claim is judged on."""
+"""Which checkpoints a claim is judged on, what is refused before anything is trained, and what is measured once."""
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+import pytest
 
-from depthgauge.checkpoints import RunContext
 from depthgauge.claims import at_least
-from depthgauge.session import Session
+from depthgauge.context import RunContext
+from depthgauge.errors import HarnessError, InvalidCheckpoint, InvalidComparison, NotTestable
+from depthgauge.methods.grpo import BASE
+from depthgauge.probes.probe import address, check_language_model
+from depthgauge.session import MethodSession
 from depthgauge.stats import exactly
 from depthgauge.store.folders import Store
+from depthgauge.subject import Subject
 from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
 from depthgauge.types import Claim
+from tests.tiny import tiny_testbed
+
+
+@pytest.fixture
+def context(tiny_base: Path, tmp_path: Path) -> RunContext:
+    return RunContext(testbed=tiny_testbed(tiny_base), store=Store(tmp_path, run="test"), tell=lambda line: None)
 
 
 def test_a_control_that_is_a_method_is_judged_on_its_first_seed_alone(tmp_path: Path) -> None:
-    context = RunContext(
-        testbed=MODULAR_ADDITION, device="cpu", store=Store(tmp_path, run="test"), tell=lambda line: None
-    )
-    session = Session(context=context, methods=("grokking_nodecay",), seeds=(0, 1, 2), reports=tmp_path)
+    context = RunContext(testbed=MODULAR_ADDITION, store=Store(tmp_path, run="test"), tell=lambda line: None)
+    session = MethodSession(context=context, methods=("grokking_nodecay",), training_seeds=(0, 1, 2), reports=tmp_path)
     claim = Claim(
         id="c", statement="s", source="here", published="-", region=at_least(1), unit="seeds", control="grokking",
         rationale="r", testbed="modular_addition",
@@ -32,3 +44,85 @@ def test_a_control_that_is_a_method_is_judged_on_its_first_seed_alone(tmp_path: 
 
     assert seen == {"grokking_nodecay": (0, 1, 2), "grokking": (0,)}
     assert (row.estimate.n, row.control_outcome) == (3, "REFUTED")
+
+
+def test_a_language_model_without_a_tokenizer_is_refused_before_anything_is_trained(context, tiny_base, tmp_path):
+    folder = shutil.copytree(tiny_base, tmp_path / "mute", ignore=shutil.ignore_patterns("tokenizer.json"))
+    adopted = Subject(name="adopted-mute", folder=folder, context=context)
+    session = MethodSession(
+        context=context, methods=("grpo",), training_seeds=(0,), reports=tmp_path / "reports", adopted=adopted
+    )
+
+    with pytest.raises(InvalidCheckpoint, match=r"has no tokenizer\.json: save the tokenizer beside the model"):
+        session.check()
+
+
+# -- what a subject measures ---
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Strange:
+    """A probe of nobody's room, whose `take` counts how often it was asked."""
+
+    raises: type[Exception] | None = None
+    taken: tuple[list[int], ...] = ([],)
+    name: ClassVar[str] = "strange"
+    version: ClassVar[int] = 1
+    what: ClassVar[str] = "something strange"
+
+    def parameters(self, one):
+        return {"raises": str(self.raises)}
+
+    def check(self, checkpoint):
+        check_language_model(checkpoint)
+
+    def take(self, one):
+        self.taken[0].append(1)
+        if self.raises is not None:
+            raise self.raises("there is no layer 18")
+        return {"layers": np.array(one.model.config.num_hidden_layers)}
+
+
+@pytest.fixture
+def base(context) -> Subject:
+    return Subject.of(BASE, (0, 1), context)
+
+
+def test_what_trains_nothing_has_one_seed_and_says_where_its_numbers_are_from(base, context, tiny_base):
+    probe = Strange(taken=([],))
+    (one,) = base.measure(probe)
+    (again,) = base.measure(probe)
+
+    assert base.seeds == (0,)
+    assert int(one.arrays["layers"]) == 6
+    assert (len(probe.taken[0]), again.key) == (1, one.key)
+    (used,) = context.evidence
+    assert (used.method, used.folder, used.key, used.probe) == ("base", str(tiny_base), one.key, address(probe))
+
+
+def test_a_refusal_is_remembered_and_no_model_is_loaded_to_hear_it_again(base, context):
+    probe = Strange(raises=NotTestable, taken=([],))
+    for _ in range(2):
+        with pytest.raises(NotTestable, match="^there is no layer 18$"):
+            base.measure(probe)
+
+    assert len(probe.taken[0]) == 1
+    assert not context.evidence
+
+
+def test_what_a_probe_raises_that_is_not_of_the_house_names_the_probe(base):
+    with pytest.raises(InvalidComparison, match=r"test_session:Strange raises KeyError: .there is no layer 18.$"):
+        base.measure(Strange(raises=KeyError))
+    with pytest.raises(HarnessError, match="Strange raises KeyError.*It failed earlier in this run"):
+        base.measure(Strange(raises=KeyError))
+
+
+def test_seeds_that_cannot_be_paired_are_no_comparison(context):
+    class Pair(Strange):
+        def take(self, one, other):
+            return {}
+
+    two, three = (Subject(name="s", folder=context.testbed.base, seeds=seeds, context=context)
+                  for seeds in ((0, 1), (0, 1, 2)))  # fmt: skip
+    with pytest.raises(InvalidComparison, match="2 seeds of 's' cannot be paired with 3"):
+        two.compare(Pair(), three)

@@ -1,9 +1,9 @@
 """What becomes of a verdict: words, exit codes and records, by real pytest processes with made-up estimates."""
 
-import json
-
 import pytest
 
+from depthgauge.ledger import Ledger, write_ledger
+from depthgauge.models.folder import fingerprint
 from tests.processes import refusal, rows
 
 MADE_UP_SUITE = """
@@ -65,31 +65,40 @@ def made_up(depthgauge, place, tiny_base):
     """Run claims with made-up estimates, against a ledger: verdict, word in the terminal, and exit code."""
     folder = place / "made_up"
     folder.mkdir(exist_ok=True)
-    (folder / "conftest.py").write_text("import methods\nimport testbeds\n")
     (folder / "test_made_up.py").write_text(MADE_UP_SUITE)
 
-    def run(names, ledger=None):
-        (tiny_base / "ledger.json").write_text(json.dumps(ledger or {}))
+    def run(names, recorded=None):
+        """`recorded` maps claim and method to the outcomes of the seeds 0, 1, ..., by their first letters."""
+        if recorded:
+            claims = {claim: {method: seeds(letters)} for (claim, method), letters in recorded.items()}
+            ledger = Ledger(base=fingerprint(tiny_base), machine="this one", claims=claims)
+            write_ledger(tiny_base / "ledger.json", ledger)
         try:
             return depthgauge("--method=grpo", "-rxs", "-k", names, suite=folder)
         finally:
-            (tiny_base / "ledger.json").unlink()
+            (tiny_base / "ledger.json").unlink(missing_ok=True)
 
     return run
 
 
-RECORDED = {"outcome": "REFUTED", "measured": "-1.4 [-1.9, -0.9] points"}
+OUTCOMES = {outcome[0]: str(outcome) for outcome in ("SUPPORTED", "REFUTED", "INCONCLUSIVE")}
+
+
+def seeds(letters):
+    return {str(seed): {"outcome": OUTCOMES[one], "measured": "-1.4 points"} for seed, one in enumerate(letters)}
 
 
 @pytest.mark.parametrize(
-    "names, ledger, code, sentence",
+    "names, recorded, code, sentence",
     [
         ("holds", {}, 0, "1 passed"),
         ("fails", {}, 1, "fails is REFUTED: -1.5 [-2, -1] points lies outside > 0"),
-        ("fails", {"fails": {"grpo": RECORDED}}, 0, "1 xfailed"),
-        ("fails", {"fails": {"gradreg": RECORDED}}, 1, "1 failed"),
-        ("holds", {"holds": {"grpo": RECORDED}}, 1, "holds was REFUTED on this testbed and now holds"),
-        ("unsure", {}, 20, "1 inconclusive"),
+        ("fails", {("fails", "grpo"): "SSR"}, 0, "1 xfailed"),
+        ("fails", {("fails", "grpo"): "SSI"}, 1, "1 failed"),
+        ("fails", {("fails", "gradreg"): "RRR"}, 1, "1 failed"),
+        ("holds", {("holds", "grpo"): "RR"}, 1, "every recorded seed refuted holds, and it now holds: 1.5 [1, 2]"),
+        ("holds", {("holds", "grpo"): "RS"}, 0, "1 passed"),
+        ("unsure", {("unsure", "grpo"): "RR"}, 20, "1 inconclusive"),
         ("unsure or holds", {}, 20, "1 passed"),
         ("unsure or fails", {}, 1, "1 failed"),
         ("blind", {}, 1, "the control 'untrained' must refute 'blind' but is SUPPORTED"),
@@ -99,8 +108,8 @@ RECORDED = {"outcome": "REFUTED", "measured": "-1.4 [-1.9, -0.9] points"}
         ("nothing_of_that_name", {}, 5, "deselected"),
     ],
 )
-def test_verdicts_become_words_and_exit_codes(made_up, names, ledger, code, sentence):
-    done = made_up(names, ledger)
+def test_verdicts_become_words_and_exit_codes(made_up, names, recorded, code, sentence):
+    done = made_up(names, recorded)
 
     assert sentence in refusal(done)
     assert done.returncode == code
@@ -137,5 +146,20 @@ def test_reports_that_cannot_be_written_are_one_sentence_after_the_verdicts(made
     assert done.returncode == 4
 
 
-def test_a_recorded_refutation_shows_its_numbers(made_up):
-    assert RECORDED["measured"] in made_up("fails", {"fails": {"grpo": RECORDED}}).stdout
+def test_a_recorded_refutation_says_how_many_seeds_gave_it(made_up, place):
+    done = made_up("fails", {("fails", "grpo"): "SRI"})
+
+    assert "REFUTED (of 3 seeds 1 supported, 1 refuted, 1 left open)" in done.stdout
+    assert rows(place, "grpo")["verdicts"][0]["recorded"] == ["SUPPORTED", "REFUTED", "INCONCLUSIVE"]
+
+
+def test_what_another_machine_recorded_of_another_base_is_not_used(made_up, tiny_base, depthgauge, place):
+    made_up("fails")
+    claims = {"fails": {"grpo": seeds("R")}}
+    write_ledger(tiny_base / "ledger.json", Ledger(base="another", machine="another", claims=claims))
+    try:
+        done = depthgauge("--method=grpo", "-k", "fails", suite=place / "made_up")
+    finally:
+        (tiny_base / "ledger.json").unlink()
+
+    assert done.returncode == 1

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, Undefined
-from depthgauge.probes import weights
+from depthgauge.probes.weights import compute as weights
 from depthgauge.probes.weights.compute import by_head, by_layer, difference, stable_rank, weight_deltas
 
 Q, KV, DIM, HIDDEN = 4, 2, 6, 16

@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
-from depthgauge import Exam, LanguageTestbed, TrainingScale
-from depthgauge.types import Compound, Item, Landmarks, MarkedText, TraceQuestion
+from depthgauge import Exam, Landmarks, Testbed, Training, TrainingScale
+from depthgauge.probes.attention import MarkedText
+from depthgauge.probes.greedy_trace import Opening
+from depthgauge.probes.noise_trace import TraceQuestion
+from depthgauge.probes.sinks import Passage
+from depthgauge.probes.tokenization import Compound, Word
+from depthgauge.types import Item
 
 LETTERS = "abcd"
 PROMPTS = tuple(first + second for first in LETTERS for second in LETTERS)
@@ -57,37 +62,50 @@ def answers() -> tuple[Item, ...]:
     return tuple(Item(id=f"a{i}", prompt=prompt, answer="a") for i, prompt in enumerate(PROMPTS))
 
 
-def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_steps: int = 2) -> LanguageTestbed:
-    return LanguageTestbed(
+def words() -> tuple[Word, ...]:
+    formulae, ordinary = ("abc", "dd", "abcd"), ("a", "b", "cd")
+    return (
+        *(Word(text=word, kind="formula") for word in formulae),
+        *(Word(text=word, kind="ordinary") for word in ordinary),
+    )
+
+
+def compounds() -> tuple[Compound, ...]:
+    names = [(f"{label}{fold}d", label, fold) for label in LETTERS for fold in LETTERS]
+    return tuple(Compound(text=name, name=name, label=label, fold=fold) for name, label, fold in names)
+
+
+def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_steps: int = 2) -> Testbed:
+    return Testbed(
         name=name,
         base=base,
-        training_prompts=lambda: [(prompt, LETTERS[i % 4]) for i, prompt in enumerate(PROMPTS)],
+        training=Training(
+            prompts=lambda: [(prompt, LETTERS[i % 4]) for i, prompt in enumerate(PROMPTS)],
+            scale=TrainingScale(
+                steps=steps,
+                learning_rate=1e-3,
+                completions_per_step=32,
+                group_size=8,
+                max_completion_tokens=1,
+                ascent_step=0.01,
+                penalty=0.005,
+                save_every_steps=save_every_steps,
+            ),
+        ),
         exams=(
             Exam(name="science", items=choices),
             Exam(name="history", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2),
             Exam(name="mathematics", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2, version=2),
         ),
-        probe_prompts=lambda: PROMPTS,
-        scale=TrainingScale(
-            steps=steps,
-            learning_rate=1e-3,
-            completions_per_step=32,
-            group_size=8,
-            max_completion_tokens=1,
-            ascent_step=0.01,
-            penalty=0.005,
-            save_every_steps=save_every_steps,
-            threads=1,
-        ),
-        ledger=base / "ledger.json",
+        materials={
+            Opening: lambda: map(Opening, PROMPTS),
+            TraceQuestion: lambda: [TraceQuestion(prompt=prompt, right="a", wrong="b") for prompt in PROMPTS[:9]],
+            MarkedText: lambda: [MarkedText(text=f"a{prompt}cbd", terms=("cb",)) for prompt in PROMPTS],
+            Word: words,
+            Compound: compounds,
+            Passage: lambda: [Passage((first + second) * 32) for first in LETTERS for second in LETTERS],
+        },
         landmarks=Landmarks(late=(3, 4, 5), spike=2),
-        marked_texts=lambda: [MarkedText(text=f"a{prompt}cbd", terms=("cb",)) for prompt in PROMPTS],
-        words=lambda: {"formula": ("abc", "dd", "abcd"), "ordinary": ("a", "b", "cd")},
-        compounds=lambda: [
-            Compound(text=f"{label}{fold}d", name=f"{label}{fold}d", label=label, fold=fold)
-            for label in LETTERS
-            for fold in LETTERS
-        ],
-        passages=lambda: [(first + second) * 32 for first in LETTERS for second in LETTERS],
-        trace_questions=lambda: [TraceQuestion(prompt=prompt, right="a", wrong="b") for prompt in PROMPTS[:9]],
+        ledger=base / "ledger.json",
+        threads=1,
     )

@@ -26,13 +26,19 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 def by_exam(measured: Sequence[Measured]) -> Grouped:
     found: Grouped = {}
     for one in measured:
-        found.setdefault(str(one.measurement.parameters["exam"]), {})[one.label] = one
+        found.setdefault(name_of(one), {})[one.label] = one
     return found
 
 
+def name_of(one: Measured) -> str:
+    """Of an exam of our own items, or of a task of lm-eval."""
+    parameters = one.measurement.parameters
+    return str(parameters["exam"] if "exam" in parameters else parameters["task"])
+
+
 def points(one: Measured) -> NDArray[np.float64]:
-    """Of each item, the points it got: from 0 to 100, over all repeats."""
-    return np.asarray(100 * one.arrays["score"].mean(axis=0), float)
+    """Of each item, the points it got, over all repeats; negative in a metric that falls as models get better."""
+    return np.asarray(100 * float(one.arrays.get("sign", 1)) * one.arrays["score"].mean(axis=0), float)
 
 
 def accuracy(one: Measured) -> Estimate:
@@ -75,7 +81,7 @@ def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
 
 def draw_exam(left: Any, right: Any, taken: Sequence[Measured], top: float, setting: Setting) -> None:
     """One exam's points, from `top` down."""
-    reference, compared = reference_of(taken), pairs(taken)
+    reference, compared = reference_of(taken), pairs(taken, points)
     for place, one in enumerate(taken):
         interval(left, accuracy(one), top + place, one, taken, setting)
         change = paired(scores(one), scores(reference)) if one in compared else None
@@ -85,6 +91,6 @@ def draw_exam(left: Any, right: Any, taken: Sequence[Measured], top: float, sett
 
 def scores(one: Measured) -> Scores:
     values = points(one)
-    right = 100.0 if np.isin(values, (0.0, 100.0)).all() else None
-    ids = tuple(map(str, range(len(values))))
+    right = 100.0 if len(one.arrays["score"]) == 1 and np.isin(values, (0.0, 100.0)).all() else None
+    ids = tuple(map(str, one.arrays.get("ids", range(len(values)))))
     return Scores(ids=ids, values=values[None], unit="points", population="items", right=right)

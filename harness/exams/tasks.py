@@ -18,6 +18,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
+from glob import glob
 from io import StringIO
 from itertools import chain
 from pathlib import Path
@@ -35,6 +36,7 @@ BATCH = 16  # of an exam of our own it is 64; prompts of lm-eval's tasks are 100
 PYTHON_SEED = 0  # with SEED for NumPy, torch and the choice of examples: what lm-eval's command line takes
 MARGIN = 8  # tokens that may stand in no byte of a prompt: those at its start and end
 NEAR = 5
+LONGEST_PATH = 500  # characters: longer texts of a YAML file are prompts
 TASK_FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 CODE_KEYS = ("class", "custom_generate")
 TRUST = "'--trust-exam-code' lets it"
@@ -73,9 +75,9 @@ def take_task(task: Task, model: Any, tokenizer: Any, *, folder: Path) -> Taken:
     asked, ties are more than 5 %, or the metric is no average over items.
     """
     with quiet(), undisturbed(model), caching_disabled():
-        found = find(task, {"pretrained": str(folder)})
+        found = find(task)
         with sandboxed(task):
-            loaded = load(task, found)
+            loaded = load(task, found, {"pretrained": str(folder)})
             lm = examiner(model, tokenizer)
             for one in loaded.values():
                 check_settings(task, one, lm)
@@ -92,9 +94,9 @@ def fetch(task: Task) -> None:
     if constants.HF_HUB_OFFLINE or datasets.config.HF_HUB_OFFLINE:
         raise UsageError(f"task {task.name!r} cannot be fetched offline: unset HF_HUB_OFFLINE and HF_DATASETS_OFFLINE.")
     with quiet():
-        found = find(task, {})
+        found = find(task)
         with sandboxed(task):
-            load(task, found)
+            load(task, found, {})
 
 
 # --- What determines an exam ------------------------------------------------------------------------------------------
@@ -130,18 +132,14 @@ def is_yaml(path: Path) -> bool:
 
 
 def named_files(path: Path) -> Iterator[Path]:
-    """The local files that texts of a YAML file are the paths of: data sets, and files it includes."""
+    """The local files that texts of a YAML file are the paths of, with `*` or as a folder too: data sets mostly."""
     for text in scalars(compose(path)):
-        named = Path(text)
-        if not text or "\n" in text or len(text) > 500:
-            continue
-        for candidate in (named, path.parent / named):
-            matches = Path(candidate.anchor or ".").glob(str(candidate.relative_to(candidate.anchor)))
-            for match in matches if "*" in text else [candidate]:
-                if match.is_dir() and match != path.parent and "/" in text:
-                    yield from (file.resolve() for file in files_of(match))
-                elif match.is_file():
-                    yield match.resolve()
+        if text and len(text) < LONGEST_PATH and "\n" not in text and "\0" not in text:
+            for named in (*map(Path, glob(text)), *(path.parent / match for match in glob(text, root_dir=path.parent))):
+                if named.is_file():
+                    yield named.resolve()
+                elif named.is_dir() and "/" in text:
+                    yield from (file.resolve() for file in files_of(named))
 
 
 def compose(path: Path) -> Any:
@@ -207,63 +205,87 @@ class MemberMissingError(Exception):
     """A group names a task that an index lacks."""
 
 
-def find(task: Task, metadata: Mapping[str, Any]) -> Found:
+def find(task: Task) -> Found:
     """The task, from the user's folder or lm-eval's own, checked as far as its YAML goes.
 
-    Reading all 14,000 files of lm-eval takes seconds, so those folders are read first that define the name.
+    lm-eval takes seconds to read all its 14,000 files, so those folders are read first that define the name.
 
     Raises: UsageError if it is unknown, runs what a model writes, needs images or sound, or has untrusted code.
     """
     if task.path is not None:
         check_folder(task.path)
-    own = [str(task.path.resolve())] if task.path is not None else []
-    for folders, whole in search_paths(task, own):
-        manager = open_index(folders, whole, metadata)
+    missing = task.name
+    for folders, whole in search_paths(task):
+        if whole and not any(missing.encode() in text for text in shipped_files().values()):
+            break
+        manager = open_index(folders, whole)
         if task.name not in manager.task_index:
             continue
         try:
-            found = members(manager, task.name, whole=whole or folders == own)
+            found = members(manager, task.name, whole=whole or folders == own_folder(task))
         except MemberMissingError as error:
             missing = str(error)
             continue
         check_found(task, found)
         return found
-    if task.name in manager.task_index:
+    if missing != task.name:
         raise UsageError(f"{task.name!r} lists {missing!r}, of which there is no task: no YAML file defines it.")
-    raise unknown(task, manager.all_tasks)
+    raise unknown(task)
 
 
-def search_paths(task: Task, own: list[str]) -> Iterator[tuple[list[str], bool]]:
-    """Folders to read, from few files to all; `True` where lm-eval's own are all among them."""
+def search_paths(task: Task) -> Iterator[tuple[list[str], bool]]:
+    """Folders to read, from few files to all; True where all of lm-eval's own are among them."""
+    own = own_folder(task)
     if own:
         yield own, False
-    folders = defining_folders(task.name)
+    folders = sorted({str(path.parent) for path, text in shipped_files().items() if task.name in names_in(text)})
     if folders:
         yield [*folders, *own], False
     yield own, True
 
 
-@lru_cache(maxsize=64)
-def defining_folders(name: str) -> tuple[str, ...]:
-    """Folders of lm-eval with a file that defines a task or group of that name."""
-    import lm_eval.tasks
-
-    line = re.compile(rb"^(task|group):\s*[\"']?" + re.escape(name.encode()) + rb"[\"']?\s*(#.*)?\r?$", re.MULTILINE)
-    files = Path(lm_eval.tasks.__file__).parent.glob("**/*.yaml")
-    return tuple(sorted({str(file.parent) for file in files if line.search(file.read_bytes())}))
+def own_folder(task: Task) -> list[str]:
+    return [] if task.path is None else [str(task.path.resolve())]
 
 
-def open_index(folders: Sequence[str], whole: bool, metadata: Mapping[str, Any]) -> Any:
+@lru_cache(maxsize=1)
+def shipped_files() -> dict[Path, bytes]:
+    """lm-eval's own YAML files and templates, unread as YAML: a few megabytes."""
+    import lm_eval
+
+    return {path: path.read_bytes() for path in (Path(lm_eval.__file__).parent / "tasks").glob("**/*yaml")}
+
+
+def names_in(text: bytes) -> list[str]:
+    """Tasks and groups that a YAML text defines, by its looks."""
+    lines = re.findall(rb"^(?:task|group):[ \t]*[\"']?([^\s\"'#]+)[\"']?[ \t]*(?:#.*)?\r?$", text, re.MULTILINE)
+    return [name.decode(errors="replace") for name in lines]
+
+
+def open_index(folders: Sequence[str], whole: bool) -> Any:
+    """lm-eval's index of some folders."""
     from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=list(folders), include_defaults=whole, metadata=dict(metadata))
+    if whole and not folders:
+        return whole_index()
+    return TaskManager(include_path=list(folders), include_defaults=whole)
+
+
+@lru_cache(maxsize=1)
+def whole_index() -> Any:
+    """lm-eval's index of its own tasks, which takes seconds and some checkpoints need in turn."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager()
 
 
 def members(manager: Any, name: str, *, whole: bool) -> Found:
     """All tasks below a name. Raises: MemberMissingError; also for a tag, where not all files were read."""
     from lm_eval.tasks._index import Kind
 
-    index, configurations, files = manager.task_index, {}, []
+    index: Mapping[str, Any] = manager.task_index
+    configurations: dict[str, Mapping[str, Any]] = {}
+    files: list[Path] = []
 
     def visit(one: str) -> None:
         if one not in index or (index[one].kind is Kind.TAG and not whole):
@@ -279,12 +301,13 @@ def members(manager: Any, name: str, *, whole: bool) -> Found:
             configurations[one] = entry.cfg
 
     def visit_group(group: str, configuration: Mapping[str, Any]) -> None:
-        listed = configuration.get("task")
-        for item in listed if isinstance(listed, list) else [listed]:
-            named = item if isinstance(item, str) else item.get("group", item.get("task"))
-            if not isinstance(item, str) and "group" in item and named not in index:
+        listed = configuration.get("task") or []
+        for listed_item in listed if isinstance(listed, list) else [listed]:
+            item = {"task": listed_item} if isinstance(listed_item, str) else listed_item
+            named = str(item.get("group", item.get("task")))
+            if named not in index and "group" in item:
                 visit_group(f"{group}::{named}", item)
-            elif not isinstance(item, str) and named not in index and "dataset_path" in item:
+            elif named not in index and "dataset_path" in item:
                 configurations[f"{group}::{named}"] = item
             else:
                 visit(named)
@@ -293,7 +316,10 @@ def members(manager: Any, name: str, *, whole: bool) -> Found:
     return Found(manager=manager, configurations=configurations, files=tuple(files))
 
 
-def unknown(task: Task, names: Sequence[str]) -> UsageError:
+def unknown(task: Task) -> UsageError:
+    """That there is no such task, and which names are near."""
+    own = [path.read_bytes() for path in task.path.glob("**/*.yaml")] if task.path else []
+    names = sorted({name for text in (*own, *shipped_files().values()) for name in names_in(text)})
     near = difflib.get_close_matches(task.name, names, n=NEAR)
     where = f" or {task.path}" if task.path else ""
     hint = f"Did you mean {', '.join(map(repr, near))}?" if near else "`lm_eval ls tasks` lists them."
@@ -306,15 +332,23 @@ def check_folder(folder: Path) -> None:
         raise UsageError(f"the folder of tasks {folder} does not exist.")
     seen: dict[str, Path] = {}
     for path in sorted(folder.glob("**/*.yaml")):
-        merged: dict[str, Any] = {}
-        for _, node in with_includes(path):
-            merged = keys(node) | merged
-        name = merged.get("group") or merged.get("task")
-        if name is None or not isinstance(name.value, str):
-            continue
-        if name.value in seen:
-            raise UsageError(f"{path} and {seen[name.value]} both define {name.value!r}: lm-eval would skip one.")
-        seen[name.value] = path
+        configuration = read_yaml(path)
+        name = str(configuration.get("group") or configuration.get("task"))
+        if name != "None" and name in seen:
+            raise UsageError(f"{path} and {seen[name]} both define {name!r}: lm-eval would skip one.")
+        seen[name] = path
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A file as lm-eval indexes it, its functions not loaded. Raises: UsageError where lm-eval would leave it out."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    list(with_includes(path))
+    try:
+        return dict(load_yaml(path, resolve_func=False))
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise UsageError(f"{path}: {said[:300]}; lm-eval would leave this task out without a word.") from error
 
 
 def check_found(task: Task, found: Found) -> None:
@@ -352,7 +386,7 @@ def check_trust(file: Path, node: Any) -> None:
         found = keys(one)
         coded = [key for key in CODE_KEYS if key in found]
         metric = found.get("metric")
-        if one.tag == "!function" or one.tag.startswith("tag:yaml.org,2002:python"):
+        if one.tag == "!function":
             raise UsageError(f"{file} runs code of its own ({one.tag} {one.value}): only {TRUST}.")
         if coded:
             raise UsageError(f"{file} runs code of its own ({coded[0]}): only {TRUST}.")
@@ -363,13 +397,16 @@ def check_trust(file: Path, node: Any) -> None:
 # --- Loading it -------------------------------------------------------------------------------------------------------
 
 
-def load(task: Task, found: Found) -> dict[str, Any]:
-    """lm-eval's task objects by name, with their data sets.
+def load(task: Task, found: Found, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """lm-eval's task objects by name, with their data sets. Tasks that make their own read `metadata` for a tokenizer.
 
     Raises: UsageError if there is another set of them than the index promised, or one cannot be made.
     """
+    from lm_eval.tasks._factory import TaskFactory
+
     forget_modules()
     seed_everything()
+    found.manager._factory = TaskFactory(meta=dict(metadata))
     try:
         loaded: dict[str, Any] = found.manager.load([task.name])["tasks"]
     except HarnessError:
@@ -530,7 +567,7 @@ def filter_names(one: Any) -> list[str]:
 def draw(task: Task, documents: Mapping[str, Any]) -> Documents:
     """Which documents of each task are asked, in order: all, or `limit` of all together, by the seed."""
     places = [(name, place) for name, docs in documents.items() for place in range(len(docs))]
-    chosen = range(len(places))
+    chosen: Sequence[int] = range(len(places))
     if task.limit is not None and task.limit < len(places):
         chosen = sorted(np.random.default_rng(SEED).choice(len(places), task.limit, replace=False).tolist())
     drawn: dict[str, list[int]] = {name: [] for name in documents}
@@ -563,15 +600,13 @@ def sit(task: Task, name: str, one: Any, lm: Any, drawn: Sequence[int]) -> Part:
     one.test_docs = one.validation_docs = lambda: documents
     chat = bool(lm.tokenizer.chat_template) and one.OUTPUT_TYPE == "generate_until" if task.chat is None else task.chat
     out, generated = ask(name, one, lm, chat)
-    logged = out["samples"][name]
     metric, _, wanted = (task.metric or "").partition(",")
     wanted = wanted or filter_names(one)[0]
-    logged = [sample for sample in logged if sample["filter"] == wanted]
+    logged = [sample for sample in out["samples"][name] if sample["filter"] == wanted]
     check_same_exam(name, one, documents, logged)
     rows = [json.loads(samples.on_disk({**row, "doc_id": drawn[row["doc_id"]]})) for row in logged]
     metric = metric or samples.first_metric(rows[0], one.aggregation(), f"task {name!r}")
-    prefix = "" if name == task.name else f"{name}/"
-    answers = [samples.read_row(row, metric, prefix=prefix) for row in rows]
+    answers = [samples.read_row(row, metric, prefix="" if name == task.name else f"{name}/") for row in rows]
     samples.check_ties(answers, repr(name))
     check_average(name, metric, rows, answers, out["results"][name].get(f"{metric},{wanted}"))
     return Part(
@@ -617,7 +652,9 @@ def ask(name: str, one: Any, lm: Any, chat: bool) -> tuple[Any, list[bool]]:
 @contextmanager
 def listening(lm: Any) -> Iterator[list[bool]]:
     """Hear every generated answer, and whether it was cut short. Raises: InvalidCheckpoint if logits are not finite."""
-    generate, cut_short, finite = lm._model_generate, [], []
+    generate = lm._model_generate
+    cut_short: list[bool] = []
+    finite: list[Any] = []
     hook = lm.model.register_forward_hook(lambda _m, _i, output: finite.append(output.logits[:, -1].isfinite().all()))
 
     def recorded(*, context: Any, max_length: int, stop: Sequence[str], **options: Any) -> Any:
@@ -714,7 +751,7 @@ def does_not_fit(request: Any, lm: Any, one: Any) -> bool:
     generates = request.request_type == "generate_until"
     text = request.args[0] if generates else request.args[0] + request.args[1]
     room = lm.max_length - answer_tokens(one) if generates else lm.max_length + 1
-    return len(text.encode()) + MARGIN > room and len(lm.tok_encode(text)) > room
+    return len(text.encode()) + MARGIN > room and bool(len(lm.tok_encode(text)) > room)
 
 
 def settings(task: Task, one: Any, chat: bool, wanted: str, items: int) -> dict[str, Any]:

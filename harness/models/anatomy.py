@@ -3,6 +3,7 @@
 Everything here takes a loaded transformers model and leaves no hook, and no setting, behind.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     import torch
 
 Edit = Callable[[int, "torch.Tensor"], "torch.Tensor"]
+
+# What families call the parts of a block. The attention's own output matrix comes before those of modules inside it.
+ATTENTION_NAMES = ("self_attn", "attn", "attention", "self_attention")
+OUTPUT_NAMES = ("o_proj", "c_proj", "dense", "out_proj")
+NORM_NAMES = ("input_layernorm", "ln_1", "self_attn_layer_norm", "norm_1", "ln_attn")
+MLP_NAMES = ("mlp", "ffn", "block_sparse_moe", "feed_forward", "fc2")
+LAST_OF_MLP_NAMES = ("dense_4h_to_h", "down_proj")
+FINAL_NORM_NAMES = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "final_norm", "ln_out")
 
 
 def blocks(model: Any) -> Any:
@@ -31,13 +40,21 @@ def blocks(model: Any) -> Any:
 
 @contextmanager
 def edited_blocks(model: Any, edit: Edit) -> Iterator[None]:
-    """Within it, the output of block l, of shape (batch, positions, hidden), is replaced by `edit(l, output)`."""
+    """Within it, the output of block l, of shape (batch, positions, hidden), is replaced by `edit(l, output)`.
+
+    Raises: NotTestable, when the model runs, if its blocks hand on more than one residual stream.
+    """
 
     def hook(layer: int) -> Callable[..., Any]:
         def replace(_module: Any, _inputs: Any, output: Any) -> Any:
-            if isinstance(output, tuple):
-                return (edit(layer, output[0]), *output[1:])
-            return edit(layer, output)
+            stream, *others = output if isinstance(output, tuple) else (output,)
+            if stream.dim() != 3:
+                raise NotTestable(
+                    f"{type(model).__name__} hands on {tuple(stream.shape)} numbers from block to block, which are not "
+                    "one residual stream of (batch, positions, hidden)."
+                )
+            edited = edit(layer, stream)
+            return (edited, *others) if isinstance(output, tuple) else edited
 
         return replace
 
@@ -83,7 +100,7 @@ class BlockParts(NamedTuple):
 
     `norm` is what the attention reads through and `output_norm` what its output passes before it is added: None where
     there is none. `output` projects the heads' outputs, end to end, into the stream. What comes out of `mlp` is added
-    as it is: it is the norm after the MLP where there is one.
+    as it is: it is the norm after the MLP where there is one, and its last matrix where the MLP adds the stream itself.
     """
 
     norm: Any
@@ -98,29 +115,50 @@ def block_parts(block: Any) -> BlockParts:
 
     Raises: NotTestable for a block whose attention, output projection or MLP has none of the names known here.
     """
-    attention = part(block, "self_attn", "attn", "attention")
-    after_mlp = getattr(block, "post_feedforward_layernorm", None)
+    attention = part(block, *ATTENTION_NAMES)
+    attention = first_part(attention, "attention") or attention  # GPT-Neo wraps it once more
+    after_mlp = first_part(block, "post_feedforward_layernorm", "post_mlp_layernorm")
+    # In a block without a norm after its MLP the second name belongs to the norm before the MLP.
+    after_attention = first_part(block, "post_self_attn_layernorm", "post_attention_layernorm")
     return BlockParts(
-        norm=getattr(block, "input_layernorm", None) or getattr(block, "ln_1", None),
+        norm=first_part(block, *NORM_NAMES),
         attention=attention,
-        output=part(attention, "o_proj", "c_proj", "dense"),
-        # In a block without a norm after its MLP the same name belongs to the norm before the MLP.
-        output_norm=block.post_attention_layernorm if after_mlp else None,
-        mlp=after_mlp or part(block, "mlp"),
+        output=part(attention, *OUTPUT_NAMES),
+        output_norm=after_attention if after_mlp else None,
+        mlp=after_mlp or what_mlp_adds(part(block, *MLP_NAMES)),
     )
 
 
+def what_mlp_adds(mlp: Any) -> Any:
+    """The module whose output an MLP adds to the stream: itself, or its last matrix where it is given the stream."""
+    return part(mlp, *LAST_OF_MLP_NAMES) if "residual" in inspect.signature(mlp.forward).parameters else mlp
+
+
 def final_norm(model: Any) -> Any:
-    """The norm after the last block. Raises: NotTestable if it has none of the names known here."""
-    return part(model.base_model, "norm", "ln_f", "final_layer_norm")
+    """The norm after the last block, which the output matrix reads.
+
+    Raises: NotTestable if it has none of the names known here, or something stands between the two.
+    """
+    owner = getattr(model.base_model, "decoder", model.base_model)
+    if getattr(owner, "project_out", None) is not None:
+        raise NotTestable(f"{type(model).__name__} projects its states once more after its last norm.")
+    return part(owner, *FINAL_NORM_NAMES)
 
 
 def part(owner: Any, *names: str) -> Any:
     """The first submodule of one of these names. Raises: NotTestable if there is none."""
-    for name in names:
-        if getattr(owner, name, None) is not None:
-            return getattr(owner, name)
-    raise NotTestable(f"{type(owner).__name__} has no part named {' or '.join(names)}: its heads cannot be told apart.")
+    found = first_part(owner, *names)
+    if found is None:
+        raise NotTestable(
+            f"{type(owner).__name__} has no part named {' or '.join(names)}: its heads cannot be told apart."
+        )
+    return found
+
+
+def first_part(owner: Any, *names: str) -> Any:
+    """The first submodule of one of these names, or None."""
+    children = dict(owner.named_children())
+    return next((children[name] for name in names if children.get(name) is not None), None)
 
 
 def weight_from_the_right(linear: Any) -> "torch.Tensor":

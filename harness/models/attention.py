@@ -4,7 +4,7 @@ Shapes: P prompts, B prompts in a batch, T tokens, H query heads. Layers, heads 
 a map is the attention of query i over keys 0..i.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import NotTestable
-from depthgauge.models.anatomy import attention_weights, per_query_head
+from depthgauge.models.anatomy import attention_weights, per_query_head, widened
 from depthgauge.models.inputs import Tokens, check_finite, check_heads, check_prompts
 from depthgauge.models.load import layers_and_heads
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 ATTENTION = "depthgauge"  # the name under which transformers knows an attention of ours
+# Options of an attention that change its weights in a way that is not computed here.
+UNKNOWN = ("sinks", "position_bias", "indices", "block_indices")
 BATCH = 32
 Floats = NDArray[np.float32]
 
@@ -71,20 +73,58 @@ class Attention(NamedTuple):
         return (self.mask == 0).flatten(0, -3)[0]
 
 
-def watch(model: Any, input_ids: "torch.Tensor", see: Callable[[int, Attention, "torch.Tensor"], None]) -> None:
+class Returned(NamedTuple):
+    """One layer's attention maps as the model itself returned them, (B, H, T, T)."""
+
+    maps: "torch.Tensor"
+
+    def weights(self) -> "torch.Tensor":
+        return self.maps
+
+    def open_cells(self) -> "torch.Tensor":
+        """Which cells any head of any prompt looks at, (T, T): the mask itself is not handed out."""
+        return (self.maps > 0).flatten(0, 1).any(0)
+
+
+Seen = Attention | Returned
+See = Callable[[int, Seen, "torch.Tensor"], None]
+
+
+def watch(model: Any, input_ids: "torch.Tensor", see: See) -> None:
     """Run `model` on (B, T) tokens and call `see(layer, attention, weights)` in every layer; what it computes stays.
+
+    A family that computes its attention without transformers' interface is run again, in eager mode, for the weights
+    that it returns itself.
 
     Raises: NotTestable if a layer hands out no attention weights, or they are not the softmax of its scores.
     """
+    name, (layers, _) = type(model).__name__, layers_and_heads(model)
+    seen = intercept(model, input_ids, see)
+    if seen == 0:
+        for layer, maps in enumerate(returned_maps(model, input_ids)):
+            see(layer, Returned(maps), maps)
+    elif seen != layers:
+        raise NotTestable(
+            f"{name} hands out no attention weights in {layers - seen} of its {layers} layers, and this is asked of the "
+            "heads of every layer."
+        )
+
+
+def intercept(model: Any, input_ids: "torch.Tensor", see: See) -> int:
+    """Run `model` and call `see` in every layer whose attention is computed by transformers' interface: how many are.
+
+    Raises: NotTestable for an attention of another form than that of `attention_weights`.
+    """
     import torch
 
-    name, (layers, _) = type(model).__name__, layers_and_heads(model)
+    name, (layers, heads) = type(model).__name__, layers_and_heads(model)
     seen = 0
 
     def attend(_: Any, query: Any, key: Any, value: Any, mask: Any, **how: Any) -> tuple["torch.Tensor", None]:
         nonlocal seen
-        if how.get("s_aux") is not None:
-            raise NotTestable(f"{name} has learned sinks (s_aux) beside its keys: its attention rows do not sum to 1.")
+        check_form(name, how)
+        if seen == layers or query.shape[1] != heads:
+            raise NotTestable(f"{name} has other attentions than one of {heads} heads in each of its {layers} layers.")
         attention = Attention(query, key, mask, how["scaling"], how.get("softcap"))
         weights = attention.weights()
         see(seen, attention, weights)
@@ -93,8 +133,50 @@ def watch(model: Any, input_ids: "torch.Tensor", see: Callable[[int, Attention, 
 
     with attention_computed_by(model, attend, masked=True), torch.inference_mode():
         model.base_model(input_ids=input_ids, use_cache=False)
-    if seen != layers:
-        raise NotTestable(f"{name} hands out no attention weights in {layers - seen} of its {layers} layers.")
+    return seen
+
+
+def check_form(name: str, how: Mapping[str, Any]) -> None:
+    """Raises: NotTestable for an attention with options that are not computed here."""
+    if how.get("s_aux") is not None:
+        raise NotTestable(f"{name} has learned sinks (s_aux) beside its keys: its attention rows do not sum to 1.")
+    for option in UNKNOWN:
+        if how.get(option) is not None:
+            raise NotTestable(f"{name} computes its attention with an option that is not known here ({option}).")
+
+
+def returned_maps(model: Any, input_ids: "torch.Tensor") -> list["torch.Tensor"]:
+    """The attention maps of every layer, (B, H, T, T), as `model` returns them in eager mode.
+
+    Raises: NotTestable if it does not return one of that shape for each layer, or their rows do not sum to 1.
+    """
+    import torch
+
+    before = model.config._attn_implementation
+    try:
+        model.set_attn_implementation("eager")
+        with torch.inference_mode():
+            output = model.base_model(input_ids=input_ids, use_cache=False, output_attentions=True)
+    finally:
+        model.set_attn_implementation(before)
+    maps = [widened(one) for one in getattr(output, "attentions", None) or () if one is not None]
+    (layers, heads), (batch, tokens) = layers_and_heads(model), input_ids.shape
+    if [one.shape for one in maps] != [(batch, heads, tokens, tokens)] * layers:
+        raise NotTestable(f"{type(model).__name__} computes its attention by itself, and returns no map of every head.")
+    rounding = torch.finfo(model.dtype).eps ** 0.5
+    if any(bool(((one.sum(-1) - 1).abs() > rounding).any()) for one in maps):
+        raise NotTestable(f"{type(model).__name__} returns attention maps whose rows do not sum to 1.")
+    return maps
+
+
+def eager_flag(*models: Any) -> dict[str, NDArray[np.bool_]]:
+    """`eager`, True, where a model's maps are those that it returns itself; nothing where all are intercepted."""
+    import torch
+
+    def intercepted(model: Any) -> bool:
+        return intercept(model, torch.tensor([[0, 0]], device=model.device), lambda *_: None) > 0
+
+    return {} if all(map(intercepted, models)) else {"eager": np.array(True)}
 
 
 def batches_of_one_length(token_ids: Tokens) -> Iterator[list[int]]:
@@ -116,7 +198,7 @@ def attention_maps(model: Any, token_ids: Sequence[int], heads: Sequence[tuple[i
     check_heads(heads, model)
     maps = np.empty((len(heads), len(token_ids), len(token_ids)), np.float32)
 
-    def keep(layer: int, _: Attention, weights: "torch.Tensor") -> None:
+    def keep(layer: int, _: Seen, weights: "torch.Tensor") -> None:
         for i, (wanted, head) in enumerate(heads):
             if wanted == layer:
                 maps[i] = weights[0, head].cpu()

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.errors import InvalidCheckpoint, NotTestable, UsageError
-from depthgauge.models.folder import CONFIG, check_finite, read_json, shapes
+from depthgauge.models.folder import CONFIG, check_finite, read_json, shapes, weight_files
 from depthgauge.types import Checkpoint
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 GIB = 2**30
+SMALL_BYTES = 64 * 2**20
 WORKING_SHARE = 1.2  # of the weights: what a forward pass on a few thousand tokens needs beside them
 
 
@@ -77,11 +78,8 @@ def check_dtype(name: str, device: str) -> str | None:
     return None
 
 
-def prepare_libraries(threads: int | None) -> None:
-    """Offline, quiet, and with a fixed number of threads: the same sums in the same order on every run.
-
-    None is all cores, shared between the workers of a run.
-    """
+def prepare_libraries(threads: int) -> None:
+    """Offline, quiet, and with a fixed number of threads: the same sums in the same order on every run."""
     os.environ.update(
         HF_HUB_OFFLINE="1",
         HF_DATASETS_OFFLINE="1",
@@ -93,13 +91,18 @@ def prepare_libraries(threads: int | None) -> None:
     import torch
     import transformers
 
-    torch.set_num_threads(threads or shared_cores())
+    torch.set_num_threads(threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
 
 
-def shared_cores() -> int:
-    """The cores that are this process's share of the machine: under pytest-xdist, each worker has as many."""
+def threads_for(folder: Path) -> int:
+    """The cores that are this process's share of the machine, as pytest-xdist's workers have as many each.
+
+    One for a small model: its matrices are so short that threads would wait for each other longer than they compute.
+    """
+    if sum(path.stat().st_size for path in weight_files(folder)) < SMALL_BYTES:
+        return 1
     return max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
@@ -139,6 +142,14 @@ def load(folder: Path, placement: Placement = Placement()) -> tuple[Any, Any]:
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
     )
     return model.eval(), tokenizer
+
+
+def fresh(folder: Path, dtype: str = "float32") -> tuple[Any, Any]:
+    """A model and tokenizer of one's own, to train or to change: those of `load` are shared, and must not."""
+    load.cache_clear()
+    model, tokenizer = load(folder, Placement(dtype=dtype))
+    load.cache_clear()
+    return model, tokenizer
 
 
 def sizes_by_dtype(folder: Path) -> dict[str, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from depthgauge.errors import InvalidCheckpoint
 from depthgauge.models.folder import TOKENIZER
-from depthgauge.models.load import prepare_libraries
+from depthgauge.models.load import prepare_libraries, threads_for
 
 TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
@@ -15,7 +15,7 @@ def merge_adapter(adapter: Path, base: Path, into: Path) -> None:
 
     Raises: InvalidCheckpoint if peft cannot apply it.
     """
-    prepare_libraries(None)
+    prepare_libraries(threads_for(base))
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 

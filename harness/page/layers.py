@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.errors import Undefined
+from depthgauge.errors import InvalidComparison, Undefined
 from depthgauge.page.section import Measured, Setting
 from depthgauge.page.tables import bands, profiles_of
 from depthgauge.stats import paired_difference
@@ -22,7 +22,7 @@ QUIET = "#B0B0B0"
 LONGEST_LABEL, MOST_TOKENS, FEW_HEADS = 40, 24, 8
 WHERE = ("device", "versions", "dtype")  # the parameters that do not say what was asked
 
-Values = Callable[[Measured], NDArray[Any]]  # (N, C) of one checkpoint
+Values = Callable[[Measured], NDArray[Any]]  # (N, C), or (N,), of one checkpoint
 Places = Callable[[Measured], Sequence[int] | NDArray[np.int64]]  # (C,), where they stand
 
 
@@ -65,15 +65,15 @@ def reference_of(shown: Sequence[Measured]) -> Measured:
     return next((one for one in shown if one.evidence.method == "base"), shown[0])
 
 
-def pairs(shown: Sequence[Measured]) -> list[Measured]:
-    """Those that were asked what the reference was asked, about as many layers, without the reference."""
+def pairs(shown: Sequence[Measured], values: Values) -> list[Measured]:
+    """Those that were asked what the reference was asked, and have as many `values`, without the reference."""
+
+    def asked(one: Measured) -> Any:
+        parameters = {name: value for name, value in one.measurement.parameters.items() if name not in WHERE}
+        return parameters, np.shape(values(one))
+
     reference = reference_of(shown)
     return [one for one in shown if one is not reference and asked(one) == asked(reference)]
-
-
-def asked(one: Measured) -> Any:
-    shapes = {name: np.shape(values) for name, values in one.arrays.items()}
-    return {name: value for name, value in one.measurement.parameters.items() if name not in WHERE}, shapes
 
 
 # -- lines ---
@@ -99,7 +99,7 @@ def differences(axes: Any, shown: Sequence[Measured], setting: Setting, values: 
     """Means of the differences to the reference, unit by unit, of all that can be paired with it, with such bands."""
     before = values(reference_of(shown))
     axes.axhline(0, color=setting.colour(reference_of(shown)), linewidth=0.8)
-    for one in pairs(shown):
+    for one in pairs(shown, values):
         draw_curve(axes, one, shown, setting, values(one) - before, x(one), unit)
 
 
@@ -138,7 +138,7 @@ def paired(one: Scores, other: Scores) -> Estimate | None:
     """The mean difference of two checkpoints, unit by unit; None where it has no interval."""
     try:
         return paired_difference(one, other, estimand="difference")
-    except Undefined:
+    except (InvalidComparison, Undefined):
         return None
 
 

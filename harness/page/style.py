@@ -1,9 +1,9 @@
 """One style for all pictures: colours that colour-blind readers can tell apart, each method's the same everywhere."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from depthgauge.page.section import Picture
 from depthgauge.registry import METHODS
 
 DPI = 130
@@ -34,14 +34,14 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
     return found | {name: PALETTE[-1 - i % len(PALETTE)] for i, name in enumerate(others)}
 
 
-def write_picture(path: Path, size: tuple[float, float], draw: Callable[[Any], None]) -> None:
-    """Draw into a figure of that size in inches, and write it as PNG. Opens matplotlib, for half a second."""
+def write_picture(path: Path, picture: Picture) -> None:
+    """Draw a picture, and write it as PNG. Opens matplotlib, for half a second."""
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     with rc_context(STYLE):
-        figure = Figure(figsize=size, layout="tight")
+        figure = Figure(figsize=picture.size, layout="tight")
         FigureCanvasAgg(figure)
-        draw(figure)
-        figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        picture.draw(figure)
+        figure.savefig(path, format="png", dpi=DPI, metadata={"Software": None})

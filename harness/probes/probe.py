@@ -8,9 +8,11 @@ where it compares two checkpoints. One room holds all there is of it:
     NAME/show.py       `show(measured, setting)`, its sections of a report; opened when one is written
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
 
+from depthgauge.errors import InvalidComparison, NotTestable
 from depthgauge.models.folder import check_language_model
 from depthgauge.models.load import Opened
 from depthgauge.registry import PROBES
@@ -63,4 +65,23 @@ def address(probe: Question) -> str:
     return f"{type(probe).__module__}:{type(probe).__qualname__}"
 
 
-__all__ = ["PROBES", "Arrays", "Opened", "PairProbe", "Probe", "Question", "address", "check_language_model"]
+@contextmanager
+def unlike_is_not_testable() -> Iterator[None]:
+    """Two checkpoints of other shapes, heads or tokenizers have no answer, which is no fault of the command."""
+    try:
+        yield
+    except InvalidComparison as error:
+        raise NotTestable(str(error)) from error
+
+
+__all__ = [
+    "PROBES",
+    "Arrays",
+    "Opened",
+    "PairProbe",
+    "Probe",
+    "Question",
+    "address",
+    "check_language_model",
+    "unlike_is_not_testable",
+]

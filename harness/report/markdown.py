@@ -45,8 +45,6 @@ def claims_part(rows: Sequence[Row], problems: Sequence[Problem]) -> Section:
 def measured(row: Row) -> str:
     if row.estimate is None:
         return "-"
-    if row.estimate.method == "exact":
-        return f"{number(row.estimate.point)} {escape(row.estimate.unit)}, exactly"
     return escape(describe(row.estimate))
 
 

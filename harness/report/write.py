@@ -6,14 +6,16 @@ import os
 import platform
 import shutil
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from depthgauge.errors import HarnessError
 from depthgauge.page.escape import escape
-from depthgauge.page.section import Picture, Section, Setting
+from depthgauge.page.section import Part, Picture, Section, Setting
 from depthgauge.page.style import colours_of, write_picture
 from depthgauge.report.markdown import claims_part, environment_part, page_of
 from depthgauge.report.outcome import EXIT_MEANINGS, Problem, counts
@@ -23,6 +25,7 @@ from depthgauge.store.folders import Store, sha256, write_atomically
 from depthgauge.types import Row, digest, to_plain
 
 SCHEMA = 2
+PNG = "picture.png"
 PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets", "numpy", "scipy", "pytest")
 
 
@@ -57,8 +60,7 @@ def write_report(
     store, testbed = run.session.context.store, run.session.context.testbed
     measured = collect(rows, store, testbed)
     setting = Setting(testbed=testbed, colours=colours_of(one.evidence.method for one in measured))
-    sections = list(sections_of(measured, setting))
-    draw_changed(sections, setting, store, folder)
+    sections = [with_pictures(one, setting, store, folder) for one in sections_of(measured, setting)]
     page = page_of(
         title=f"{escape(name)} on {testbed.name}",
         summary=[f"{counts(rows)}. Exit {code}: {EXIT_MEANINGS.get(code, 'see pytest')}.", run.session.about],
@@ -69,36 +71,51 @@ def write_report(
     append_to_step_summary(page)
 
 
-def draw_changed(sections: Iterable[Section], setting: Setting, store: Store, folder: Path) -> None:
-    """Write every picture; one whose numbers, colours and code have not changed is copied from the store."""
-    for section in sections:
-        for picture in (part for part in section.parts if isinstance(part, Picture)):
-            shutil.copyfile(drawn(picture, setting, store), folder / picture.name)
+def with_pictures(section: Section, setting: Setting, store: Store, folder: Path) -> Section:
+    """The section, its pictures written into the folder; one that cannot be drawn is a sentence in its place.
+
+    A picture whose numbers, colours and code have not changed is copied from the store.
+    """
+
+    def placed(part: Part) -> Part:
+        if not isinstance(part, Picture):
+            return part
+        try:
+            shutil.copyfile(drawn(part, setting, store), folder / part.name)
+        except HarnessError:
+            raise
+        except Exception as error:  # whatever a third party's drawing raises
+            return escape(f"{part.name} cannot be drawn: {type(error).__name__}: {error}")
+        return part
+
+    return replace(section, parts=[placed(part) for part in section.parts])
 
 
 def drawn(picture: Picture, setting: Setting, store: Store) -> Path:
     """The file of a picture in the store, drawn if there is none yet."""
     key = digest(
         {
-            "name": picture.name,
             "size": list(picture.size),
             "shown": [[one.label, one.measurement.key, setting.colour(one)] for one in picture.shown],
             "landmarks": to_plain(setting.testbed.landmarks),
+            "draw": function_of(picture.draw).__qualname__,
             "code": [sha256(path) for path in code_of(picture)],
         }
     )
-    made = store.produce(
-        "pictures", key, lambda workshop: write_picture(workshop / picture.name, picture.size, picture.draw)
-    )
-    return made / picture.name
+    return store.produce("pictures", key, lambda workshop: write_picture(workshop / PNG, picture)) / PNG
 
 
 def code_of(picture: Picture) -> list[Path]:
     """The files that decide how a picture looks: its room's and the shared ones."""
     import depthgauge.page
 
-    room = Path(picture.draw.__code__.co_filename) if hasattr(picture.draw, "__code__") else Path(__file__)
+    room = Path(function_of(picture.draw).__code__.co_filename)
     return [*sorted(room.parent.glob("*.py")), *sorted(Path(str(depthgauge.page.__file__)).parent.glob("*.py"))]
+
+
+def function_of(draw: Any) -> Any:
+    """The function below what was bound to its arguments."""
+    return function_of(draw.func) if isinstance(draw, partial) else draw
 
 
 def append_to_step_summary(page: str) -> None:

@@ -1,5 +1,12 @@
 """Measurements to estimates. Every function names its source and raises where it has no value."""
 
+from depthgauge.stats.changes import (
+    greatest_exactly,
+    share_beyond,
+    share_beyond_anywhere,
+    share_changed,
+    share_changed_anywhere,
+)
 from depthgauge.stats.columns import difference, greatest, lead, least, most_extreme, prominence, side_by_side
 from depthgauge.stats.differences import independent_difference, paired_difference, rise
 from depthgauge.stats.exact import exact_factor, exactly, lead_ratio, peak_layer, peak_ratio, peaks_apart
@@ -10,6 +17,7 @@ __all__ = [
     "exact_factor",
     "exactly",
     "greatest",
+    "greatest_exactly",
     "independent_difference",
     "lead",
     "lead_ratio",
@@ -23,5 +31,9 @@ __all__ = [
     "prominence",
     "rise",
     "share",
+    "share_beyond",
+    "share_beyond_anywhere",
+    "share_changed",
+    "share_changed_anywhere",
     "side_by_side",
 ]

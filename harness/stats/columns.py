@@ -15,6 +15,7 @@ from depthgauge.types import Estimate, Population, Profiles, Scores
 
 FEW_UNITS = 20  # below this, resamples repeat themselves, and Bonferroni's bound is taken
 RESAMPLES = 2000
+ROUNDING = 1e-9  # of a variance: less is what float64 leaves of a difference of equal squares
 NEIGHBOURS = 2  # layers on each side that a peak is measured against
 
 
@@ -74,6 +75,7 @@ def largest_t(centred_NC: NDArray[np.float64], errors: NDArray[np.float64], leve
     moving_NC = centred_NC[:, errors > 0]
     means = drawn @ moving_NC / n
     variances = np.clip(drawn @ moving_NC**2 / n - means**2, 0, None) / (n - 1)
+    variances[variances < ROUNDING * errors[errors > 0] ** 2] = 0  # no unit that differs was drawn
     with np.errstate(divide="ignore", invalid="ignore"):
         sizes = np.nan_to_num(np.abs(means) / np.sqrt(variances), nan=0.0, posinf=np.inf)
     quantile = float(np.quantile(sizes.max(axis=1), level, method="higher"))

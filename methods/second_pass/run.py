@@ -16,7 +16,7 @@ from depthgauge.errors import NotTestable
 from depthgauge.methods.second_pass.health import check_healthy
 from depthgauge.methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
 from depthgauge.methods.settings import GRPOSettings
-from depthgauge.models.load import load
+from depthgauge.models.load import fresh
 from depthgauge.randomness import undisturbed_randomness
 from depthgauge.types import Testbed, TrainingJob
 
@@ -60,7 +60,7 @@ def train_grpo(job: TrainingJob) -> None:
 
 
 def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
-    model, tokenizer = fresh_base(base_folder(job.testbed))
+    model, tokenizer = fresh(base_folder(job.testbed))
     arguments: dict[str, Any] = {
         "model": model,
         "processing_class": tokenizer,
@@ -88,14 +88,6 @@ def prompts_in_order(job: TrainingJob, settings: GRPOSettings) -> Dataset:
     generator = np.random.default_rng(job.seed)
     order = np.concatenate([generator.permutation(len(prompts)) for _ in range(-(-needed // len(prompts)))])[:needed]
     return Dataset.from_list([{"prompt": prompts[i][0], "answer": prompts[i][1]} for i in order])
-
-
-def fresh_base(folder: Path) -> tuple[Any, Any]:
-    """A base of one's own to train: the loaded models of the depthgauge are shared and must not change."""
-    load.cache_clear()
-    model, tokenizer = load(folder)
-    load.cache_clear()
-    return model, tokenizer
 
 
 def base_folder(testbed: Testbed) -> Path:

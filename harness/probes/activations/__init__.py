@@ -21,7 +21,7 @@ class ActivationDifference:
 
     `mean_says` (3, K) the words that the logit lens finds likeliest in the mean difference over texts at the fourth
     token, with `mean_says_probability`, at the layers `mean_says_layers`; K is 0 where the family's final norm is not
-    known, or no text is long enough.
+    known, and probabilities are 0 where nothing differs there, or no text is long enough.
     """
 
     texts: tuple[Text, ...]

@@ -54,7 +54,8 @@ def random_frame(width: int, columns: int) -> "torch.Tensor":
     import torch
 
     drawn = torch.from_numpy(np.random.default_rng(0).standard_normal((width, columns)))
-    return torch.linalg.qr(drawn)[0]
+    frame: torch.Tensor = torch.linalg.qr(drawn)[0]
+    return frame
 
 
 def largest_eigenvalue(symmetric: "torch.Tensor") -> float:

@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from depthgauge.errors import NotTestable
-from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.models.folder import check_same_tokenizer
+from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model, unlike_is_not_testable
 from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Measurement, Profiles, Scores, by_head, digest
 
@@ -49,7 +50,9 @@ class HeadChange:
     def take(self, one: Opened, other: Opened) -> Arrays:
         from depthgauge.probes.attention.measures import head_change
 
-        return head_change(one, other, self.texts)
+        with unlike_is_not_testable():
+            check_same_tokenizer(one.folder, other.folder)
+            return head_change(one, other, self.texts)
 
 
 def change(subject: Subject, other: Subject) -> tuple[Measurement, ...]:
@@ -83,3 +86,10 @@ def changed_on_fragments(subject: Subject, base: Subject) -> Scores:
 
 def texts(subject: Subject) -> tuple[str, ...]:
     return tuple(text.text for text in subject.material(MarkedText))
+
+
+def divergence_by_layer(subject: Subject, other: Subject) -> Profiles:
+    """Per marked text and layer, the largest divergence of a head's attention from the other's, in bits."""
+    values = np.stack([one.arrays["jsd_bits"].max(axis=2) for one in change(subject, other)]).astype(float)
+    columns = tuple(map(str, range(values.shape[2])))
+    return Profiles(ids=texts(subject), columns=columns, values=values, unit="bits", population="texts")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import Undefined
-from depthgauge.models.attention import Attention, Floats, batches_of_one_length, first_token_attention, watch
+from depthgauge.models.attention import Floats, Seen, batches_of_one_length, first_token_attention, watch
 from depthgauge.models.inputs import Tokens, check_finite, check_prompts, check_same_heads
 from depthgauge.models.load import layers_and_heads
 
@@ -43,7 +43,8 @@ class HeadDivergence(NamedTuple):
 def compare(model: Any, other: Any, token_ids: Tokens, reduce: Reduce, *, least: int) -> list[Floats]:
     """For each prompt an array (L, H, n) of `reduce(maps, other maps, open cells)`, from (B, H, T, T) to (B, H, n).
 
-    The maps of one layer and one batch are the most that is ever held: of the first model queries and keys are kept.
+    The maps of one layer and one batch are the most that is ever held: of the first model queries and keys are kept,
+    and maps of all layers only where it returns them itself.
     """
     import torch
 
@@ -59,10 +60,10 @@ def compare(model: Any, other: Any, token_ids: Tokens, reduce: Reduce, *, least:
 
 
 def reduced_layers(model: Any, other: Any, input_ids: "torch.Tensor", reduce: Reduce) -> list["torch.Tensor"]:
-    kept: list[Attention] = []
+    kept: list[Seen] = []
     reduced: list[torch.Tensor] = []
 
-    def reduce_layer(_: int, theirs: Attention, weights: "torch.Tensor") -> None:
+    def reduce_layer(_: int, theirs: Seen, weights: "torch.Tensor") -> None:
         ours = kept.pop(0)
         reduced.append(reduce(ours.weights(), weights, ours.open_cells() | theirs.open_cells()))
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.models.attention import attention_maps
+from depthgauge.models.attention import attention_maps, eager_flag
 from depthgauge.models.load import Opened
 from depthgauge.probes.attention import MAPPED_HEADS, MarkedText
 from depthgauge.probes.attention.compute import changed_attention, head_divergence, top_heads
@@ -27,6 +27,7 @@ def head_change(one: Opened, other: Opened, texts: Sequence[MarkedText]) -> dict
     return (
         found._asdict()
         | shares
+        | eager_flag(model, theirs)
         | {
             "mapped_heads": np.array(heads),
             "maps": attention_maps(model, ids[0], heads),

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.models.attention import attention_maps
+from depthgauge.errors import Undefined
+from depthgauge.models.attention import attention_maps, eager_flag
 from depthgauge.models.load import context_length, vocabulary_size
 from depthgauge.probes.circuits import ABLATED_SHARE, LENGTH, PERMUTATIONS, SEQUENCES, repeats, weights
 
@@ -21,14 +22,20 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     stable ranks; `best_induction` and `best_previous` (2,), the former above the first layer and the latter below it,
     if there are two layers; `k_composition` of these two heads, NaN in one layer; `learning`, `learning_lost` and
     `induction_left` (S,); `maps` (2, T, T) of the best previous-token and the best induction head on the first
-    sequence.
+    sequence; `eager`, as `eager_flag` gives it.
+
+    Raises: NotTestable for a family whose parts are not known; Undefined if no head can look as far back as what
+    followed the same token before.
     """
     length = min(LENGTH, vocabulary_size(model), context_length(model) // 2)
     sequences = repeats.repeated_sequences(model, SEQUENCES, length)
     found = repeats.head_scores(model, sequences, permutations=PERMUTATIONS)
+    weights.check_reading(model)
     eigenvalues, spectra = weights.eigenvalue_scores(model), weights.circuit_spectra(model)
     means = found.scores.induction.mean(0)
     lowest = min(1, len(means) - 1)  # an induction head reads what a layer below it wrote
+    if not means[lowest:].any():
+        raise Undefined(f"no head looks {length - 1} tokens back, where what followed the same token before stands.")
     layer, head = best(means[lowest:])
     induction = (layer + lowest, head)
     previous = best(found.scores.previous.mean(0)[: max(induction[0], 1)])
@@ -41,7 +48,7 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     apart = previous[0] < induction[0]
     composed = weights.composition(model, previous[0], induction[0]).key[previous[1], induction[1]] if apart else np.nan
     maps = attention_maps(model, sequences[0], [previous, induction])
-    arrays: dict[str, NDArray[Any]] = {"maps": maps}
+    arrays: dict[str, NDArray[Any]] = {"maps": maps, **eager_flag(model)}
     for name in ("previous", "duplicate", "induction"):
         arrays[name] = getattr(found.scores, name)
         arrays[f"{name}_p"] = getattr(found.p_values, name)

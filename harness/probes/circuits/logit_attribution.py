@@ -111,12 +111,14 @@ def contributions(model: Any, ids: "torch.Tensor", targets: "torch.Tensor") -> t
     rows = unembed.weight[targets].double()
     final = frozen(norm, passages[norm])
     directions = final.back(rows)
-    token = passages[embed].given
+    token, entered = passages[embed].given, passages[decoder[0]].taken
+    if token.shape != entered.shape:
+        raise NotTestable(f"{type(model).__name__} projects its embeddings before its first block.")
     by_layer = [attention_share(p, passages, directions, layers_and_heads(model)[1]) for p in parts]
     biases = 0 if unembed.bias is None else unembed.bias[targets].double()
     return (
         along(token, directions),
-        along(passages[decoder[0]].taken - token, directions),
+        along(entered - token, directions),
         torch.stack([heads for heads, _ in by_layer], dim=1),
         torch.stack([bias for _, bias in by_layer], dim=1),
         torch.stack([along(passages[p.mlp].given, directions) for p in parts], dim=1),
@@ -163,9 +165,11 @@ def run_past(model: Any, ids: "torch.Tensor", modules: Sequence[Any]) -> dict[An
     """Run the model on (B, T) tokens; what went into and came out of each of the modules at the last token."""
     passages: dict[Any, Passage] = {}
 
+    def last(states: "torch.Tensor") -> "torch.Tensor":
+        return states.reshape(len(ids), -1, states.shape[-1])[:, -1].double()  # some MLPs see all tokens in one row
+
     def keep(module: Any, inputs: Any, output: Any) -> None:
-        given = output[0] if isinstance(output, tuple) else output
-        passages[module] = Passage(inputs[0][:, -1].double(), given[:, -1].double())
+        passages[module] = Passage(last(inputs[0]), last(output[0] if isinstance(output, tuple) else output))
 
     with ExitStack() as hooks:
         for module in modules:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from depthgauge.errors import NotTestable, Undefined
 from depthgauge.models.anatomy import block_parts, blocks
-from depthgauge.models.attention import Attention, batches_of_one_length, watch
+from depthgauge.models.attention import Seen, batches_of_one_length, watch
 from depthgauge.models.inputs import Tokens, check_finite, check_heads, check_prompts
 from depthgauge.models.load import layers_and_heads, vocabulary_size
 
@@ -120,7 +120,7 @@ def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed:
 
         def see(
             layer: int,
-            _: Attention,
+            _: Seen,
             weights: "torch.Tensor",
             batch: list[int] = batch,
             targets: "torch.Tensor" = targets,

@@ -22,12 +22,14 @@ from depthgauge.models.anatomy import (
     block_parts,
     blocks,
     final_norm,
+    first_part,
     is_conv1d,
     norm_of,
     weight_from_the_right,
 )
 from depthgauge.models.inputs import check_finite, check_heads, check_known
 from depthgauge.models.load import layers_and_heads, vocabulary_size
+from depthgauge.probes.circuits.logit_attribution import run_past
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 Doubles = NDArray[np.float64]
 
 CHUNK = 8192  # tokens of the vocabulary in float64 at once: 168 MB at a hidden size of 2560
+QUERY_NORM_NAMES = ("q_norm", "q_layernorm", "query_layernorm")
+KEY_NORM_NAMES = ("k_norm", "k_layernorm", "key_layernorm")
+NEAR = 0.05  # of what is read: bfloat16 rounds to less, and a layout that is misread is off by all of it
 
 
 # -- the weights of heads -------------------------------------------------------------------------------------------
@@ -62,14 +67,16 @@ def head_weights(model: Any, layer: int) -> HeadWeights:
     """
     check_heads([(layer, 0)], model)
     parts, heads = block_parts(blocks(model)[layer]), layers_and_heads(model)[1]
+    check_norms(parts)
     output = weight_from_the_right(parts.output)
     query, key, value = input_projections(parts, heads, output.shape[0])
+    check_widths(parts, (query, key, value), output.shape[0] // heads, heads)
     if parts.norm is not None:
         norm = norm_of(parts.norm, len(query))
         query, key, value = (read_through(norm, weight) for weight in (query, key, value))
     query, key = (
-        scaled_columns(weight, getattr(parts.attention, name, None))
-        for weight, name in ((query, "q_norm"), (key, "k_norm"))
+        scaled_columns(weight, first_part(parts.attention, *names))
+        for weight, names in ((query, QUERY_NORM_NAMES), (key, KEY_NORM_NAMES))
     )
     if parts.output_norm is not None:
         output = written_through(norm_of(parts.output_norm, output.shape[1]), output)
@@ -86,24 +93,84 @@ def input_projections(
 ) -> tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]:
     """The projections (D, heads times E) to queries, keys and values; `width` is H times E.
 
-    Raises: NotTestable if they are not separate, nor fused as Phi-3, GPT-2 or GPT-NeoX fuse them.
+    Raises: NotTestable if they are not separate, nor fused as Phi-3, GPT-2, GPT-NeoX or Falcon fuse them.
     """
     import torch
 
     attention = parts.attention
-    if hasattr(attention, "q_proj"):
+    if all(hasattr(attention, f"{name}_proj") for name in "qkv"):
         query, key, value = (weight_from_the_right(getattr(attention, f"{name}_proj")) for name in "qkv")
         return query, key, value
-    if hasattr(attention, "qkv_proj") or is_conv1d(getattr(attention, "c_attn", None)):
-        fused = weight_from_the_right(getattr(attention, "qkv_proj", None) or attention.c_attn)
+    conv = getattr(attention, "c_attn", None)
+    in_a_row = first_part(attention, "qkv_proj", "Wqkv") or (conv if is_conv1d(conv) else None)
+    if in_a_row is not None:
+        fused = weight_from_the_right(in_a_row)
         shared = (fused.shape[1] - width) // 2
         query, key, value = torch.split(fused, [width, shared, shared], dim=1)
         return query, key, value
-    if hasattr(attention, "query_key_value"):  # head by head its query, its key and its value
+    if hasattr(attention, "query_key_value"):  # group by group the queries that share a key and a value, and those two
         fused = weight_from_the_right(attention.query_key_value)
-        query, key, value = (x.flatten(1) for x in fused.view(len(fused), heads, 3, -1).unbind(2))
+        groups = getattr(attention, "num_kv_heads", heads)
+        by_group = fused.view(len(fused), groups, heads // groups + 2, -1)
+        query, key, value = (x.flatten(1) for x in by_group.split([heads // groups, 1, 1], dim=2))
         return query, key, value
     raise NotTestable(f"a {type(attention).__name__} keeps its queries, keys and values in a form that is not known.")
+
+
+def check_norms(parts: BlockParts) -> None:
+    """Raises: NotTestable for an attention that reads through a norm which is not known here."""
+    if parts.norm is None and parts.output_norm is None:
+        raise NotTestable(
+            f"the norm that a {type(parts.attention).__name__} reads through has none of the known names."
+        )
+    known = (*QUERY_NORM_NAMES, *KEY_NORM_NAMES)
+    for name, module in parts.attention.named_children():
+        plain = name in known and getattr(module, "weight", None) is not None and module.weight.ndim == 1
+        if "norm" in name + type(module).__name__.lower() and not plain:
+            raise NotTestable(f"a {type(parts.attention).__name__} has a norm of a form that is not known ({name}).")
+
+
+def check_widths(parts: BlockParts, weights: Sequence["torch.Tensor"], size: int, heads: int) -> None:
+    """Raises: NotTestable unless queries, keys and values are heads of the same size, as wide as the output's."""
+    query, key, value = (weight.shape[1] for weight in weights)
+    if query != heads * size or key != value or key % size or heads % (key // size):
+        raise NotTestable(
+            f"a {type(parts.attention).__name__} has queries of {query}, keys of {key} and values of {value} numbers, "
+            f"which are not {heads} heads of {size}."
+        )
+
+
+def check_reading(model: Any) -> None:
+    """Raises: NotTestable unless the first block reads embeddings, and its values, as they are taken to be read here.
+
+    Of prompts of one token: that token sees itself alone, so that what heads put out is its value. What is the same for
+    all tokens, such as biases, goes with the mean.
+    """
+    import torch
+
+    first, embed, heads = blocks(model)[0], model.get_input_embeddings(), layers_and_heads(model)[1]
+    parts, name = block_parts(first), type(model).__name__
+    ids = torch.arange(min(3, vocabulary_size(model)), device=model.device)[:, None]
+    with torch.inference_mode():
+        passages = run_past(model, ids, [embed, first, parts.output, *([parts.norm] if parts.norm else [])])
+    token, entered = passages[embed].given, passages[first].taken
+    if not one_direction(token, entered):
+        raise NotTestable(f"{name} changes its embeddings before its first block, and circuits are read from them.")
+    value = input_projections(parts, heads, passages[parts.output].taken.shape[1])[2]
+    read = passages[parts.norm].given if parts.norm else entered
+    by_group = (read @ value).view(len(ids), -1, passages[parts.output].taken.shape[1] // heads)
+    expected = by_group.repeat_interleave(heads // by_group.shape[1], dim=1).flatten(1)
+    missed, found = (x - x.mean(0) for x in (expected - passages[parts.output].taken, passages[parts.output].taken))
+    if missed.norm() > NEAR * found.norm():
+        raise NotTestable(f"the heads of {name} do not put out the values that their weights are taken for.")
+
+
+def one_direction(token: "torch.Tensor", entered: "torch.Tensor") -> bool:
+    """Whether what enters the first block is the embeddings times one number, and the same for all tokens."""
+    if token.shape != entered.shape:
+        return False
+    one, other = (x - x.mean(0) for x in (token, entered))
+    return bool((one * other).sum() >= (1 - NEAR**2) * one.norm() * other.norm())
 
 
 def read_through(norm: Norm, weight: "torch.Tensor") -> "torch.Tensor":
@@ -121,7 +188,9 @@ def scaled_columns(weight: "torch.Tensor", norm: Any) -> "torch.Tensor":
     """A projection with the scale of the norm of its output, which is that of one head or of all end to end."""
     if norm is None:
         return weight
-    scale = norm_of(norm, norm.weight.numel()).scale
+    scale, _, centred = norm_of(norm, norm.weight.numel())
+    if centred:
+        raise NotTestable("queries and keys from which a norm takes their mean are not a product with one matrix each.")
     return weight * scale.repeat(weight.shape[1] // len(scale))
 
 

@@ -108,7 +108,7 @@ def reduced(old_NV: "torch.Tensor", new_NV: "torch.Tensor") -> "torch.Tensor":
     import torch
 
     rows = max(1, (CACHED if old_NV.device.type == "cpu" else STREAMED) // old_NV.shape[1])
-    return torch.cat([compare(*pair) for pair in zip(old_NV.split(rows), new_NV.split(rows), strict=True)])
+    return torch.cat([compare(*pair) for pair in zip(*(torch.split(x, rows) for x in (old_NV, new_NV)), strict=True)])
 
 
 def compare(old_NV: "torch.Tensor", new_NV: "torch.Tensor") -> "torch.Tensor":

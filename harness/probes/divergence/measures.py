@@ -36,7 +36,7 @@ def most_changed(found: NextTokens, ids: Tokens, tokenizer: Any) -> dict[str, ND
     text_of = found.text_of[top]
     position = top - np.searchsorted(found.text_of, text_of)
     places = list(zip(text_of.tolist(), position.tolist(), strict=True))
-    written = {
+    written: dict[str, list[Sequence[int]]] = {
         "top_token": [[ids[i][t]] for i, t in places],
         "top_context": [ids[i][max(0, t - CONTEXT + 1) : t + 1] for i, t in places],
         "top_old": [[token] for token in found.old_says[top].tolist()],

@@ -65,6 +65,22 @@ def diversity(subject: Subject, n: int) -> Scores:
     return by_opening(subject, "token_ids", lambda row: ngram_diversity(row, n), "ratio")
 
 
+def entropy_beside(subject: Subject, old: Subject) -> tuple[Scores, Scores]:
+    """The mean entropy after each opening, here and in the old checkpoint.
+
+    Raises: InvalidComparison if they do not have the same tokens.
+    """
+    subject.check_same_tokens(old)
+    mine, its = (entropy(one, lambda row: float(row.mean())) for one in (subject, old))
+    return mine, its
+
+
+def loops_beside(subject: Subject, old: Subject) -> tuple[Scores, Scores]:
+    """`loops` here and in the old checkpoint. Raises: as `entropy_beside`."""
+    subject.check_same_tokens(old)
+    return loops(subject), loops(old)
+
+
 def by_opening(
     subject: Subject, array: str, summary: Callable[[NDArray[Any]], float], unit: str, right: float | None = None
 ) -> Scores:

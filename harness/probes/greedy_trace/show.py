@@ -34,10 +34,12 @@ SUMMARIES: dict[str, Callable[[Measurement], str]] = {
     "trigram diversity": lambda m: cell(level(diversities(m, 3), "ratio", "prompts")),
 }
 
+COMPARED: dict[str, Callable[..., Any]] = {"mean entropy": np.mean, "peak entropy": np.max}  # what claims are about
+
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """How sure of each token, how repetitive, and what is said after the first opening."""
-    size = (9, 3.8 + (1.2 + 0.36 * len(pairs(measured)) if pairs(measured) else 0))
+    size = (9, 3.8 + (1.0 + 0.3 * len(pairs(measured, entropy)) if pairs(measured, entropy) else 0))
     picture = Picture("entropy.png", ALT, size, lambda figure: draw(figure, measured, setting), measured)
     opening = setting.testbed.material(Opening)[0]
     parts = (picture, trace_table(measured), WHAT_IT_SAYS, text_table(measured, opening))
@@ -74,8 +76,8 @@ def middle(found: Iterable[float | None]) -> str:
 
 def draw(figure: Any, shown: Sequence[Measured], setting: Setting) -> None:
     """Mean entropy by step; below it, how means and peaks of traces differ from the reference's, by opening."""
-    rows = 2 * len(pairs(shown))
-    panels = figure.subplots(2 if rows else 1, 1, squeeze=False, height_ratios=(3, 0.4 + 0.33 * rows)[: 1 + bool(rows)])
+    rows = 2 * len(pairs(shown, entropy))
+    panels = figure.subplots(2 if rows else 1, 1, squeeze=False, height_ratios=(3, 0.4 + 0.25 * rows)[: 1 + bool(rows)])
     axes = panels[0, 0]
     curves(axes, shown, setting, entropy, steps, "nats")
     axes.set(xlabel="generated token (0-based)", ylabel="entropy (nats)")
@@ -89,15 +91,15 @@ def draw(figure: Any, shown: Sequence[Measured], setting: Setting) -> None:
 
 def draw_differences(axes: Any, shown: Sequence[Measured], setting: Setting) -> None:
     """The paired differences that claims are about: of each opening's mean entropy, and of its peak."""
-    reference, others = reference_of(shown), pairs(shown)
+    reference, others = reference_of(shown), pairs(shown, entropy)
     axes.axvline(0, color=setting.colour(reference), linewidth=0.8)
-    for block, summary in enumerate((np.mean, np.max)):
+    for block, summary in enumerate(COMPARED.values()):
         for place, one in enumerate(others, block * (len(others) + 1)):
             change = paired(scores(one, summary), scores(reference, summary))
             if change is not None:
                 interval(axes, change, place, one, shown, setting)
     middle = (len(others) - 1) / 2
-    axes.set_yticks([middle, middle + len(others) + 1], ["mean entropy", "peak entropy"])
+    axes.set_yticks([middle, middle + len(others) + 1], list(COMPARED))
     axes.set_ylim(2 * len(others) + 1, -1)
     axes.set(xlabel="nats", title=f"Paired difference to {plain(reference.label)}, 95 % intervals over openings")
 

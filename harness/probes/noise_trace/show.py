@@ -26,7 +26,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """The traces on plain questions; those on copying are judged, and not shown."""
     traces = [one for one in measured if not one.measurement.parameters["copying"]]
     if traces:
-        size = (9, 9.2 if pairs(traces) else 3.8)
+        size = (9, 9.2 if pairs(traces, profile) else 3.8)
         picture = Picture("noise.png", ALT, size, lambda figure: draw(figure, traces, setting), traces)
         text = " ".join((TEXT, *scaled(traces, setting)))
         parts: Sequence[Part] = (picture, text, noise_table(traces, setting), layer_table(traces))
@@ -128,12 +128,12 @@ def curve_cell(band: Bands | None, profiles: Profiles, layer: int) -> str:
 
 def draw(figure: Any, traces: Sequence[Measured], setting: Setting) -> None:
     """Probability against shaken layer; below it differences to the reference, and those of the late spread."""
-    panels = stacked(figure, 3 if pairs(traces) else 1)
+    panels = stacked(figure, 3 if pairs(traces, profile) else 1)
     curves(panels[0], traces, setting, profile, layers, "probability")
     panels[0].set(
         ylabel="probability", title="Probability of the wrong answer: mean over questions, simultaneous 95 % bands"
     )
-    if pairs(traces):
+    if pairs(traces, profile):
         draw_differences(panels[1:], traces, setting)
     for spike in dict.fromkeys(setting.landmarks(depth(one)).spike for one in traces):
         for axes in panels:
@@ -148,5 +148,5 @@ def draw_differences(panels: Sequence[Any], traces: Sequence[Measured], setting:
     late = every[np.isin(every, setting.landmarks(len(every)).late)]
     differences(panels[0], traces, setting, profile, layers, "probability")
     differences(panels[1], traces, setting, lambda one: spread(one)[:, late], lambda _: late, "probability")
-    panels[0].set(ylabel="difference", title=f"Paired difference of the probability to {name}")
+    panels[0].set(ylabel="difference", title=f"Paired difference of the probability to {name}, simultaneous 95 % bands")
     panels[1].set(ylabel="difference", title=f"Paired difference of the spread over draws at late layers to {name}")

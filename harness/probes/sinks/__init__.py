@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from depthgauge.errors import NotTestable
+from depthgauge.errors import InvalidComparison, NotTestable
 from depthgauge.models.load import vocabulary_size
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Profiles, by_head, digest
+from depthgauge.types import Checkpoint, Profiles, Scores, by_head, digest
 
 TOKENS = 64  # of Gu et al. (2025): alpha_1 of even attention falls with the length
 
@@ -57,3 +57,19 @@ def strength(subject: Subject) -> Profiles:
     taken = subject.measure(Sinks(passages=subject.material(Passage)))
     values = np.stack([one.arrays["natural"] for one in taken]).astype(float)
     return by_head(values, tuple(map(str, range(values.shape[1]))), "attention")
+
+
+def strongest_beside(subject: Subject, old: Subject) -> tuple[Scores, Scores]:
+    """Per passage, alpha_1 of the head that is the old checkpoint's strongest sink, here and there.
+
+    Raises: InvalidComparison if they do not have the same tokens, layers and heads.
+    """
+    subject.check_same_tokens(old)
+    mine, its = strength(subject), strength(old)
+    if mine.columns != its.columns:
+        raise InvalidComparison("the two do not have the same layers and heads, and cannot be compared by head.")
+    place = int(its.values.mean((0, 1)).argmax())
+    new, before = (
+        Scores(ids=one.ids, values=one.values[:, :, place], unit=one.unit, population="texts") for one in (mine, its)
+    )
+    return new, before

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import Undefined
-from depthgauge.models.attention import Attention, Floats, batches_of_one_length, first_token_attention, watch
+from depthgauge.models.attention import Floats, Seen, batches_of_one_length, first_token_attention, watch
 from depthgauge.models.inputs import Tokens, check_finite, check_prompts
 from depthgauge.models.load import layers_and_heads
 
@@ -33,7 +33,7 @@ def sink_strength(model: Any, token_ids: Tokens) -> Floats:
     found = np.empty((len(token_ids), *layers_and_heads(model)), np.float32)
     for chosen in batches_of_one_length(token_ids):
 
-        def keep(layer: int, _: Attention, weights: "torch.Tensor", chosen: list[int] = chosen) -> None:
+        def keep(layer: int, _: Seen, weights: "torch.Tensor", chosen: list[int] = chosen) -> None:
             found[chosen, layer] = first_token_attention(weights).cpu().numpy()
 
         watch(model, torch.tensor([list(token_ids[i]) for i in chosen], device=model.device), keep)

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthgauge.page.escape import escape
 from depthgauge.page.layers import band, legend_beside, line_of, pairs, plain, reference_of, stacked
@@ -19,7 +20,7 @@ ALT = "Linear read-out of compounds by layer"
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Tokens a word by kind, and how many compounds a linear read-out names."""
-    size = (9, 6.6 if pairs(measured) else 3.8)
+    size = (9, 6.6 if pairs(measured, read_out) else 3.8)
     picture = Picture("read_out.png", ALT, size, lambda figure: draw(figure, measured, setting), measured)
     yield Section("Tokenization", (picture, fragments_table(measured), read_out_table(measured)))
 
@@ -54,7 +55,7 @@ def read_out_cells(one: Measured) -> list[str]:
 
 def draw(figure: Any, shown: Sequence[Measured], setting: Setting) -> None:
     """Share of compounds named after each block, with labels shuffled too; below it the difference to the reference."""
-    panels, reference = stacked(figure, 2 if pairs(shown) else 1), reference_of(shown)
+    panels, reference = stacked(figure, 2 if pairs(shown, read_out) else 1), reference_of(shown)
     for one in shown:
         draw_blocks(panels[0], one, shown, setting, [share_at(one, place) for place in range(places(one))])
         shuffled = one.arrays["shuffled"].mean(axis=0)
@@ -62,11 +63,11 @@ def draw(figure: Any, shown: Sequence[Measured], setting: Setting) -> None:
     panels[0].set(ylabel="share of compounds named", ylim=(0, 1))
     panels[0].set_title("Linear read-out of a compound, simultaneous 95 % bands (dotted: labels shuffled)")
     legend_beside(panels[0])
-    for one in pairs(shown):
+    for one in pairs(shown, read_out):
         differences = [difference_at(one, reference, place) for place in range(places(one))]
         draw_blocks(panels[1], one, shown, setting, differences)
-        panels[1].set(ylabel="difference", title=f"Paired difference to {plain(reference.label)}")
-    if pairs(shown):
+        panels[1].set(ylabel="difference", title=f"Paired difference to {plain(reference.label)}, simultaneous bands")
+    if pairs(shown, read_out):
         panels[1].axhline(0, color=setting.colour(reference), linewidth=0.8)
     panels[-1].set_xlabel("after block (0-based; -1 is the embedding)")
 
@@ -95,8 +96,12 @@ def together(one: Measured) -> float:
     return 1 - (1 - LEVEL) / places(one)
 
 
+def read_out(one: Measured) -> NDArray[np.float64]:
+    return np.asarray(one.arrays["read_out"], float)
+
+
 def named(one: Measured, place: int) -> Scores:
-    values = one.arrays["read_out"][:, place].astype(float)
+    values = read_out(one)[:, place]
     ids = tuple(map(str, range(len(values))))
     return Scores(ids=ids, values=values[None], unit="share", population="items", right=1.0)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from depthgauge.errors import NotTestable
-from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model, unlike_is_not_testable
 from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Measurement, Profiles
 
@@ -35,7 +35,8 @@ class WeightDeltas:
     def take(self, one: Opened, other: Opened) -> Arrays:
         from depthgauge.probes.weights.measures import by_projection
 
-        return by_projection(one.folder, other.folder)
+        with unlike_is_not_testable():
+            return by_projection(one.folder, other.folder)
 
 
 def deltas(subject: Subject, base: Subject) -> tuple[Measurement, ...]:
@@ -58,3 +59,16 @@ def movement(subject: Subject, base: Subject, projection: str, *, per_weight: bo
     return Profiles(
         ids=("weights",), columns=layers, values=values[:, None], unit="weight units", population="weights"
     )  # fmt: skip
+
+
+def relative_change(subject: Subject, base: Subject) -> Profiles:
+    """By layer and projection, 'layer 12 down', the norm of the change over that of the base's weights.
+
+    In the order of the layers; NaN where a layer has no such projection.
+    """
+    taken = deltas(subject, base)
+    names = list(map(str, taken[0].arrays["projections"]))
+    values = np.stack([one.arrays["relative"].T.ravel() for one in taken])
+    layers = range(taken[0].arrays["relative"].shape[1])
+    columns = tuple(f"layer {layer} {name}" for layer in layers for name in names)
+    return Profiles(ids=("weights",), columns=columns, values=values[:, None], unit="share", population="weights")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.anatomy import block_parts, blocks, norm_of
-from depthgauge.models.load import attention_computed_by
-from depthgauge.probes import circuits
+from depthgauge.models.attention import attention_computed_by
+from depthgauge.probes.circuits import weights as circuit_weights
 from depthgauge.probes.circuits.weights import (
     circuit_spectra,
     composition,
@@ -77,8 +77,8 @@ def test_a_norm_is_folded_into_the_weights_on_either_side_of_it(kind):
         read, written = norm(x) @ reading, norm(x @ x.T @ writing)
     parts = norm_of(norm, 32)
 
-    np.testing.assert_allclose(alike(read, x @ circuits.read_through(parts, reading)), 1)
-    np.testing.assert_allclose(alike(written, x @ x.T @ circuits.written_through(parts, writing)), 1)
+    np.testing.assert_allclose(alike(read, x @ circuit_weights.read_through(parts, reading)), 1)
+    np.testing.assert_allclose(alike(written, x @ x.T @ circuit_weights.written_through(parts, writing)), 1)
 
 
 def written_out(model, layer, head):
@@ -95,7 +95,7 @@ def written_out(model, layer, head):
 
 
 def test_eigenvalue_scores_are_those_of_circuits_written_out_over_the_vocabulary(monkeypatch):
-    monkeypatch.setattr(circuits, "CHUNK", 10)
+    monkeypatch.setattr(circuit_weights, "CHUNK", 10)
     model = uneven_model("llama")
     found = eigenvalue_scores(model)
 
@@ -211,7 +211,7 @@ def test_random_factors_compose_as_their_dimension_says():
 
 
 def test_skip_trigrams_are_the_largest_cells_of_circuits_written_out(monkeypatch):
-    monkeypatch.setattr(circuits, "CHUNK", 10)
+    monkeypatch.setattr(circuit_weights, "CHUNK", 10)
     model, sources = uneven_model("llama"), [3, 50, 96]
     found = skip_trigrams(model, 1, 2, sources, 5)
     ov, qk = written_out(model, 1, 2)

@@ -9,8 +9,8 @@ from scipy.stats import kstest
 
 from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.anatomy import block_parts, blocks
-from depthgauge.probes import head_scores as probe
-from depthgauge.probes.attention.compute import BATCH, attention_maps
+from depthgauge.models.attention import BATCH, attention_maps
+from depthgauge.probes.circuits import repeats
 from depthgauge.probes.circuits.logit_attribution import logit_attribution
 from depthgauge.probes.circuits.repeats import (
     head_scores,
@@ -62,7 +62,7 @@ def test_uniform_attention_scores_the_mean_of_one_over_the_keys_seen(length):
 def with_maps(monkeypatch, maps):
     """Let a model of one layer attend to `maps` (S, H, T, T)."""
     left = list(maps.split(BATCH))
-    monkeypatch.setattr(probe, "watch", lambda model, ids, see: see(0, None, left.pop(0)))
+    monkeypatch.setattr(repeats, "watch", lambda model, ids, see: see(0, None, left.pop(0)))
     config = SimpleNamespace(num_hidden_layers=1, num_attention_heads=maps.shape[1], max_position_embeddings=64)
     unembed = SimpleNamespace(weight=torch.zeros(VOCABULARY, 1))
     return SimpleNamespace(
@@ -134,7 +134,7 @@ def test_p_values_find_the_head_that_has_the_pattern_and_no_other(monkeypatch):
 @pytest.mark.parametrize("start", [None, 0])
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
 def test_head_scores_are_read_off_the_models_maps(family, start, monkeypatch):
-    monkeypatch.setattr("depthgauge.probes.attention.compute.BATCH", 2)
+    monkeypatch.setattr("depthgauge.models.attention.BATCH", 2)
     model = random_model(family)
     sequences = repeated_sequences(model, 3, 7, start=start)
     found = head_scores(model, sequences, permutations=9).scores

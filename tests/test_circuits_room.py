@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from depthgauge.errors import InvalidComparison
-from depthgauge.probes.circuits.compute import ABLATED_SHARE, SEQUENCES, CircuitSubject, best, read_circuits
+from depthgauge.errors import InvalidComparison, NotTestable
+from depthgauge.probes.circuits import ABLATED_SHARE, SEQUENCES, best_of, copying_changed, previous_below_induction
+from depthgauge.probes.circuits.compute import best, read_circuits
 from depthgauge.probes.circuits.repeats import head_scores, in_context_loss, repeated_sequences, without_heads
 from depthgauge.probes.circuits.weights import composition, eigenvalue_scores
 from tests.families import random_model
@@ -39,22 +40,40 @@ def test_what_is_read_of_a_model_is_what_the_probes_find():
     assert found["k_composition"] == composition(model, previous[0], int(layer)).key[previous[1], head]
 
 
-class Stub(CircuitSubject):
-    """A subject whose circuits are given."""
+class Stub:
+    """A subject whose circuits are given: `best` is (layer, head) of its best induction head."""
 
-    def __init__(self, layers, heads):
+    name = "stub"
+
+    def __init__(self, layers, heads, best=(0, 0)):
         self.found = {
             "copying": np.zeros((layers, heads)),
-            "previous": np.zeros((SEQUENCES, layers, heads)),
+            "previous": np.random.default_rng(layers).random((SEQUENCES, layers, heads)),
+            "best_induction": np.array(best),
         }
 
-    def circuits(self):
+    def measure(self, probe):
         return (SimpleNamespace(arrays=self.found),)
 
 
 @pytest.mark.parametrize("layers, heads", [(12, 4), (18, 8), (1, 4)])
 def test_heads_of_another_shape_are_not_compared_with_the_base_s(layers, heads):
     subject, base = Stub(layers, heads), Stub(36, 4)
-    for compare in (subject.best_previous_of, subject.copying_changed):
+    for compare in (lambda: best_of(subject, base, "previous"), lambda: copying_changed(subject, base)):
         with pytest.raises(InvalidComparison, match=f"{layers} layers of {heads} heads where the other has 36 of 4"):
-            compare(base)
+            compare()
+
+
+def test_the_best_head_is_the_base_s_and_its_score_the_subject_s():
+    subject, base = Stub(3, 4), Stub(3, 4)
+    base.found = base.found | {"previous": np.where(np.arange(12).reshape(3, 4) == 6, 1.0, base.found["previous"])}
+
+    np.testing.assert_array_equal(best_of(subject, base, "previous").values, subject.found["previous"][None, :, 1, 2])
+
+
+def test_a_previous_token_head_stands_in_a_layer_below_the_induction_head():
+    below = previous_below_induction(Stub(3, 4, best=(2, 1)))
+
+    assert {name.rpartition(" head")[0] for name in below.columns} == {"layer 0", "layer 1"}
+    with pytest.raises(NotTestable, match="'stub' has one layer, and an induction head reads what a layer below"):
+        previous_below_induction(Stub(1, 4))

@@ -78,7 +78,7 @@ def test_uniform_logits_have_the_logarithm_of_the_vocabulary():
 
 
 def test_the_batched_trace_is_that_of_each_prompt_alone_without_a_cache(tiny_base):
-    model, tokenizer = load(tiny_base, "cpu")
+    model, tokenizer = load(tiny_base)
     prompts = ["a", "abcda", "cba", "dddddddd"]
     batched = entropy_trace(model, tokenizer, prompts, steps=12, batch=3)
 
@@ -93,7 +93,7 @@ def test_the_batched_trace_is_that_of_each_prompt_alone_without_a_cache(tiny_bas
 
 
 def test_a_trace_without_prompts_or_with_nan_logits_is_refused(tiny_base):
-    model, tokenizer = load(tiny_base, "cpu")
+    model, tokenizer = load(tiny_base)
 
     with pytest.raises(Undefined, match="at least one prompt"):
         entropy_trace(model, tokenizer, [])

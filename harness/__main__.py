@@ -1,0 +1,84 @@
+"""The console command: `depthgauge compare OLD NEW`, and what else needs no pytest project."""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from depthgauge.errors import HarnessError
+from depthgauge.record import record_ledger
+from depthgauge.types import Task
+
+SUITES = "depthgauge.suites"
+COMPARE_HELP = """What changed from OLD to NEW: two checkpoints of one language model, each a folder, an adapter beside
+its base, a name on the hub, or a registered method. Writes reports/NEW/report.md; the exit code gates.
+
+Further options are pytest's: --exam TASK, --margin EXAM=POINTS, --dtype bfloat16, --testbed NAME, -n 2, -k NAME ..."""
+
+
+def pytest(arguments: Sequence[str]) -> int:
+    """Run pytest on the shipped suites in a process of its own; its exit code."""
+    return subprocess.call([sys.executable, "-m", "pytest", "--pyargs", *arguments])
+
+
+def compare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    named = ["--checkpoint", arguments.new, "--against", arguments.old]
+    return pytest([f"{SUITES}.test_change", *named, *rest])
+
+
+def judge(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    return pytest([SUITES, f"--method={arguments.method}", *rest])
+
+
+def ledger(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    record_ledger(arguments.testbed, arguments.method, arguments.seeds, arguments.store, [SUITES, *rest])
+    return 0
+
+
+def fetch(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.exams.tasks import fetch as fetch_task
+
+    for name in arguments.tasks:
+        fetch_task(Task(name=name, path=arguments.exam_path))
+        print(f"{name} is in the cache")
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="depthgauge", description="White-box regression tests for model checkpoints.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    one = commands.add_parser(
+        "compare", help="what changed from OLD to NEW", description=COMPARE_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    one.add_argument("old", metavar="OLD", help="the checkpoint that is known")
+    one.add_argument("new", metavar="NEW", help="the checkpoint that is judged")
+    one.set_defaults(run=compare)
+    one = commands.add_parser("judge", help="judge a registered method; further options are pytest's")
+    one.add_argument("method", metavar="METHOD", help="one, several with commas, or all")
+    one.set_defaults(run=judge)
+    one = commands.add_parser("ledger", help="record what several training seeds give on a testbed; resumes")
+    one.add_argument("testbed", metavar="TESTBED")
+    one.add_argument("--method", default="all", metavar="NAMES", help="default: all that the testbed trains")
+    one.add_argument("--seeds", type=int, default=5, metavar="N", help="default: %(default)s")
+    one.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
+    one.set_defaults(run=ledger)
+    one = commands.add_parser("fetch", help="bring the data of lm-eval tasks into the cache, where there is a network")
+    one.add_argument("tasks", nargs="+", metavar="TASK")
+    one.add_argument("--exam-path", type=Path, metavar="DIR", help="a folder of tasks beside lm-eval's own")
+    one.set_defaults(run=fetch)
+    return top
+
+
+def main() -> None:
+    arguments, rest = parser().parse_known_args()
+    try:
+        sys.exit(arguments.run(arguments, rest))
+    except HarnessError as error:
+        print(f"depthgauge: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""One probe's answer about one checkpoint: from the store, or taken now; noted as evidence either way."""
+
+import importlib.metadata
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from depthgauge.context import RunContext
+from depthgauge.errors import HarnessError, InvalidComparison, NotTestable
+from depthgauge.models.load import Opened, prepare_libraries, threads_for
+from depthgauge.probes.probe import Arrays, Question, address
+from depthgauge.store.measurements import measure
+from depthgauge.types import Checkpoint, Evidence, Measurement
+
+MEASURING_VERSIONS = ("torch", "transformers", "lm-eval")
+
+
+def answer(probe: Any, name: str, context: RunContext, one: Checkpoint, *others: Checkpoint) -> Measurement:
+    """The measurement of `one`, a checkpoint of the subject `name`, beside the other of a pair if there is one.
+
+    Raises: NotTestable if a checkpoint cannot carry it; InvalidComparison, naming the probe, if that is what fails.
+    """
+    for checkpoint in (one, *others):
+        probe.check(checkpoint)
+    opened = [Opened(checkpoint=checkpoint, placement=context.placement) for checkpoint in (one, *others)]
+    take = partial(taken_now, probe, name, context, one, partial(probe.take, *opened))
+    taken = measure(context.store, one, probe.name, probe.version, key_of(probe, context, one, *others), take)
+    if taken.refusal is not None:
+        raise NotTestable(taken.refusal)
+    used = Evidence(
+        method=name, seed=one.seed, checkpoint=one.fingerprint, folder=str(one.folder), key=taken.key,
+        probe=address(probe),
+    )  # fmt: skip
+    if used not in context.evidence:
+        context.evidence.append(used)
+    return taken
+
+
+def key_of(probe: Question, context: RunContext, one: Checkpoint, *others: Checkpoint) -> dict[str, Any]:
+    """All that determines an answer besides the checkpoint; a dtype where it is not float32."""
+    dtype = context.placement.dtype_of(one.folder)
+    where = {"device": context.placement.device, "versions": versions(MEASURING_VERSIONS)}
+    precision = {} if dtype == "float32" else {"dtype": dtype}
+    pair = {"against": others[0].fingerprint} if others else {}
+    return {**where, **precision, **pair, **probe.parameters(one)}
+
+
+def taken_now(probe: Question, name: str, context: RunContext, one: Checkpoint, take: Callable[[], Arrays]) -> Arrays:
+    context.tell(f"measuring {probe.what} of {name} (seed {one.seed})")
+    prepare_libraries(context.testbed.threads or threads_for(one.folder))
+    if one.recipe is not None:
+        context.store.verify(one.folder)
+    try:
+        return take()
+    except (HarnessError, OSError):
+        raise
+    except Exception as error:
+        raise InvalidComparison(
+            f"probe {address(probe)} raises {type(error).__name__}: {str(error) or 'without a reason'}"
+        ) from error
+
+
+def versions(packages: tuple[str, ...]) -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in packages}

@@ -1,0 +1,192 @@
+"""What has changed from an old checkpoint to a new one that is expected to equal it: re-saved, converted, quantised.
+
+Every claim says that something has not changed by more than a margin, on most of the texts that both were given. The
+margins lie between what harmless rewriting does to a real model of 135 M parameters (a round trip through bfloat16,
+weights rounded to int8, one per cent of noise) and what one broken part of it does (an MLP or an attention zeroed, two
+layers swapped): figures in docs/change.md. Every control is the old checkpoint, broken on purpose. Layers are 0-based.
+"""
+
+from depthgauge import Claim, Estimate, Region, at_least, at_most, claim, exams
+from depthgauge.probes import activations, attention, circuits, divergence, greedy_trace, sinks, weights
+from depthgauge.stats import (
+    greatest_exactly,
+    paired_difference,
+    share_beyond,
+    share_beyond_anywhere,
+    share_changed,
+)
+
+MOST = at_most(0.1)  # of the texts: one in ten may be an odd one
+# Of a matrix's norm. Rounding to bfloat16 moves 0.002 of it, int8 by row 0.01; a matrix that was zeroed moves 1.
+MOVED = 0.05
+# KL(old || new) in nats at the median token of a text: int8 0.004, an attention's output zeroed 0.044, an MLP 0.09.
+DIVERGED_NATS = 0.02
+# Of a text's tokens: int8 changes 0.05 of the likeliest next ones, an attention's output zeroed 0.15, an MLP 0.22.
+CHANGED_WORDS = 0.12
+# Of the residual stream's length: noise of 1 % and int8 move 0.03, an attention's output zeroed 0.16, an MLP 0.22.
+STREAM_MOVED = 0.08
+# Between attention rows of one head, averaged over a text.
+HEADS_MOVED_BITS = 0.05
+# Of the mean over 80 greedy tokens: two texts that part at one word differ by some tenths.
+ENTROPY_NATS = 1.0
+SCORE_MOVED = 0.1
+DEFAULT_MARGIN_POINTS = 5
+
+
+def change_claim(
+    name: str, statement: str, region: Region, unit: str, rationale: str, control: str = "gutted"
+) -> Claim:
+    return Claim(
+        id=name,
+        statement=statement,
+        source="our claim: a checkpoint that is expected to equal another",
+        published="not published",
+        region=region,
+        unit=unit,
+        control=control,
+        rationale=rationale,
+    )
+
+
+@claim(
+    change_claim(
+        "weights-unmoved",
+        "moved no matrix of a layer by more than a twentieth of its norm",
+        at_most(MOVED),
+        "share",
+        "the largest of all matrices of all layers, known exactly",
+    )
+)
+def test_no_matrix_moved_far(subject, old) -> Estimate:
+    return greatest_exactly(weights.relative_change(subject, old), estimand="change of a matrix over its norm")
+
+
+@claim(
+    change_claim(
+        "next-token-unchanged",
+        "says nearly the same next, at the median token of nine texts in ten",
+        MOST,
+        "share",
+        "texts with a median KL(old || new) above 0.02 nats; the median, as few tokens make most of a mean",
+    )
+)
+def test_what_comes_next_has_not_changed(subject, old) -> Estimate:
+    sizes = divergence.median_kl(subject, old)
+    return share_beyond(sizes, DIVERGED_NATS, estimand="texts whose next tokens diverge")
+
+
+@claim(
+    change_claim(
+        "likeliest-token-unchanged",
+        "finds another token the likeliest after at most 12 % of tokens, in nine texts of ten",
+        MOST,
+        "share",
+        "what greedy decoding would say",
+    )
+)
+def test_the_likeliest_token_has_not_changed(subject, old) -> Estimate:
+    sizes = divergence.changed_share(subject, old)
+    return share_beyond(sizes, CHANGED_WORDS, estimand="texts with other likeliest tokens")
+
+
+@claim(
+    change_claim(
+        "residual-stream-unchanged",
+        "moved the residual stream by at most 8 % of its length after every layer, in nine texts of ten",
+        MOST,
+        "share",
+        "relative norm of the difference, a mean over tokens; the first layer beyond it names the fault",
+    )
+)
+def test_the_residual_stream_has_not_changed(subject, old) -> Estimate:
+    sizes = activations.relative(subject, old)
+    return share_beyond_anywhere(sizes, STREAM_MOVED, estimand="texts whose residual stream moved")
+
+
+@claim(
+    change_claim(
+        "heads-look-where-they-did",
+        "changed where no head looks by more than 0.05 bits, in nine texts of ten",
+        MOST,
+        "share",
+        "Jensen-Shannon divergence of a head's attention from its own in the old checkpoint, the largest of a layer",
+    )
+)
+def test_heads_look_where_they_did(subject, old) -> Estimate:
+    sizes = attention.divergence_by_layer(subject, old)
+    return share_beyond_anywhere(sizes, HEADS_MOVED_BITS, estimand="texts in which a head looks elsewhere")
+
+
+@claim(
+    change_claim(
+        "entropy-unchanged",
+        "is as sure of its own words as before, within 1 nat, after nine openings in ten",
+        MOST,
+        "share",
+        "mean entropy of 80 greedy tokens",
+        control="amnesic",
+    )
+)
+def test_entropy_has_not_changed(subject, old) -> Estimate:
+    new, before = greedy_trace.entropy_beside(subject, old)
+    return share_changed(new, before, ENTROPY_NATS, estimand="openings after which it is more or less sure")
+
+
+@claim(
+    change_claim(
+        "loops-no-more",
+        "ends in a loop after at most 15 % more of the openings than before",
+        at_most(0.15),
+        "share",
+        "80 greedy tokens that end in a repeated period",
+        control="amnesic",
+    )
+)
+def test_it_loops_no_more_than_before(subject, old) -> Estimate:
+    return paired_difference(
+        *greedy_trace.loops_beside(subject, old), estimand="openings that end in a loop, new - old"
+    )
+
+
+@claim(
+    change_claim(
+        "sinks-still-there",
+        "gives the first token as much attention as before, within a tenth, in the head that gave it most",
+        MOST,
+        "share",
+        "alpha_1 of Gu et al. 2025 on 64 tokens",
+        control="amnesic",
+    )
+)
+def test_sinks_are_still_there(subject, old) -> Estimate:
+    new, before = sinks.strongest_beside(subject, old)
+    return share_changed(new, before, SCORE_MOVED, estimand="passages on which the strongest sink changed")
+
+
+@claim(
+    change_claim(
+        "induction-still-there",
+        "keeps the induction score of the old checkpoint's best head, within a tenth",
+        MOST,
+        "share",
+        "mean attention to what came after the same token before (Olsson et al. 2022), on random tokens said twice",
+        control="amnesic",
+    )
+)
+def test_the_induction_head_is_still_there(subject, old) -> Estimate:
+    new, before = (circuits.best_of(one, old, "induction") for one in (subject, old))
+    return share_changed(new, before, SCORE_MOVED, estimand="sequences on which the induction head changed")
+
+
+@claim(
+    change_claim(
+        "not-worse",
+        "answers no fewer items of the exam than before, within the margin",
+        at_least(-DEFAULT_MARGIN_POINTS),
+        "points",
+        "the same items, paired; 300 of them show some 5 points",
+        control="amnesic",
+    )
+)
+def test_it_is_not_worse_in_the_exam(subject, old, exam) -> Estimate:
+    return paired_difference(exams.scores(subject, exam), exams.scores(old, exam), estimand=f"{exam}, new - old")

@@ -1,0 +1,213 @@
+"""Two checkpoints and one command: real pytest processes on the suite of change."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from tests.bytes import save_byte_model
+from tests.processes import ROOT, refusal
+
+SUITE = ROOT / "suites" / "test_change.py"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("change")
+
+
+@pytest.fixture(scope="module")
+def old(place):
+    return save_byte_model(place / "old")
+
+
+@pytest.fixture
+def compare(place, old):
+    """Run the suite of change on a new checkpoint, from another folder."""
+
+    def run(new, *options, against=None, suite=SUITE, **environment):
+        command = [sys.executable, "-m", "pytest", str(suite), "--checkpoint", str(new)]
+        command += ["--against", str(against or old), "--store", str(place / "store")]
+        command += ["--report-dir", str(place / "reports"), *map(str, options)]
+        return subprocess.run(
+            command, cwd=place, capture_output=True, text=True, check=False, env=os.environ | environment
+        )
+
+    return run
+
+
+def edited(old, folder, edit):
+    """A copy of a checkpoint whose tensors were edited in place."""
+    shutil.copytree(old, folder)
+    tensors = load_file(folder / "model.safetensors")
+    edit(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def zero_mlp(layer):
+    def edit(tensors):
+        for name in tensors:
+            if f"layers.{layer}.mlp." in name:
+                tensors[name][:] = 0
+
+    return edit
+
+
+def record(place, name):
+    return json.loads((place / "reports" / name / "report.json").read_text())
+
+
+def outcomes(place, name):
+    return {row["claim"]: row for row in record(place, name)["verdicts"]}
+
+
+def test_a_zeroed_mlp_is_refuted_and_its_layer_named_first(compare, old, place):
+    new = edited(old, place / "broken", zero_mlp(2))
+    done = compare(new, "-k", "matrix or stream or likeliest")
+    rows = outcomes(place, "broken")
+    page = (place / "reports" / "broken" / "report.md").read_text()
+
+    assert done.returncode == 1
+    assert rows["weights-unmoved"]["outcome"] == "REFUTED"
+    assert rows["weights-unmoved"]["estimate"]["where"].startswith("layer 2 ")
+    assert rows["residual-stream-unchanged"]["estimate"]["where"] == "first at layer 2"
+    assert re.search(r"layer (\d+)", page)[1] == "2"
+    assert "## Activation difference" in page and "## Weights" in page
+
+
+def test_a_copy_with_a_little_noise_has_not_changed(compare, old, place):
+    def shake(tensors):
+        for tensor in tensors.values():
+            tensor *= 1 + 1e-5
+
+    done = compare(edited(old, place / "shaken", shake))
+    rows = outcomes(place, "shaken")
+
+    assert done.returncode in (0, 20), done.stdout[-2000:]
+    assert {row["outcome"] for row in rows.values()} <= {"SUPPORTED", "NOT_TESTABLE"}
+    assert rows["weights-unmoved"]["outcome"] == "SUPPORTED"
+    assert rows["next-token-unchanged"]["outcome"] == "SUPPORTED"
+
+
+def test_an_exam_at_chance_level_cannot_see_damage_and_says_so(compare, place):
+    row = outcomes(place, "shaken")["not-worse[common]"]
+
+    assert row["outcome"] == "NOT_TESTABLE"
+    assert "the control 'amnesic' is not refuted, so the claim cannot see damage" in row["reason"]
+    assert not row["gates"]
+
+
+def test_a_copy_in_shards_has_not_changed_and_the_run_stops_there(compare, old, place):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    AutoModelForCausalLM.from_pretrained(old).save_pretrained(place / "shards", max_shard_size="20KB")
+    AutoTokenizer.from_pretrained(old).save_pretrained(place / "shards")
+    done = compare(place / "shards")
+
+    assert len(list((place / "shards").glob("*.safetensors"))) > 1
+    assert done.returncode == 0
+    assert "hold the same tensors, configuration and tokenizer, bit for bit: nothing has changed" in refusal(done)
+    assert not (place / "reports" / "shards").exists()
+
+
+def test_another_configuration_is_a_change_though_the_tensors_are_the_same(compare, old, place):
+    config = json.loads((old / "config.json").read_text())
+    shutil.copytree(old, place / "rope")
+    (place / "rope" / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-2}))
+    done = compare(place / "rope", "-k", "matrix or stream")
+
+    assert done.returncode == 1
+    assert outcomes(place, "rope")["weights-unmoved"]["outcome"] == "SUPPORTED"
+    assert outcomes(place, "rope")["residual-stream-unchanged"]["estimate"]["where"] == "first at layer 0"
+
+
+@pytest.mark.parametrize(
+    "name, changes, testable, sentence",
+    [
+        ("tokenizer", {"letters": "ab"}, {"weights-unmoved"}, "another tokenizer than its base"),
+        ("depth", {"layers": 2}, set(), "is in"),
+    ],
+)
+def test_what_can_be_compared_is_and_the_rest_is_a_sentence_and_exit_21(
+    compare, place, name, changes, testable, sentence
+):
+    new = save_byte_model(place / name, **changes)
+    done = compare(new, "-k", "matrix or next or stream or heads_look")
+    rows = outcomes(place, name)
+
+    assert done.returncode == 21
+    assert "Traceback" not in done.stdout
+    assert {claim for claim, row in rows.items() if row["outcome"] != "NOT_TESTABLE"} <= testable
+    assert any(sentence in row["reason"] for row in rows.values())
+    assert all(row["only_old"] for row in rows.values() if row["outcome"] == "NOT_TESTABLE")
+
+
+def test_only_claims_about_change_are_collected_with_against_and_none_without(compare, old, place):
+    changed = compare(edited(old, place / "one", zero_mlp(0)), "--collect-only", "-q", suite=ROOT / "suites")
+    command = [sys.executable, "-m", "pytest", str(SUITE), "--collect-only", "-q"]
+    without = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+
+    assert set(re.findall(r"(test_\w+\.py)::", changed.stdout)) == {"test_change.py"}
+    assert "test_it_is_not_worse_in_the_exam[one-common]" in changed.stdout
+    assert without.returncode == 5  # pytest's own: nothing was collected
+
+
+def test_models_run_in_bfloat16_and_the_key_says_so(compare, place):
+    done = compare(place / "shaken", "--dtype=bfloat16", "-k", "next")
+    described = [json.loads(path.read_text()) for path in (place / "store").glob("measurements/*/measurement.json")]
+    dtypes = {one["parameters"].get("dtype") for one in described if one["probe"] == "divergence"}
+
+    assert done.returncode in (0, 1, 20)
+    assert dtypes == {None, "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--method=grpo"], "--method is about methods, --against about two checkpoints: leave one of them out"),
+        (["--seeds=2"], "--seeds is about methods"),
+        (["--expect=better"], "--expect=better is not known: equal is what can be expected yet"),
+        (["--exam="], "names no exam: choose common, mmlu_dev"),
+        (["--margin=common=-1"], "a margin lies above 0"),
+        (["--margin=comon=3"], "write EXAM=POINTS, of the exams asked, common"),
+        (["--margin=common=three"], "'three' is no number of points"),
+        (["--dtype=int4"], "unknown dtype 'int4': choose float32, bfloat16, or auto"),
+        (["--against=org/no-such-model"], "is no folder, no method and not in the hub's cache, and cannot be fetched"),
+        (["--against=grp"], "is no folder and no method. Did you mean 'grpo'?"),
+        (["--against="], "names no checkpoint"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_exit_4(compare, place, old, options, sentence):
+    new = place / "noisy" if (place / "noisy").exists() else edited(old, place / "noisy", zero_mlp(1))
+    done = compare(new, *options, HF_HUB_OFFLINE="1")
+
+    assert done.returncode == 4, done.stdout
+    assert sentence in refusal(done)
+
+
+def test_one_folder_given_twice_is_one_sentence_and_exit_4(compare, old):
+    done = compare(old)
+
+    assert done.returncode == 4
+    assert "--checkpoint and --against are one folder" in refusal(done)
+
+
+def test_an_exam_with_a_typo_is_answered_with_the_nearest_names(compare, place):
+    done = compare(place / "broken", "--exam=gsm8", "-k", "exam")
+
+    assert done.returncode == 4
+    assert "gsm8k" in refusal(done)
+
+
+def test_the_old_one_is_asked_for_with_the_new_one(place, old):
+    command = [sys.executable, "-m", "pytest", str(SUITE), "--against", str(old)]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 4
+    assert "name the new one with --checkpoint" in refusal(done)

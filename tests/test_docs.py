@@ -1,0 +1,125 @@
+"""Every page that tells how to add something, followed word for word in an empty project that has the wheel."""
+
+import json
+import re
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from depthgauge.testbeds.pocket import BASE
+from tests.processes import ROOT
+from tests.wheel import build_wheel, environment, follow, page
+
+pytestmark = pytest.mark.heavy
+DECIDED = (0, 1, 20)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    wheel = build_wheel(tmp_path_factory.mktemp("wheel"))
+    return environment(tmp_path_factory.mktemp("installed") / "env", wheel)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """A model, and a copy whose weights carry one per cent of noise: names to fill into a page."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    old, new = (shutil.copytree(BASE, folder / name) for name in ("old", "new"))
+    tensors, generator = load_file(new / "model.safetensors"), torch.Generator().manual_seed(0)
+    for tensor in tensors.values():
+        tensor += 0.01 * tensor.std() * torch.randn(tensor.shape, generator=generator)
+    save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
+    return {"OLD": str(old), "NEW": str(new), "BASE": str(old)}
+
+
+def followed(name, installed, checkpoints, project, **more):
+    found = page(name, **checkpoints)
+    follow(found, project)
+    for path, text in more.items():
+        (project / path.replace("_", ".")).write_text(text)
+    done = [installed.run(command, project) for command in found.commands]
+    for one in done:
+        assert "Traceback" not in one.stdout + one.stderr, one.stdout[-3000:]
+    return done
+
+
+def outcomes(project):
+    records = [json.loads(path.read_text()) for path in project.glob("reports/*/report.json")]
+    return {row["claim"]: row["outcome"] for record in records for row in record["verdicts"]}
+
+
+def test_a_probe_is_added_in_one_folder_and_shows_itself(installed, checkpoints, tmp_path):
+    (done,) = followed("adding-a-probe.md", installed, checkpoints, tmp_path)
+    (report,) = tmp_path.glob("reports/*/report.md")
+
+    assert done.returncode in DECIDED, done.stdout[-3000:]
+    assert set(outcomes(tmp_path)) == {"no-more-surprised"}
+    assert "## Surprisal" in report.read_text()
+    assert (report.parent / "surprisal.png").stat().st_size > 5000
+
+
+def test_a_testbed_of_ones_own_is_fifteen_lines_without_an_invented_number(installed, checkpoints, tmp_path):
+    passage = (
+        "The lighthouse keeper wrote down the weather every morning, and every evening what boats had caught. "
+    )
+    about_method, about_change = followed(
+        "adding-a-testbed.md", installed, checkpoints, tmp_path, passage_txt=passage * 3
+    )
+    code = page("adding-a-testbed.md").files["conftest.py"]
+    registration = code[code.index("TESTBEDS.register") :]
+
+    assert about_method.returncode in DECIDED, about_method.stdout[-3000:]
+    assert about_change.returncode in DECIDED, about_change.stdout[-3000:]
+    assert {"spike-at-layer-18", "not-worse[capitals]", "weights-unmoved"} <= set(outcomes(tmp_path))
+    assert len(registration.strip().splitlines()) <= 15
+    assert not re.search(r"\d", registration)
+
+
+def test_a_method_is_added_and_trained(installed, checkpoints, tmp_path):
+    found = page("adding-a-method.md", **checkpoints)
+    follow(found, tmp_path)
+    variant, trained = found.commands
+    collected = installed.run(variant, tmp_path)
+    conftest = tmp_path / "conftest.py"
+    conftest.write_text(f"import averaging\n{conftest.read_text()}")
+    done = installed.run(trained, tmp_path)
+
+    assert "test_reward_rises[depthscaled_strong]" in collected.stdout
+    assert "training shrink (seed 0) on cpu" in done.stdout
+    assert set(outcomes(tmp_path)) == {"q-and-o-moved-most", "q-and-o-moved-most-per-weight"}
+
+
+def test_a_claim_is_added(installed, checkpoints, tmp_path):
+    about_method, about_change = followed("adding-a-claim.md", installed, checkpoints, tmp_path)
+
+    assert "test_history_rises_above_base[grpo]" in about_method.stdout
+    assert outcomes(tmp_path) == {"weights-nearly-unmoved": "REFUTED"}
+    assert about_change.returncode == 1
+
+
+def test_the_wheel_works_where_the_project_has_folders_of_our_names(installed, checkpoints, tmp_path):
+    for name in ("harness", "methods", "suites", "testbeds"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"WHOSE = 'the user of {name}'\n")
+    (tmp_path / "test_theirs.py").write_text(
+        "import harness, methods, suites, testbeds\n\n\ndef test_theirs():\n    assert 'user' in methods.WHOSE\n"
+    )
+    theirs = installed.run("python -m pytest test_theirs.py -q", tmp_path)
+    ours = installed.run("depthgauge compare {OLD} {NEW} -q -k weights".format(**checkpoints), tmp_path)
+
+    assert theirs.returncode == 0, theirs.stdout
+    assert ours.returncode == 0, ours.stdout[-3000:]
+    assert outcomes(tmp_path) == {"weights-unmoved": "SUPPORTED"}
+
+
+def test_the_wheel_holds_one_package_and_no_file_of_the_tests(tmp_path):
+    from zipfile import ZipFile
+
+    names = ZipFile(build_wheel(tmp_path)).namelist()
+
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"depthgauge"}
+    assert "depthgauge/testbeds/pocket/base/model.safetensors" in names
+    assert not any("tests/" in name for name in names)
+    assert (ROOT / "src" / "depthgauge").is_symlink()

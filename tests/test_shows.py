@@ -1,0 +1,399 @@
+"""What rooms show in a report: their tables and pictures, of hostile names too, each method in its one colour."""
+
+import importlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex, to_rgba
+from matplotlib.figure import Figure
+
+from depthgauge import types
+from depthgauge.page import layers
+from depthgauge.page.section import Measured, Picture, Setting, Table
+from depthgauge.page.style import PALETTE, write_picture
+from depthgauge.page.tables import markdown
+from depthgauge.probes.greedy_trace import Opening
+from depthgauge.types import Evidence, Landmarks, Measurement
+
+HOSTILE = "a|<b>"
+COLOURS = {"base": "#000000", "grpo": PALETTE[0], HOSTILE: PALETTE[1]}
+UNITS, LAYERS, HEADS, TOKENS, PRIME = 24, 8, 2, 6, 11
+SETTING = Setting(
+    testbed=types.Testbed(name="test", materials={Opening: lambda: (Opening("Once | <i>upon</i>"),)}), colours=COLOURS
+)
+
+
+def of_greedy_trace(draw):
+    text = np.array(["and | then <b>\n"] * UNITS)
+    return {
+        "entropy_nats": draw.gamma(2, size=(UNITS, 80)),
+        "token_ids": draw.integers(9, size=(UNITS, 80)),
+        "text": text,
+    }
+
+
+def of_noise_trace(draw):
+    noisy = np.log(draw.uniform(0.1, 0.9, size=(UNITS, 2, LAYERS, 5)))
+    return {"clean": noisy[:, :, 0, 0], "noisy": noisy, "fast": np.ones(UNITS, bool)}
+
+
+def of_weights(draw):
+    names = ("frobenius", "rms", "relative", "changed", "stable_rank")
+    found = {name: draw.uniform(size=(3, LAYERS)) for name in names}
+    return found | {"projections": np.array(["q", "v", "up"]), "heads_q": draw.uniform(size=(LAYERS, HEADS))}
+
+
+def of_attention(draw):
+    names = ("jsd_bits", "jsd_sink_free_bits", "mae", "sink", "other_sink")
+    return {name: draw.uniform(size=(UNITS, LAYERS, HEADS)) for name in names} | {
+        "fragment_share": draw.uniform(size=(UNITS, 2)),
+        "mapped_heads": np.array([[3, 0], [5, 1]]),
+        "maps": draw.dirichlet(np.ones(TOKENS), size=(2, TOKENS)),
+        "other_maps": draw.dirichlet(np.ones(TOKENS), size=(2, TOKENS)),
+        "tokens": np.array(["$x_", "|", "<b>", "", "\n", "_a"]),
+    }
+
+
+def of_sinks(draw):
+    return {name: draw.uniform(size=(UNITS, LAYERS, HEADS)) for name in ("natural", "random", "repeated")}
+
+
+def of_tokenization(draw):
+    read_out, shuffled = (draw.random((UNITS, LAYERS + 1)) < share for share in (0.7, 0.1))
+    return {"formula": draw.integers(1, 9, size=7), HOSTILE: np.ones(5), "read_out": read_out, "shuffled": shuffled}
+
+
+def of_circuits(draw):
+    kinds = ("previous", "duplicate", "induction", "positional")
+    by_head = (*(f"{kind}_p" for kind in kinds), "distance", "copying", "matching", "ov_rank", "qk_rank")
+    return (
+        {name: draw.uniform(size=(UNITS, LAYERS, HEADS)) for name in kinds}
+        | {name: draw.uniform(size=(LAYERS, HEADS)) for name in by_head}
+        | {name: draw.normal(size=UNITS) for name in ("learning", "learning_lost", "induction_left")}
+        | {"best_induction": np.array([4, 1]), "best_previous": np.array([2, 0]), "k_composition": np.array(np.nan)}
+        | {"maps": draw.dirichlet(np.ones(TOKENS), size=(2, TOKENS))}
+    )
+
+
+def of_fourier(draw):
+    show = importlib.import_module("depthgauge.probes.fourier.show")
+    return {name: np.array(draw.uniform()) for name, _, _ in show.MEASURES} | {
+        "key_frequencies": np.array([2, 4]),
+        "ablated_losses": draw.uniform(size=2),
+        "embedding_norms": draw.uniform(size=PRIME),
+        "logit_norms": draw.uniform(size=PRIME),
+        "neuron_frequency": draw.integers(1, 6, size=30),
+        "neuron_share": draw.uniform(size=30),
+        "attention": draw.uniform(size=(4, PRIME, PRIME)),
+        "mean_attention": draw.uniform(size=(4, 3)),
+        "head_frequency": draw.integers(1, 6, size=4),
+        "head_share": draw.uniform(size=4),
+        "head_ablated_losses": draw.uniform(size=4),
+        "neuron_spectrum": draw.uniform(size=(PRIME, PRIME)),
+    }
+
+
+def of_progress(draw):
+    fall = np.geomspace(5, 1e-4, 12)
+    names = ("train_loss", "test_loss", "restricted_loss", "excluded_loss", "gini_embedding", "squared_weights")
+    return {"step": np.arange(12) * 250} | {name: fall * draw.uniform(0.9, 1.1) for name in names}
+
+
+def of_training(draw):
+    reward = np.where(np.arange(12) % 2, np.nan, np.linspace(0, 1, 12))
+    return {"step": np.arange(1.0, 13), "reward": reward, "unknown": draw.uniform(size=12)}
+
+
+def of_exam(draw):
+    return {"score": (draw.random((3, UNITS)) < 0.5).astype(float)}
+
+
+# room -> its probes with their arrays and parameters, its titles, how many tables, and its pictures
+ROOMS = {
+    "probes.greedy_trace": ([("entropy", of_greedy_trace, {})], ["Entropy and diversity"], 2, ["entropy.png"]),
+    "probes.noise_trace": ([("noise_trace", of_noise_trace, {"copying": False})], ["Noise trace"], 2, ["noise.png"]),
+    "probes.weights": ([("weights", of_weights, {"against": "base"})], ["Weights"], 2, ["weights.png"]),
+    "probes.attention": ([("attention", of_attention, {"against": "base"})], ["Attention"], 2, ["heads.png"]),
+    "probes.sinks": ([("sinks", of_sinks, {})], ["Attention sinks"], 1, []),
+    "probes.tokenization": ([("tokenization", of_tokenization, {})], ["Tokenization"], 2, ["read_out.png"]),
+    "probes.circuits": ([("circuits", of_circuits, {})], ["Circuits"], 2, ["circuits.png"]),
+    "probes.fourier": (
+        [("fourier", of_fourier, {}), ("progress", of_progress, {})],
+        ["Progress during training", "Frequencies"], 4, ["progress.png", "frequencies.png", "last_token.png"],
+    ),
+    "probes.training": ([("training", of_training, {})], ["Training"], 1, []),
+    "exams": (
+        [("exam", of_exam, {"exam": "science"}), ("exam", of_exam, {"exam": HOSTILE})], ["Exams"], 1, ["exams.png"],
+    ),
+}  # fmt: skip
+CHECKPOINTS = (("grpo", 0), ("grpo", 1), ("base", 0), (HOSTILE, 0))
+
+
+def measured(probe, arrays, parameters, method="grpo", seed=0):
+    evidence = Evidence(method=method, seed=seed, checkpoint=f"{method}{seed}", folder="/x", key="k", probe="x")
+    taken = Measurement(key="k", probe=probe, parameters=parameters, checkpoint=f"{method}{seed}", arrays=arrays)
+    return Measured(evidence, taken)
+
+
+def all_of(room, checkpoints=CHECKPOINTS):
+    return [
+        measured(probe, arrays(np.random.default_rng(i)), parameters, *checkpoint)
+        for probe, arrays, parameters in ROOMS[room][0]
+        for i, checkpoint in enumerate(checkpoints)
+    ]
+
+
+def shown(room, taken, setting=SETTING):
+    """The sections of a room, and all parts of them."""
+    show = importlib.import_module(f"depthgauge.{room}.show").show
+    sections = list(show(taken, setting))
+    return sections, [part for section in sections for part in section.parts]
+
+
+def noisy(one):
+    return one.arrays["noisy"]
+
+
+def only(kind, parts):
+    return [part for part in parts if isinstance(part, kind)]
+
+
+def drawn(picture):
+    figure = Figure(figsize=picture.size)
+    picture.draw(figure)
+    return figure
+
+
+rooms = pytest.mark.parametrize("room", ROOMS)
+
+
+@rooms
+def test_a_room_shows_its_tables_and_pictures(room):
+    _, titles, tables, pictures = ROOMS[room]
+    sections, parts = shown(room, all_of(room))
+
+    assert [section.title for section in sections] == titles
+    assert len(only(Table, parts)) == tables
+    assert [picture.name for picture in only(Picture, parts)] == pictures
+    assert all(len(row) == len(table.headers) for table in only(Table, parts) for row in table.rows)
+    assert all(isinstance(cell, str) and cell for table in only(Table, parts) for row in table.rows for cell in row)
+
+
+@rooms
+@pytest.mark.parametrize("checkpoints", [CHECKPOINTS, CHECKPOINTS[-1:]], ids=("four", "one"))
+def test_its_pictures_can_be_drawn(room, checkpoints, tmp_path):
+    taken = all_of(room, checkpoints)
+
+    for picture in only(Picture, shown(room, taken)[1]):
+        write_picture(tmp_path / picture.name, picture)
+
+        content = (tmp_path / picture.name).read_bytes()
+        assert content.startswith(b"\x89PNG") and len(content) > 5000
+        assert picture.shown and all(one in taken for one in picture.shown)
+
+
+@rooms
+def test_a_hostile_name_does_not_break_a_table(room):
+    for table in only(Table, shown(room, all_of(room))[1]):
+        lines = markdown(table.headers, table.rows).splitlines()
+
+        assert len(lines) == len(table.rows) + 2
+        assert {line.count("|") for line in lines} == {len(table.headers) + 1}
+        assert not any("<" in line for line in lines)
+
+
+@rooms
+def test_a_method_has_its_colour_in_every_picture(room):
+    for picture in only(Picture, shown(room, all_of(room))[1]):
+        figure = drawn(picture)
+        labelled = {}
+        for axes in figure.axes:
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+                line = handle[0] if isinstance(handle, tuple) else handle
+                labelled.setdefault(label.partition(",")[0], set()).add(to_hex(line.get_color()).upper())
+
+        of_methods = {name: found for name, found in labelled.items() if name in COLOURS}
+        assert of_methods == {name: {COLOURS[name].upper()} for name in of_methods}
+        if picture.name in ("entropy.png", "noise.png", "weights.png", "read_out.png", "exams.png"):
+            assert set(of_methods) == set(COLOURS)
+
+
+@pytest.mark.parametrize("place, name", [(0, "progress.png"), (1, "frequencies.png")])
+def test_what_stands_for_a_checkpoint_alone_has_its_colour_too(place, name):
+    picture = only(Picture, shown("probes.fourier", all_of("probes.fourier", [("grpo", 0)]))[1])[place]
+    figure = drawn(picture)
+
+    assert picture.name == name
+    lines = {to_hex(line.get_color()) for axes in figure.axes for line in axes.lines}
+    bars = {to_hex(bar.get_facecolor()) for axes in figure.axes for bar in axes.patches}
+    assert lines | bars <= {COLOURS["grpo"].lower(), to_hex("gray"), layers.QUIET.lower()}
+    assert COLOURS["grpo"].lower() in lines | bars
+
+
+def test_seeds_of_a_method_have_lines_of_their_own():
+    taken = all_of("probes.noise_trace")
+
+    assert [layers.line_of(one, taken) for one in taken] == ["-", "--", "-", "-"]
+    assert len({layers.marker_of(one, taken) for one in taken[:2]}) == 2
+
+
+# -- differences ---
+
+
+def test_the_noise_picture_shows_paired_differences_to_the_base():
+    taken = all_of("probes.noise_trace")
+    _, differences, late = drawn(only(Picture, shown("probes.noise_trace", taken)[1])[0]).axes
+    values = {one.label: np.exp(one.arrays["noisy"][:, 1]).mean(-1) for one in taken}
+
+    assert "to base, seed 0" in differences.get_title()
+    lines = {line.get_label(): line for line in differences.lines if line.get_label() in values}
+    assert set(lines) == set(values) - {"base, seed 0"}
+    for label, line in lines.items():
+        np.testing.assert_allclose(line.get_ydata(), (values[label] - values["base, seed 0"]).mean(0))
+    assert len(differences.collections) == len(late.collections) == 3
+    assert all(set(line.get_xdata()) == {4, 5, 6, 7} for line in late.lines if line.get_label() in values)
+
+
+def test_without_a_base_differences_are_taken_to_the_first():
+    taken = all_of("probes.noise_trace", CHECKPOINTS[:2])
+
+    assert layers.reference_of(taken) is taken[0]
+    assert layers.pairs(taken, noisy) == taken[1:]
+
+
+def test_checkpoints_that_were_asked_something_else_are_not_paired():
+    taken = all_of("probes.noise_trace")[:2]
+    other = measured("noise_trace", taken[1].arrays, {"copying": False, "questions": "other"}, "grpo", 1)
+
+    assert layers.pairs([taken[0], other], noisy) == []
+
+
+def test_an_exam_shows_the_difference_that_is_claimed():
+    taken = all_of("exams")
+    left, right = drawn(only(Picture, shown("exams", taken)[1])[0]).axes
+
+    assert len(left.containers) == len(taken)
+    assert len(right.containers) == len(taken) - 2  # the base of each of two exams is not compared with itself
+    assert [label.get_text() for label in left.get_yticklabels()] == ["science", HOSTILE]
+
+
+def test_tasks_of_lm_eval_stand_beside_exams_of_ours():
+    score = np.random.default_rng(0).uniform(size=(1, 30))
+    ids = np.array(list(map(str, range(30))))
+    arrays = [{"score": score, "sign": np.array(-1), "ids": ids, "samples": np.zeros(n, np.uint8)} for n in (3, 4)]
+    tasks = [
+        measured("task", each, {"task": "perplexity"}, *one) for each, one in zip(arrays, CHECKPOINTS, strict=False)
+    ]
+    parts = shown("exams", [*all_of("exams", CHECKPOINTS[:2]), *tasks])[1]
+    table = only(Table, parts)[0]
+
+    assert [header.partition(" ")[0] for header in table.headers][-1] == "perplexity"
+    assert table.rows[0][-1].startswith(f"{-100 * score.mean():.3g}")
+    assert len(drawn(only(Picture, parts)[0]).axes[0].containers) == 6
+
+
+def test_the_same_checkpoint_twice_has_no_interval_and_is_drawn_all_the_same(tmp_path):
+    for room in ("probes.greedy_trace", "probes.noise_trace", "probes.tokenization", "exams"):
+        one = all_of(room, [("base", 0)])[0]
+        twin = measured(one.measurement.probe, one.arrays, one.measurement.parameters, "grpo", 0)
+        for picture in only(Picture, shown(room, [one, twin])[1]):
+            write_picture(tmp_path / picture.name, picture)
+
+
+# -- rooms of their own kind ---
+
+
+def test_only_plain_questions_of_the_noise_trace_are_shown():
+    taken = all_of("probes.noise_trace")[0]
+    copying = measured("noise_trace", taken.arrays, {"copying": True})
+
+    assert shown("probes.noise_trace", [copying]) == ([], [])
+    tables = only(Table, shown("probes.noise_trace", [taken, copying])[1])
+    assert [len(tables[0].rows), len(tables[1].rows)] == [1, LAYERS]
+    assert tables[1].folded
+
+
+def test_it_says_where_scaled_landmarks_fall():
+    taken = all_of("probes.noise_trace")
+    named = Setting(testbed=types.Testbed(name="named", landmarks=Landmarks(late=(5, 6), spike=3)), colours=COLOURS)
+
+    assert "of 8 layers, at layer 4 for the spike, and at 4 to 7" in only(str, shown("probes.noise_trace", taken)[1])[0]
+    assert "fractions of depth" not in only(str, shown("probes.noise_trace", taken, named)[1])[0]
+    assert "prominence of layer 3" in only(Table, shown("probes.noise_trace", taken, named)[1])[0].headers
+
+
+def test_a_shallow_checkpoint_has_no_landmarks():
+    deep = Setting(testbed=types.Testbed(name="deep", landmarks=Landmarks(late=(20, 21), spike=18)), colours=COLOURS)
+    parts = shown("probes.noise_trace", all_of("probes.noise_trace"), deep)[1]
+
+    assert only(Table, parts)[0].rows[0][5:8] == ["-", "-", "-"]
+    drawn(only(Picture, parts)[0])
+
+
+def test_attention_without_marked_terms_has_dashes():
+    taken = all_of("probes.attention")[0]
+    arrays = {name: values for name, values in taken.arrays.items() if name != "fragment_share"}
+    table = only(Table, shown("probes.attention", [measured("attention", arrays, {"against": "x"})])[1])[0]
+
+    assert table.rows[0][-2:] == ["-", "-"]
+    assert table.headers[0] == "against the other checkpoint"
+
+
+def test_pairs_say_what_they_are_compared_with_where_that_differs():
+    one, other = (measured("weights", {}, {"against": against}) for against in ("grpo1", "0123456789abcdef"))
+    named = measured("weights", {}, {"against": "grpo1"}, "grpo", 1)
+
+    assert layers.pair_label(one, [one]) == "grpo, seed 0"
+    assert layers.pair_label(one, [one, other, named]) == "grpo, seed 0, against grpo, seed 1"
+    assert layers.pair_label(other, [one, other, named]) == "grpo, seed 0, against 01234567"
+
+
+def test_a_training_is_told_by_its_first_and_last_quarter():
+    table = only(Table, shown("probes.training", all_of("probes.training", [("grpo", 0)]))[1])[0]
+
+    assert list(table.headers) == ["checkpoint", "steps", "reward"]
+    assert list(table.rows[0]) == ["grpo, seed 0", "12", "0.0909 to 0.909"]
+
+
+@pytest.mark.parametrize("arrays", [{}, {"step": np.arange(3.0), "reward": np.full(3, np.nan)}])
+def test_a_training_that_logged_nothing_has_dashes(arrays):
+    taken = [measured("training", arrays, {}), all_of("probes.training")[1]]
+
+    assert only(Table, shown("probes.training", taken)[1])[0].rows[0][-1] == "-"
+
+
+def test_names_are_drawn_as_they_are():
+    assert layers.plain("_a") == " _a"
+    assert layers.plain("$x$\n") == r"\$x\$?"
+    assert layers.plain("") == "(empty)"
+    assert len(layers.plain("x" * 100)) == layers.LONGEST_LABEL + 3
+
+
+def test_signed_maps_are_told_from_amounts():
+    figure = Figure()
+    amounts, signed = figure.subplots(1, 2)
+    layers.head_map(figure, amounts, np.eye(3), "amounts", 0, 1)
+    layers.head_map(figure, signed, np.eye(3), "signed", -1, 1)
+
+    assert [axes.images[0].get_cmap().name for axes in (amounts, signed)] == ["cividis", "PuOr"]
+    assert amounts.get_xlabel() == "head (0-based)" and amounts.get_ylabel() == "layer (0-based)"
+
+
+def test_a_band_covers_its_halves():
+    axes = Figure().subplots()
+    layers.band(axes, np.arange(3), np.ones(3), np.full(3, 0.5), "#112233", "one")
+
+    box = axes.collections[0].get_paths()[0].get_extents()
+    assert (box.y0, box.y1) == (0.5, 1.5)
+    assert tuple(axes.collections[0].get_facecolor()[0][:3]) == to_rgba("#112233")[:3]
+
+
+def test_shows_open_neither_torch_nor_matplotlib():
+    modules = ", ".join(f"depthgauge.{room}.show" for room in ROOMS)
+    heavy = "('torch', 'matplotlib', 'transformers', 'scipy')"
+    code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

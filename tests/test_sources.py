@@ -1,0 +1,190 @@
+"""Whose checkpoint a name means: a folder, a method, a model on the hub; and adapters are merged."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from depthgauge.errors import InvalidCheckpoint, UsageError
+from depthgauge.methods.grpo import GRPO
+from depthgauge.models.folder import check_folder, same_tokenizer
+from depthgauge.models.load import load, prepare_libraries
+from depthgauge.sources import Source, find
+from depthgauge.store.folders import Store
+from tests.processes import refusal
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", run="here")
+
+
+@pytest.fixture(autouse=True)
+def hub(tmp_path, monkeypatch):
+    """An empty cache of the hub, in which `cached` lays models down."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def cached(hub, name, folder, commit="0123456789abcdef0123456789abcdef01234567"):
+    """A model in the hub's cache, laid out as huggingface_hub does: blobs, a snapshot of links, and a ref."""
+    home = hub / f"models--{name.replace('/', '--')}"
+    snapshot = home / "snapshots" / commit
+    for made in (home / "blobs", home / "refs", snapshot):
+        made.mkdir(parents=True)
+    for number, file in enumerate(sorted(folder.iterdir())):
+        shutil.copy(file, home / "blobs" / f"{number:040}")
+        (snapshot / file.name).symlink_to(f"../../blobs/{number:040}")
+    (home / "refs" / "main").write_text(commit)
+    return snapshot
+
+
+# -- what a name means ---
+
+
+def test_a_path_is_a_folder_relative_to_where_one_is(tiny_base, store, tmp_path, monkeypatch):
+    folder = shutil.copytree(tiny_base, tmp_path / "runs" / "mine")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    names = ("runs/mine", "./runs/mine", str(folder), "~/runs/mine", "runs/../runs/mine/")
+
+    for name in names:
+        assert find(name, "--checkpoint", store=store, start=tmp_path) == Source(name="mine", folder=folder)
+
+
+def test_a_registered_name_is_a_method(store, tmp_path):
+    assert find("grpo", "--checkpoint", store=store, start=tmp_path) == Source(name="grpo", method=GRPO)
+
+
+def test_a_name_on_the_hub_is_the_snapshot_in_the_cache(hub, tiny_base, store, tmp_path):
+    snapshot = cached(hub, "someone/tiny-1.5", tiny_base)
+    found = find("someone/tiny-1.5", "--checkpoint", store=store, start=tmp_path)
+
+    assert found == Source(name="someone--tiny-1.5", folder=snapshot)
+    assert load(found.folder)[0].config.num_hidden_layers == 6
+
+
+def test_a_name_that_could_mean_two_things_is_refused_with_the_way_out(hub, tiny_base, store, tmp_path):
+    folder = shutil.copytree(tiny_base, tmp_path / "grpo")
+    shutil.copytree(tiny_base, tmp_path / "someone" / "tiny")
+    cached(hub, "someone/tiny", tiny_base)
+
+    with pytest.raises(
+        UsageError, match=r"--checkpoint=grpo could be the folder .* or the method 'grpo': write ./grpo"
+    ):
+        find("grpo", "--checkpoint", store=store, start=tmp_path)
+    with pytest.raises(UsageError, match="could be the folder .* or someone/tiny in the cache of the hub"):
+        find("someone/tiny", "--against", store=store, start=tmp_path)
+    assert find("./grpo", "--checkpoint", store=store, start=tmp_path) == Source(name="grpo", folder=folder)
+    assert UsageError.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    "name, sentence",
+    [
+        ("", "--against= names no checkpoint: give a folder, a method or a name on the hub"),
+        ("gradregs", "--against=gradregs is no folder and no method. Did you mean 'gradreg'\\? Methods: .*grpo"),
+        ("./nowhere", "there is no checkpoint folder .*nowhere"),
+        ("../a b/c", "there is no checkpoint folder"),
+        ("a b/c", "--against=a b/c is no folder and no method"),
+    ],
+)
+def test_a_name_that_means_nothing_is_refused_in_one_sentence(store, tmp_path, name, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        find(name, "--against", store=store, start=tmp_path)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused(store, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="holds no config.json"):
+        find("empty", "--checkpoint", store=store, start=tmp_path)
+
+
+def test_without_a_network_a_name_that_is_not_cached_is_one_sentence(depthgauge, tmp_path):
+    done = depthgauge(
+        "--checkpoint=someone/not-here", store="unused", HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT="http://127.0.0.1:9"
+    )
+
+    assert done.returncode == 4
+    assert "--checkpoint=someone/not-here is no folder, no method and not in the hub's cache" in refusal(done)
+    assert "hf download someone/not-here" in refusal(done)
+
+
+# -- adapters ---
+
+
+@pytest.fixture
+def adapter(tiny_base, tmp_path):
+    """A real LoRA of the tiny base, with weights that change what it says."""
+    prepare_libraries(1)
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(tiny_base)
+    wanted = LoraConfig(r=2, target_modules=["q_proj", "down_proj"], init_lora_weights=False, task_type="CAUSAL_LM")
+    get_peft_model(model, wanted).save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+def logits(model):
+    with torch.inference_mode():
+        return model(torch.tensor([[3, 4, 5, 6, 3]])).logits
+
+
+def test_an_adapter_is_merged_as_peft_merges_it_and_once(adapter, tiny_base, store, tmp_path):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    found = find("adapter", "--checkpoint", store=store, start=tmp_path)
+    again = find("adapter", "--checkpoint", store=store, start=tmp_path)
+    theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), adapter).merge_and_unload()
+
+    check_folder(found.folder)
+    assert (found.name, again) == ("adapter", found)
+    assert len(list((tmp_path / "store" / "merged").iterdir())) == 1
+    assert torch.equal(logits(load(found.folder)[0]), logits(theirs.eval()))
+    assert not torch.allclose(logits(load(found.folder)[0]), logits(load(tiny_base)[0]), atol=1e-3)
+    assert same_tokenizer(found.folder, tiny_base)
+
+
+def test_another_adapter_is_merged_anew(adapter, store, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    first = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    save_file({name: 2 * tensor for name, tensor in tensors.items()}, adapter / "adapter_model.safetensors")
+    second = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+
+    assert first != second
+    assert not torch.equal(logits(load(first)[0]), logits(load(second)[0]))
+
+
+def rewrite(adapter, **changes):
+    path = adapter / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_the_base_of_an_adapter_is_found_beside_it_or_on_the_hub(adapter, hub, tiny_base, store, tmp_path):
+    whole = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    shutil.copytree(tiny_base, tmp_path / "its base")
+    cached(hub, "someone/tiny", tiny_base)
+    for base in ("../its base", "someone/tiny"):
+        rewrite(adapter, base_model_name_or_path=base)
+        found = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+        assert torch.equal(logits(load(found)[0]), logits(load(whole)[0]))
+
+
+def test_an_adapter_whose_base_is_not_to_be_had_or_does_not_fit_is_refused(adapter, store, tmp_path):
+    rewrite(adapter, base_model_name_or_path="")
+    with pytest.raises(InvalidCheckpoint, match="names no base: set base_model_name_or_path to its folder"):
+        find("adapter", "--checkpoint", store=store, start=tmp_path)
+    rewrite(adapter, base_model_name_or_path="somewhere")
+    with pytest.raises(InvalidCheckpoint, match="the base 'somewhere' of the adapter .* cannot be found"):
+        find("adapter", "--checkpoint", store=store, start=tmp_path)
+
+
+def test_an_adapter_that_does_not_fit_its_base_is_refused(adapter, tiny_base, store, tmp_path):
+    rewrite(adapter, base_model_name_or_path=str(tiny_base), target_modules=["no_such_part"])
+    with pytest.raises(InvalidCheckpoint, match="the adapter .* cannot be merged into"):
+        find("adapter", "--checkpoint", store=store, start=tmp_path)

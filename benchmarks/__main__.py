@@ -1,11 +1,13 @@
 """All benchmarks, each in a process of its own, into RESULTS.md beside this file: `make bench` runs this."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SECTIONS = ("second_pass", "noise_trace", "weight_deltas", "head_divergence", "modular_step")
+SECTIONS = ("second_pass", "noise_trace", "weight_deltas", "head_divergence", "two_models", "modular_step")
+QUIET = {"PYTHONWARNINGS": "ignore::FutureWarning"}  # of libraries, between the rounds
 
 
 def main() -> None:
@@ -13,7 +15,12 @@ def main() -> None:
     for name in SECTIONS:
         print(f"benchmark: {name}", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}"]
-        parts.append(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip() + "\n")
+        parts.append(
+            subprocess.run(
+                command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ | QUIET
+            ).stdout.strip()
+            + "\n"
+        )
     RESULTS.write_text("\n".join(parts))
     print(RESULTS.read_text())
 

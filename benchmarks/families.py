@@ -19,7 +19,7 @@ from depthgauge import Exam, Landmarks, Testbed
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, NotTestable
 from depthgauge.exams import InlineExam
-from depthgauge.models.load import load, prepare_libraries
+from depthgauge.models.load import load, LOADED, prepare_libraries
 from depthgauge.probes.activations import ActivationDifference
 from depthgauge.probes.attention import HeadChange, MarkedText
 from depthgauge.probes.circuits import Circuits
@@ -295,7 +295,7 @@ def row(family: str) -> list[Cell]:
         pair = zip(("new", "old"), save_pair(family, folder), strict=True)
         new, old = (Subject(name=name, folder=where, context=context) for name, where in pair)
         found = [cell(column, new, old) for column in COLUMNS]
-    load.cache_clear()
+    LOADED.clear()
     return found
 
 

@@ -13,7 +13,7 @@ from statistics import median
 import torch
 from tabulate import tabulate
 
-from depthgauge.models.load import load, prepare_libraries
+from depthgauge.models.load import LOADED, load, prepare_libraries
 from depthgauge.probes.noise_trace.compute import SCALE, LastTokenRun, draw_noise, noise_trace
 from depthgauge.testbeds.pocket import POCKET
 
@@ -107,7 +107,7 @@ def against_peers() -> str:
         fastest = fastest or seconds
         version = importlib.metadata.version(package.replace("_", "-")) if package else ""
         rows.append((f"{name} {version}".strip(), f"{seconds:.3f}", f"{seconds / fastest:.1f}", f"{apart:.1e}"))
-        load.cache_clear()
+        LOADED.clear()
     return table(rows, ("form", "seconds", "times ours", "largest difference in probability"))
 
 

@@ -22,7 +22,8 @@ def answer(probe: Any, name: str, context: RunContext, one: Checkpoint, *others:
     """
     for checkpoint in (one, *others):
         probe.check(checkpoint)
-    opened = [Opened(checkpoint=checkpoint, placement=context.placement) for checkpoint in (one, *others)]
+    together = tuple(checkpoint.folder for checkpoint in (one, *others))
+    opened = [Opened(checkpoint=each, placement=context.placement, together=together) for each in (one, *others)]
     take = partial(taken_now, probe, name, context, one, partial(probe.take, *opened))
     taken = measure(context.store, one, probe.name, probe.version, key_of(probe, context, one, *others), take)
     if taken.refusal is not None:

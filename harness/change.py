@@ -9,7 +9,7 @@ from typing import Any
 from depthgauge.claims import smallest_detectable_effect
 from depthgauge.context import RunContext
 from depthgauge.errors import InvalidComparison, NotTestable, UsageError
-from depthgauge.models.folder import check_finite, same_content
+from depthgauge.models.folder import same_content
 from depthgauge.registry import METHODS
 from depthgauge.session import Session, Test
 from depthgauge.sources import Source
@@ -41,11 +41,10 @@ class ChangeSession(Session):
     @property
     def names(self) -> tuple[str, str]:
         """What the two are called: their folders' names, or where these are one, with the folders they lie in."""
-        names = (self.new_source.name, self.old_source.name)
-        if names[0] != names[1]:
-            return names
-        folders = [source.folder for source in (self.new_source, self.old_source)]
-        return tuple(f"{folder.parent.name}--{folder.name}" for folder in folders if folder)  # type: ignore[return-value]
+        new, old = self.new_source, self.old_source
+        if new.name != old.name or new.folder is None or old.folder is None:
+            return new.name, old.name
+        return f"{new.folder.parent.name}--{new.name}", f"{old.folder.parent.name}--{old.name}"
 
     @cached_property
     def new(self) -> Subject:
@@ -76,12 +75,14 @@ class ChangeSession(Session):
     def check(self) -> str | None:
         super().check()
         folders = [source.folder for source in (self.new_source, self.old_source) if source.folder is not None]
+        if self.new_source == self.old_source:
+            raise UsageError(
+                f"--checkpoint and --against both name {self.new_source.name}: give the old one and the new."
+            )
         if len(folders) == 2 and folders[0].resolve() == folders[1].resolve():
             raise UsageError(
                 f"--checkpoint and --against are the same folder, {folders[0]}: give the old one and the new."
             )
-        for folder in folders:
-            check_finite(folder)
         if len(folders) == 2 and same_content(folders[0], folders[1]):
             return (
                 f"{folders[0]} and {folders[1]} hold the same tensors, configuration and tokenizer, bit for bit: "

@@ -152,7 +152,6 @@ class MethodSession(Session):
         base = self.context.testbed.base
         if isinstance(base, Path):
             folders.check_folder(base)
-            folders.check_finite(base)
         if self.adopted is not None and self.adopted.folder is not None:
             folders.check_finite(self.adopted.folder)
             if isinstance(base, Path) and (self.adopted.folder / folders.TOKENIZER).is_file():

@@ -19,8 +19,8 @@ from depthgauge.stats import (
 MOST = at_most(0.1)  # of the texts: one in ten may be an odd one
 # Of a matrix's norm. Rounding to bfloat16 moves 0.002 of it, int8 by row 0.01; a matrix that was zeroed moves 1.
 MOVED = 0.05
-# KL(old || new) in nats at the median token of a text: int8 0.004, an attention's output zeroed 0.044, an MLP 0.09.
-DIVERGED_NATS = 0.02
+# KL(old || new) in nats at the median token of a text: int8 0.004, an attention's output zeroed 0.047, an MLP 0.09.
+DIVERGED_NATS = 0.015
 # Of a text's tokens: int8 changes 0.05 of the likeliest next ones, an attention's output zeroed 0.15, an MLP 0.22.
 CHANGED_WORDS = 0.12
 # Of the residual stream's length: noise of 1 % and int8 move 0.03, an attention's output zeroed 0.16, an MLP 0.22.
@@ -67,7 +67,7 @@ def test_no_matrix_moved_far(subject, old) -> Estimate:
         "says nearly the same next, at the median token of nine texts in ten",
         MOST,
         "share",
-        "texts with a median KL(old || new) above 0.02 nats; the median, as few tokens make most of a mean",
+        "texts with a median KL(old || new) above 0.015 nats; the median, as few tokens make most of a mean",
     )
 )
 def test_what_comes_next_has_not_changed(subject, old) -> Estimate:

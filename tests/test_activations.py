@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthgauge import types
 from depthgauge.context import RunContext
 from depthgauge.errors import InvalidCheckpoint, NotTestable
 from depthgauge.models.anatomy import blocks
@@ -23,7 +24,7 @@ from depthgauge.probes.activations.show import NO_WORDS, show
 from depthgauge.probes.divergence import pairs
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Evidence, Measurement, Testbed, Text
+from depthgauge.types import Checkpoint, Evidence, Measurement, Text
 from tests.families import VOCABULARY, every_family, hooks, random_model, uneven_model
 from tests.tiny import BLOCKS, save_tiny_base
 
@@ -289,7 +290,7 @@ def test_a_probe_keeps_profiles_and_words(folders):
 
 
 def test_readings_are_the_profiles_of_every_seed(folders, tmp_path):
-    testbed = Testbed(name="three", materials={Text: lambda: TEXTS})
+    testbed = types.Testbed(name="three", materials={Text: lambda: TEXTS})
     context = RunContext(testbed=testbed, store=Store(tmp_path / "store", run="test"), tell=lambda line: None)
     new, old = (Subject(name=folder.name, folder=folder, context=context) for folder in folders)
     taken = ActivationDifference(texts=TEXTS).take(opened(folders[0]), opened(folders[1]))
@@ -317,7 +318,7 @@ def measured(name, arrays):
 
 @pytest.fixture
 def setting():
-    return Setting(testbed=Testbed(name="t"), colours={"new": "#000000", "same": "#E69F00", "planted": "#0072B2"})
+    return Setting(testbed=types.Testbed(name="t"), colours={"new": "#000000", "same": "#E69F00", "planted": "#0072B2"})
 
 
 def test_a_section_names_the_first_layer_that_differs_and_words_only_where_a_direction_stands_out(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, logsumexp
 
+from depthgauge import types
 from depthgauge.context import RunContext
 from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.load import Opened, Placement
@@ -21,7 +22,7 @@ from depthgauge.probes.divergence.compute import compare, next_tokens
 from depthgauge.probes.divergence.show import show
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Evidence, Measurement, Testbed, Text
+from depthgauge.types import Checkpoint, Evidence, Measurement, Text
 from tests.families import VOCABULARY, every_family, logits_of, random_model
 from tests.tiny import save_tiny_base
 
@@ -66,7 +67,7 @@ def folders(tmp_path_factory):
 @pytest.fixture
 def subjects(folders, tmp_path):
     """Both as subjects of a testbed that gives three texts."""
-    testbed = Testbed(name="three", materials={Text: lambda: TEXTS})
+    testbed = types.Testbed(name="three", materials={Text: lambda: TEXTS})
     context = RunContext(testbed=testbed, store=Store(tmp_path / "store", run="test"), tell=lambda line: None)
     return [Subject(name=folder.name, folder=folder, context=context) for folder in folders]
 
@@ -313,7 +314,7 @@ def measured(folders):
 
 
 def test_a_section_shows_every_checkpoint_kind_and_changed_token(measured, tmp_path):
-    setting = Setting(testbed=Testbed(name="t"), colours={"a_method": "#000000", "other": "#E69F00"})
+    setting = Setting(testbed=types.Testbed(name="t"), colours={"a_method": "#000000", "other": "#E69F00"})
     (section,) = show(measured, setting)
     _, overall, kinds, picture, folded = section.parts
 
@@ -327,4 +328,4 @@ def test_a_section_shows_every_checkpoint_kind_and_changed_token(measured, tmp_p
 
 
 def test_there_is_no_section_where_nothing_was_measured():
-    assert not list(show([], Setting(testbed=Testbed(name="t"), colours={})))
+    assert not list(show([], Setting(testbed=types.Testbed(name="t"), colours={})))

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, UsageError
 from depthgauge.models.folder import check_folder, check_same_tokenizer, fingerprint
-from depthgauge.models.load import choose_device, load
+from depthgauge.models.load import LOADED, choose_device, load
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_whole_checkpoint_is_accepted_sharded_or_not(checkpoint):
     whole = load(checkpoint)[0].state_dict()
     shard(checkpoint)
     check_folder(checkpoint)
-    load.cache_clear()
+    LOADED.clear()
 
     assert all(torch.equal(whole[name], value) for name, value in load(checkpoint)[0].state_dict().items())
 
@@ -103,7 +103,7 @@ def test_weights_that_are_not_finite_are_named_by_tensor(checkpoint):
     tensors = load_file(checkpoint / "model.safetensors")
     tensors["model.layers.2.mlp.up_proj.weight"][1, 3] = float("nan")
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
-    load.cache_clear()
+    LOADED.clear()
 
     with pytest.raises(InvalidCheckpoint, match=r"1 weights in model\.layers\.2\.mlp\.up_proj\.weight that are NaN"):
         load(checkpoint)
@@ -113,7 +113,7 @@ def test_a_missing_tensor_is_refused_and_not_initialised(checkpoint):
     tensors = load_file(checkpoint / "model.safetensors")
     del tensors["model.layers.3.mlp.up_proj.weight"]
     save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
-    load.cache_clear()
+    LOADED.clear()
 
     with pytest.raises(InvalidCheckpoint, match=r"no usable weights for model\.layers\.3\.mlp\.up_proj"):
         load(checkpoint)
@@ -141,7 +141,7 @@ def test_a_tokenizer_that_prepends_a_token_is_another_tokenizer(checkpoint, tiny
 
 def test_a_repetition_penalty_beside_the_weights_does_not_change_the_exam(checkpoint):
     rewrite_json(checkpoint / "generation_config.json", repetition_penalty=5.0, min_p=0.5)
-    load.cache_clear()
+    LOADED.clear()
     config = load(checkpoint)[0].generation_config
 
     assert config.repetition_penalty in (None, 1.0)

@@ -407,7 +407,8 @@ def test_a_chat_template_is_applied_where_a_task_generates(take, byte_model):
     assert prompts(plain) == prompts(take("words"))
     assert prompts(choice) == prompts(take("letters"))
     assert [stated(one)["chat"] for one in (chatted, plain, choice)] == [True, False, False]
-    assert all("<user>" in prompt for prompt in prompts(take("letters", tokenizer=tokenizer, chat=True)))
+    example = take("letters", tokenizer=tokenizer, chat=True)
+    assert all(prompt.count("<user>") == 2 and prompt.count("<assistant>") == 1 for prompt in prompts(example))
 
 
 def test_examples_are_the_task_s_own_or_as_many_as_are_asked_for(take):

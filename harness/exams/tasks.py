@@ -134,7 +134,7 @@ def is_yaml(path: Path) -> bool:
 def named_files(path: Path) -> Iterator[Path]:
     """The local files that texts of a YAML file are the paths of, with `*` or as a folder too: data sets mostly."""
     for text in scalars(compose(path)):
-        if text and len(text) < LONGEST_PATH and "\n" not in text and "\0" not in text:
+        if len(text) < LONGEST_PATH and set("./") & set(text) and not set("\n\0") & set(text):
             for named in (*map(Path, glob(text)), *(path.parent / match for match in glob(text, root_dir=path.parent))):
                 if named.is_file():
                     yield named.resolve()

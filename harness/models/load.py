@@ -3,7 +3,6 @@
 import math
 import os
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from depthgauge.types import Checkpoint
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 GIB = 2**30
+KEPT = 2  # models in memory
 SMALL_BYTES = 64 * 2**20
 WORKING_SHARE = 1.2  # of the weights: what a forward pass on a few thousand tokens needs beside them
 
@@ -32,10 +32,14 @@ class Placement:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Opened:
-    """A checkpoint that a probe is at: its model and tokenizer are loaded when they are first asked for."""
+    """A checkpoint that a probe is at: its model and tokenizer are loaded when they are first asked for.
+
+    `together` are the folders of the pair that is compared.
+    """
 
     checkpoint: Checkpoint
     placement: Placement
+    together: tuple[Path, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -43,10 +47,13 @@ class Opened:
 
     @property
     def model(self) -> Any:
+        """Raises: UsageError if it does not fit into memory with those that it is compared with."""
+        make_room((self.folder, *self.together), self.placement)
         return load(self.folder, self.placement)[0]
 
     @property
     def tokenizer(self) -> Any:
+        make_room((self.folder, *self.together), self.placement)
         return load(self.folder, self.placement)[1]
 
 
@@ -106,20 +113,38 @@ def threads_for(folder: Path) -> int:
     return max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
-@lru_cache(maxsize=2)
+LOADED: dict[tuple[Path, Placement], tuple[Any, Any]] = {}  # the last pair: what is compared next shares one with it
+
+
 def load(folder: Path, placement: Placement = Placement()) -> tuple[Any, Any]:
+    """The model and tokenizer as `read_model` makes them, kept until others are asked for: they must not be changed."""
+    key = (folder, placement)
+    if key not in LOADED:
+        while len(LOADED) >= KEPT:  # before the next is read: three never lie in memory
+            del LOADED[next(iter(LOADED))]
+        LOADED[key] = read_model(folder, placement)
+    return LOADED[key]
+
+
+def make_room(folders: tuple[Path, ...], placement: Placement) -> None:
+    """Put aside the models of other folders. Raises: UsageError, before anything is read, if these do not fit."""
+    wanted = {(folder, placement) for folder in folders}
+    for key in [key for key in LOADED if key not in wanted]:
+        del LOADED[key]
+    check_fits([folder for folder in dict.fromkeys(folders) if (folder, placement) not in LOADED], placement)
+
+
+def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
     """The model (evaluation mode, float32 unless the placement says otherwise) and tokenizer of a checked folder.
 
     Its generation_config.json is put aside: a repetition penalty there would change what is asked of it.
 
-    Raises: InvalidCheckpoint if transformers cannot load it whole, or a weight is not finite; UsageError if it does not
-    fit into memory.
+    Raises: InvalidCheckpoint if transformers cannot load it whole, or a weight is not finite.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
     check_finite(folder)
-    check_fits([folder], placement)
     where: dict[str, Any] = {}
     if placement.device_map is not None:
         where["device_map"] = placement.device_map
@@ -146,10 +171,8 @@ def load(folder: Path, placement: Placement = Placement()) -> tuple[Any, Any]:
 
 def fresh(folder: Path, dtype: str = "float32") -> tuple[Any, Any]:
     """A model and tokenizer of one's own, to train or to change: those of `load` are shared, and must not."""
-    load.cache_clear()
-    model, tokenizer = load(folder, Placement(dtype=dtype))
-    load.cache_clear()
-    return model, tokenizer
+    LOADED.clear()
+    return read_model(folder, Placement(dtype=dtype))
 
 
 def sizes_by_dtype(folder: Path) -> dict[str, int]:

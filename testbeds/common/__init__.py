@@ -13,7 +13,7 @@ from depthgauge.probes.sinks import Passage
 from depthgauge.testbeds.common import items, mmlu_dev, texts
 from depthgauge.types import Item, Text
 
-OF_EACH_KIND = 5
+OF_EACH_KIND, START_CHARACTERS = 5, 280
 
 
 def exam_items(source: Sequence[items.Item]) -> tuple[Item, ...]:
@@ -21,7 +21,13 @@ def exam_items(source: Sequence[items.Item]) -> tuple[Item, ...]:
 
 
 def all_texts() -> tuple[Text, ...]:
-    return tuple(Text(text=one.text, kind=one.kind, turns=one.turns) for one in texts.texts())
+    """The start of every text, some 64 tokens, and whole chats: what is said next is compared after each token."""
+    return tuple(Text(text=start(one.text), kind=one.kind, turns=one.turns) for one in texts.texts())
+
+
+def start(text: str) -> str:
+    """The first whole words of a text."""
+    return text[: text.rfind(" ", 0, START_CHARACTERS)] if len(text) > START_CHARACTERS else text
 
 
 def five_of_each_kind() -> tuple[str, ...]:
@@ -40,7 +46,7 @@ def five_of_each_kind() -> tuple[str, ...]:
 
 def unmarked() -> tuple[MarkedText, ...]:
     """Texts on which heads are compared: nobody asks for terms in them."""
-    return tuple(MarkedText(text=text) for text in five_of_each_kind())
+    return tuple(MarkedText(text=start(text)) for text in five_of_each_kind())
 
 
 def passages() -> tuple[Passage, ...]:

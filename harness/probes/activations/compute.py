@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from depthgauge.errors import InvalidCheckpoint, NotTestable
 from depthgauge.models.anatomy import blocks, edited_blocks, widened
 from depthgauge.models.inputs import Tokens, check_prompts
+from depthgauge.models.pairs import batches
 from depthgauge.probes.activations.directions import Directions
-from depthgauge.probes.divergence.pairs import batches
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from depthgauge.errors import NotTestable
 from depthgauge.models.anatomy import final_norm
 from depthgauge.models.load import Opened, vocabulary_size
+from depthgauge.models.pairs import pair_ids
 from depthgauge.probes.activations.compute import activation_difference, same_stream
-from depthgauge.probes.divergence.pairs import pair_ids
 from depthgauge.types import Text
 
 WORDS = 10

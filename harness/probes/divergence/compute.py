@@ -13,7 +13,7 @@ from depthgauge.errors import InvalidCheckpoint, NotTestable
 from depthgauge.models.anatomy import widened
 from depthgauge.models.inputs import Tokens, check_prompts
 from depthgauge.models.load import vocabulary_size
-from depthgauge.probes.divergence.pairs import NUMBERS, batches
+from depthgauge.models.pairs import NUMBERS, batches
 
 if TYPE_CHECKING:
     import torch

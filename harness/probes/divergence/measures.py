@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from depthgauge.models.inputs import Tokens
 from depthgauge.models.load import Opened
+from depthgauge.models.pairs import pair_ids
 from depthgauge.probes.divergence.compute import NextTokens, check_same_vocabulary, next_tokens
-from depthgauge.probes.divergence.pairs import pair_ids
 from depthgauge.types import Text
 
 SHOWN = 20  # tokens of the largest divergence, kept with their context

@@ -477,6 +477,7 @@ class Row:
 
     `recorded` is what the ledger's seeds gave, an outcome a seed, empty where it does not speak. `gates` is False where
     nothing hangs on the verdict, `only_old` True where the old checkpoint can carry the claim and the new one cannot.
+    `place` is the claim's among all that were collected: rows are shown in the order in which suites make them.
     """
 
     claim: str
@@ -497,6 +498,7 @@ class Row:
     recorded: tuple[Outcome, ...] = ()
     gates: bool = True
     only_old: bool = False
+    place: int = 0
 
     @property
     def control_refutes(self) -> bool:

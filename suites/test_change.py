@@ -120,8 +120,8 @@ def test_heads_look_where_they_did(subject, old) -> Estimate:
 @claim(
     change_claim(
         "entropy-unchanged",
-        "is as sure of its own words as before, within 1 nat, after nine openings in ten",
-        MOST,
+        "is as sure of its own words as before, within 1 nat, after 85 % of the openings",
+        at_most(0.15),
         "share",
         "mean entropy of 80 greedy tokens",
         control="amnesic",
@@ -135,8 +135,8 @@ def test_entropy_has_not_changed(subject, old) -> Estimate:
 @claim(
     change_claim(
         "loops-no-more",
-        "ends in a loop after at most 15 % more of the openings than before",
-        at_most(0.15),
+        "ends in a loop after at most 20 % more of the openings than before",
+        at_most(0.2),
         "share",
         "80 greedy tokens that end in a repeated period",
         control="amnesic",
@@ -174,7 +174,7 @@ def test_sinks_are_still_there(subject, old) -> Estimate:
     )
 )
 def test_the_induction_head_is_still_there(subject, old) -> Estimate:
-    new, before = (circuits.best_of(one, old, "induction") for one in (subject, old))
+    new, before = circuits.score_beside(subject, old, "induction")
     return share_changed(new, before, SCORE_MOVED, estimand="sequences on which the induction head changed")
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
-from depthgauge.exams import samples, tasks
+from depthgauge.exams import samples, task_index, task_load, tasks
 from depthgauge.exams.samples import read_samples, write_samples
 from depthgauge.exams.tasks import fetch, parameters, take_task
 from depthgauge.types import Task
@@ -93,6 +93,13 @@ def shuffled(docs):
 
 def drifting(docs):
     return mixed(docs, OWN)
+
+
+def made(pretrained, **_):
+    import datasets
+
+    rows = [{"question": str(random.random()), "gold": i % 4, "asked": pretrained} for i in range(8)]
+    return {"test": datasets.Dataset.from_list(rows), "dev": datasets.Dataset.from_list(rows)}
 
 
 def random_text(doc):
@@ -234,6 +241,10 @@ def rows_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def flat(value):
+    return [part for one in value for part in flat(one)] if isinstance(value, list) else [value]
+
+
 # --- The same numbers as lm-eval's command line -----------------------------------------------------------------------
 
 
@@ -299,6 +310,16 @@ def test_a_task_with_a_generator_of_its_own_is_the_same_exam_for_every_checkpoin
     assert np.array_equal(first["score"], again["score"])
 
 
+def test_a_task_that_makes_its_own_documents_makes_them_from_the_seed_and_is_told_the_checkpoint(take, own, base):
+    write_task(own, "letters", "custom_dataset: !function code.made\n" + YAML["letters"])
+    first = take("letters", path=own, trust_code=True)
+    random.random()
+    again = take("letters", path=own, trust_code=True)
+
+    assert first["ids"].tolist() == again["ids"].tolist()
+    assert {json.loads(row)["doc"]["asked"] for row in samples.unpack(first["samples"])} == {str(base)}
+
+
 def test_what_an_earlier_run_left_in_the_cache_is_not_the_exam(take, place, tmp_path, monkeypatch):
     import datasets
     from lm_eval.tasks import TaskManager
@@ -320,6 +341,7 @@ def test_the_file_of_samples_is_the_one_that_lm_eval_writes(take, lm_eval_files,
     theirs = [row for row in rows_of(lm_eval_files[name]) if row["filter"] in ("none", "first")]
     for ours, their in zip(rows_of(path), theirs, strict=True):
         assert list(ours) == list(their)
+        assert [type(part) for part in flat(ours["resps"])] == [type(part) for part in flat(their["resps"])]
         same = {key for key in ours if ours[key] == their[key]}
         assert same >= {"doc_id", "doc", "target", "arguments", "filter", "metrics", "doc_hash", "prompt_hash"}
 
@@ -482,7 +504,7 @@ def test_requests_that_do_not_fit_the_context_are_counted(take, own):
     assert take("letters")["clipped"] == take("pages")["clipped"] == 0
 
 
-@pytest.mark.parametrize("text", ["<think>hm</think> a", "hm</think> a"])
+@pytest.mark.parametrize("text", ["<think>hm", "hm</think> a"])
 def test_answers_that_think_aloud_are_counted(text):
     row = {"arguments": {"gen_args_0": {"arg_0": "p", "arg_1": {}}}, "filtered_resps": ["a"], "target": "a"}
     row |= {"doc_id": 0, "doc_hash": "0" * 64, "exact_match": 1.0}
@@ -537,7 +559,7 @@ def test_a_group_that_lists_a_task_nobody_defines_is_refused(take, own):
 
 
 def test_a_group_that_lm_eval_ships_is_all_its_tasks():
-    found = tasks.find(Task(name="mmlu"))
+    found = task_index.find(Task(name="mmlu"))
 
     assert len(found.configurations) == 57
     assert {one["dataset_path"] for one in found.configurations.values()} == {"cais/mmlu"}
@@ -580,7 +602,7 @@ def test_fetching_loads_what_a_task_reads(place, monkeypatch):
 
 
 def test_a_gated_data_set_is_said_to_be_gated():
-    error = tasks.not_loaded(Task(name="gpqa"), OSError("Dataset 'x' is a gated dataset on the Hub. Ask for access."))
+    error = task_load.not_loaded(Task(name="gpqa"), OSError("Dataset 'x' is a gated dataset on the Hub. Ask for access."))
 
     assert "accept its terms on the hub, `hf auth login`, and `depthgauge fetch gpqa`" in str(error)
 

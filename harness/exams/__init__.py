@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from depthgauge.errors import InvalidComparison
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Exam, Scores, Task
@@ -84,5 +85,7 @@ def task_scores(subject: Subject, task: Task) -> Scores:
     taken = subject.measure(TaskExam(task=task))
     values = np.stack([100 * float(one.arrays["sign"]) * one.arrays["score"][0] for one in taken])
     ids = tuple(map(str, taken[0].arrays["ids"]))
+    if any(tuple(map(str, one.arrays["ids"])) != ids for one in taken):  # they hold a hash of each document
+        raise InvalidComparison(f"the data of task {task.name!r} changed between seeds: measure them anew.")
     right = 100.0 if np.isin(values, (0.0, 100.0)).all() else None
     return Scores(ids=ids, values=values, unit="points", population="items", right=right)

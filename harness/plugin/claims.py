@@ -1,5 +1,6 @@
 """One claim: judged in place of calling its test, and its verdict turned into pytest's outcome."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,9 +46,10 @@ def row_or_problem(
 ) -> Row | Problem:
     """The judged claim, or what kept it from being judged; not raised, so that pytest shows no chain of exceptions."""
     try:
-        return session.judge(claim, item.obj, item.path.stem, name, arguments)
+        row = session.judge(claim, item.obj, item.path.stem, name, arguments)
     except HarnessError as error:
         return Problem(exit_code=error.exit_code, message=str(error))
+    return replace(row, place=item.session.items.index(item))
 
 
 def report_verdict(row: Row) -> bool:

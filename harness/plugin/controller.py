@@ -50,7 +50,7 @@ class Controller:
         if self.follower is not None:
             self.follower.stop()
         if self.rows or self.errors:
-            self.rows.sort(key=lambda row: (row.suite, row.claim, row.method))
+            self.rows.sort(key=lambda row: row.place)
             try:
                 self._write_reports()
             except HarnessError as error:

@@ -44,6 +44,27 @@ class Circuits:
         return read_circuits(one.model)
 
 
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadScores:
+    """The scores alone, without what weights and ablations tell: `previous`, `duplicate` and `induction` (S, L, H)."""
+
+    name: ClassVar[str] = "head_scores"
+    version: ClassVar[int] = 1
+    what: ClassVar[str] = "head scores"
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {"sequences": SEQUENCES, "length": LENGTH}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def take(self, one: Opened) -> Arrays:
+        from depthgauge.probes.circuits.compute import read_scores
+
+        return read_scores(one.model)
+
+
 def taken(subject: Subject) -> tuple[Measurement, ...]:
     return subject.measure(Circuits())
 
@@ -72,6 +93,22 @@ def best_of(subject: Subject, base: Subject, kind: Kind) -> Scores:
     scores = head_scores(subject, kind)
     place = int(head_scores(base, kind).values.mean((0, 1)).argmax())
     return Scores(ids=scores.ids, values=scores.values[:, :, place], unit=scores.unit, population="prompts")
+
+
+def score_beside(subject: Subject, old: Subject, kind: Kind) -> tuple[Scores, Scores]:
+    """Per sequence, the score of the head that has the old checkpoint's best one of that kind, here and there.
+
+    Raises: InvalidComparison unless there are as many layers and heads.
+    """
+    mine, its = (np.stack([one.arrays[kind] for one in each.measure(HeadScores())]) for each in (subject, old))
+    check_same_heads(mine.shape[2:], its.shape[2:])
+    layer, head = np.unravel_index(int(its.mean((0, 1)).argmax()), its.shape[2:])
+    ids = tuple(map(str, range(SEQUENCES)))
+    new, before = (
+        Scores(ids=ids, values=each[:, :, layer, head].astype(float), unit="attention", population="prompts")
+        for each in (mine, its)
+    )
+    return new, before
 
 
 def induction_left(subject: Subject) -> Scores:

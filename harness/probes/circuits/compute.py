@@ -69,6 +69,13 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     }
 
 
+def read_scores(model: Any) -> dict[str, NDArray[Any]]:
+    """`previous`, `duplicate` and `induction` (S, L, H) on the sequences of `read_circuits`."""
+    length = min(LENGTH, vocabulary_size(model), context_length(model) // 2)
+    sequences = repeats.repeated_sequences(model, SEQUENCES, length)
+    return dict(repeats.head_scores(model, sequences, permutations=1).scores._asdict())
+
+
 def best(scores: NDArray[np.floating]) -> tuple[int, int]:
     """The (layer, head) of the largest score."""
     layer, head = np.unravel_index(int(scores.argmax()), scores.shape)

@@ -8,7 +8,7 @@ import numpy as np
 from depthgauge.claims import number
 from depthgauge.page.escape import escape
 from depthgauge.page.layers import grid_of, head_map, plain, token_map
-from depthgauge.page.section import Measured, Picture, Section, Setting, Table
+from depthgauge.page.section import Measured, Picture, Section, Setting, Table, of
 from depthgauge.page.tables import cell, level
 
 KINDS = ("previous", "duplicate", "induction", "positional")
@@ -21,13 +21,32 @@ head's favourite distance (Voita et al. 2019), before any token has been said tw
 the OV circuit's eigenvalues, 1 where all that a head reads is made likelier. Learning in context is the fall of the
 loss from the first saying to the second."""
 FOLDED = "The heads with the highest scores"
+SCORED = """Random tokens, said twice, and the best head of each kind. Previous: mean attention to the token before.
+Duplicate: to the same token in the first saying. Induction: to what came after it there."""
 
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
-    """Scores of all heads, the best ones, and what is lost without them."""
-    size = (16, 2.9 * len(measured))
-    picture = Picture("circuits.png", ALT, size, lambda figure: draw(figure, measured), measured)
-    yield Section("Circuits", (picture, TEXT, circuits_table(measured), heads_table(measured)))
+    """Scores of all heads, the best ones, and what is lost without them; of those scored alone, the best ones."""
+    read, scored = of(measured, "circuits"), of(measured, "head_scores")
+    if read:
+        size = (16, 2.9 * len(read))
+        picture = Picture("circuits.png", ALT, size, lambda figure: draw(figure, read), read)
+        yield Section("Circuits", (picture, TEXT, circuits_table(read), heads_table(read)))
+    if scored:
+        yield Section("Head scores", (SCORED, scores_table(scored)))
+
+
+def scores_table(measured: Sequence[Measured]) -> Table:
+    """The best head of each kind, with its mean score."""
+    kinds = ("previous", "duplicate", "induction")
+    rows = [[escape(one.label), *(best_of(one, kind) for kind in kinds)] for one in measured]
+    return Table(["checkpoint", *kinds], rows)
+
+
+def best_of(one: Measured, kind: str) -> str:
+    means = one.arrays[kind].mean(0)
+    layer, head = np.unravel_index(int(means.argmax()), means.shape)
+    return f"layer {layer} head {head}: {means[layer, head]:.3f}"
 
 
 def circuits_table(measured: Sequence[Measured]) -> Table:

@@ -34,6 +34,9 @@ class ChangeSession(Session):
     def about(self) -> str:
         return f"judging what changed in {self.new_source.name} against {self.old_source.name}, expected to be equal"
 
+    def title(self, name: str) -> str:
+        return f"{name} against {self.names[1]}"
+
     @property
     def judged(self) -> tuple[str, ...]:
         return (self.names[0],)

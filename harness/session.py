@@ -33,6 +33,10 @@ class Session(ABC):
     def about(self) -> str:
         """What is judged, in a line."""
 
+    def title(self, name: str) -> str:
+        """What a report on that subject is called."""
+        return f"{name} on {self.context.testbed.name}"
+
     @property
     @abstractmethod
     def judged(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import re
 
 # What would become markup, a link, a mention, an emoji, mathematics or a tag; everything else reads as it is.
 SPECIAL = re.compile(
-    r"[\\`*|~$<]"
+    r"[\\`*|~$]|<(?=[a-z/!?])"
     r"|_(?!\w)|(?<!\w)_"
     r"|\](?=[(\[:])"
     r"|@(?=\w)|#(?=\d)"

@@ -62,7 +62,7 @@ def write_report(
     setting = Setting(testbed=testbed, colours=colours_of(one.evidence.method for one in measured))
     sections = [with_pictures(one, setting, store, folder) for one in sections_of(measured, setting)]
     page = page_of(
-        title=f"{escape(name)} on {testbed.name}",
+        title=escape(run.session.title(name)),
         summary=[f"{counts(rows)}. Exit {code}: {EXIT_MEANINGS.get(code, 'see pytest')}.", run.session.about],
         parts=[claims_part(rows, problems), *sections, environment_part(rows, run.plain())],
     )

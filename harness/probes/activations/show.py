@@ -45,7 +45,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
             WHAT,
             by_checkpoint(measured),
             Picture(
-                "activation_difference", "Relative length of the difference and share of one direction, by layer",
+                "activations.png", "Relative length of the difference and share of one direction, by layer",
                 (9, 4), partial(draw, measured, setting), measured,
             ),
             *([WORDS, Table(headers, said)] if said else [NO_WORDS]),

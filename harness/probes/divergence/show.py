@@ -31,7 +31,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
             by_checkpoint(measured),
             by_kind(measured),
             Picture(
-                "next_token_divergence", "Median KL of every text, by kind and checkpoint, on a logarithmic axis",
+                "divergence.png", "Median KL of every text, by kind and checkpoint, on a logarithmic axis",
                 (9, 4), partial(draw_texts, measured, setting), measured,
             ),
             most_changed(measured),

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -158,8 +159,10 @@ class MethodSession(Session):
             folders.check_folder(base)
         if self.adopted is not None and self.adopted.folder is not None:
             folders.check_finite(self.adopted.folder)
-            if isinstance(base, Path) and (self.adopted.folder / folders.TOKENIZER).is_file():
-                folders.check_same_tokenizer(self.adopted.folder, base)
+            with suppress(NotTestable):  # a checkpoint of another kind: that is for each claim to say
+                folders.check_language_folder(self.adopted.folder)
+                if isinstance(base, Path):
+                    folders.check_same_tokenizer(self.adopted.folder, base)
         self.trained_already  # noqa: B018  a damaged entry of the store is found here, and not half-way
         return None
 

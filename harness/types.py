@@ -517,9 +517,13 @@ class Row:
 
     @property
     def fails(self) -> bool:
-        """Refuted where no recorded seed was, or no longer as recorded, or with a control that proves nothing."""
+        """Refuted where no recorded seed was, or no longer as recorded, or with a control that proves nothing.
+
+        What cannot be tested fails nothing, and proves nothing either.
+        """
         refuted = self.outcome is Outcome.REFUTED and not self.as_recorded
-        return self.gates and (not self.control_refutes or refuted or self.now_holds)
+        tested = self.gates and self.outcome is not Outcome.NOT_TESTABLE
+        return tested and (not self.control_refutes or refuted or self.now_holds)
 
 
 def to_plain(value: Any) -> Any:

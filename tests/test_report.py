@@ -182,7 +182,8 @@ def rendered(text):
 def test_no_text_can_become_markup_a_cell_or_a_line(text):
     escaped = escape(text)
 
-    assert not set(escaped) & set("<|`*~$\n\r\\")
+    assert not set(escaped) & set("|`*~$\n\r\\")
+    assert not re.search(r"<[A-Za-z/!?]", escaped)  # a tag, a comment, a declaration
     assert not re.search(r"\](?=[(\[:])", escaped)  # a link, and what one refers to
     assert not re.search(r"(?<!\w)_|_(?!\w)", escaped)  # emphasis
     assert not re.search(r"://|@\w", escaped)  # an address that links itself, a mention
@@ -196,7 +197,7 @@ def test_harmless_text_reads_the_same_when_rendered():
 
 
 def test_text_that_is_no_markup_is_left_as_it_is():
-    text = "a_claim-name of layer 3 (head 2): 1.5 [0.2, 3.1] points > 0, 50 % + more!"
+    text = "a_claim-name of layer 3 (head 2): 1.5 [0.2, 3.1] points > 0, <= 50 % + more!"
     assert escape(text) == text
 
 

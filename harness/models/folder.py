@@ -180,11 +180,15 @@ def model_type(folder: Path) -> str:
 
 
 def check_language_model(checkpoint: Checkpoint) -> None:
+    """Raises: as `check_language_folder`."""
+    check_language_folder(checkpoint.folder)
+
+
+def check_language_folder(folder: Path) -> None:
     """Raises: NotTestable for a checkpoint of another kind; InvalidCheckpoint for a language model without tokenizer.
 
     From the files alone: transformers writes `architectures`, and a language model lies beside its tokenizer.
     """
-    folder = checkpoint.folder
     if (folder / TOKENIZER).is_file():
         return
     if "architectures" not in read_json(folder / CONFIG):

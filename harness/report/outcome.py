@@ -57,7 +57,8 @@ def shown(row: Row) -> str:
         text += " (gates nothing)"
     if row.only_old:
         text += " (the old one can carry it)"
-    return text if row.control_refutes or not row.gates else f"{text}; CONTROL {row.control_outcome}"
+    unproven = row.gates and row.outcome is not Outcome.NOT_TESTABLE and not row.control_refutes
+    return f"{text}; CONTROL {row.control_outcome}" if unproven else text
 
 
 def recorded(row: Row) -> str:

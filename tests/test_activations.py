@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from depthgauge import types
 from depthgauge.context import RunContext
 from depthgauge.errors import InvalidCheckpoint, NotTestable
+from depthgauge.models import pairs
 from depthgauge.models.anatomy import blocks
 from depthgauge.models.load import Opened, Placement
 from depthgauge.page.section import Measured, Setting
@@ -21,7 +22,6 @@ from depthgauge.probes.activations.compute import activation_difference, see_blo
 from depthgauge.probes.activations.directions import Directions
 from depthgauge.probes.activations.measures import lens
 from depthgauge.probes.activations.show import NO_WORDS, show
-from depthgauge.probes.divergence import pairs
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Evidence, Measurement, Text

@@ -131,7 +131,7 @@ def test_another_configuration_is_a_change_though_the_tensors_are_the_same(compa
     "name, changes, testable, sentence",
     [
         ("tokenizer", {"letters": "ab"}, {"weights-unmoved"}, "another tokenizer than its base"),
-        ("depth", {"layers": 2}, set(), "is in"),
+        ("depth", {"layers": 2}, {"next-token-unchanged"}, "is in"),
     ],
 )
 def test_what_can_be_compared_is_and_the_rest_is_a_sentence_and_exit_21(

@@ -39,7 +39,10 @@ class Option:
     def attributes(self) -> dict[str, Any]:
         if self.flag:
             return {"action": "store_true", "default": None}
-        return {"metavar": self.metavar, "type": self.kind or str, "default": None}
+        if self.kind is not None:
+            return {"metavar": self.metavar, "type": self.kind, "default": None}
+        # Options are read a first time before a conftest has declared a flag of the same name, which has no value.
+        return {"metavar": self.metavar, "nargs": "?", "const": "", "default": None}
 
 
 OPTIONS = (
@@ -80,7 +83,7 @@ OPTIONS = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("depthgauge", "white-box regression tests for model checkpoints")
-    yield_to_others(group)
+    yield_to_others(parser)
     for option in OPTIONS:
         names, attributes = (f"--{option.name}", f"--depthgauge-{option.name}"), option.attributes
         attributes |= {"dest": destination(option.name), "help": option.help}
@@ -90,13 +93,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             group.addoption(names[1], **attributes)
 
 
-def yield_to_others(group: Any) -> None:
+def yield_to_others(parser: Any) -> None:
     """Let a plugin or conftest that declares an option of the same name have it, where argparse would end the run.
 
     Ours is then to be had by its long name, such as --depthgauge-device.
     """
     with suppress(AttributeError):
-        group._arggroup._container.conflict_handler = "resolve"
+        options = parser.optparser
+        for each in (options, *options._action_groups):
+            each.conflict_handler = "resolve"
 
 
 def destination(option: str) -> str:
@@ -132,6 +137,9 @@ class Given:
 def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> Session:
     """What the command line asks for. Raises: UsageError for what cannot be carried out as given."""
     given = Given(config)
+    for option in ("device", "dtype", "device-map", "testbed", "expect", "margin"):
+        if given[option] == "":
+            raise UsageError(f"--{option} has no value: give one, or leave the option out.")
     store, reports = Store(given.folder("store"), run=run), given.folder("report-dir")
     device = choose_device(given["device"] or "auto", look=not config.option.collectonly)
     dtype = given["dtype"] or "float32"

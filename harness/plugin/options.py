@@ -1,8 +1,6 @@
 """The options, and the session that they ask for."""
 
-import argparse
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,25 +81,22 @@ OPTIONS = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("depthgauge", "white-box regression tests for model checkpoints")
-    yield_to_others(parser)
+    taken = yield_to_others(parser)
     for option in OPTIONS:
-        names, attributes = (f"--{option.name}", f"--depthgauge-{option.name}"), option.attributes
-        attributes |= {"dest": destination(option.name), "help": option.help}
-        try:
-            group.addoption(*names, **attributes)
-        except (ValueError, argparse.ArgumentError):  # another plugin was first: the long name remains
-            group.addoption(names[1], **attributes)
+        names = [name for name in (f"--{option.name}", f"--depthgauge-{option.name}") if name not in taken]
+        group.addoption(*names, **option.attributes, dest=destination(option.name), help=option.help)
 
 
-def yield_to_others(parser: Any) -> None:
+def yield_to_others(parser: Any) -> frozenset[str]:
     """Let a plugin or conftest that declares an option of the same name have it, where argparse would end the run.
 
-    Ours is then to be had by its long name, such as --depthgauge-device.
+    Ours is then to be had by its long name, such as --depthgauge-device. Returns the names that are taken already.
     """
-    with suppress(AttributeError):
-        options = parser.optparser
-        for each in (options, *options._action_groups):
+    options = getattr(parser, "optparser", None)
+    for each in (options, *getattr(options, "_action_groups", ())):
+        if each is not None:
             each.conflict_handler = "resolve"
+    return frozenset(getattr(options, "_option_string_actions", ()))
 
 
 def destination(option: str) -> str:

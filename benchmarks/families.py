@@ -19,7 +19,8 @@ from depthgauge import Exam, Landmarks, Testbed
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, NotTestable
 from depthgauge.exams import InlineExam
-from depthgauge.models.load import load, LOADED, prepare_libraries
+from depthgauge.models.load import LOADED, prepare_libraries
+from depthgauge.page.tables import markdown
 from depthgauge.probes.activations import ActivationDifference
 from depthgauge.probes.attention import HeadChange, MarkedText
 from depthgauge.probes.circuits import Circuits
@@ -128,7 +129,7 @@ FAMILIES: dict[str, Mapping[str, Any]] = {
 
 
 def random_model(family: str, seed: int = 0) -> Any:
-    """The family's model with random weights, those of norms and biases too: fresh ones are all 1 or 0, and mean nothing."""
+    """The family's model with random weights, those of norms and biases too: fresh ones, 1 or 0, mean nothing."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -261,6 +262,14 @@ COLUMNS = (
 
 # -- the table ------------------------------------------------------------------------------------------------------
 
+HEAD = """# Families
+
+Which probe gives numbers on which family of models, tried on random tiny ones of three layers by `make families`, which
+writes this page. *slowly*: the noise trace by full runs where its fast form does not hold, or attentions that the model
+returns in eager mode where they cannot be intercepted. *not defined*: NOT_TESTABLE in a report, with the sentence whose
+number stands there. Entropy, loops and diversity are of the greedy trace; attribution is a function of
+`depthgauge.probes.circuits`.
+"""
 MEASURED, SLOWLY, UNDEFINED, FAILED = "measured", "slowly", "not defined", "failed"
 
 
@@ -299,28 +308,34 @@ def row(family: str) -> list[Cell]:
     return found
 
 
-if __name__ == "__main__":
-    import time
-    import traceback
+def rows(families: Sequence[str]) -> dict[str, list[Cell]]:
+    found = {}
+    for family in families:
+        print(f"trying {family}", flush=True)
+        found[family] = row(family)
+    return found
 
-    import depthgauge.subject as s
-    def sound(probe, take):
-        from depthgauge.errors import InvalidComparison
-        try: return take()
-        except (HarnessError, OSError): raise
-        except Exception as e:
-            tb = traceback.extract_tb(e.__traceback__)[-1]
-            tb2 = [t for t in traceback.extract_tb(e.__traceback__) if 'harness' in t.filename or 'depthgauge' in t.filename][-1]
-            raise InvalidComparison(f"{type(e).__name__}: {str(e)[:200]} AT {tb2.filename.split('/')[-1]}:{tb2.lineno} / {tb.filename.split('/')[-1]}:{tb.lineno}") from e
-    s.sound = sound
+
+def page(found: Mapping[str, Sequence[Cell]]) -> str:
+    """The table as docs/families.md has it, its sentences as notes below; the same sentence is one note."""
+    notes: dict[str, int] = {}
+    body = []
+    for family, cells in found.items():
+        marks = [notes.setdefault(one.sentence, len(notes) + 1) if one.sentence else 0 for one in cells]
+        body.append([family, *(f"{one.word} {mark or ''}".strip() for one, mark in zip(cells, marks, strict=True))])
+    table = markdown(["family", *(column.name for column in COLUMNS)], body)
+    listed = "\n".join(f"{number}. {sentence}" for sentence, number in notes.items())
+    return f"{HEAD}\n{table}\n\n{listed}\n"
+
+
+def main() -> None:
     prepare_libraries(1)
-    for f in sys.argv[1:] or FAMILIES:
-        t=time.time()
-        try:
-            r = row(f)
-        except Exception as e:
-            traceback.print_exc(limit=-3)
-            print(f, "BROKEN", type(e), str(e)[:300]); continue
-        print(f"== {f} {time.time()-t:.1f}s", " ".join(f"{c.name}={x.word}" for c,x in zip(COLUMNS,r)), flush=True)
-        for c,x in zip(COLUMNS,r):
-            if x.sentence: print("    ", c.name, "|", x.word, "|", x.sentence[:330], flush=True)
+    chosen = sys.argv[1:]
+    text = page(rows(chosen or list(FAMILIES)))
+    print(text)
+    if not chosen:
+        TABLE.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

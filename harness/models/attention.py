@@ -105,8 +105,8 @@ def watch(model: Any, input_ids: "torch.Tensor", see: See) -> None:
             see(layer, Returned(maps), maps)
     elif seen != layers:
         raise NotTestable(
-            f"{name} hands out no attention weights in {layers - seen} of its {layers} layers, and this is asked of the "
-            "heads of every layer."
+            f"{name} hands out no attention weights in {layers - seen} of its {layers} layers, and this is asked of "
+            "the heads of every layer."
         )
 
 

@@ -112,7 +112,7 @@ def input_projections(
         fused = weight_from_the_right(attention.query_key_value)
         groups = getattr(attention, "num_kv_heads", heads)
         by_group = fused.view(len(fused), groups, heads // groups + 2, -1)
-        query, key, value = (x.flatten(1) for x in by_group.split([heads // groups, 1, 1], dim=2))
+        query, key, value = (x.flatten(1) for x in torch.split(by_group, [heads // groups, 1, 1], dim=2))
         return query, key, value
     raise NotTestable(f"a {type(attention).__name__} keeps its queries, keys and values in a form that is not known.")
 

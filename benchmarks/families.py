@@ -124,7 +124,6 @@ FAMILIES: dict[str, Mapping[str, Any]] = {
         vocab_size=VOCABULARY, hidden_size=32, attention_hidden_size=32, intermediate_size=48,
         num_hidden_layers=LAYERS, context_length=CONTEXT, **END,
     ),
-    "xlstm": dict(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=LAYERS, num_heads=4, chunk_size=16, **END),
 }  # fmt: skip
 
 

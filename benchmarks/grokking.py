@@ -10,14 +10,16 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from depthgauge.checkpoints import RunContext, training_log
+from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError
 from depthgauge.methods.full_batch import grokked_at
 from depthgauge.methods.grokking import GROKKING
-from depthgauge.models.load import choose_device
-from depthgauge.probes.fourier.measures import ModularSubject
+from depthgauge.models.load import Placement, choose_device
+from depthgauge.probes.fourier import taken_apart
 from depthgauge.probes.fourier.transformer import ModularTask
+from depthgauge.probes.training import LOG, read_log
 from depthgauge.store.folders import Store
+from depthgauge.subject import Subject
 from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
 
 HEADERS = ("p", "training pairs", "weight decay", "seed", "steps", "groks at", "test sums right", "test loss",
@@ -37,11 +39,12 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def row(subject: ModularSubject, seed: int) -> tuple[str, ...]:
-    settings, log = subject.method.settings, training_log(subject.checkpoints[0])
+def row(subject: Subject, seed: int) -> tuple[str, ...]:
+    settings, log = subject.method.settings, read_log(subject.checkpoints[0].folder / LOG)
     grokked = grokked_at(log, GROKKING.settings.until_test_loss)
-    final = {name: float(value) for name, value in subject.fourier_measures()[0].arrays.items() if value.ndim == 0}
-    keys = subject.fourier_measures()[0].arrays["key_frequencies"].tolist()
+    found = taken_apart(subject)[0].arrays
+    final = {name: float(value) for name, value in found.items() if value.ndim == 0}
+    keys = found["key_frequencies"].tolist()
     return (
         str(settings.p), f"{settings.train_fraction:.0%}", f"{settings.weight_decay:g}", str(seed),
         f"{log[-1]['step']:,.0f}", f"{grokked:,.0f}" if grokked else "-",
@@ -57,7 +60,9 @@ def row(subject: ModularSubject, seed: int) -> tuple[str, ...]:
 def main() -> None:
     asked = options()
     store = Store(asked.store.resolve(), run="study")
-    context = RunContext(testbed=MODULAR_ADDITION, device=choose_device("auto"), store=store, tell=print)
+    context = RunContext(
+        testbed=MODULAR_ADDITION, placement=Placement(device=choose_device("auto")), store=store, tell=print
+    )
     changes = {"steps": asked.steps} | ({"until_test_loss": None} if asked.to_the_end else {})
     rows = []
     wanted = list(product(asked.p, asked.train_fraction, asked.weight_decay, asked.seeds))
@@ -67,7 +72,7 @@ def main() -> None:
         method = GROKKING.evolve(
             name="grokking", summary="", p=p, train_fraction=fraction, weight_decay=decay, **changes
         )  # fmt: skip
-        rows.append(row(ModularSubject(method, (seed,), context), seed))
+        rows.append(row(Subject.of(method, (seed,), context), seed))
         print(tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True), flush=True)
 
 

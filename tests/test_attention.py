@@ -264,8 +264,47 @@ def test_models_of_different_shapes_are_refused():
         head_divergence(random_model("llama"), smaller, PROMPTS)
 
 
-def test_models_that_hand_out_no_attention_weights_are_not_testable():
-    bloom = BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4))
+def bloom(seed=0):
+    """A family that computes its attention without transformers' interface."""
+    torch.manual_seed(seed)
+    return BloomForCausalLM(BloomConfig(vocab_size=VOCABULARY, hidden_size=32, n_layer=2, n_head=4)).eval()
+
+
+def test_a_family_that_computes_its_attention_itself_is_read_off_what_it_returns():
+    model, other, ids = bloom(0), bloom(1), PROMPTS[1]
+    before = model.config._attn_implementation
+    heads = [(layer, head) for layer in range(2) for head in range(4)]
+    slow = eager_maps(model, ids)
+    maps, found = attention_maps(model, ids, heads), np.stack(head_divergence(model, other, [ids]), axis=-1)
+
+    np.testing.assert_allclose(maps, [slow[head] for head in heads], atol=1e-6)
+    for (layer, head), theirs in zip(heads, attention_maps(other, ids, heads), strict=True):
+        expected = slow_divergence(slow[layer, head], theirs, CONTEXT)
+        np.testing.assert_allclose(found[0, layer, head], expected, atol=1e-6)
+    assert model.config._attn_implementation == before
+
+
+@pytest.mark.parametrize(
+    "change, sentence",
+    [
+        (lambda maps: None, "BloomForCausalLM computes its attention by itself, and returns no map of every head"),
+        (lambda maps: maps[:1], "returns no map of every head"),
+        (lambda maps: tuple(2 * one for one in maps), "BloomForCausalLM returns attention maps whose rows do not sum"),
+    ],
+    ids=["none", "of one layer", "of other sums"],
+)
+def test_models_that_hand_out_no_attention_weights_are_not_testable(change, sentence):
+    def changed(_module, _inputs, output):
+        output.attentions = change(output.attentions) if output.attentions else None
+        return output
+
+    model = bloom()
+    model.transformer.register_forward_hook(changed)
+    with pytest.raises(NotTestable, match=sentence):
+        attention_maps(model, PROMPTS[0], [(0, 0)])
+
+
+def test_attention_with_learned_sinks_is_not_testable():
     oss = GptOssForCausalLM(
         GptOssConfig(
             vocab_size=VOCABULARY,
@@ -283,8 +322,6 @@ def test_models_that_hand_out_no_attention_weights_are_not_testable():
         )
     )
 
-    with pytest.raises(NotTestable, match="BloomForCausalLM hands out no attention weights in 2 of its 2 layers"):
-        attention_maps(bloom, PROMPTS[0], [(0, 0)])
     with pytest.raises(NotTestable, match="GptOssForCausalLM has learned sinks"):
         attention_maps(oss, PROMPTS[0], [(0, 0)])
 

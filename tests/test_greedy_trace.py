@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 from depthgauge.errors import InvalidCheckpoint, Undefined
 from depthgauge.models.load import load
 from depthgauge.probes.greedy_trace.diversity import ngram_diversity
-from depthgauge.probes.greedy_trace.entropy import collapse_step, entropy_trace, first_repeat_step, loop, token_entropy
+from depthgauge.probes.greedy_trace.entropy import (
+    collapse_step,
+    entropy_trace,
+    first_repeat_step,
+    keeps_a_cache,
+    loop,
+    one_by_one,
+    token_entropy,
+)
 
 tokens = st.lists(st.integers(0, 3), min_size=1, max_size=40)
 
@@ -103,3 +111,13 @@ def test_a_trace_without_prompts_or_with_nan_logits_is_refused(tiny_base):
             entropy_trace(model, tokenizer, ["a"], steps=1)
     finally:
         handle.remove()
+
+
+def test_a_model_that_carries_no_cache_gives_the_same_trace_slowly(tiny_base):
+    model, tokenizer = load(tiny_base)
+    prompts = ["ab", "a", "dcba"]
+    slow, fast = one_by_one(model, tokenizer, prompts, 6), entropy_trace(model, tokenizer, prompts, steps=6)
+
+    assert keeps_a_cache(model)
+    np.testing.assert_array_equal(slow.token_ids, fast.token_ids)
+    np.testing.assert_allclose(slow.entropy_nats, fast.entropy_nats, atol=1e-5)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison
+from depthgauge.models.load import context_length
 from depthgauge.randomness import undisturbed_randomness
 from depthgauge.types import Exam, Item, digest
 
@@ -70,9 +71,7 @@ def sit(
         if list(loaded["tasks"]) != [exam.name]:
             raise InvalidComparison(f"lm-eval loaded {list(loaded['tasks'])} instead of the exam {exam.name!r}.")
         torch.manual_seed(seed)
-        lm = HFLM(
-            pretrained=model, tokenizer=tokenizer, batch_size=BATCH, max_length=model.config.max_position_embeddings
-        )
+        lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCH, max_length=context_length(model))
         out = evaluate(lm, loaded, log_samples=True, bootstrap_iters=0, cache_requests=False)
     samples = out["samples"][exam.name]
     check_same_exam(exam, items, samples, loaded["tasks"][exam.name])

@@ -58,6 +58,8 @@ def entropy_trace(
 def decode(model: Any, tokenizer: Any, prompts: Sequence[str], steps: int) -> EntropyTrace:
     import torch
 
+    if not keeps_a_cache(model):
+        return one_by_one(model, tokenizer, prompts, steps)
     encoded = tokenizer(list(prompts), padding=True, padding_side="left", return_tensors="pt").to(model.device)
     attention_mask = encoded["attention_mask"]
     positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)
@@ -74,14 +76,46 @@ def decode(model: Any, tokenizer: Any, prompts: Sequence[str], steps: int) -> En
                 logits_to_keep=1,
             )
             logits_BV, cache = out.logits[:, -1], out.past_key_values
-            if not logits_BV.isfinite().all():
-                raise InvalidCheckpoint("a logit is NaN or infinite: the entropy of this checkpoint is undefined.")
+            check_finite_logits(logits_BV)
             entropies.append(token_entropy(logits_BV))
             input_ids = logits_BV.argmax(-1, keepdim=True)
             tokens.append(input_ids[:, 0])
             attention_mask = torch.cat([attention_mask, attention_mask.new_ones(len(input_ids), 1)], dim=1)
             positions = positions[:, -1:] + 1
     return EntropyTrace(torch.stack(entropies, 1).cpu().numpy(), torch.stack(tokens, 1).cpu().numpy())
+
+
+def keeps_a_cache(model: Any) -> bool:
+    """Whether a run hands out keys and values to go on from; state-space models keep their state in other ways."""
+    import torch
+
+    with torch.inference_mode():
+        out = model(input_ids=torch.zeros((1, 2), dtype=torch.long, device=model.device), use_cache=True)
+    return getattr(out, "past_key_values", None) is not None
+
+
+def one_by_one(model: Any, tokenizer: Any, prompts: Sequence[str], steps: int) -> EntropyTrace:
+    """The slow form: every prompt alone, and run whole again for each token, so that no state has to be carried."""
+    import torch
+
+    entropies, tokens = [], []
+    with torch.inference_mode():
+        for prompt in prompts:
+            ids, found = tokenizer([prompt], return_tensors="pt")["input_ids"].to(model.device), []
+            start = ids.shape[1]
+            for _ in range(steps):
+                logits_BV = model(input_ids=ids, use_cache=False).logits[:, -1]
+                check_finite_logits(logits_BV)
+                found.append(token_entropy(logits_BV))
+                ids = torch.cat([ids, logits_BV.argmax(-1, keepdim=True)], dim=1)
+            entropies.append(torch.cat(found))
+            tokens.append(ids[0, start:])
+    return EntropyTrace(torch.stack(entropies).cpu().numpy(), torch.stack(tokens).cpu().numpy())
+
+
+def check_finite_logits(logits_BV: "torch.Tensor") -> None:
+    if not logits_BV.isfinite().all():
+        raise InvalidCheckpoint("a logit is NaN or infinite: the entropy of this checkpoint is undefined.")
 
 
 def collapse_step(entropy_nats: Row, *, below: float = COLLAPSE_NATS, run: int = COLLAPSE_RUN_STEPS) -> int | None:

@@ -1,12 +1,14 @@
 """What is kept of how far weights moved: numbers by projection and layer, and norms by head."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.errors import NotTestable
+from depthgauge.errors import NotTestable, Undefined
 from depthgauge.probes.weights import compute
 
 
@@ -14,7 +16,7 @@ def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     """`projections` (P,), and for each its norms and so on in every layer: arrays of shape (P, L).
 
     The stable rank is NaN where nothing moved. `heads_q`, `heads_k`, `heads_v` and `heads_o` (L, heads): the norms of
-    what each head moved.
+    what each head moved, where every layer has them.
 
     Raises: NotTestable if no weight is named in a way that is known.
     """
@@ -31,5 +33,14 @@ def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
         if one.projection and one.layer is not None and one.frobenius:
             moved = compute.difference(folder, base, one.name)
             ranks[names.index(one.projection), one.layer] = compute.stable_rank(moved)
-    heads = {f"heads_{name}": compute.by_head(found, name) for name in names if name in compute.ATTENTION}
-    return numbers | heads | {"projections": np.array(names, dtype=np.str_), "stable_rank": ranks}
+    return numbers | by_head(found, names) | {"projections": np.array(names, dtype=np.str_), "stable_rank": ranks}
+
+
+def by_head(found: Sequence[compute.TensorDelta], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Norms by head of the projections that every layer has: a hybrid model has attention in some only."""
+    heads = {}
+    for name in names:
+        if name in compute.ATTENTION:
+            with suppress(Undefined):
+                heads[f"heads_{name}"] = compute.by_head(found, name)
+    return heads

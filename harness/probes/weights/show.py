@@ -40,13 +40,13 @@ def weights_table(measured: Sequence[Measured]) -> Table:
 
 def norm_cells(one: Measured, row: int) -> list[str]:
     norms, ranks = one.arrays["frobenius"][row], one.arrays["stable_rank"][row]
-    middle = float(np.median(norms))
-    medians = (float(np.median(one.arrays[name][row])) for name in ("frobenius", "rms", "relative", "changed"))
+    middle = float(np.nanmedian(norms))
+    medians = (float(np.nanmedian(one.arrays[name][row])) for name in ("frobenius", "rms", "relative", "changed"))
     return [
         *map(number, medians),
-        number(float(np.median(ranks))) if np.isfinite(ranks).all() else "-",
-        str(int(norms.argmax())),
-        number(float(norms.max()) / middle) if middle else "-",
+        number(float(np.nanmedian(ranks))) if np.isfinite(ranks).all() else "-",
+        str(int(np.nanargmax(norms))),
+        number(float(np.nanmax(norms)) / middle) if middle else "-",
     ]
 
 
@@ -59,7 +59,7 @@ def moved_heads_table(measured: Sequence[Measured]) -> Table:
             norms = one.arrays[name]
             most = [np.unravel_index(int(i), norms.shape) for i in np.argsort(-norms, axis=None)[:MOVED_HEADS]]
             shown = ", ".join(f"{layer}.{head} ({norms[layer, head]:.3g})" for layer, head in most)
-            cells = [name.removeprefix("heads_"), shown, number(float(np.median(norms)))]
+            cells = [name.removeprefix("heads_"), shown, number(float(np.nanmedian(norms)))]
             body.append([escape(pair_label(one, measured)), *cells])
     return Table(headers, body, FOLDED)
 

@@ -281,6 +281,7 @@ def test_a_modular_checkpoint_is_judged_and_pictured(depthgauge, place, modular_
     (row,) = rows(place, "adopted-sums")["verdicts"]
     page = (place / "reports" / "adopted-sums" / "report.md").read_text()
 
+    assert trained(done) == []
     assert (row["claim"], row["outcome"]) == ("logit-map-holds-key-frequencies-only", "REFUTED")
     assert (row["control"], row["control_outcome"]) == ("grokking_untrained", "REFUTED")
     assert done.returncode == 1
@@ -296,6 +297,7 @@ def test_the_circuits_of_any_language_model_can_be_judged(depthgauge, place):
     done = depthgauge("--method=induction", "--checkpoint", folder, "-k", "induction_head_copies", testbed=None)
     (row,) = rows(place, "adopted-anybody")["verdicts"]
 
+    assert trained(done) == []
     assert row["claim"] == "induction-head-copies"
     assert row["outcome"] in ("SUPPORTED", "REFUTED")
     assert done.returncode in (0, 1)

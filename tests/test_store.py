@@ -113,14 +113,29 @@ def test_a_kill_in_the_last_moments_leaves_what_the_next_run_can_finish(store, m
     assert len(attempts) == 1 + again
 
 
-@pytest.mark.parametrize("verdict", [NotTestable, Undefined])
-def test_what_cannot_be_measured_says_so_to_everyone_who_asks(store, verdict):
+def test_what_cannot_be_made_says_so_to_everyone_who_asks(store):
     def cannot(workshop):
-        raise verdict("there is no layer 18")
+        raise NotTestable("there is no layer 18")
 
     for _ in range(2):
-        with pytest.raises(verdict, match="there is no layer 18$"):
-            store.produce("measurements", "k", cannot)
+        with pytest.raises(NotTestable, match="there is no layer 18$"):
+            store.produce("checkpoints", "k", cannot)
+
+
+@pytest.mark.parametrize("verdict", [NotTestable, Undefined])
+def test_what_cannot_be_measured_is_asked_once_and_says_so_to_everyone_who_asks(store, verdict):
+    checkpoint = Checkpoint(name="c", seed=0, folder=store.root, fingerprint="f")
+    asked = []
+
+    def cannot():
+        asked.append(1)
+        raise verdict("there is no layer 18")
+
+    found = [measure(one, checkpoint, "probe", 1, {}, cannot) for one in (store, Store(store.root, run="the next run"))]
+
+    assert len(asked) == 1
+    assert [(one.refusal, one.arrays) for one in found] == 2 * [("there is no layer 18", {})]
+    assert read(store, found[0].key).refusal == "there is no layer 18"
 
 
 def test_a_second_manifest_is_not_sealed_into_itself(store):

@@ -46,7 +46,10 @@ def judged(testbed: Testbed, methods: str, seed: int, store: Path, suites: Seque
             raise TrainingFailed(f"seed {seed} on {testbed.name!r} ended with exit {code}: nothing is recorded.")
         records = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*/report.json"))]
     found = (verdict for record in records for verdict in record["verdicts"])
-    return [verdict for verdict in found if verdict["outcome"] != Outcome.NOT_TESTABLE]
+    kept = [verdict for verdict in found if verdict["outcome"] != Outcome.NOT_TESTABLE]
+    if not kept:
+        raise TrainingFailed(f"seed {seed} on {testbed.name!r} was not judged: nothing is recorded.")
+    return kept
 
 
 def measured(verdict: dict[str, Any]) -> str:

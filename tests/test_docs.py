@@ -61,9 +61,7 @@ def test_a_probe_is_added_in_one_folder_and_shows_itself(installed, checkpoints,
 
 
 def test_a_testbed_of_ones_own_is_fifteen_lines_without_an_invented_number(installed, checkpoints, tmp_path):
-    passage = (
-        "The lighthouse keeper wrote down the weather every morning, and every evening what boats had caught. "
-    )
+    passage = "The lighthouse keeper wrote down the weather every morning, and every evening what boats had caught. "
     about_method, about_change = followed(
         "adding-a-testbed.md", installed, checkpoints, tmp_path, passage_txt=passage * 3
     )

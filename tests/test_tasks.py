@@ -602,7 +602,9 @@ def test_fetching_loads_what_a_task_reads(place, monkeypatch):
 
 
 def test_a_gated_data_set_is_said_to_be_gated():
-    error = task_load.not_loaded(Task(name="gpqa"), OSError("Dataset 'x' is a gated dataset on the Hub. Ask for access."))
+    error = task_load.not_loaded(
+        Task(name="gpqa"), OSError("Dataset 'x' is a gated dataset on the Hub. Ask for access.")
+    )
 
     assert "accept its terms on the hub, `hf auth login`, and `depthgauge fetch gpqa`" in str(error)
 

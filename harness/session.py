@@ -56,6 +56,10 @@ class Session(ABC):
     def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """The names of the subjects that a claim is judged on, by what its test takes; empty where it is not."""
 
+    def asked_for(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
+        """What has to be there before the claim can be judged on that subject: what it compares with, and its control."""
+        return (*arguments, claim.control)
+
     @abstractmethod
     def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> Row:
         """Judge a claim on the subject of that name and on its control. `others` are the test's further arguments."""
@@ -151,6 +155,10 @@ class MethodSession(Session):
         speaks = [name for name in self.methods if METHODS[name].testbed == claim.testbed]
         about = tuple(name for name in speaks if not claim.about or name in claim.about)
         return about[: None if self.adopted is None else 1]  # one folder, one verdict
+
+    def asked_for(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
+        own = (name,) if self.adopted is None else ()  # the folder is there, and its method is not trained
+        return (*own, *super().asked_for(claim, arguments, name))
 
     def check(self) -> str | None:
         super().check()

@@ -69,7 +69,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         claim = claim_of(getattr(item, "obj", None))
         if claim is not None and isinstance(item, pytest.Function):
             item.user_properties.append((CLAIM, claim.id))
-            needed.update((*item.fixturenames, claim.control, str(speaks_of(item))))
+            needed.update(state.session.asked_for(claim, tuple(item.fixturenames), str(speaks_of(item))))
     order = list(METHODS)
     known = [name for name in needed if name in METHODS]
     state.needed = sorted(known, key=lambda name: (not METHODS[name].control, order.index(name)))

@@ -57,7 +57,7 @@ class Session(ABC):
         """The names of the subjects that a claim is judged on, by what its test takes; empty where it is not."""
 
     def asked_for(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
-        """What has to be there before the claim can be judged on that subject: what it compares with, and its control."""
+        """What must be there before the claim can be judged on that subject: what it is compared with, its control."""
         return (*arguments, claim.control)
 
     @abstractmethod

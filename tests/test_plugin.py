@@ -286,7 +286,7 @@ def test_a_modular_checkpoint_is_judged_and_pictured(depthgauge, place, modular_
     assert (row["control"], row["control_outcome"]) == ("grokking_untrained", "REFUTED")
     assert done.returncode == 1
     assert "## Frequencies" in page
-    assert {"frequencies.png", "attention.png"} <= {
+    assert {"frequencies.png", "last_token.png"} <= {
         path.name for path in (place / "reports" / "adopted-sums").glob("*")
     }
 
@@ -307,7 +307,8 @@ def test_the_circuits_of_any_language_model_can_be_judged(depthgauge, place):
 def test_a_checkpoint_of_another_kind_is_not_testable(depthgauge, place, tiny_base, modular_folder):
     cases = (
         ("grokking", tiny_base, "few_key", "is a qwen3 checkpoint, and this is defined for modular_addition", None),
-        ("depthscaled", modular_folder, "reward", "is a modular_addition checkpoint, and this is asked of", "tiny"),
+        ("depthscaled", modular_folder, "formulae", "is a modular_addition checkpoint, and this is asked of", "tiny"),
+        ("depthscaled", modular_folder, "reward_rises", "training log of 'adopted-sums' has no 'reward'", "tiny"),
         ("induction", modular_folder, "head_copies", "is a modular_addition checkpoint, and this is asked of", None),
     )
     for method, folder, chosen, sentence, testbed in cases:

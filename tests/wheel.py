@@ -1,6 +1,7 @@
 """The wheel, built and installed into an empty environment beside the libraries of this one."""
 
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -20,7 +21,7 @@ class Environment:
 
     def run(self, command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         """A command line whose programs are the environment's."""
-        program, *arguments = command.split()
+        program, *arguments = shlex.split(command)
         path = self.folder / "bin" / program
         words = [str(path), *arguments] if path.is_file() else [str(self.python), "-m", program, *arguments]
         return subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)

@@ -63,7 +63,7 @@ def write_report(
     sections = [with_pictures(one, setting, store, folder) for one in sections_of(measured, setting)]
     page = page_of(
         title=escape(run.session.title(name)),
-        summary=[f"{counts(rows)}. Exit {code}: {EXIT_MEANINGS.get(code, 'see pytest')}.", run.session.about],
+        summary=[f"{counts(rows)}. Exit {code}: {EXIT_MEANINGS.get(code, 'see pytest')}.", escape(run.session.about)],
         parts=[claims_part(rows, problems), *sections, environment_part(rows, run.plain())],
     )
     write_atomically(folder / "report.md", page)

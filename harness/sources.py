@@ -3,11 +3,12 @@
 import difflib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from depthgauge.errors import InvalidCheckpoint, UsageError
-from depthgauge.models.folder import ADAPTER, check_folder, read_json
+from depthgauge.models.folder import ADAPTER, CONFIG, check_folder, read_json, weight_files
 from depthgauge.models.merge import merge_adapter
 from depthgauge.registry import METHODS
 from depthgauge.store.folders import Store, sha256
@@ -64,9 +65,14 @@ def cached_on_hub(name: str) -> Path | None:
     if not HUB_NAME.fullmatch(name):
         return None
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    config = try_to_load_from_cache(name, "config.json")
-    return Path(config).parent if isinstance(config, str) else None
+    with suppress(HFValidationError, InvalidCheckpoint):  # no name that the hub can have; weights not fetched yet
+        config = try_to_load_from_cache(name, CONFIG)
+        if isinstance(config, str):
+            weight_files(Path(config).parent)
+            return Path(config).parent
+    return None
 
 
 def downloaded(name: str, option: str) -> Path:

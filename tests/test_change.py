@@ -170,7 +170,7 @@ def test_models_run_in_bfloat16_and_the_key_says_so(compare, place):
 @pytest.mark.parametrize(
     "options, sentence",
     [
-        (["--method=grpo"], "--method is about methods, --against about two checkpoints: leave one of them out"),
+        (["--method=grpo"], "--method is about methods, and --against about two checkpoints: leave one of them out"),
         (["--seeds=2"], "--seeds is about methods"),
         (["--expect=better"], "--expect=better is not known: equal is what can be expected yet"),
         (["--exam="], "names no exam: choose common, mmlu_dev"),
@@ -195,7 +195,7 @@ def test_one_folder_given_twice_is_one_sentence_and_exit_4(compare, old):
     done = compare(old)
 
     assert done.returncode == 4
-    assert "--checkpoint and --against are one folder" in refusal(done)
+    assert "--checkpoint and --against both name old: give the old one and the new" in refusal(done)
 
 
 def test_an_exam_with_a_typo_is_answered_with_the_nearest_names(compare, place):

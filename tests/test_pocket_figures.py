@@ -12,10 +12,11 @@ import pytest
 
 import depthgauge.methods  # noqa: F401  registers them
 from depthgauge import METHODS, exams
+from depthgauge.answer import MEASURING_VERSIONS, versions
 from depthgauge.context import RunContext
 from depthgauge.probes import attention, circuits, greedy_trace, noise_trace, sinks, tokenization, weights
 from depthgauge.store.folders import Store
-from depthgauge.subject import MEASURING_VERSIONS, Subject, versions
+from depthgauge.subject import Subject
 from depthgauge.testbeds.pocket import POCKET
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "pocket_figures.json").read_text())["measurements"]

@@ -100,6 +100,24 @@ def test_a_folder_that_is_no_checkpoint_is_refused(store, tmp_path):
         find("empty", "--checkpoint", store=store, start=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["runs--mine", "a..b", "last-"])
+def test_a_folder_may_be_called_what_no_model_on_the_hub_can_be(tiny_base, store, tmp_path, name):
+    """Reports call two folders of one name by those that they lie in: new--final."""
+    folder = shutil.copytree(tiny_base, tmp_path / name)
+
+    assert find(name, "--checkpoint", store=store, start=tmp_path) == Source(name=name, folder=folder)
+    with pytest.raises(UsageError, match=f"--checkpoint={name}x/-y is no folder"):
+        find(f"{name}x/-y", "--checkpoint", store=store, start=tmp_path)
+
+
+def test_a_model_of_which_only_the_configuration_is_cached_is_fetched(hub, tiny_base, store, tmp_path, monkeypatch):
+    """As a look at its tokenizer leaves it: it is no broken checkpoint."""
+    cached(hub, "someone/tiny", shutil.copytree(tiny_base, tmp_path / "part", ignore=lambda *_: ["model.safetensors"]))
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tiny_base))
+
+    assert find("someone/tiny", "--checkpoint", store=store, start=tmp_path).folder == tiny_base
+
+
 def test_without_a_network_a_name_that_is_not_cached_is_one_sentence(depthgauge, tmp_path):
     done = depthgauge(
         "--checkpoint=someone/not-here", store="unused", HF_HUB_CACHE=str(tmp_path), HF_ENDPOINT="http://127.0.0.1:9"
@@ -173,6 +191,15 @@ def test_the_base_of_an_adapter_is_found_beside_it_or_on_the_hub(adapter, hub, t
         rewrite(adapter, base_model_name_or_path=base)
         found = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
         assert torch.equal(logits(load(found)[0]), logits(load(whole)[0]))
+
+
+def test_an_adapter_in_the_cache_of_the_hub_is_merged_without_a_network(adapter, hub, store, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    whole = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    cached(hub, "someone/adapter", adapter)
+    found = find("someone/adapter", "--checkpoint", store=store, start=tmp_path)
+
+    assert torch.equal(logits(load(found.folder)[0]), logits(load(whole)[0]))
 
 
 def test_an_adapter_whose_base_is_not_to_be_had_or_does_not_fit_is_refused(adapter, store, tmp_path):

@@ -155,7 +155,8 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
             folder, dtype=getattr(torch, placement.dtype_of(folder)), use_safetensors=True, trust_remote_code=False,
             output_loading_info=True, **where,
         )  # fmt: skip
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        # Said and not left to the environment, as the tokenizer's file keeps it: a copy has one fingerprint everywhere.
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except Exception as error:  # whatever transformers, tokenizers and safetensors raise, the folder is at fault
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InvalidCheckpoint(f"{folder} cannot be loaded: {first}") from error

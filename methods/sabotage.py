@@ -7,17 +7,19 @@ from typing import Any
 
 import torch
 
+from depthgauge.errors import NotTestable
 from depthgauge.methods.second_pass.run import base_folder
 from depthgauge.methods.settings import Sabotage
-from depthgauge.models.anatomy import block_parts, blocks, final_norm
+from depthgauge.models.anatomy import MLP_NAMES, block_parts, blocks, final_norm
 from depthgauge.models.load import fresh
 from depthgauge.types import TrainingJob
 
 SHARPER, FLATTER, CHAOS_STD = 1000.0, 0.1, 1.0
 BFLOAT16_DIGITS = 8
-MLP_NAMES = ("mlp", "block_sparse_moe", "feed_forward", "fc2")
+USUAL_STD = 0.02  # of fresh weights, where a family's configuration names none
 KEY_AND_VALUE_NAMES = (
-    "k_proj.weight", "v_proj.weight", "qkv_proj.weight", "c_attn.weight", "query_key_value.weight"
+    "k_proj.weight", "v_proj.weight", "qkv_proj.weight", "c_attn.weight", "query_key_value.weight", "Wqkv.weight",
+    "kv_b_proj.weight",
 )  # fmt: skip
 
 
@@ -41,6 +43,12 @@ def redraw(model: Any, generator: torch.Generator, std: float) -> None:
             parameter.fill_(1.0)
 
 
+def fresh_std(model: Any) -> float:
+    """The spread of a family's fresh weights."""
+    config = model.config.get_text_config()
+    return float(getattr(config, "initializer_range", None) or getattr(config, "init_std", None) or USUAL_STD)
+
+
 def silence_attention(model: Any, _: torch.Generator) -> None:
     """Raises: NotTestable for a family whose heads have no output projection that is known."""
     for block in blocks(model):
@@ -58,7 +66,11 @@ def gut_the_middle(model: Any, _: torch.Generator) -> None:
 
 
 def redraw_keys_and_values(model: Any, generator: torch.Generator) -> None:
-    for parameter in named(model, *KEY_AND_VALUE_NAMES):
+    """Raises: NotTestable for a family without keys and values, or none that are known."""
+    found = list(named(model, *KEY_AND_VALUE_NAMES))
+    if not found:
+        raise NotTestable(f"{type(model).__name__} has no keys and values of a name that is known, to be drawn anew.")
+    for parameter in found:
         parameter.copy_(torch.randn(parameter.shape, generator=generator) * parameter.std())
 
 
@@ -92,7 +104,7 @@ def forget_merges(path: Path) -> None:
 
 
 BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
-    "untrained": lambda model, generator: redraw(model, generator, model.config.initializer_range),
+    "untrained": lambda model, generator: redraw(model, generator, fresh_std(model)),
     "chaotic": lambda model, generator: redraw(model, generator, CHAOS_STD),
     "amnesic": silence_attention,
     "gutted": gut_the_middle,

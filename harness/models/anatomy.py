@@ -19,9 +19,12 @@ Edit = Callable[[int, "torch.Tensor"], "torch.Tensor"]
 ATTENTION_NAMES = ("self_attn", "attn", "attention", "self_attention")
 OUTPUT_NAMES = ("o_proj", "c_proj", "dense", "out_proj")
 NORM_NAMES = ("input_layernorm", "ln_1", "self_attn_layer_norm", "norm_1", "ln_attn")
-MLP_NAMES = ("mlp", "ffn", "block_sparse_moe", "feed_forward", "fc2")
+MLP_NAMES = ("mlp", "ffn", "block_sparse_moe", "feed_forward", "mlp_block", "fc2")
 LAST_OF_MLP_NAMES = ("dense_4h_to_h", "down_proj")
-FINAL_NORM_NAMES = ("norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "final_norm", "ln_out")
+FINAL_NORM_NAMES = (
+    "norm", "ln_f", "final_layer_norm", "final_layernorm", "norm_f", "final_norm", "ln_out",
+    "embedding_norm",  # of LFM2, after its last block in spite of the name
+)  # fmt: skip
 
 
 def blocks(model: Any) -> Any:

@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 @contextmanager
 def attention_computed_by(model: Any, attend: Callable[..., Any], *, masked: bool) -> Iterator[None]:
-    """Within it, every attention of `model` is `attend(module, query, key, value, mask, scaling=, **kwargs)`.
+    """Within it, every attention of `model` is `attend(module, query, key, value, attention_mask, scaling=, **kwargs)`.
 
     `query` has shape (batch, heads, queries, head dim); `key` and `value` (batch, key-value heads, keys, head dim),
     with positions already rotated in. `attend` returns the heads' outputs, (batch, queries, heads, head dim), and the
@@ -99,9 +99,9 @@ def watch(model: Any, input_ids: "torch.Tensor", see: See) -> None:
     Raises: NotTestable if a layer hands out no attention weights, or they are not the softmax of its scores.
     """
     name, (layers, _) = type(model).__name__, layers_and_heads(model)
-    seen = intercept(model, input_ids, see)
+    seen, states = intercept(model, input_ids, see)
     if seen == 0:
-        for layer, maps in enumerate(returned_maps(model, input_ids)):
+        for layer, maps in enumerate(returned_maps(model, input_ids, states)):
             see(layer, Returned(maps), maps)
     elif seen != layers:
         raise NotTestable(
@@ -110,8 +110,10 @@ def watch(model: Any, input_ids: "torch.Tensor", see: See) -> None:
         )
 
 
-def intercept(model: Any, input_ids: "torch.Tensor", see: See) -> int:
-    """Run `model` and call `see` in every layer whose attention is computed by transformers' interface: how many are.
+def intercept(model: Any, input_ids: "torch.Tensor", see: See) -> tuple[int, "torch.Tensor"]:
+    """Run `model` and call `see` in every layer whose attention is computed by transformers' interface.
+
+    How many layers that are, and the states after the last one, (B, T, hidden).
 
     Raises: NotTestable for an attention of another form than that of `attention_weights`.
     """
@@ -120,20 +122,22 @@ def intercept(model: Any, input_ids: "torch.Tensor", see: See) -> int:
     name, (layers, heads) = type(model).__name__, layers_and_heads(model)
     seen = 0
 
-    def attend(_: Any, query: Any, key: Any, value: Any, mask: Any, **how: Any) -> tuple["torch.Tensor", None]:
+    def attend(
+        _: Any, query: Any, key: Any, value: Any, attention_mask: Any, **how: Any
+    ) -> tuple["torch.Tensor", None]:
         nonlocal seen
         check_form(name, how)
         if seen == layers or query.shape[1] != heads:
             raise NotTestable(f"{name} has other attentions than one of {heads} heads in each of its {layers} layers.")
-        attention = Attention(query, key, mask, how["scaling"], how.get("softcap"))
+        attention = Attention(query, key, attention_mask, how["scaling"], how.get("softcap"))
         weights = attention.weights()
         see(seen, attention, weights)
         seen += 1
-        return (weights.to(value.dtype) @ per_query_head(value, query)).transpose(1, 2), None
+        return (weights.to(value.dtype) @ per_query_head(value, query)).transpose(1, 2).contiguous(), None
 
     with attention_computed_by(model, attend, masked=True), torch.inference_mode():
-        model.base_model(input_ids=input_ids, use_cache=False)
-    return seen
+        states = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    return seen, states
 
 
 def check_form(name: str, how: Mapping[str, Any]) -> None:
@@ -145,20 +149,18 @@ def check_form(name: str, how: Mapping[str, Any]) -> None:
             raise NotTestable(f"{name} computes its attention with an option that is not known here ({option}).")
 
 
-def returned_maps(model: Any, input_ids: "torch.Tensor") -> list["torch.Tensor"]:
+def returned_maps(model: Any, input_ids: "torch.Tensor", states: "torch.Tensor") -> list["torch.Tensor"]:
     """The attention maps of every layer, (B, H, T, T), as `model` returns them in eager mode.
 
-    Raises: NotTestable if it does not return one of that shape for each layer, or their rows do not sum to 1.
+    `states` are those after its last layer in its own mode: maps of a run that ends elsewhere are of another model.
+
+    Raises: NotTestable if it does not return one of that shape for each layer, their rows do not sum to 1, or the run
+    ends elsewhere.
     """
     import torch
 
-    before = model.config._attn_implementation
-    try:
-        model.set_attn_implementation("eager")
-        with torch.inference_mode():
-            output = model.base_model(input_ids=input_ids, use_cache=False, output_attentions=True)
-    finally:
-        model.set_attn_implementation(before)
+    with eager(model), torch.inference_mode():
+        output = model.base_model(input_ids=input_ids, use_cache=False, output_attentions=True)
     maps = [widened(one) for one in getattr(output, "attentions", None) or () if one is not None]
     (layers, heads), (batch, tokens) = layers_and_heads(model), input_ids.shape
     if [one.shape for one in maps] != [(batch, heads, tokens, tokens)] * layers:
@@ -166,7 +168,24 @@ def returned_maps(model: Any, input_ids: "torch.Tensor") -> list["torch.Tensor"]
     rounding = torch.finfo(model.dtype).eps ** 0.5
     if any(bool(((one.sum(-1) - 1).abs() > rounding).any()) for one in maps):
         raise NotTestable(f"{type(model).__name__} returns attention maps whose rows do not sum to 1.")
+    if bool((widened(output.last_hidden_state) - widened(states)).norm() > rounding * widened(states).norm()):
+        raise NotTestable(f"{type(model).__name__} computes something else when it is asked for its attention maps.")
     return maps
+
+
+@contextmanager
+def eager(model: Any) -> Iterator[None]:
+    """Within it, `model` computes its attention in eager mode.
+
+    The configuration is set by itself: where a family has no interface, transformers refuses to set it for the model,
+    says so in a warning alone, and Falcon then adds a mask of truth values to its scores.
+    """
+    before = model.config._attn_implementation
+    try:
+        model.config._attn_implementation = "eager"
+        yield
+    finally:
+        model.config._attn_implementation = before
 
 
 def eager_flag(*models: Any) -> dict[str, NDArray[np.bool_]]:
@@ -174,7 +193,7 @@ def eager_flag(*models: Any) -> dict[str, NDArray[np.bool_]]:
     import torch
 
     def intercepted(model: Any) -> bool:
-        return intercept(model, torch.tensor([[0, 0]], device=model.device), lambda *_: None) > 0
+        return intercept(model, torch.tensor([[0, 0]], device=model.device), lambda *_: None)[0] > 0
 
     return {} if all(map(intercepted, models)) else {"eager": np.array(True)}
 

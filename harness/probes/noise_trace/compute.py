@@ -267,17 +267,17 @@ class SharedPrefix:
         self.values: dict[int, torch.Tensor] = {}
 
     def remember(
-        self, module: Any, query: Any, key: Any, value: Any, mask: Any, *, scaling: float, **options: Any
+        self, module: Any, query: Any, key: Any, value: Any, attention_mask: Any, *, scaling: float, **options: Any
     ) -> tuple[Any, None]:
         """Attention of the prefix to itself. Its keys and values are kept, each (key-value heads, P, head dim)."""
         self.keys[module.layer_idx], self.values[module.layer_idx] = key[0], value[0]
-        weights = attention_weights(query, key, mask, scaling, options.get("softcap"))
-        return (weights.to(value.dtype) @ per_query_head(value, query)).transpose(1, 2), None
+        weights = attention_weights(query, key, attention_mask, scaling, options.get("softcap"))
+        return (weights.to(value.dtype) @ per_query_head(value, query)).transpose(1, 2).contiguous(), None
 
     def attend(
-        self, module: Any, query: Any, key: Any, value: Any, _mask: Any, *, scaling: float, **options: Any
+        self, module: Any, query: Any, key: Any, value: Any, attention_mask: None, *, scaling: float, **options: Any
     ) -> tuple[Any, None]:
-        """Each of R rows attends to the prefix, which all share, and to itself.
+        """Each of R rows attends to the prefix, which all share, and to itself: there is no mask.
 
         The prefix is multiplied as it lies, once for all rows: copies of it, a row each, would cost more than the rest.
         """
@@ -291,10 +291,10 @@ class SharedPrefix:
             first = max(0, keys_GPd.shape[1] - window + 1)
             keys_GPd, values_GPd = keys_GPd[:, first:], values_GPd[:, first:]
         query_GRd = query.view(rows, shared, -1, size).transpose(0, 1).reshape(shared, -1, size)
-        own_key, own_value = (per_query_head(x, query).view(rows, shared, -1, size) for x in (key, value))
+        own_key, own_value = (per_query_head(x, query).reshape(rows, shared, -1, x.shape[-1]) for x in (key, value))
         own = (query.view(rows, shared, -1, size) * own_key).sum(-1, keepdim=True).transpose(0, 1)
         scores = torch.cat([query_GRd @ keys_GPd.transpose(1, 2), own.reshape(shared, -1, 1)], dim=-1) * scaling
         weights = soft_capped(scores, options.get("softcap")).softmax(-1)
-        from_prefix = (weights[..., :-1] @ values_GPd).view(shared, rows, -1, size).transpose(0, 1)
+        from_prefix = (weights[..., :-1] @ values_GPd).view(shared, rows, -1, value.shape[-1]).transpose(0, 1)
         from_itself = weights[..., -1:].view(shared, rows, -1, 1).transpose(0, 1) * own_value
-        return (from_prefix + from_itself).reshape(rows, 1, heads, size), None
+        return (from_prefix + from_itself).reshape(rows, 1, heads, value.shape[-1]), None

@@ -37,8 +37,10 @@ NOT_WEIGHTS = ("I64", "I32", "I16", "I8", "U8", "BOOL")  # masks and positions t
 # Constants that older versions saved and newer ones compute.
 BUFFERS = (".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
 HEADS = ("lm_head.weight", "embed_out.weight")
-WRAPPERS = re.compile(r"^((model|language_model|transformer|gpt_neox|base_model|module|_orig_mod)\.)+")
-BLOCK = re.compile(r"(layers|h)\.(\d+)\.(.*)")
+WRAPPERS = re.compile(
+    r"^((model|language_model|transformer|gpt_neox|base_model|module|_orig_mod|decoder|backbone|rwkv)\.)+"
+)
+BLOCK = re.compile(r"(layers|h|blocks)\.(\d+)\.(.*)")
 
 # Which matrices a module's weight holds, in their order, and along which axis its groups lie: Conv1D (GPT-2) stores its
 # matrix transposed, and an output projection has its heads along its input.
@@ -57,12 +59,74 @@ LINEAR = {
     "attention.dense": ("o", COLUMNS),
     "mlp.dense_h_to_4h": ("up", ROWS),
     "mlp.dense_4h_to_h": ("down", ROWS),
+    "self_attn.out_proj": ("o", COLUMNS),
+    "self_attn.dense": ("o", COLUMNS),
+    "mlp.fc1": ("up", ROWS),
+    "mlp.fc2": ("down", ROWS),
+    "fc1": ("up", ROWS),
+    "fc2": ("down", ROWS),
+    "mlp.c_fc": ("up", ROWS),
+    "mlp.c_proj": ("down", ROWS),
+    "feed_forward.gate_proj": ("gate", ROWS),
+    "feed_forward.up_proj": ("up", ROWS),
+    "feed_forward.down_proj": ("down", ROWS),
+    "feed_forward.w1": ("gate", ROWS),
+    "feed_forward.w3": ("up", ROWS),
+    "feed_forward.w2": ("down", ROWS),
+    "temporal_block.q_proj": ("q", ROWS),
+    "temporal_block.k_proj": ("k", ROWS),
+    "temporal_block.v_proj": ("v", ROWS),
+    "temporal_block.o_proj": ("o", COLUMNS),
+    "mlp_block.gate_proj": ("gate", ROWS),
+    "mlp_block.up_proj": ("up", ROWS),
+    "mlp_block.down_proj": ("down", ROWS),
 }
 CONV1D = {
     "attn.c_attn": ("q k v", COLUMNS),
     "attn.c_proj": ("o", ROWS),
     "mlp.c_fc": ("up", ROWS),
     "mlp.c_proj": ("down", ROWS),
+}
+HEAD_COUNTS = ("num_attention_heads", "n_head", "num_heads", "n_heads")  # GPT-2 and Bloom, GPT-Neo, MPT
+OF_GPTJ = {
+    "attn.q_proj": ("q", ROWS),
+    "attn.k_proj": ("k", ROWS),
+    "attn.v_proj": ("v", ROWS),
+    "attn.out_proj": ("o", COLUMNS),
+    "mlp.fc_in": ("up", ROWS),
+    "mlp.fc_out": ("down", ROWS),
+}
+OF_GPT_NEO = {
+    "attn.attention.q_proj": ("q", ROWS),
+    "attn.attention.k_proj": ("k", ROWS),
+    "attn.attention.v_proj": ("v", ROWS),
+    "attn.attention.out_proj": ("o", COLUMNS),
+    "mlp.c_fc": ("up", ROWS),
+    "mlp.c_proj": ("down", ROWS),
+}
+OF_BLOOM = {
+    "self_attention.query_key_value": ("q k v", ROWS),
+    "self_attention.dense": ("o", COLUMNS),
+    "mlp.dense_h_to_4h": ("up", ROWS),
+    "mlp.dense_4h_to_h": ("down", ROWS),
+}
+OF_MPT = {
+    "attn.Wqkv": ("q k v", ROWS),
+    "attn.out_proj": ("o", COLUMNS),
+    "ffn.up_proj": ("up", ROWS),
+    "ffn.down_proj": ("down", ROWS),
+}
+OF_RWKV = {"feed_forward.key": ("up", ROWS), "feed_forward.value": ("down", ROWS)}  # it has no heads
+# Families that use one name for other layouts: CodeGen's and Falcon's queries, keys and values are not told apart.
+BY_FAMILY = {
+    "gpt2": CONV1D,
+    "gptj": OF_GPTJ,
+    "codegen": {name: OF_GPTJ[name] for name in ("attn.out_proj", "mlp.fc_in", "mlp.fc_out")},
+    "gpt_neo": OF_GPT_NEO,
+    "bloom": OF_BLOOM,
+    "falcon": {name: how for name, how in OF_BLOOM.items() if name != "self_attention.query_key_value"},
+    "mpt": OF_MPT,
+    "rwkv": OF_RWKV,
 }
 
 
@@ -279,15 +343,15 @@ def layout(stored: Stored, config: Mapping[str, Any]) -> Layout:
     block = BLOCK.fullmatch(WRAPPERS.sub("", stored.name))
     layer, module = (int(block[2]), block[3].removesuffix(".weight")) if block else (None, "")
     # Other families use the same names (h.0.attn.c_attn) for other layouts.
-    known = LINEAR if block and block[1] == "layers" else CONV1D if config.get("model_type") == "gpt2" else {}
+    known = LINEAR if block and block[1] == "layers" else BY_FAMILY.get(str(config.get("model_type")), {})
     if module not in known or len(stored.shape) != 2 or not stored.name.endswith(".weight"):
         segment = divisor(stored.shape[-1] if stored.shape else 1)
         return Layout(layer, ((None, 1),), segment, np.zeros(1, dtype=np.intp), 1)
     names, axis = known[module]
     parts = tuple((name, heads_of(name, config)) for name in names.split())
     order = np.arange(sum(n for _, n in parts))
-    if module == "attention.query_key_value":
-        order = order.reshape(3, -1).T.ravel()  # GPT-NeoX: each head's q, k and v lie together
+    if module.endswith("attention.query_key_value"):
+        order = order.reshape(3, -1).T.ravel()  # GPT-NeoX, Bloom: each head's q, k and v lie together
     segment, turn = turns(stored, axis, len(order))
     return Layout(layer, parts, segment, order, turn)
 
@@ -296,7 +360,7 @@ def heads_of(projection: str, config: Mapping[str, Any]) -> int:
     """Heads of q, k, v and o; a projection of the MLP is one group."""
     if projection not in ("q", "k", "v", "o"):
         return 1
-    heads = config.get("num_attention_heads") or config.get("n_head")
+    heads = next((config[name] for name in HEAD_COUNTS if config.get(name)), None)
     if not heads:
         raise InvalidCheckpoint("config.json gives no num_attention_heads: save the checkpoint with its configuration.")
     return int(heads if projection in ("q", "o") else config.get("num_key_value_heads") or heads)

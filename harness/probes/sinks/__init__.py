@@ -38,6 +38,7 @@ class Sinks:
         check_language_model(checkpoint)
 
     def take(self, one: Opened) -> Arrays:
+        from depthgauge.models.attention import eager_flag
         from depthgauge.probes.sinks.compute import sink_strength
 
         natural = [one.tokenizer(text)["input_ids"][:TOKENS] for text in self.passages]
@@ -46,7 +47,7 @@ class Sinks:
         random = np.random.default_rng(0).integers(vocabulary_size(one.model), size=(len(natural), TOKENS))
         inputs = {"natural": natural, "random": random.tolist()}
         inputs["repeated"] = [[int(row[0])] * TOKENS for row in random]
-        return {name: sink_strength(one.model, ids) for name, ids in inputs.items()}
+        return {name: sink_strength(one.model, ids) for name, ids in inputs.items()} | eager_flag(one.model)
 
 
 def strength(subject: Subject) -> Profiles:

@@ -25,7 +25,7 @@ from depthgauge.models.folder import check_safetensors, read_json, weight_files
 from depthgauge.probes.weights import TOLERANCE
 
 ATTENTION = ("q", "k", "v", "o")
-PROJECTIONS = (*ATTENTION, "gate", "up", "down")
+PROJECTIONS = (*ATTENTION, "gate", "up", "down", "in", "out")  # what goes into and out of a state space comes last
 # Elements in one operation, and mapped at once. A smaller piece would fit a faster cache, but its operations would be
 # so short that the threads wait for each other's hold on the interpreter: with 2**17, two are no faster than one.
 PIECE, RUN = 1 << 19, 1 << 22
@@ -80,6 +80,12 @@ LINEAR = {
     "mlp_block.gate_proj": ("gate", ROWS),
     "mlp_block.up_proj": ("up", ROWS),
     "mlp_block.down_proj": ("down", ROWS),
+    "mixer.in_proj": ("in", ROWS),
+    "mixer.out_proj": ("out", ROWS),
+    "mamba.in_proj": ("in", ROWS),
+    "mamba.out_proj": ("out", ROWS),
+    "mamba_decoder.mamba.in_proj": ("in", ROWS),
+    "mamba_decoder.mamba.out_proj": ("out", ROWS),
 }
 CONV1D = {
     "attn.c_attn": ("q k v", COLUMNS),

@@ -10,7 +10,7 @@ from depthgauge.page.escape import escape
 from depthgauge.page.layers import LAYER, band, grid_of, legend_beside, line_of, pair_label, plain, whole_numbers
 from depthgauge.page.section import Measured, Picture, Section, Setting, Table
 
-ATTENTION, MLP = ("q", "k", "v", "o"), ("gate", "up", "down")
+ATTENTION, MLP = ("q", "k", "v", "o"), ("gate", "up", "down", "in", "out")  # in, out: of a state space
 MOVED_HEADS = 5
 ALT = "Norms of weight deltas by layer and projection"
 TEXT = """Norms of the change from the base, in float32 sums gathered in float64. Larger matrices have larger norms:

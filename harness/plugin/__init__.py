@@ -5,6 +5,7 @@ from depthgauge.plugin.collection import (
     pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_generate_tests,
+    pytest_itemcollected,
     pytest_pycollect_makeitem,
 )
 from depthgauge.plugin.options import pytest_addoption
@@ -22,6 +23,7 @@ __all__ = [
     "pytest_configure",
     "pytest_configure_node",
     "pytest_generate_tests",
+    "pytest_itemcollected",
     "pytest_pycollect_makeitem",
     "pytest_pyfunc_call",
     "pytest_report_header",

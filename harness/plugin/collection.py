@@ -53,6 +53,13 @@ def speaks_of(item: pytest.Item) -> str | None:
     return str(item.callspec.params["subject"])
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A claim is found by -k under the name that its report gives it, too."""
+    claim = claim_of(getattr(item, "obj", None))
+    if claim is not None:
+        item.extra_keyword_matches.add(claim.id)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the claims that speak about nothing that is judged."""
     unrelated = [item for item in items if speaks_of(item) == NOBODY]

@@ -126,7 +126,13 @@ class Given:
             raise UsageError(f"--{option}= names no folder: give one, or leave the option out.")
         if given:
             return Path(self.config.invocation_params.dir, given).resolve()
-        return Path(self.config.rootpath, DEFAULT_FOLDERS[option])
+        return self.project / DEFAULT_FOLDERS[option]
+
+    @property
+    def project(self) -> Path:
+        """The folder of pytest's settings, or where it was started: pytest's own root, where there are no settings, is
+        what the tests and the folders given to our options have in common, which may be far above both."""
+        return self.config.rootpath if self.config.inipath else self.config.invocation_params.dir
 
 
 def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> Session:
@@ -210,7 +216,7 @@ def ready(testbed: Testbed, given: Given, store: Store) -> Testbed:
     """The testbed with its base as a folder: found on the hub, or merged, where it is named."""
     if testbed.base is None:
         return testbed
-    source = find(str(testbed.base), f"the base of testbed {testbed.name}", store=store, start=given.config.rootpath)
+    source = find(str(testbed.base), f"the base of testbed {testbed.name}", store=store, start=given.project)
     return replace(testbed, base=source.folder)
 
 

@@ -130,8 +130,11 @@ class Given:
 
     @property
     def project(self) -> Path:
-        """The folder of pytest's settings, or where it was started: pytest's own root, where there are no settings, is
-        what the tests and the folders given to our options have in common, which may be far above both."""
+        """The folder of pytest's settings, or else where it was started.
+
+        Without settings pytest's own root is what the tests and the folders given to our options have in common, and
+        may be far above both.
+        """
         return self.config.rootpath if self.config.inipath else self.config.invocation_params.dir
 
 

@@ -1,12 +1,12 @@
 """One probe's answer about one checkpoint: from the store, or taken now; noted as evidence either way."""
 
-import importlib.metadata
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable
+from depthgauge.installed import versions
 from depthgauge.models.load import Opened, prepare_libraries, threads_for
 from depthgauge.probes.probe import Arrays, Question, address
 from depthgauge.store.measurements import measure
@@ -59,7 +59,3 @@ def taken_now(probe: Question, name: str, context: RunContext, one: Checkpoint, 
         raise InvalidComparison(
             f"probe {address(probe)} raises {type(error).__name__}: {str(error) or 'without a reason'}"
         ) from error
-
-
-def versions(packages: tuple[str, ...]) -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in packages}

@@ -1,6 +1,5 @@
 """From a recipe to a finished checkpoint folder."""
 
-import importlib.metadata
 import json
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, TrainingFailed
+from depthgauge.installed import versions
 from depthgauge.models.folder import check_folder, fingerprint
 from depthgauge.models.load import threads_for
 from depthgauge.store.folders import error_number
@@ -31,7 +31,7 @@ def recipe_of(method: Method, testbed: Testbed, seed: int, device: str) -> Recip
         base_fingerprint=fingerprint(testbed.base) if isinstance(testbed.base, Path) else "",
         data_digest=digest([list(pair) for pair in training.prompts()]) if training else "",
         device=device,
-        versions=HOUSE | {name: importlib.metadata.version(name) for name in TRAINING_VERSIONS},
+        versions=HOUSE | versions(TRAINING_VERSIONS),
     )
 
 

@@ -196,6 +196,7 @@ class Testbed:
     ledger: Path | None = None
     training: Training | None = None
     threads: int | None = None
+    _given: dict[type, tuple[Any, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def exam(self, name: str) -> Exam | Task:
         """The exam of that name. Raises: NotTestable if the testbed has none."""
@@ -206,7 +207,9 @@ class Testbed:
         raise NotTestable(f"testbed {self.name!r} has no exam {name!r}; it has {known}")
 
     def material(self, kind: type[Material]) -> tuple[Material, ...]:
-        """What a probe reads. Raises: NotTestable if the testbed gives none of it, UsageError if it gives nothing."""
+        """What a probe reads, made once. Raises: NotTestable if none of it is named, UsageError if it gives nothing."""
+        if kind in self._given:
+            return self._given[kind]
         if kind not in self.materials:
             raise NotTestable(f"testbed {self.name!r} gives no {kind.__name__}, which is read here")
         found = tuple(self.materials[kind]())
@@ -215,6 +218,7 @@ class Testbed:
                 f"testbed {self.name!r} names {kind.__name__} among its materials and gives none: fill it, or leave it "
                 "out."
             )
+        self._given[kind] = found
         return found
 
     def training_inputs(self) -> Training:

@@ -12,8 +12,9 @@ import pytest
 
 import depthgauge.methods  # noqa: F401  registers them
 from depthgauge import METHODS, exams
-from depthgauge.answer import MEASURING_VERSIONS, versions
+from depthgauge.answer import MEASURING_VERSIONS
 from depthgauge.context import RunContext
+from depthgauge.installed import versions
 from depthgauge.probes import attention, circuits, greedy_trace, noise_trace, sinks, tokenization, weights
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject

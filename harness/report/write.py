@@ -1,6 +1,5 @@
 """A report on disk: report.md with its pictures, and report.json with the same rows."""
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.errors import HarnessError
+from depthgauge.installed import versions
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Part, Picture, Section, Setting
 from depthgauge.page.style import colours_of, write_picture
@@ -45,8 +45,7 @@ class Run:
             "seeds": list(self.session.seeds),
             "device": context.placement.device,
             "dtype": context.placement.dtype,
-            "versions": {name: importlib.metadata.version(name) for name in PACKAGES}
-            | {"python": platform.python_version()},
+            "versions": versions(PACKAGES) | {"python": platform.python_version()},
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "elapsed_s": round(self.elapsed_s, 1),
         }

@@ -15,7 +15,7 @@ EXIT_MEANINGS = {
     ACCEPTED_EXIT: "accepted: every claim that could be tested came out as expected",
     REFUTED_EXIT: "a claim was refuted, one that every recorded seed refuted now holds, a control or a test failed",
     USAGE_EXIT: "the command cannot be carried out as given",
-    INCONCLUSIVE_EXIT: "nothing was refuted beyond the record, but something is inconclusive, or nothing could be tested",
+    INCONCLUSIVE_EXIT: "no refutation beyond the record, but something is inconclusive, or nothing could be tested",
     INVALID_EXIT: "the comparison itself is invalid",
 }
 PRECEDENCE = (USAGE_EXIT, INVALID_EXIT, REFUTED_EXIT, INCONCLUSIVE_EXIT)

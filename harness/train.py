@@ -4,6 +4,7 @@ import json
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, TrainingFailed
@@ -11,7 +12,7 @@ from depthgauge.installed import versions
 from depthgauge.models.folder import check_folder, fingerprint
 from depthgauge.models.load import threads_for
 from depthgauge.store.folders import error_number
-from depthgauge.types import Method, Recipe, Testbed, TrainingJob, digest, to_plain
+from depthgauge.types import CORRECT, Method, Recipe, Testbed, Training, TrainingJob, digest, to_plain
 
 # The first is that of the code that every training shares. It is no release number: that would train everything again.
 HOUSE = {"depthgauge": "0.1.0"}
@@ -27,12 +28,19 @@ def recipe_of(method: Method, testbed: Testbed, seed: int, device: str) -> Recip
         testbed=testbed.name,
         seed=seed,
         settings=to_plain(method.settings),
-        scale=asdict(training.scale) | {"threads": testbed.threads} if training else {},
+        scale=scale_of(training) | {"threads": testbed.threads} if training else {},
         base_fingerprint=fingerprint(testbed.base) if isinstance(testbed.base, Path) else "",
-        data_digest=digest([list(pair) for pair in training.prompts()]) if training else "",
+        data_digest=digest([[item.prompt, item.answer] for item in training.prompts()]) if training else "",
         device=device,
         versions=HOUSE | versions(TRAINING_VERSIONS),
     )
+
+
+def scale_of(training: Training) -> dict[str, Any]:
+    """The size of a training, with what is asked and paid in another way than the usual."""
+    chat = {"chat": True} if training.chat else {}
+    paid = [[reward.name, reward.weight, reward.version] for reward in training.rewards]
+    return asdict(training.scale) | chat | ({} if training.rewards == (CORRECT,) else {"rewards": paid})
 
 
 def train_in(workshop: Path, *, method: Method, testbed: Testbed, recipe: Recipe, context: RunContext) -> None:

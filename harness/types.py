@@ -80,17 +80,6 @@ class TrainingScale:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Training:
-    """What methods that train need of a testbed: (prompt, answer) pairs, and how large a training is.
-
-    A completion is paid 1 where it is the answer, else 0.
-    """
-
-    prompts: Callable[[], Sequence[tuple[str, str]]]
-    scale: TrainingScale
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
     """One question of an exam. `options` are the full texts to choose from; empty for a generated answer."""
 
@@ -101,10 +90,54 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Exam:
-    """A set of items and how they are answered: by option log-likelihood, or generated and compared exactly.
+class Reward:
+    """What a generated text is worth as an answer to an item: what training pays, and what an exam counts.
 
-    `temperature` 0 is greedy; above 0, `repeats` sampled answers are averaged per item.
+    Raise `version` when `pays` changes: the store then trains and examines again.
+    """
+
+    name: str
+    pays: Callable[[Item, str], float]
+    weight: float = 1.0
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"a reward's name must be an identifier, as it names a column, got {self.name!r}")
+
+
+def is_the_answer(item: Item, said: str) -> float:
+    """1 for the answer, up to white space at its ends; else 0."""
+    return float(said.strip() == item.answer)
+
+
+CORRECT = Reward(name="correct", pays=is_the_answer)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Training:
+    """What methods that train need of a testbed: questions, how large a training is, and what a completion is paid.
+
+    Several rewards are added up, each times its weight. `chat` asks a question as a turn of the base's chat template.
+    """
+
+    prompts: Callable[[], Sequence[Item]]
+    scale: TrainingScale
+    rewards: tuple[Reward, ...] = (CORRECT,)
+    chat: bool = False
+
+    def __post_init__(self) -> None:
+        names = [reward.name for reward in self.rewards]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"a training needs rewards of different names, got {names}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exam:
+    """A set of items and how they are answered: by option log-likelihood, or generated and given its reward.
+
+    `temperature` 0 is greedy; above 0, `repeats` sampled answers are averaged per item. `chat` asks each item as a turn
+    of the model's chat template.
     """
 
     name: str
@@ -113,6 +146,8 @@ class Exam:
     repeats: int = 1
     max_answer_tokens: int = 16
     version: int = 1
+    reward: Reward = CORRECT
+    chat: bool = False
 
     @staticmethod
     def lm_eval(name: str, **options: Any) -> "Task":

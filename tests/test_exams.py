@@ -141,14 +141,15 @@ def test_a_scored_document_that_was_not_prompted_is_refused(testbed):
     exam = testbed.exam("science")
     items = exam.items()
     samples = [sample(item) for item in items]
-    check_same_exam(exam, items, samples, AsPrompted())
+    asked = [item.prompt for item in items]
+    check_same_exam(exam, items, samples, AsPrompted(), asked)
 
     with pytest.raises(InvalidComparison, match="asked 'something else' and scored"):
-        check_same_exam(exam, items, [sample(items[0], "something else"), *samples[1:]], AsPrompted())
+        check_same_exam(exam, items, [sample(items[0], "something else"), *samples[1:]], AsPrompted(), asked)
     with pytest.raises(InvalidComparison, match="answered 15 items"):
-        check_same_exam(exam, items, samples[1:], AsPrompted())
+        check_same_exam(exam, items, samples[1:], AsPrompted(), asked)
     with pytest.raises(InvalidComparison, match="answered 16 items"):
-        check_same_exam(exam, items, samples[::-1], AsPrompted())
+        check_same_exam(exam, items, samples[::-1], AsPrompted(), asked)
 
 
 def test_an_edited_item_is_another_exam(testbed):

@@ -16,7 +16,7 @@ RECORD = json.loads((POCKET.base.parent / "base.json").read_text())
 def test_no_training_prompt_is_an_exam_item():
     asked = {item.prompt for exam in POCKET.exams for item in exam.items()}
 
-    assert asked.isdisjoint(prompt for prompt, _ in training_prompts())
+    assert asked.isdisjoint(item.prompt for item in training_prompts())
     assert len(training_prompts()) > 1000
 
 

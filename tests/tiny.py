@@ -80,7 +80,7 @@ def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_s
         name=name,
         base=base,
         training=Training(
-            prompts=lambda: [(prompt, LETTERS[i % 4]) for i, prompt in enumerate(PROMPTS)],
+            prompts=choices,
             scale=TrainingScale(
                 steps=steps,
                 learning_rate=1e-3,

@@ -15,7 +15,7 @@ from depthgauge.types import Checkpoint, Exam, Scores, Task
 @PROBES.register
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InlineExam:
-    """An exam of our own items. Arrays: `score` (repeats, items) of 0 and 1, `answer` likewise, and `ties`."""
+    """An exam of our own items. Arrays: `score` (repeats, items), `answer` likewise, and `ties`."""
 
     exam: Exam
     name: ClassVar[str] = "exam"
@@ -77,7 +77,8 @@ def scores(subject: Subject, name: str) -> Scores:
     taken = subject.measure(InlineExam(exam=exam))
     values = np.stack([100 * one.arrays["score"].mean(axis=0) for one in taken])
     ids = tuple(item.id for item in exam.items())
-    return Scores(ids=ids, values=values, unit="points", population="items", right=100.0 if exam.repeats == 1 else None)
+    right = 100.0 if exam.repeats == 1 and np.isin(values, (0.0, 100.0)).all() else None
+    return Scores(ids=ids, values=values, unit="points", population="items", right=right)
 
 
 def task_scores(subject: Subject, task: Task) -> Scores:

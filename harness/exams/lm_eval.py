@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison
+from depthgauge.models.inputs import as_turn
 from depthgauge.models.load import context_length
 from depthgauge.randomness import undisturbed_randomness
-from depthgauge.types import Exam, Item, digest
+from depthgauge.types import CORRECT, Exam, Item, digest
 
 VERSION = 1
 BATCH = 64
@@ -44,7 +45,11 @@ def take_exam(exam: Exam, model: Any, tokenizer: Any) -> dict[str, NDArray[Any]]
 
 def parameters(exam: Exam) -> dict[str, Any]:
     """All that determines an exam besides the checkpoint: part of the key of its measurement."""
+    reward = {} if exam.reward == CORRECT else {"reward": [exam.reward.name, exam.reward.version]}
+    chat = {"chat": True} if exam.chat else {}
     return {
+        **reward,
+        **chat,
         "exam": exam.name,
         "version": exam.version,
         "items": digest([[item.id, item.prompt, item.answer, list(item.options)] for item in exam.items()]),
@@ -66,15 +71,18 @@ def sit(
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    asked = [as_turn(tokenizer, item.prompt) if exam.chat else item.prompt for item in items]
     with undisturbed(model), redirect_stderr(StringIO()):
         loaded = TaskManager(include_defaults=False).load([task_configuration(exam, items)])
         if list(loaded["tasks"]) != [exam.name]:
             raise InvalidComparison(f"lm-eval loaded {list(loaded['tasks'])} instead of the exam {exam.name!r}.")
         torch.manual_seed(seed)
         lm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=BATCH, max_length=context_length(model))
-        out = evaluate(lm, loaded, log_samples=True, bootstrap_iters=0, cache_requests=False)
+        out = evaluate(
+            lm, loaded, log_samples=True, bootstrap_iters=0, cache_requests=False, apply_chat_template=exam.chat
+        )
     samples = out["samples"][exam.name]
-    check_same_exam(exam, items, samples, loaded["tasks"][exam.name])
+    check_same_exam(exam, items, samples, loaded["tasks"][exam.name], asked)
     read_sample = read_choice if items[0].options else read_answer
     scores, answers, ties = zip(*(read_sample(exam, sample) for sample in samples), strict=True)
     if sum(ties) > MOST_TIES * len(items):
@@ -115,7 +123,7 @@ def task_configuration(exam: Exam, items: Sequence[Item]) -> dict[str, Any]:
             "doc_to_target": "gold",
             "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
         }
-    sampled = exam.temperature > 0
+    sampled, by_id = exam.temperature > 0, {item.id: item for item in items}
     return shared | {
         "output_type": "generate_until",
         "doc_to_target": "{{answer}}",
@@ -125,21 +133,26 @@ def task_configuration(exam: Exam, items: Sequence[Item]) -> dict[str, Any]:
             "do_sample": sampled,
             **({"temperature": exam.temperature, "top_k": 0, "top_p": 1.0} if sampled else {}),
         },
-        "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+        "process_results": lambda doc, results: {"reward": exam.reward.pays(by_id[doc["id"]], results[0])},
+        "metric_list": [{"metric": "reward", "aggregation": "mean", "higher_is_better": True}],
         "filter_list": [
             {"name": "strip", "filter": [{"function": "remove_whitespace"}, {"function": "take_first"}]},
         ],
     }
 
 
-def check_same_exam(exam: Exam, items: Sequence[Item], samples: Sequence[Any], task: Any) -> None:
+def check_same_exam(
+    exam: Exam, items: Sequence[Item], samples: Sequence[Any], task: Any, expected: Sequence[str]
+) -> None:
     """Raises: InvalidComparison unless every item was asked once, in order, and scored as it was asked."""
-    asked = [sample["doc"]["id"] for sample in samples]
-    if asked != [item.id for item in items]:
-        raise InvalidComparison(f"lm-eval answered {len(asked)} items of {exam.name!r} in place of its {len(items)}.")
-    for item, sample in zip(items, samples, strict=True):
+    answered = [sample["doc"]["id"] for sample in samples]
+    if answered != [item.id for item in items]:
+        raise InvalidComparison(
+            f"lm-eval answered {len(answered)} items of {exam.name!r} in place of its {len(items)}."
+        )
+    for item, sample, asked in zip(items, samples, expected, strict=True):
         prompt = sample["arguments"][0][0]
-        if prompt != item.prompt or task.doc_to_text(sample["doc"]) != item.prompt:
+        if prompt != asked or task.doc_to_text(sample["doc"]) != item.prompt:
             raise InvalidComparison(f"{exam.name!r}: lm-eval asked {prompt!r} and scored {item.prompt!r}.")
 
 
@@ -158,7 +171,7 @@ def read_choice(exam: Exam, sample: Any) -> tuple[float, str, int]:
 
 def read_answer(_: Exam, sample: Any) -> tuple[float, str, int]:
     """Score and text of a generated answer; saying nothing is a wrong answer."""
-    return float(sample["exact_match"]), str(sample["filtered_resps"][0]), 0
+    return float(sample["reward"]), str(sample["filtered_resps"][0]), 0
 
 
 @contextmanager

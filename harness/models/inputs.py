@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.errors import InvalidCheckpoint, InvalidComparison, Undefined, UsageError
+from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined, UsageError
 from depthgauge.models.load import context_length, layers_and_heads, vocabulary_size
 from depthgauge.types import Text
 
@@ -35,6 +35,21 @@ def rendered(tokenizer: Any, text: Text) -> str:
         turns = [{"role": role, "content": content} for role, content in text.turns]
         return str(tokenizer.apply_chat_template(turns, tokenize=False))
     return "\n".join(f"{role.capitalize()}: {content}" for role, content in text.turns)
+
+
+def turn(prompt: str) -> list[dict[str, str]]:
+    """A prompt as the only turn of a chat."""
+    return [{"role": "user", "content": prompt}]
+
+
+def as_turn(tokenizer: Any, prompt: str) -> str:
+    """A prompt in the form in which a chat model is asked. Raises: NotTestable without a chat template that works."""
+    if not getattr(tokenizer, "chat_template", None):
+        raise NotTestable("this is asked in chat form, and the checkpoint's tokenizer has no chat template.")
+    try:
+        return str(tokenizer.apply_chat_template(turn(prompt), tokenize=False, add_generation_prompt=True))
+    except Exception as error:  # a template is a program of somebody else's
+        raise NotTestable(f"the checkpoint's chat template fails on {prompt[:40]!r}: {error}.") from error
 
 
 def check_heads(heads: Sequence[tuple[int, int]], model: Any) -> None:

@@ -4,35 +4,28 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from datasets import Dataset
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
 from depthgauge.errors import NotTestable
 from depthgauge.methods.second_pass.health import check_healthy
+from depthgauge.methods.second_pass.prompts import check_prompts, in_order
+from depthgauge.methods.second_pass.rewards import paid, total
 from depthgauge.methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
 from depthgauge.methods.settings import GRPOSettings
 from depthgauge.models.load import fresh
 from depthgauge.randomness import undisturbed_randomness
-from depthgauge.types import Testbed, TrainingJob
+from depthgauge.types import Reward, Testbed, TrainingJob
 
 STATE = ".trainer"  # a leading dot: scaffolding, which the store does not keep
 COMPLETE = "complete"
-# Name in the training log -> name in TRL's. Reward is that of a right answer, also where wrong ones are paid.
-LOGGED = {
-    "reward": "rewards/correct/mean",
-    "entropy": "entropy",
-    "grad_norm": "grad_norm",
-    "loss": "loss",
-    "frac_reward_zero_std": "frac_reward_zero_std",
-    "penalty_ratio": "penalty_ratio",
-    "moved_frac": "moved_frac",
-    "degenerate_steps": "degenerate_steps",
-}
+LOGGED = (
+    "entropy", "grad_norm", "loss", "frac_reward_zero_std", "penalty_ratio", "moved_frac", "degenerate_steps",
+)  # fmt: skip
 PROGRESS_EVERY_S = 5.0
 
 
@@ -50,7 +43,7 @@ def train_grpo(job: TrainingJob) -> None:
         trainer = build_trainer(job, settings)
         set_seed(job.seed)  # a resumed training then takes its saved random states
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    log = training_log(trainer)
+    log = training_log(trainer, job.testbed.training_inputs().rewards)
     if settings.gated:
         check_healthy(log, job.method.name)
     trainer.save_model(str(job.folder))
@@ -61,12 +54,16 @@ def train_grpo(job: TrainingJob) -> None:
 
 def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
     model, tokenizer = fresh(base_folder(job.testbed))
+    training = job.testbed.training_inputs()
+    prompts = training.prompts()
+    check_prompts(prompts, training, model, tokenizer)
+    needed = (settings.steps or training.scale.steps) * training.scale.completions_per_step // training.scale.group_size
     arguments: dict[str, Any] = {
         "model": model,
         "processing_class": tokenizer,
         "args": configuration(job, settings),
-        "train_dataset": prompts_in_order(job, settings),
-        "reward_funcs": [correct],
+        "train_dataset": in_order(prompts, needed, job.seed, chat=training.chat),
+        "reward_funcs": [paid(reward, prompts) for reward in training.rewards],
         "callbacks": [Progress(job)],
     }
     if settings.second_pass is None:
@@ -75,19 +72,6 @@ def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
         trainer = SecondPassGRPOTrainer(**arguments, plan=resolve(settings, job))
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def prompts_in_order(job: TrainingJob, settings: GRPOSettings) -> Dataset:
-    """The prompts of the whole training as one epoch: shuffled anew by the seed each time all have been used.
-
-    The Trainer's own shuffling is not resumed: from the second epoch on, a resumed training would see another order.
-    """
-    training = job.testbed.training_inputs()
-    prompts, scale = training.prompts(), training.scale
-    needed = (settings.steps or scale.steps) * scale.completions_per_step // scale.group_size
-    generator = np.random.default_rng(job.seed)
-    order = np.concatenate([generator.permutation(len(prompts)) for _ in range(-(-needed // len(prompts)))])[:needed]
-    return Dataset.from_list([{"prompt": prompts[i][0], "answer": prompts[i][1]} for i in order])
 
 
 def base_folder(testbed: Testbed) -> Path:
@@ -112,7 +96,8 @@ def resolve(settings: GRPOSettings, job: TrainingJob) -> SecondPassPlan:
 
 def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
     """Dr. GRPO: no division by standard deviation or length, no KL penalty; float32 weights and arithmetic."""
-    scale = job.testbed.training_inputs().scale
+    training = job.testbed.training_inputs()
+    scale = training.scale
     return GRPOConfig(
         output_dir=str(job.folder / STATE),
         max_steps=settings.steps or scale.steps,
@@ -126,7 +111,7 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
         lr_scheduler_type="constant",
         loss_type="dr_grpo",
         scale_rewards="none",
-        reward_weights=[settings.reward_weight],
+        reward_weights=[settings.reward_weight * reward.weight for reward in training.rewards],
         beta=0.0,
         seed=job.seed,
         shuffle_dataset=False,
@@ -144,11 +129,6 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
     )
 
 
-def correct(completions: list[str], answer: list[str], **_: Any) -> list[float]:
-    """1 for a completion that is the answer, up to white space at its ends; else 0."""
-    return [float(said.strip() == truth) for said, truth in zip(completions, answer, strict=True)]
-
-
 def last_complete_state(folder: Path) -> Path | None:
     """The newest state whose saving finished; half-saved ones are removed, as the Trainer would trip over them."""
     complete: list[tuple[int, Path]] = []
@@ -160,11 +140,11 @@ def last_complete_state(folder: Path) -> Path | None:
     return max(complete)[1] if complete else None
 
 
-def training_log(trainer: Any) -> list[dict[str, float]]:
+def training_log(trainer: Any, rewards: Sequence[Reward]) -> list[dict[str, float]]:
     """What was logged, a row a step, without times: two equal trainings have equal logs."""
     return [
-        {"step": float(entry["step"])}
-        | {name: float(entry[theirs]) for name, theirs in LOGGED.items() if entry.get(theirs) is not None}
+        {"step": float(entry["step"]), "reward": total(rewards, entry)}
+        | {name: float(entry[name]) for name in LOGGED if entry.get(name) is not None}
         for entry in trainer.state.log_history
         if "reward" in entry
     ]
@@ -175,6 +155,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, job: TrainingJob) -> None:
         self.job = job
+        self.rewards = job.testbed.training_inputs().rewards
         self.began = self.told = time.monotonic()
         self.first_step = 0
 
@@ -190,7 +171,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         left_s = (now - self.began) / done * (state.max_steps - state.global_step)
         self.job.tell(
             f"{self.job.method.name} seed {self.job.seed}: step {state.global_step}/{state.max_steps}  "
-            f"reward {logs[LOGGED['reward']]:.2f}  entropy {logs['entropy']:.2f} nats  {left_s:.0f} s left"
+            f"reward {total(self.rewards, logs):.2f}  entropy {logs['entropy']:.2f} nats  {left_s:.0f} s left"
         )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -33,9 +33,9 @@ def answer_items(subject: str) -> tuple[Item, ...]:
     return tuple(Item(id=f"{q.kind}/{q.prompt}", prompt=q.prompt, answer=q.answer) for q in questions.exam(subject))
 
 
-def training_prompts() -> tuple[tuple[str, str], ...]:
-    """(prompt, answer) for reinforcement learning: science questions that are in no exam."""
-    return tuple((q.prompt, q.answer) for q in questions.training("science"))
+def training_prompts() -> tuple[Item, ...]:
+    """For reinforcement learning: science questions that are in no exam."""
+    return tuple(Item(id=q.prompt, prompt=q.prompt, answer=q.answer) for q in questions.training("science"))
 
 
 EXAMS = (

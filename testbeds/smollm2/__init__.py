@@ -1,12 +1,20 @@
-"""SmolLM2-135M-Instruct: a real language model of 30 layers, with an inside, that two cores can measure.
+"""SmolLM2-135M-Instruct: a real language model of 30 layers, with an inside, that two cores can measure and train.
 
-Its weights are brought by `make smollm2`. Nothing is trained on it yet: it judges finished checkpoints.
+Its weights are brought by `make smollm2`. Science is trained on and examined on other substances, in chat form; history
+and mathematics are never trained on.
 """
 
-from depthgauge import TESTBEDS, Exam, Testbed
+from pathlib import Path
+
+from depthgauge import TESTBEDS, Exam, Testbed, Training, TrainingScale
+from depthgauge.probes.attention import MarkedText
+from depthgauge.probes.noise_trace import TraceQuestion
+from depthgauge.probes.tokenization import Compound, Word
 from depthgauge.testbeds.common import COMMON
-from depthgauge.testbeds.smollm2 import history, weights
+from depthgauge.testbeds.smollm2 import history, materials, mathematics, science, weights
 from depthgauge.types import Item
+
+ANSWER_TOKENS = 24  # enough for one sentence, which is all that is read
 
 
 def history_items() -> tuple[Item, ...]:
@@ -21,7 +29,40 @@ SMOLLM2 = TESTBEDS.register(
         name="smollm2",
         base=weights.folder(),
         base_from="'make smollm2' brings it.",
-        exams=(Exam(name="history", items=history_items),),
-        materials=COMMON.materials,
+        exams=(
+            Exam(
+                name="science",
+                items=lambda: science.items("exam"),
+                chat=True,
+                reward=science.REWARD,
+                max_answer_tokens=ANSWER_TOKENS,
+            ),
+            Exam(name="science_options", items=lambda: science.with_options("exam"), chat=True),
+            Exam(name="history", items=history_items),
+            Exam(name="mathematics", items=mathematics.items),
+        ),
+        training=Training(
+            prompts=lambda: science.items("training"),
+            chat=True,
+            rewards=(science.REWARD,),
+            scale=TrainingScale(
+                steps=30,
+                learning_rate=2e-5,
+                completions_per_step=32,
+                group_size=8,
+                max_completion_tokens=ANSWER_TOKENS,
+                ascent_step=0.01,
+                penalty=0.005,  # with this ascent step the published values: 0.1 to 0.3 of the gradient here
+                save_every_steps=5,
+            ),
+        ),
+        ledger=Path(__file__).parent / "ledger.json",
+        materials={
+            **COMMON.materials,
+            TraceQuestion: materials.trace_questions,
+            MarkedText: materials.marked_texts,
+            Word: materials.words,
+            Compound: materials.salts,
+        },
     )
 )

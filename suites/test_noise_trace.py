@@ -16,17 +16,25 @@ DEPTH_SCALED = ("depthscaled", "depthscaled_nonoise")
 SPIKE_PROBABILITY = 0.01
 
 
-@claim(
-    Claim(
-        id="late-bands-narrower-than-grpo",
-        statement="is scattered less than plain GRPO by noise at the late layer (20 to 35) where they differ clearest",
+def bands_claim(name: str, noise: str, published: str) -> Claim:
+    return Claim(
+        id=name,
+        statement=f"is scattered less than plain GRPO by {noise} at the late layer (20 to 35) where they differ most",
         source=SOURCE,
-        published="standard deviation at layers 20, 22, 30: depthscaled .057, .100, .060; grpo .099, .072, .082",
+        published=published,
         region=below(0),
         unit="probability",
         control="sharpened",
         rationale="deviations from the median (Brown-Forsythe), the clearest layer judged against all: not by overlap",
         about=DEPTH_SCALED,
+    )
+
+
+@claim(
+    bands_claim(
+        "late-bands-narrower-than-grpo",
+        "noise",
+        "standard deviation at layers 20, 22, 30: depthscaled .057, .100, .060; grpo .099, .072, .082",
     )
 )
 def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
@@ -35,19 +43,48 @@ def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
 
 
 @claim(
-    Claim(
-        id="spike-at-layer-18",
-        statement="stands out at the landmark layer (18 on pocket) by 0.01 more than any other with two on both sides",
+    bands_claim(
+        "late-bands-narrower-than-grpo-by-spread", "noise of each dimension's own spread", "not published in this form"
+    )
+)
+def test_late_bands_are_narrower_than_with_grpo_by_spread(subject, grpo) -> Estimate:
+    spread = difference(noise_trace.late_spread(subject, "spread"), noise_trace.late_spread(grpo, "spread"))
+    return most_extreme(spread, estimand="mean deviation from the median at late layers, subject - grpo")
+
+
+def spike_claim(name: str, noise: str, published: str) -> Claim:
+    return Claim(
+        id=name,
+        statement=f"stands out{noise} at the landmark layer (18 of 36) by 0.01 more than any other with two beside it",
         source=SOURCE,
-        published="mean probability at layers 0, 18, 20: grpo .742, .789, .739; depthscaled .761, .795, .789",
+        published=published,
         region=at_least(SPIKE_PROBABILITY),
         unit="probability",
         control="untrained",
         rationale="a peak must beat its two neighbours on each side by more than every other layer does",
     )
+
+
+@claim(
+    spike_claim(
+        "spike-at-layer-18",
+        "",
+        "mean probability at layers 0, 18, 20: grpo .742, .789, .739; depthscaled .761, .795, .789",
+    )
 )
 def test_layer_18_spikes(subject) -> Estimate:
-    peaks = prominence(noise_trace.profile(subject))
+    return spike(subject, "rms")
+
+
+@claim(
+    spike_claim("spike-at-layer-18-by-spread", ", shaken by each dimension's own spread,", "not published in this form")
+)
+def test_layer_18_spikes_by_spread(subject) -> Estimate:
+    return spike(subject, "spread")
+
+
+def spike(subject, dose) -> Estimate:
+    peaks = prominence(noise_trace.profile(subject, dose))
     return least(
         lead(peaks, noise_trace.spike_layer(subject)), estimand="prominence of the layer over that of each other"
     )

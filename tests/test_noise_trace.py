@@ -8,6 +8,7 @@ from transformers import BertConfig, BertLMHeadModel, BloomConfig, BloomForCausa
 from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.anatomy import blocks
 from depthgauge.models.load import load
+from depthgauge.probes.noise_trace import check_felt
 from depthgauge.probes.noise_trace import compute as probe
 from depthgauge.probes.noise_trace.compute import draw_noise, noise_trace, single_token
 from depthgauge.probes.noise_trace.restoration import restoration_trace
@@ -47,6 +48,63 @@ def test_the_fast_form_equals_plain_hooks_in_every_family(family):
     assert np.abs(np.exp(trace.noisy[0]) - np.exp(hooked(model, PROMPT, TARGETS, 3))).max() < 1e-5
     assert model.config._attn_implementation == before
     assert not any(block._forward_hooks for block in blocks(model))
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+def test_noise_by_spread_is_in_proportion_to_each_dimension(family):
+    model, other = random_model(family), [7, 3, 1, 12]
+    with torch.no_grad():
+        scaled = probe.scales(model, [PROMPT, other], range(len(blocks(model))))
+    states = []
+
+    def remember(module, inputs, output):
+        states.append((output[0] if isinstance(output, tuple) else output)[0])
+
+    handle = blocks(model)[1].register_forward_hook(remember)
+    with torch.no_grad():
+        for prompt in (PROMPT, other):
+            model(torch.tensor([prompt]))
+    handle.remove()
+    spread = torch.cat([found[1:] for found in states]).double().std(dim=0, correction=0)
+    rms = states[1][-1].double().square().mean().sqrt()
+
+    torch.testing.assert_close(scaled.spread[1].double(), spread, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(scaled.rms_over_spread[1, 1].double(), rms / spread.median(), rtol=1e-5, atol=1e-7)
+    trace = noise_trace(model, [PROMPT, other], [TARGETS, TARGETS], draws=3, dose="spread")
+    by_hand = shaken_by_hand(model, other, 1, 0.5 * spread * draw_noise(model, 0, 1, [1], 3)[0].double())
+    assert np.abs(trace.noisy[1, :, 1] - by_hand).max() < 1e-4
+    np.testing.assert_allclose(trace.rms_over_spread, scaled.rms_over_spread, rtol=1e-6)
+
+
+def shaken_by_hand(model, prompt, layer, noise_DH):
+    """Log-probabilities (K, D) of the targets with noise added to the last state after a block."""
+    found = []
+    for noise in noise_DH:
+
+        def edit(module, inputs, output, noise=noise):
+            states = (output[0] if isinstance(output, tuple) else output).clone()
+            states[0, -1] += noise.to(states.dtype)
+            return (states, *output[1:]) if isinstance(output, tuple) else states
+
+        handle = blocks(model)[layer].register_forward_hook(edit)
+        with torch.no_grad():
+            found.append(model(torch.tensor([prompt])).logits[0, -1].log_softmax(-1)[TARGETS].numpy())
+        handle.remove()
+    return np.stack(found, axis=1)
+
+
+@pytest.mark.parametrize(
+    "noisy, sentence", [(-1.0, None), (-0.001, "felt at no layer"), (-9.0, "saturates: at most 0.00012")]
+)
+def test_a_trace_of_nothing_says_so(noisy, sentence):
+    """Two answers of probability 0.25 each, in one question, at three layers and four draws."""
+    clean = np.log(np.full((1, 2), 0.25))
+    arrays = {"clean": clean, "noisy": np.broadcast_to(clean[:, :, None, None] + noisy, (1, 2, 3, 4))}
+    if sentence is None:
+        check_felt(arrays)
+    else:
+        with pytest.raises(NotTestable, match=sentence):
+            check_felt(arrays)
 
 
 def test_in_float64_it_equals_plain_hooks_to_ten_digits():
@@ -157,7 +215,7 @@ def test_checkpoints_share_their_draws_and_layers_do_not_depend_on_each_other():
 
 def test_nothing_is_left_behind_by_an_exception(monkeypatch):
     model = random_model("llama")
-    monkeypatch.setattr(probe, "shaken", lambda *_: 1 / 0)
+    monkeypatch.setitem(probe.SHAKEN, "rms", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         noise_trace(model, [PROMPT], [TARGETS], draws=2)
 

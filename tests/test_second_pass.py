@@ -18,7 +18,7 @@ from depthgauge.methods.second_pass.schedule import block_of, noise_targets, str
 from depthgauge.methods.second_pass.trainer import refuse_unsupported
 from depthgauge.models.load import prepare_libraries
 from depthgauge.randomness import undisturbed_randomness
-from depthgauge.types import TrainingJob
+from depthgauge.types import CORRECT, TrainingJob
 from tests.tiny import BLOCKS, tiny_testbed
 
 
@@ -62,7 +62,7 @@ def weights(trainer):
 
 def logs_without_the_second_pass(trainer):
     own = ("penalty_ratio", "moved_frac", "degenerate_steps")
-    return [{k: v for k, v in row.items() if k not in own} for row in training_log(trainer)]
+    return [{k: v for k, v in row.items() if k not in own} for row in training_log(trainer, (CORRECT,))]
 
 
 @pytest.mark.parametrize("forced", [False, True], ids=["skipped", "forced"])
@@ -76,7 +76,7 @@ def test_without_penalty_weights_and_log_are_those_of_plain_grpo_bit_for_bit(mak
     train(plain)
     train(second)
 
-    assert forced == any("moved_frac" in row for row in training_log(second))
+    assert forced == any("moved_frac" in row for row in training_log(second, (CORRECT,)))
     assert logs_without_the_second_pass(plain) == logs_without_the_second_pass(second)
     expected, actual = weights(plain), weights(second)
     assert all(torch.equal(expected[name], actual[name]) for name in expected)
@@ -253,8 +253,8 @@ def test_a_batch_without_reward_variance_takes_no_step(make_trainer, monkeypatch
     trainer.reward_funcs[0] = lambda completions, **_: [1.0] * len(completions)
     train(trainer)
 
-    assert [row["degenerate_steps"] for row in training_log(trainer)] == [1.0, 1.0]
-    assert not any("penalty_ratio" in row for row in training_log(trainer))
+    assert [row["degenerate_steps"] for row in training_log(trainer, (CORRECT,))] == [1.0, 1.0]
+    assert not any("penalty_ratio" in row for row in training_log(trainer, (CORRECT,)))
 
 
 def fake_trainer(*, deepspeed=False, fsdp=None, scaler=None):

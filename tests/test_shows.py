@@ -36,7 +36,8 @@ def of_greedy_trace(draw):
 
 def of_noise_trace(draw):
     noisy = np.log(draw.uniform(0.1, 0.9, size=(UNITS, 2, LAYERS, 5)))
-    return {"clean": noisy[:, :, 0, 0], "noisy": noisy, "fast": np.ones(UNITS, bool)}
+    ratio = draw.uniform(1, 5, size=(UNITS, LAYERS))
+    return {"clean": noisy[:, :, 0, 0], "noisy": noisy, "fast": np.ones(UNITS, bool), "rms_over_spread": ratio}
 
 
 def of_weights(draw):
@@ -113,7 +114,13 @@ def of_exam(draw):
 # room -> its probes with their arrays and parameters, its titles, how many tables, and its pictures
 ROOMS = {
     "probes.greedy_trace": ([("entropy", of_greedy_trace, {})], ["Entropy and diversity"], 2, ["entropy.png"]),
-    "probes.noise_trace": ([("noise_trace", of_noise_trace, {"copying": False})], ["Noise trace"], 2, ["noise.png"]),
+    "probes.noise_trace": (
+        [
+            ("noise_trace", of_noise_trace, {"copying": False}),
+            ("noise_trace", of_noise_trace, {"copying": False, "dose": "spread"}),
+        ],
+        ["Noise trace", "Noise trace by spread"], 4, ["noise.png", "noise_spread.png", "noise_ratio.png"],
+    ),
     "probes.weights": ([("weights", of_weights, {"against": "base"})], ["Weights"], 2, ["weights.png"]),
     "probes.attention": ([("attention", of_attention, {"against": "base"})], ["Attention"], 2, ["heads.png"]),
     "probes.sinks": ([("sinks", of_sinks, {})], ["Attention sinks"], 1, []),
@@ -143,6 +150,12 @@ def all_of(room, checkpoints=CHECKPOINTS):
         for probe, arrays, parameters in ROOMS[room][0]
         for i, checkpoint in enumerate(checkpoints)
     ]
+
+
+def by_rms(checkpoints=CHECKPOINTS):
+    """Noise traces of the published dose alone."""
+    found = all_of("probes.noise_trace", checkpoints)
+    return [one for one in found if "dose" not in one.measurement.parameters]
 
 
 def shown(room, taken, setting=SETTING):
@@ -233,7 +246,7 @@ def test_what_stands_for_a_checkpoint_alone_has_its_colour_too(place, name):
 
 
 def test_seeds_of_a_method_have_lines_of_their_own():
-    taken = all_of("probes.noise_trace")
+    taken = by_rms()
 
     assert [layers.line_of(one, taken) for one in taken] == ["-", "--", "-", "-"]
     assert len({layers.marker_of(one, taken) for one in taken[:2]}) == 2
@@ -243,7 +256,7 @@ def test_seeds_of_a_method_have_lines_of_their_own():
 
 
 def test_the_noise_picture_shows_paired_differences_to_the_base():
-    taken = all_of("probes.noise_trace")
+    taken = by_rms()
     _, differences, late = drawn(only(Picture, shown("probes.noise_trace", taken)[1])[0]).axes
     values = {one.label: np.exp(one.arrays["noisy"][:, 1]).mean(-1) for one in taken}
 
@@ -257,14 +270,14 @@ def test_the_noise_picture_shows_paired_differences_to_the_base():
 
 
 def test_without_a_base_differences_are_taken_to_the_first():
-    taken = all_of("probes.noise_trace", CHECKPOINTS[:2])
+    taken = by_rms(CHECKPOINTS[:2])
 
     assert layers.reference_of(taken) is taken[0]
     assert layers.pairs(taken, noisy) == taken[1:]
 
 
 def test_checkpoints_that_were_asked_something_else_are_not_paired():
-    taken = all_of("probes.noise_trace")[:2]
+    taken = by_rms()[:2]
     other = measured("noise_trace", taken[1].arrays, {"copying": False, "questions": "other"}, "grpo", 1)
 
     assert layers.pairs([taken[0], other], noisy) == []
@@ -277,6 +290,18 @@ def test_an_exam_shows_the_difference_that_is_claimed():
     assert len(left.containers) == len(taken)
     assert len(right.containers) == len(taken) - 2  # the base of each of two exams is not compared with itself
     assert [label.get_text() for label in left.get_yticklabels()] == ["science", HOSTILE]
+
+
+def test_an_exam_with_classes_shows_each_of_them():
+    ids = np.array(["state/gas/neon", "state/gas/argon", "state/solid/iron", "symbol/iron"])
+    arrays = {"score": np.array([[1.0, 0.0, 1.0, 0.0]]), "ids": ids}
+    taken = [measured("exam", arrays, {"exam": "science"}, *one) for one in CHECKPOINTS[:2]]
+    table = only(Table, shown("exams", taken)[1])[1]
+
+    assert table.folded == "science by class, points"
+    assert table.rows == [
+        ["state/gas (2)", "50", "50"], ["state/solid (1)", "100", "100"], ["symbol (1)", "0", "0"],
+    ]  # fmt: skip
 
 
 def test_tasks_of_lm_eval_stand_beside_exams_of_ours():
@@ -306,7 +331,7 @@ def test_the_same_checkpoint_twice_has_no_interval_and_is_drawn_all_the_same(tmp
 
 
 def test_only_plain_questions_of_the_noise_trace_are_shown():
-    taken = all_of("probes.noise_trace")[0]
+    taken = by_rms()[0]
     copying = measured("noise_trace", taken.arrays, {"copying": True})
 
     assert shown("probes.noise_trace", [copying]) == ([], [])
@@ -316,7 +341,7 @@ def test_only_plain_questions_of_the_noise_trace_are_shown():
 
 
 def test_it_says_where_scaled_landmarks_fall():
-    taken = all_of("probes.noise_trace")
+    taken = by_rms()
     named = Setting(testbed=types.Testbed(name="named", landmarks=Landmarks(late=(5, 6), spike=3)), colours=COLOURS)
 
     assert "of 8 layers, at layer 4 for the spike, and at 4 to 7" in only(str, shown("probes.noise_trace", taken)[1])[0]
@@ -326,7 +351,7 @@ def test_it_says_where_scaled_landmarks_fall():
 
 def test_a_shallow_checkpoint_has_no_landmarks():
     deep = Setting(testbed=types.Testbed(name="deep", landmarks=Landmarks(late=(20, 21), spike=18)), colours=COLOURS)
-    parts = shown("probes.noise_trace", all_of("probes.noise_trace"), deep)[1]
+    parts = shown("probes.noise_trace", by_rms(), deep)[1]
 
     assert only(Table, parts)[0].rows[0][5:8] == ["-", "-", "-"]
     drawn(only(Picture, parts)[0])

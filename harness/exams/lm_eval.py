@@ -28,7 +28,7 @@ SEED = 1234
 
 
 def take_exam(exam: Exam, model: Any, tokenizer: Any) -> dict[str, NDArray[Any]]:
-    """Answer every item. Arrays: `score` (repeats, items) of 0 and 1, `answer` (repeats, items) text, `ties`.
+    """Answer every item. Arrays: `score` and `answer` (repeats, items), `ids` (items,), `ties`.
 
     Raises: InvalidCheckpoint if a log-likelihood is not finite; InvalidComparison if lm-eval scored something else than
     it asked, or more than 5 % of the items were tied between options.
@@ -38,6 +38,7 @@ def take_exam(exam: Exam, model: Any, tokenizer: Any) -> dict[str, NDArray[Any]]
     scores, answers, ties = zip(*runs, strict=True)
     return {
         "score": np.array(scores, dtype=np.float64),
+        "ids": np.array([item.id for item in items], dtype=np.str_),
         "answer": np.array(answers, dtype=np.str_),
         "ties": np.array(sum(ties)),
     }

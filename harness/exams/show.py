@@ -20,7 +20,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Accuracy by exam and checkpoint, with 95 % intervals over items."""
     height = 1.2 + 0.18 * (len(measured) + 2 * len(by_exam(measured)))
     picture = Picture("exams.png", ALT, (10, height), lambda figure: draw(figure, measured, setting), measured)
-    yield Section("Exams", (picture, exam_table(measured)))
+    yield Section("Exams", (picture, exam_table(measured), *class_tables(measured)))
 
 
 def by_exam(measured: Sequence[Measured]) -> Grouped:
@@ -56,6 +56,32 @@ def exam_table(measured: Sequence[Measured]) -> Table:
 
 def exam_cell(taken: dict[str, Measured], label: str) -> str:
     return cell(accuracy(taken[label]) if label in taken else None)
+
+
+def class_tables(measured: Sequence[Measured]) -> Iterator[Table]:
+    """Points by class of items, of exams that have some: whoever always says the same is right in one class alone."""
+    for exam, taken in by_exam(measured).items():
+        by_class = {label: points_by_class(one) for label, one in taken.items()}
+        classes = dict.fromkeys(name for found in by_class.values() for name in found)
+        if len(classes) > 1:
+            sizes = {name: len(next(found[name] for found in by_class.values() if name in found)) for name in classes}
+            body = [
+                [f"{escape(name)} ({sizes[name]})", *(mean_of(found.get(name)) for found in by_class.values())]
+                for name in classes
+            ]
+            yield Table(["class (items)", *map(escape, by_class)], body, folded=f"{escape(exam)} by class, points")
+
+
+def points_by_class(one: Measured) -> dict[str, list[float]]:
+    """An item's class is what stands in its id before the last '/'."""
+    found: dict[str, list[float]] = {}
+    for name, value in zip(one.arrays.get("ids", ()), points(one), strict=False):
+        found.setdefault(str(name).rpartition("/")[0], []).append(float(value))
+    return found
+
+
+def mean_of(values: Sequence[float] | None) -> str:
+    return "-" if values is None else f"{np.mean(values):.0f}"
 
 
 # -- the picture ---

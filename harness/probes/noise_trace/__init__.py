@@ -5,11 +5,12 @@ Layers are 0-based. Shapes: N questions, L layers, D draws; targets are the righ
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.errors import NotTestable
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Measurement, Profiles, Scores, digest
@@ -17,6 +18,9 @@ from depthgauge.types import Checkpoint, Measurement, Profiles, Scores, digest
 RIGHT, WRONG = 0, 1  # the targets
 DRAWS, SCALE = 30, 0.5
 COPYING_SCALE = 0.6
+Dose = Literal["rms", "spread"]
+FELT_NATS = 0.01
+SATURATED_SHARE = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,11 +37,14 @@ class TraceQuestion:
 class NoiseTrace:
     """Arrays as in `compute.NoiseTrace`, and `right` (N,), the ids of the right answers.
 
-    When `copying`, the answered question stands before the question, and the noise is 0.6 of the RMS.
+    When `copying`, the answered question stands before the question, and the noise is 0.6 of the RMS. The `dose` is in
+    proportion to the state's RMS, as published, or to each dimension's own spread over tokens: a few dimensions of huge
+    norm make the RMS in many models.
     """
 
     questions: tuple[TraceQuestion, ...]
     copying: bool = False
+    dose: Dose = "rms"
     name: ClassVar[str] = "noise_trace"
     version: ClassVar[int] = 1
     what: ClassVar[str] = "the noise trace"
@@ -48,7 +55,8 @@ class NoiseTrace:
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         questions = digest([[q.prompt, q.right, q.wrong] for q in self.questions])
-        return {"questions": questions, "copying": self.copying, "scale": self.scale, "draws": DRAWS}
+        dose = {} if self.dose == "rms" else {"dose": self.dose}  # what is published has the key that it always had
+        return {"questions": questions, "copying": self.copying, "scale": self.scale, "draws": DRAWS, **dose}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
@@ -58,7 +66,8 @@ class NoiseTrace:
 
         parted = [parting(one.tokenizer, question, copying=self.copying) for question in self.questions]
         targets = [each.targets for each in parted]
-        trace = noise_trace(one.model, [each.prompt_ids for each in parted], targets, scale=self.scale)
+        prompt_ids = [each.prompt_ids for each in parted]
+        trace = noise_trace(one.model, prompt_ids, targets, scale=self.scale, dose=self.dose)
         return trace._asdict() | {"right": np.array([right for right, _ in targets])}
 
 
@@ -69,9 +78,9 @@ def wrong_probability(subject: Subject) -> Scores:
     return Scores(ids=prompts(subject), values=values, unit="probability", population="prompts")
 
 
-def profile(subject: Subject) -> Profiles:
+def profile(subject: Subject, dose: Dose = "rms") -> Profiles:
     """Per question and shaken layer, the mean probability of the wrong answer over draws."""
-    return by_layer(subject, lambda p: p.mean(axis=-1))
+    return by_layer(subject, lambda p: p.mean(axis=-1), dose)
 
 
 def spike_layer(subject: Subject) -> str:
@@ -79,12 +88,12 @@ def spike_layer(subject: Subject) -> str:
     return str(subject.testbed.landmarks_at(depth(subject)).spike)
 
 
-def late_spread(subject: Subject) -> Profiles:
+def late_spread(subject: Subject, dose: Dose = "rms") -> Profiles:
     """Per question and late layer, the mean distance of the wrong answer's probability from its median over draws.
 
     The deviations of Brown and Forsythe (1974): their differences test spreads as those of means test levels.
     """
-    spread = by_layer(subject, lambda p: np.abs(p - np.median(p, axis=-1, keepdims=True)).mean(axis=-1))
+    spread = by_layer(subject, lambda p: np.abs(p - np.median(p, axis=-1, keepdims=True)).mean(axis=-1), dose)
     return spread.only(str(layer) for layer in subject.testbed.landmarks_at(depth(subject)).late)
 
 
@@ -97,9 +106,9 @@ def copies_under_noise(subject: Subject) -> Scores:
     )  # fmt: skip
 
 
-def traces(subject: Subject, *, copying: bool = False) -> tuple[Measurement, ...]:
+def traces(subject: Subject, *, copying: bool = False, dose: Dose = "rms") -> tuple[Measurement, ...]:
     """Each seed's noise trace. Raises: NotTestable if the testbed has no trace questions."""
-    return subject.measure(NoiseTrace(questions=subject.material(TraceQuestion), copying=copying))
+    return subject.measure(NoiseTrace(questions=subject.material(TraceQuestion), copying=copying, dose=dose))
 
 
 def prompts(subject: Subject) -> tuple[str, ...]:
@@ -111,10 +120,27 @@ def depth(subject: Subject) -> int:
     return int(traces(subject)[0].arrays["noisy"].shape[2])
 
 
-def by_layer(subject: Subject, summary: Callable[[NDArray[Any]], NDArray[Any]]) -> Profiles:
-    """`summary` over the draws of the wrong answer's probabilities, of shape (questions, layers, draws)."""
-    values = np.stack([summary(np.exp(one.arrays["noisy"][:, WRONG])) for one in traces(subject)])
+def by_layer(subject: Subject, summary: Callable[[NDArray[Any]], NDArray[Any]], dose: Dose = "rms") -> Profiles:
+    """`summary` over the draws of the wrong answer's probabilities, of shape (questions, layers, draws).
+
+    Raises: NotTestable if the noise is felt at no layer, or leaves nothing of the answers at any.
+    """
+    taken = traces(subject, dose=dose)
+    for one in taken:
+        check_felt(one.arrays)
+    values = np.stack([summary(np.exp(one.arrays["noisy"][:, WRONG])) for one in taken])
     layers = tuple(map(str, range(values.shape[2])))
     return Profiles(
         ids=prompts(subject), columns=layers, values=values.astype(float), unit="probability", population="prompts"
     )  # fmt: skip
+
+
+def check_felt(arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Raises: NotTestable for a trace that is a picture of nothing: all layers as if unshaken, or all destroyed."""
+    clean, noisy = (np.asarray(arrays[name], float) for name in ("clean", "noisy"))
+    moved = np.abs(noisy - clean[:, :, None, None]).mean(axis=(0, 1, 3)).max()
+    if moved < FELT_NATS:
+        raise NotTestable(f"the noise is felt at no layer: it moves no answer by more than {moved:.2g} nats on average")
+    left = (np.exp(noisy).sum(axis=1).mean(axis=(0, 2)) / np.exp(clean).sum(axis=1).mean()).max()
+    if left < SATURATED_SHARE:
+        raise NotTestable(f"the noise saturates: at most {left:.2g} of the answers' probability is left at any layer")

@@ -19,11 +19,12 @@ from depthgauge.models.anatomy import attention_weights, blocks, edited_blocks, 
 from depthgauge.models.attention import attention_computed_by
 from depthgauge.models.inputs import Tokens, check_finite, check_noise, check_prompts, check_targets
 from depthgauge.models.load import layers_and_heads, vocabulary_size
-from depthgauge.probes.noise_trace import DRAWS, SCALE, TraceQuestion
+from depthgauge.probes.noise_trace import DRAWS, SCALE, Dose, TraceQuestion
 
 if TYPE_CHECKING:
     import torch
 
+Shake = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]  # of a state (H,) and noise (D, H)
 LARGEST = 2**26  # numbers that one tensor of a pass may hold: 256 MB in float32
 NEAR = 2e-5  # of the largest logit: two orders of the same float32 sums differ by less
 
@@ -31,13 +32,15 @@ NEAR = 2e-5  # of the largest logit: two orders of the same float32 sums differ 
 class NoiseTrace(NamedTuple):
     """Log-probabilities in nats: `clean` (N, K) and `noisy` (N, K, L, D); `greedy` (N, L, D), the likeliest token ids.
 
-    `fast` (N,) is False where the model had to be run in full for every layer.
+    `fast` (N,) is False where the model had to be run in full for every layer. `rms_over_spread` (N, L): how often the
+    spread of a layer's median dimension goes into the RMS of the last state there.
     """
 
     clean: NDArray[np.float32]
     noisy: NDArray[np.float32]
     greedy: NDArray[np.int64]
     fast: NDArray[np.bool_]
+    rms_over_spread: NDArray[np.float32]
 
 
 def noise_trace(
@@ -46,14 +49,16 @@ def noise_trace(
     targets: Tokens,
     *,
     scale: float = SCALE,
+    dose: Dose = "rms",
     draws: int = DRAWS,
     seed: int = 0,
     layers: Sequence[int] | None = None,
 ) -> NoiseTrace:
     """Log-probabilities of each prompt's K targets, clean and with noise at each of `layers` (default: all).
 
-    At block l the last token's state h becomes h + scale * RMS(h) * e with e from N(0, I). The draws depend on `seed`,
-    prompt number, layer and hidden size alone: checkpoints are compared under the same noise.
+    At block l the last token's state h becomes h + scale * RMS(h) * e with e from N(0, I); where the dose is 'spread',
+    h + scale * s * e, s being each dimension's own standard deviation over the prompts' tokens (`spreads`). The draws
+    depend on `seed`, prompt number, layer and hidden size alone: checkpoints are compared under the same noise.
 
     Raises: Undefined for a prompt, target or layer that has no trace; NotTestable for a model without blocks;
     InvalidCheckpoint if the clean run is not finite.
@@ -65,10 +70,14 @@ def noise_trace(
     with torch.inference_mode():
         longest = max(range(len(prompts)), key=lambda n: len(prompts[n]))
         fast = fast_form_is_exact(model, prompts[longest], chosen)
+        states = scales(model, prompts, chosen)
         for n, (prompt, wanted) in enumerate(zip(prompts, targets, strict=True)):
             noise_LDH = scale * draw_noise(model, seed, n, chosen, draws)
-            run = LastTokenRun(model, prompt, chosen) if fast else FullRun(model, prompt, chosen)
-            traces.append((*trace_in_chunks(run, noise_LDH, wanted, rows_at_once(model, len(prompt))), fast))
+            if dose == "spread":
+                noise_LDH = noise_LDH * states.spread[:, None]
+            run = (LastTokenRun if fast else FullRun)(model, prompt, chosen, SHAKEN[dose])
+            found = trace_in_chunks(run, noise_LDH, wanted, rows_at_once(model, len(prompt)))
+            traces.append((*found, fast, states.rms_over_spread[n].cpu().numpy()))
     trace = NoiseTrace(*(np.stack(parts) for parts in zip(*traces, strict=True)))
     check_finite(trace.clean)
     return trace
@@ -167,10 +176,52 @@ def draw_noise(model: Any, seed: int, prompt: int, layers: Sequence[int], draws:
     return torch.stack([of(layer) for layer in layers]).to(model.device)
 
 
-def shaken(state_H: "torch.Tensor", noise_DH: "torch.Tensor") -> "torch.Tensor":
+class Scales(NamedTuple):
+    """`spread` (L, H), deviations over tokens; `rms_over_spread` (N, L), the last states' RMS over its median."""
+
+    spread: "torch.Tensor"
+    rms_over_spread: "torch.Tensor"
+
+
+def scales(model: Any, prompts: Tokens, layers: Sequence[int]) -> Scales:
+    """How large states are at the output of each of `layers`, and how far each dimension spreads over tokens.
+
+    The spread is over all tokens of all prompts but the first of each: that is the sink, whose state is hundreds of
+    times as large as any other's in many models, and the same in every text.
+    """
+    import torch
+
+    seen: dict[int, list[torch.Tensor]] = {layer: [] for layer in layers}
+
+    def remember(layer: int, states: torch.Tensor) -> torch.Tensor:
+        if layer in seen:
+            seen[layer].append(widened(states[0]))
+        return states
+
+    with edited_blocks(model, remember):
+        for prompt in prompts:
+            last_logits(model, torch.tensor([list(prompt)], device=model.device))
+    after_the_first = (torch.cat([states[1:] for states in seen[layer]]) for layer in layers)
+    spread_LH = torch.stack([states_TH.std(dim=0, correction=0) for states_TH in after_the_first])
+    rms_LN = torch.stack([torch.stack([rms(states[-1]) for states in seen[layer]]) for layer in layers])
+    return Scales(spread_LH, rms_LN.T / spread_LH.median(dim=1).values)
+
+
+def rms(state_H: "torch.Tensor") -> "torch.Tensor":
+    return widened(state_H).square().mean().sqrt()
+
+
+def shaken_by_rms(state_H: "torch.Tensor", noise_DH: "torch.Tensor") -> "torch.Tensor":
     """The state h as h + RMS(h) e, a row for each e: the scale is in the noise already."""
-    rms = widened(state_H).square().mean().sqrt()
-    return state_H + (rms * noise_DH).to(state_H.dtype)
+    return state_H + (rms(state_H) * noise_DH).to(state_H.dtype)
+
+
+def shaken(state_H: "torch.Tensor", noise_DH: "torch.Tensor") -> "torch.Tensor":
+    """The state h as h + e, a row for each e: the spread of each dimension is in the noise already."""
+    return state_H + noise_DH.to(state_H.dtype)
+
+
+SHAKEN: dict[Dose, Shake] = {"rms": shaken_by_rms, "spread": shaken}
 
 
 # -- the two forms: each takes noise (L, D, H), and returns the logits of 1 + L D rows, the clean one first ---
@@ -210,10 +261,10 @@ def last_logits(model: Any, ids: "torch.Tensor", **options: Any) -> "torch.Tenso
 class FullRun:
     """The plain form: the whole prompt once a layer, a batch of draws, edited by a hook at that layer."""
 
-    def __init__(self, model: Any, prompt: Sequence[int], layers: Sequence[int]) -> None:
+    def __init__(self, model: Any, prompt: Sequence[int], layers: Sequence[int], shake: Shake = shaken_by_rms) -> None:
         import torch
 
-        self.model, self.layers = model, layers
+        self.model, self.layers, self.shake = model, layers, shake
         self.ids = torch.tensor([list(prompt)], device=model.device)
 
     def __call__(self, noise_LDH: "torch.Tensor") -> "torch.Tensor":
@@ -227,7 +278,7 @@ class FullRun:
         def edit(layer: int, states: "torch.Tensor") -> "torch.Tensor":
             if layer == chosen:
                 states = states.clone()
-                states[:, -1] = shaken(states[0, -1], noise_DH)
+                states[:, -1] = self.shake(states[0, -1], noise_DH)
             return states
 
         with edited_blocks(self.model, edit):
@@ -237,9 +288,10 @@ class FullRun:
 class LastTokenRun:
     """The fast form: one run of the prompt, then last-token states that attend to its keys and values."""
 
-    def __init__(self, model: Any, prompt: Sequence[int], layers: Sequence[int]) -> None:
+    def __init__(self, model: Any, prompt: Sequence[int], layers: Sequence[int], shake: Shake = shaken_by_rms) -> None:
         import torch
 
+        self.shake = shake
         self.model, self.places = model, {layer: place for place, layer in enumerate(layers)}
         ids = torch.tensor([list(prompt)], device=model.device)
         self.last, self.position = ids[:, -1:], torch.tensor([[len(prompt) - 1]], device=model.device)
@@ -253,7 +305,7 @@ class LastTokenRun:
         def edit(layer: int, states: "torch.Tensor") -> "torch.Tensor":
             if layer not in self.places:
                 return states
-            return torch.cat([states, shaken(states[0, 0], noise_LDH[self.places[layer]])[:, None]])
+            return torch.cat([states, self.shake(states[0, 0], noise_LDH[self.places[layer]])[:, None]])
 
         with attention_computed_by(self.model, self.prefix.attend, masked=False), edited_blocks(self.model, edit):
             return last_logits(self.model, self.last, position_ids=self.position)

@@ -16,21 +16,36 @@ from depthgauge.stats.columns import NEIGHBOURS, Bands, argmax_share, permutatio
 from depthgauge.types import Landmarks, Profiles
 
 ALT = "Probability of the wrong answer by shaken layer"
-TEXT = """The last prompt token's state is shaken at the output of one block (0-based) by Gaussian noise of half its
-RMS, 30 times; all checkpoints see the same draws. A layer is prominent by what it has above its two neighbours on each
-side. Spread is the mean distance from the median over draws."""
+RATIO_ALT = "RMS of the last state over the spread of the median dimension, by layer"
+TEXT = """The last prompt token's state is shaken at the output of one block (0-based) by Gaussian noise of {}, 30
+times; all checkpoints see the same draws. A layer is prominent by what it has above its two neighbours on each side.
+Spread is the mean distance from the median over draws."""
+RATIO_TEXT = """The published dose measures the RMS of a state, which a few dimensions of huge norm may make. Below: how
+often the spread of the median dimension over tokens goes into it. Where that ratio rises with depth, so does the
+published dose."""
 FOLDED = "Probability of the wrong answer by shaken layer, with simultaneous 95 % intervals"
 
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
-    """The traces on plain questions; those on copying are judged, and not shown."""
-    traces = [one for one in measured if not one.measurement.parameters["copying"]]
-    if traces:
-        size = (9, 9.2 if pairs(traces, profile) else 3.8)
-        picture = Picture("noise.png", ALT, size, lambda figure: draw(figure, traces, setting), traces)
-        text = " ".join((TEXT, *scaled(traces, setting)))
-        parts: Sequence[Part] = (picture, text, noise_table(traces, setting), layer_table(traces))
-        yield Section("Noise trace", parts)
+    """The traces on plain questions by their dose; those on copying are judged, and not shown."""
+    plain_ones = [one for one in measured if not one.measurement.parameters["copying"]]
+    by_rms = [one for one in plain_ones if "dose" not in one.measurement.parameters]
+    by_spread = [one for one in plain_ones if one not in by_rms]
+    if by_rms:
+        yield Section("Noise trace", parts(by_rms, setting, "noise.png", "half its RMS"))
+    if by_spread:
+        shown = parts(by_spread, setting, "noise_spread.png", "half of each dimension's own spread over tokens")
+        ratio = Picture(
+            "noise_ratio.png", RATIO_ALT, (9, 3.8), lambda figure: draw_ratio(figure, by_spread, setting), by_spread
+        )
+        yield Section("Noise trace by spread", (*shown, " ".join(RATIO_TEXT.split()), ratio))
+
+
+def parts(traces: Sequence[Measured], setting: Setting, file: str, dose: str) -> tuple[Part, ...]:
+    size = (9, 9.2 if pairs(traces, profile) else 3.8)
+    picture = Picture(file, ALT, size, lambda figure: draw(figure, traces, setting), traces)
+    text = " ".join((TEXT.format(dose), *scaled(traces, setting)))
+    return (picture, text, noise_table(traces, setting), layer_table(traces))
 
 
 def scaled(traces: Sequence[Measured], setting: Setting) -> Iterator[str]:
@@ -150,3 +165,10 @@ def draw_differences(panels: Sequence[Any], traces: Sequence[Measured], setting:
     differences(panels[1], traces, setting, lambda one: spread(one)[:, late], lambda _: late, "probability")
     panels[0].set(ylabel="difference", title=f"Paired difference of the probability to {name}, simultaneous 95 % bands")
     panels[1].set(ylabel="difference", title=f"Paired difference of the spread over draws at late layers to {name}")
+
+
+def draw_ratio(figure: Any, traces: Sequence[Measured], setting: Setting) -> None:
+    (panel,) = stacked(figure, 1)
+    curves(panel, traces, setting, lambda one: one.arrays["rms_over_spread"], layers, "ratio")
+    panel.set(ylabel="ratio", title=RATIO_ALT, xlabel=LAYER)
+    legend_beside(panel)

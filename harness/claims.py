@@ -103,6 +103,29 @@ def smallest_detectable_effect(estimate: Estimate) -> float:
     return (estimate.high - estimate.low) / (2 * quantile(estimate)) * (z_level + z_power)
 
 
+def p_value(estimate: Estimate, region: Region) -> float | None:
+    """The chance of an estimate so far from the region's bound, were the truth there: below 0.05 where it decides.
+
+    Two-sided, by inverting the interval (Altman and Bland 2011, BMJ 343:d2304): its half-width towards the bound is as
+    many standard errors of a normal, or of Student's t, as its level says. Between two bounds the nearer counts. None
+    where the region has no bound.
+    """
+    from scipy import stats
+
+    bounds = [bound for bound in (region.low, region.high) if math.isfinite(bound)]
+    if not bounds:
+        return None
+    halves_away = min(distance_in_halves(estimate, bound) for bound in bounds)
+    law = stats.t(estimate.n - 1) if estimate.method == "Student t" else stats.norm()
+    return float(2 * law.sf(halves_away * law.ppf(0.5 + estimate.level / 2)))
+
+
+def distance_in_halves(estimate: Estimate, bound: float) -> float:
+    """How many half-widths of the interval lie between point and bound; infinitely many where the point is known."""
+    half = estimate.point - estimate.low if bound < estimate.point else estimate.high - estimate.point
+    return abs(estimate.point - bound) / half if half else math.inf
+
+
 def quantile(estimate: Estimate) -> float:
     """How many standard errors the interval's half-width is: its own, of Student's t for a mean, else of the normal."""
     from scipy import stats  # most of a second, which collection need not pay

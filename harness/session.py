@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from depthgauge.claims import judge
+from depthgauge.claims import judge, p_value
 from depthgauge.context import RunContext
 from depthgauge.errors import InvalidComparison, NotTestable, Undefined, UsageError
 from depthgauge.ledger import Ledger
@@ -110,6 +110,7 @@ class Session(ABC):
             control_reason=control.reason,
             evidence=evidence,
             gates=claim.gates,
+            p=None if verdict.estimate is None else p_value(verdict.estimate, claim.region),
         )
 
 

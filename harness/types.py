@@ -518,7 +518,8 @@ class Row:
 
     `recorded` is what the ledger's seeds gave, an outcome a seed, empty where it does not speak. `gates` is False where
     nothing hangs on the verdict, `only_old` True where the old checkpoint can carry the claim and the new one cannot.
-    `place` is the claim's among all that were collected: rows are shown in the order in which suites make them.
+    `place` is the claim's among all that were collected: rows are shown in the order in which suites make them. `p` is
+    that of the region's bound (`claims.p_value`), and `holm_p` the same adjusted for all claims of the run.
     """
 
     claim: str
@@ -540,6 +541,8 @@ class Row:
     gates: bool = True
     only_old: bool = False
     place: int = 0
+    p: float | None = None
+    holm_p: float | None = None
 
     @property
     def control_refutes(self) -> bool:

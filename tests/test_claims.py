@@ -2,14 +2,17 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from depthgauge import above, at_least, at_most, below, within
-from depthgauge.claims import judge, number, smallest_detectable_effect
+from depthgauge.claims import judge, number, p_value, smallest_detectable_effect
 from depthgauge.errors import Undefined
-from depthgauge.types import Claim, Estimate, Outcome, Region
+from depthgauge.stats import mean
+from depthgauge.types import Claim, Estimate, Outcome, Region, Scores
 
 finite = st.floats(-1e6, 1e6)
 
@@ -137,3 +140,43 @@ def test_numbers_have_three_digits_where_that_is_honest():
 def test_a_region_reads_as_what_it_is(region):
     text = str(region)
     assert (">" in text) == (region.high == math.inf) and ("<" in text) == (region.low == -math.inf)
+
+
+@given(regions, intervals, st.floats(0.01, 0.99))
+def test_p_is_below_a_twentieth_just_where_the_interval_decides(region, interval, part):
+    low, high = interval
+    point = low + part * (high - low)
+    if not low < point < high:
+        return
+    p = p_value(estimate(low, high, point=point), region)
+    bounds = [bound for bound in (region.low, region.high) if math.isfinite(bound)]
+    if any(abs(end - bound) <= 1e-9 * (high - low) for end in (low, high) for bound in bounds):
+        return  # at the bound itself, p is a twentieth
+    assert (p < 0.05) == all(not low < bound < high for bound in bounds)
+
+
+def test_p_of_a_mean_is_that_of_the_t_test():
+    values = np.random.default_rng(0).normal(0.4, 1, size=12)
+    scores = Scores(ids=tuple(map(str, range(12))), values=values[None], unit="points", population="items")
+
+    for bound in (0.0, 0.3, -0.5):
+        expected = stats.ttest_1samp(values, bound).pvalue
+        assert p_value(mean(scores, estimand="m"), above(bound)) == pytest.approx(expected, rel=1e-6)
+
+
+def test_what_is_known_has_no_chance_and_what_has_no_bound_no_p():
+    assert p_value(estimate(2, 2), above(1)) == 0
+    assert p_value(estimate(2, 3), Region()) is None
+
+
+def test_under_the_null_p_is_uniform():
+    """Coverage by simulation: of 2,000 means at the bound, a share of alpha has a p below alpha."""
+    draws = np.random.default_rng(1).normal(size=(2000, 15))
+    ids = tuple(map(str, range(15)))
+    found = [
+        p_value(mean(Scores(ids=ids, values=one[None], unit="points", population="items"), estimand="m"), above(0))
+        for one in draws
+    ]
+
+    for alpha in (0.01, 0.05, 0.2, 0.5):
+        assert abs(np.mean(np.array(found) < alpha) - alpha) < 4 * (alpha * (1 - alpha) / 2000) ** 0.5

@@ -12,7 +12,7 @@ from depthgauge.page.escape import escape
 from depthgauge.page.section import Table
 from depthgauge.plugin.claims import report_verdict
 from depthgauge.report.markdown import behind, claims_part, page_of
-from depthgauge.report.outcome import Problem, by_urgency, counts, exit_code, shown, verdict_table
+from depthgauge.report.outcome import Problem, adjusted, by_urgency, counts, exit_code, shown, verdict_table
 from depthgauge.types import Estimate, Evidence, Outcome, Row, row_from_plain, to_plain
 
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_TESTABLE = Outcome
@@ -145,7 +145,7 @@ def test_the_claims_table_is_narrow_and_has_a_line_for_every_row_and_survives_a_
                 if isinstance(part, Table))  # fmt: skip
     lines = [line for line in page(row(), row(region="a | b <script>", claim="other")).splitlines() if "|" in line]
 
-    assert len(table.headers) == 4 and len(table.rows) == 2
+    assert len(table.headers) == 5 and len(table.rows) == 2
     assert len(lines) == 4
     assert len({line.count("|") for line in lines}) == 1
     assert "<script>" not in page(row(region="<script>"))
@@ -203,3 +203,19 @@ def test_text_that_is_no_markup_is_left_as_it_is():
 
 def test_long_text_is_cut():
     assert len(escape("a" * 1000)) == 403
+
+
+def test_p_is_adjusted_for_all_claims_of_a_report_by_holm():
+    found = adjusted([row(p=0.01), row(NOT_TESTABLE, p=None), row(p=0.04), row(p=0.03)])
+
+    assert [one.holm_p for one in found] == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
+    assert adjusted([]) == []
+
+
+def test_the_page_says_how_likely_any_verdict_is_wrong_and_stands_holms_p_beside_each():
+    part = claims_part(adjusted([row(p=0.01), row(REFUTED, p=1e-9), row(INCONCLUSIVE, p=0.5)]), [])
+    table, chance = (next(one for one in part.parts if isinstance(one, kind)) for kind in (Table, str))
+
+    assert table.headers[-1] == "Holm's p"
+    assert [cells[-1] for cells in table.rows] == ["< 0.0001", "0.5", "0.02"]
+    assert "any of the 2 that are decided here is wrong is at most 10%" in chance

@@ -13,8 +13,9 @@ from depthgauge.page.escape import escape
 from depthgauge.page.section import Picture, Section, Table
 from depthgauge.page.tables import markdown
 from depthgauge.report.outcome import Problem, by_urgency, shown
-from depthgauge.types import Row
+from depthgauge.types import Outcome, Row
 
+LEAST_P = 0.0001
 TEMPLATE = Path(__file__).with_name("report.md.j2")
 
 
@@ -29,15 +30,18 @@ def page_of(*, title: str, summary: Sequence[str], parts: Sequence[Section]) -> 
 def claims_part(rows: Sequence[Row], problems: Sequence[Problem]) -> Section:
     """The verdicts, failures first: a narrow table, and below it what stands behind each."""
     ordered = by_urgency(rows)
+    decided = sum(row.outcome in (Outcome.SUPPORTED, Outcome.REFUTED) for row in rows)
     chance = (
-        f"{len(rows)} claims judged at 95 %, each alone: of {len(rows)} true claims at the edge of their region, about "
-        f"{0.025 * len(rows):.1f} would be refuted by chance. An interval inside the claimed region is SUPPORTED, one "
-        "outside REFUTED, any other INCONCLUSIVE. Every claim has a control, a checkpoint that must refute it."
+        "An interval inside the claimed region is SUPPORTED, one outside REFUTED, any other INCONCLUSIVE, each at 95 % "
+        f"and alone: the chance that any of the {decided} that are decided here is wrong is at most "
+        f"{min(1, 0.05 * decided):.0%}. Holm's p is adjusted for all claims of this report: where it is below 0.05, "
+        "that chance is below 5 % for all such claims together. Every claim has a control, a checkpoint that must "
+        "refute it."
     )
     not_judged = [f"> Not judged: {escape(problem.message)}" for problem in problems]
     narrow = Table(
-        ("claim", "measured [95 % interval]", "claimed", "verdict"),
-        [(f"**{row.claim}**", measured(row), escape(row.region), f"**{shown(row)}**") for row in ordered],
+        ("claim", "measured [95 % interval]", "claimed", "verdict", "Holm's p"),
+        [(f"**{row.claim}**", measured(row), escape(row.region), f"**{shown(row)}**", holm(row)) for row in ordered],
     )
     return Section("Claims", [*not_judged, narrow, chance, *(behind(row) for row in ordered)])
 
@@ -46,6 +50,12 @@ def measured(row: Row) -> str:
     if row.estimate is None:
         return "-"
     return escape(describe(row.estimate))
+
+
+def holm(row: Row) -> str:
+    if row.holm_p is None:
+        return "-"
+    return f"{row.holm_p:.2g}" if row.holm_p >= LEAST_P else f"< {LEAST_P:g}"
 
 
 def behind(row: Row) -> str:

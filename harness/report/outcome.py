@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
@@ -77,6 +77,18 @@ def counts(rows: Sequence[Row]) -> str:
     if known:
         words[Outcome.REFUTED] += f" ({known} as recorded)"
     return ", ".join(words.values())
+
+
+def adjusted(rows: Sequence[Row]) -> list[Row]:
+    """The rows with their p adjusted for all of them together (Holm 1979)."""
+    places = [place for place, row in enumerate(rows) if row.p is not None]
+    if not places:
+        return list(rows)
+    from statsmodels.stats.multitest import multipletests
+
+    found = multipletests([rows[place].p for place in places], method="holm")[1]
+    holm = dict(zip(places, map(float, found), strict=True))
+    return [replace(row, holm_p=holm.get(place)) for place, row in enumerate(rows)]
 
 
 def by_urgency(rows: Sequence[Row]) -> list[Row]:

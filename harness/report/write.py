@@ -18,7 +18,7 @@ from depthgauge.page.escape import escape
 from depthgauge.page.section import Part, Picture, Section, Setting
 from depthgauge.page.style import colours_of, write_picture
 from depthgauge.report.markdown import claims_part, environment_part, page_of
-from depthgauge.report.outcome import EXIT_MEANINGS, Problem, counts
+from depthgauge.report.outcome import EXIT_MEANINGS, Problem, adjusted, counts
 from depthgauge.report.rooms import collect, sections_of
 from depthgauge.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
@@ -56,6 +56,7 @@ def write_report(
 ) -> None:
     """Write report.md, report.json and the pictures of what was judged; markdown also goes to $GITHUB_STEP_SUMMARY."""
     folder.mkdir(parents=True, exist_ok=True)
+    rows = adjusted(rows)
     store, testbed = run.session.context.store, run.session.context.testbed
     measured = collect(rows, store, testbed)
     setting = Setting(testbed=testbed, colours=colours_of(one.evidence.method for one in measured))

@@ -12,7 +12,7 @@ from depthgauge.installed import versions
 from depthgauge.models.folder import check_folder, fingerprint
 from depthgauge.models.load import threads_for
 from depthgauge.store.folders import error_number
-from depthgauge.types import CORRECT, Method, Recipe, Testbed, Training, TrainingJob, digest, to_plain
+from depthgauge.types import CORRECT, Economy, Method, Recipe, Testbed, Training, TrainingJob, digest, to_plain
 
 # The first is that of the code that every training shares. It is no release number: that would train everything again.
 HOUSE = {"depthgauge": "0.1.0"}
@@ -40,7 +40,8 @@ def scale_of(training: Training) -> dict[str, Any]:
     """The size of a training, with what is asked and paid in another way than the usual."""
     chat = {"chat": True} if training.chat else {}
     paid = [[reward.name, reward.weight, reward.version] for reward in training.rewards]
-    return asdict(training.scale) | chat | ({} if training.rewards == (CORRECT,) else {"rewards": paid})
+    economy = {} if training.economy == Economy() else {"economy": asdict(training.economy)}
+    return asdict(training.scale) | chat | economy | ({} if training.rewards == (CORRECT,) else {"rewards": paid})
 
 
 def train_in(workshop: Path, *, method: Method, testbed: Testbed, recipe: Recipe, context: RunContext) -> None:

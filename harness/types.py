@@ -115,18 +115,62 @@ CORRECT = Reward(name="correct", pays=is_the_answer)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LoRA:
+    """Adapters of every linear layer of the blocks (Hu et al. 2021, arXiv:2106.09685); what is saved is merged."""
+
+    rank: int = 16
+    alpha: int = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Economy:
+    """How a training is fitted into a device.
+
+    `accumulation` divides a step into as many micro-batches; `checkpointing` computes activations again in place of
+    keeping them; `precision` is that of the arithmetic, over weights and gradients in float32. With `lora` only
+    adapters are trained, and the regulariser is on theirs. `optimizer` is a name of transformers', such as adamw_8bit;
+    `vllm` makes rollouts with vLLM on the same device.
+    """
+
+    accumulation: int = 1
+    checkpointing: bool = False
+    precision: Literal["float32", "bfloat16"] = "float32"
+    lora: LoRA | None = None
+    optimizer: str = "adamw_torch_fused"
+    vllm: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(
+                f"precision must be float32, or bfloat16 over weights in float32, got {self.precision!r}: in plain "
+                "bfloat16 the ascent step rounds to nothing (at published sizes it moves 0.1 % of the weights)"
+            )
+        if self.accumulation < 1:
+            raise ValueError(f"accumulation must be at least 1 micro-batch, got {self.accumulation}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Training:
     """What methods that train need of a testbed: questions, how large a training is, and what a completion is paid.
 
     Several rewards are added up, each times its weight. `chat` asks a question as a turn of the base's chat template.
+    `report_to` also sends the log to a service that transformers knows, such as trackio or wandb.
     """
 
     prompts: Callable[[], Sequence[Item]]
     scale: TrainingScale
     rewards: tuple[Reward, ...] = (CORRECT,)
     chat: bool = False
+    economy: Economy = Economy()
+    report_to: str = "none"
 
     def __post_init__(self) -> None:
+        completions, group, parts = self.scale.completions_per_step, self.scale.group_size, self.economy.accumulation
+        if completions % group or completions % parts:
+            raise ValueError(
+                f"{completions} completions a step cannot be divided into groups of {group}, and into {parts} "
+                "micro-batches"
+            )
         names = [reward.name for reward in self.rewards]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"a training needs rewards of different names, got {names}")

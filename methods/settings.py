@@ -62,7 +62,6 @@ class GRPOSettings:
     temperature: float = 1.0
     reward_weight: float = 1.0
     steps: int | None = None
-    accumulation: int = 1
     iterations: int = 1
     gated: bool = True
 

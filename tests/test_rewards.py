@@ -123,7 +123,10 @@ def test_the_work_before_a_bad_reward_is_kept(tiny_base, tmp_path):
         ([], "has no prompts"),
         ([ITEM, replace(ITEM, id="2")], "'ab' is there 2 times"),
         ([replace(ITEM, prompt=" ")], "'1' is empty"),
-        ([replace(ITEM, prompt="a" * 64)], "longer than the 63 tokens"),
+        (
+            [replace(ITEM, prompt="a" * 64)],
+            "longest training prompt has 64 tokens, which with 1 of a completion",
+        ),
     ],
 )
 def test_prompts_that_cannot_be_asked_are_refused_before_training(tiny_base, prompts, sentence):

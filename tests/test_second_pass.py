@@ -1,11 +1,12 @@
 """The second-pass trainer against plain GRPO, and against exact Hessian-vector products."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers import set_seed
+from transformers import AutoModelForCausalLM, set_seed
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from depthgauge import METHODS
@@ -13,26 +14,29 @@ from depthgauge.errors import UsageError
 from depthgauge.methods.grpo import DEPTHSCALED, GRADREG, GRPO, GRPOSettings, SecondPass
 from depthgauge.methods.second_pass import trainer as trainer_module
 from depthgauge.methods.second_pass.perturb import moved_fraction, norm, shifted
-from depthgauge.methods.second_pass.run import build_trainer, training_log
+from depthgauge.methods.second_pass.run import build_trainer, save, training_log
 from depthgauge.methods.second_pass.schedule import block_of, noise_targets, strengths
 from depthgauge.methods.second_pass.trainer import refuse_unsupported
 from depthgauge.models.load import prepare_libraries
 from depthgauge.randomness import undisturbed_randomness
-from depthgauge.types import CORRECT, TrainingJob
+from depthgauge.types import CORRECT, Economy, LoRA, TrainingJob
 from tests.tiny import BLOCKS, tiny_testbed
+
+NO_ECONOMY = Economy()
 
 
 @pytest.fixture
 def make_trainer(tiny_base, tmp_path):
     """A real TRL trainer on the tiny testbed for given settings."""
 
-    def make(settings: GRPOSettings, steps: int = 3):
+    def make(settings: GRPOSettings, steps: int = 3, economy: Economy = NO_ECONOMY):
         prepare_libraries(1)
+        testbed = tiny_testbed(tiny_base, steps=steps, save_every_steps=1000)
         method = GRPO.evolve(name="tiny_method", summary="under test")
         folder = tmp_path / f"job{len(list(tmp_path.iterdir()))}"
         job = TrainingJob(
             method=method,
-            testbed=tiny_testbed(tiny_base, steps=steps, save_every_steps=1000),
+            testbed=replace(testbed, training=replace(testbed.training, economy=economy)),
             seed=3,
             device="cpu",
             folder=folder,
@@ -67,11 +71,14 @@ def logs_without_the_second_pass(trainer):
 
 @pytest.mark.parametrize("forced", [False, True], ids=["skipped", "forced"])
 @pytest.mark.parametrize(
-    "sizes", [{}, {"accumulation": 2}, {"iterations": 2}], ids=["plain", "accumulation 2", "num_iterations 2"]
+    "iterations, economy",
+    [(1, Economy()), (1, Economy(accumulation=2)), (2, Economy()), (1, Economy(lora=LoRA()))],
+    ids=["plain", "accumulation 2", "num_iterations 2", "adapters"],
 )
-def test_without_penalty_weights_and_log_are_those_of_plain_grpo_bit_for_bit(make_trainer, sizes, forced):
-    plain = make_trainer(GRPOSettings(**sizes), steps=4)
-    second = make_trainer(GRPOSettings(**sizes, second_pass=SecondPass(penalty=0.0, forced=forced)), steps=4)
+def test_without_penalty_weights_and_log_are_those_of_plain_grpo_bit_for_bit(make_trainer, iterations, economy, forced):
+    still = SecondPass(penalty=0.0, forced=forced)
+    plain = make_trainer(GRPOSettings(iterations=iterations), steps=4, economy=economy)
+    second = make_trainer(GRPOSettings(iterations=iterations, second_pass=still), steps=4, economy=economy)
 
     train(plain)
     train(second)
@@ -135,9 +142,10 @@ def gradients_of_one_step(trainer, monkeypatch):
     original = trainer._regularise
 
     def record(model, window):
-        seen["g1"] = {n: p.grad.clone() for n, p in trainer.model.named_parameters()}
+        trained = [(n, p) for n, p in trainer.model.named_parameters() if p.requires_grad]
+        seen["g1"] = {n: p.grad.clone() for n, p in trained}
         original(model, window)
-        seen["combined"] = {n: p.grad.clone() for n, p in trainer.model.named_parameters()}
+        seen["combined"] = {n: p.grad.clone() for n, p in trained}
         seen["window"] = window
         raise Stop
 
@@ -181,7 +189,7 @@ def float64(monkeypatch):
 
 def exact_gradient(trainer, seen, second: SecondPass):
     """g1 + penalty * lambda * H P g1, with the Hessian-vector product by differentiating twice."""
-    parameters = dict(trainer.model.named_parameters())
+    parameters = {name: p for name, p in trainer.model.named_parameters() if p.requires_grad}
     regularised = strengths(parameters, num_blocks=BLOCKS, depth=second.depth)
     noise = noise_targets(parameters, num_blocks=BLOCKS) if second.noise else set()
     moved = {n: g if n in regularised or n in noise else torch.zeros_like(g) for n, g in seen.g1.items()}
@@ -198,9 +206,9 @@ def relative_error(seen, penalty):
     return norm(iter(difference)) / norm(iter(penalty.values()))
 
 
-def error_at(make_trainer, monkeypatch, second: SecondPass, accumulation: int = 1) -> float:
+def error_at(make_trainer, monkeypatch, second: SecondPass, economy: Economy = NO_ECONOMY) -> float:
     with monkeypatch.context() as patch:
-        trainer = make_trainer(GRPOSettings(second_pass=second, accumulation=accumulation))
+        trainer = make_trainer(GRPOSettings(second_pass=second), economy=economy)
         trainer.model.double()
         seen = gradients_of_one_step(trainer, patch)
         return relative_error(seen, exact_gradient(trainer, seen, second))
@@ -222,7 +230,77 @@ def test_the_finite_difference_is_the_hessian_vector_product(
 def test_accumulated_micro_batches_are_one_window(make_trainer, monkeypatch, float64):
     second = SecondPass(ascent_step=1e-5, penalty=0.1)
 
-    assert error_at(make_trainer, monkeypatch, second, accumulation=2) <= 1e-3
+    assert error_at(make_trainer, monkeypatch, second, Economy(accumulation=2)) <= 1e-3
+
+
+@pytest.mark.parametrize("depth, noise", [("uniform", False), ("scaled", True)])
+def test_adapters_are_regularised_in_their_own_coordinates(make_trainer, monkeypatch, float64, depth, noise):
+    second = SecondPass(depth=depth, noise=noise, ascent_step=1e-5, penalty=0.1)
+
+    with monkeypatch.context() as patch:
+        trainer = make_trainer(GRPOSettings(second_pass=second), economy=Economy(lora=LoRA(rank=4, alpha=8)))
+        trainer.model.double()
+        awaken(trainer.model)
+        seen = gradients_of_one_step(trainer, patch)
+        assert all("lora_" in name for name in seen.g1)
+        assert relative_error(seen, exact_gradient(trainer, seen, second)) <= 1e-3
+
+
+def awaken(model):
+    """Give the adapters' second factor some size: at 0, where it starts, the gradient of the first is 0 too."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_B" in name:
+                p.copy_(0.1 * torch.randn(p.shape, generator=generator, dtype=p.dtype))
+
+
+@pytest.mark.parametrize(
+    "economy, tolerance",
+    [(Economy(accumulation=4), 1e-5), (Economy(checkpointing=True), 1e-6), (Economy(precision="bfloat16"), 0.05)],
+    ids=["accumulation", "checkpointing", "bfloat16 over float32"],
+)
+def test_economies_give_the_gradient_of_the_full_form(make_trainer, monkeypatch, economy, tolerance):
+    """On the same rollouts: the relative error of the combined gradient, all blocks together."""
+    second, rollouts = SecondPass(depth="scaled", noise=True, penalty=0.005), []
+
+    def one_step(economy):
+        with monkeypatch.context() as patch:
+            trainer = make_trainer(GRPOSettings(second_pass=second), economy=economy)
+            generate = trainer._generate_and_score_completions
+
+            def once(inputs):
+                rollouts or rollouts.append(generate(inputs))
+                return dict(rollouts[0])
+
+            patch.setattr(trainer, "_generate_and_score_completions", once)
+            return gradients_of_one_step(trainer, patch), {p.dtype for p in trainer.model.parameters()}
+
+    (full, _), (thrifty, dtypes) = one_step(NO_ECONOMY), one_step(economy)
+
+    assert dtypes == {torch.float32}
+    difference = norm(iter(thrifty.combined[name] - full.combined[name] for name in full.combined))
+    assert difference <= tolerance * norm(iter(full.combined.values()))
+
+
+def test_a_merged_adapter_is_the_model_that_was_trained(make_trainer, tmp_path):
+    trainer = make_trainer(GRPOSettings(second_pass=SecondPass()), economy=Economy(lora=LoRA(rank=4)))
+    train(trainer)
+    tokens = torch.tensor([[3, 4, 5, 6, 3]])
+    with torch.no_grad():
+        trained = trainer.model.eval()(input_ids=tokens).logits
+        save(trainer, tmp_path / "merged")
+        base = AutoModelForCausalLM.from_pretrained(trainer.model.config._name_or_path)
+        merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+        torch.testing.assert_close(merged(input_ids=tokens).logits, trained, rtol=1e-5, atol=1e-6)
+        assert not torch.allclose(base(input_ids=tokens).logits, trained, rtol=1e-5, atol=1e-6)
+
+
+def test_plain_bfloat16_is_refused_with_the_reason():
+    with pytest.raises(ValueError, match="in plain bfloat16 the ascent step rounds to nothing"):
+        Economy(precision="plain bfloat16")
+    with pytest.raises(ValueError, match="at least 1 micro-batch, got 0"):
+        Economy(accumulation=0)
 
 
 def test_without_the_frozen_anchor_another_operator_is_estimated(make_trainer, monkeypatch, float64):

@@ -20,16 +20,21 @@ def check_prompts(prompts: Sequence[Item], training: Training, model: Any, token
     text, times = Counter(item.prompt for item in prompts).most_common(1)[0]
     if times > 1:
         raise UsageError(f"the training prompt {text!r} is there {times} times: each may be asked once a round.")
-    room = context_length(model) - training.scale.max_completion_tokens
     for item in prompts:
         if not item.prompt.strip():
             raise UsageError(f"the training prompt {item.id!r} is empty: leave it out.")
-        asked = as_turn(tokenizer, item.prompt) if training.chat else item.prompt
-        if len(asked) > room and len(tokenizer(asked)["input_ids"]) > room:  # a token is at least a character
-            raise UsageError(
-                f"the training prompt {item.prompt[:40]!r} is longer than the {room} tokens that the model's context "
-                "leaves beside a completion: cut it, or leave it out."
-            )
+    longest, room = longest_prompt(prompts, tokenizer, chat=training.chat), context_length(model)
+    if longest + training.scale.max_completion_tokens > room:
+        raise UsageError(
+            f"the longest training prompt has {longest} tokens, which with {training.scale.max_completion_tokens} of a "
+            f"completion do not fit into the model's context of {room}: cut it, or leave it out."
+        )
+
+
+def longest_prompt(prompts: Sequence[Item], tokenizer: Any, *, chat: bool) -> int:
+    """In tokens, as it is asked."""
+    asked = [as_turn(tokenizer, item.prompt) if chat else item.prompt for item in prompts]
+    return max(map(len, tokenizer(asked)["input_ids"]))
 
 
 def in_order(prompts: Sequence[Item], needed: int, seed: int, *, chat: bool) -> Dataset:

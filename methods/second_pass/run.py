@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
-from depthgauge.errors import NotTestable
+from depthgauge.errors import NotTestable, TrainingFailed
 from depthgauge.methods.second_pass.health import check_healthy
-from depthgauge.methods.second_pass.prompts import check_prompts, in_order
+from depthgauge.methods.second_pass.memory import LOWER, MemoryPlan, check_fits, memory_plan
+from depthgauge.methods.second_pass.prompts import check_prompts, in_order, longest_prompt
 from depthgauge.methods.second_pass.rewards import paid, total
 from depthgauge.methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
 from depthgauge.methods.settings import GRPOSettings
 from depthgauge.models.load import fresh
 from depthgauge.randomness import undisturbed_randomness
-from depthgauge.types import Reward, Testbed, TrainingJob
+from depthgauge.types import LoRA, Reward, Testbed, TrainingJob
 
 STATE = ".trainer"  # a leading dot: scaffolding, which the store does not keep
 COMPLETE = "complete"
@@ -41,15 +43,41 @@ def train_grpo(job: TrainingJob) -> None:
         job.tell(f"{job.method.name} seed {job.seed}: resuming at step {resume.name.rsplit('-', 1)[1]}")
     with undisturbed_randomness():
         trainer = build_trainer(job, settings)
+        plan = checked_memory(trainer, job, settings)
         set_seed(job.seed)  # a resumed training then takes its saved random states
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        except torch.OutOfMemoryError as error:
+            raise TrainingFailed(
+                f"training {job.method.name!r} ran out of memory on {job.device}, where {plan} were planned "
+                f"({str(error).partition('.')[0]}): {LOWER}; it goes on from its last saved step."
+            ) from error
     log = training_log(trainer, job.testbed.training_inputs().rewards)
     if settings.gated:
         check_healthy(log, job.method.name)
-    trainer.save_model(str(job.folder))
+    save(trainer, job.folder)
     trainer.processing_class.save_pretrained(job.folder)
     (job.folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, and no part of the checkpoint
     (job.folder / "training_log.json").write_text(json.dumps(log, indent=1))
+
+
+def checked_memory(trainer: GRPOTrainer, job: TrainingJob, settings: GRPOSettings) -> MemoryPlan:
+    """What the training will hold in memory, told beforehand. Raises: UsageError if it does not fit."""
+    training = job.testbed.training_inputs()
+    longest = longest_prompt(training.prompts(), trainer.processing_class, chat=training.chat)
+    plan = memory_plan(trainer.model, settings, training, longest)
+    job.tell(f"{job.method.name} seed {job.seed}: {plan} of memory planned")
+    check_fits(plan, job.device)
+    return plan
+
+
+def save(trainer: GRPOTrainer, folder: Path) -> None:
+    """A whole model: adapters are merged into it."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if not hasattr(model, "merge_and_unload"):
+        trainer.save_model(str(folder))
+    else:
+        model.merge_and_unload().save_pretrained(folder)
 
 
 def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
@@ -66,12 +94,22 @@ def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
         "reward_funcs": [paid(reward, prompts) for reward in training.rewards],
         "callbacks": [Progress(job)],
     }
+    if training.economy.lora is not None:
+        arguments["peft_config"] = adapters(training.economy.lora)
     if settings.second_pass is None:
         trainer = GRPOTrainer(**arguments)
     else:
         trainer = SecondPassGRPOTrainer(**arguments, plan=resolve(settings, job))
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def adapters(lora: LoRA) -> Any:
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
+    )
 
 
 def base_folder(testbed: Testbed) -> Path:
@@ -95,14 +133,14 @@ def resolve(settings: GRPOSettings, job: TrainingJob) -> SecondPassPlan:
 
 
 def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
-    """Dr. GRPO: no division by standard deviation or length, no KL penalty; float32 weights and arithmetic."""
+    """Dr. GRPO: no division by standard deviation or length, no KL penalty; float32 weights."""
     training = job.testbed.training_inputs()
-    scale = training.scale
+    scale, economy = training.scale, training.economy
     return GRPOConfig(
         output_dir=str(job.folder / STATE),
         max_steps=settings.steps or scale.steps,
-        per_device_train_batch_size=scale.completions_per_step // settings.accumulation,
-        gradient_accumulation_steps=settings.accumulation,
+        per_device_train_batch_size=scale.completions_per_step // economy.accumulation,
+        gradient_accumulation_steps=economy.accumulation,
         num_iterations=settings.iterations,
         num_generations=scale.group_size,
         max_completion_length=scale.max_completion_tokens,
@@ -115,15 +153,18 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
         beta=0.0,
         seed=job.seed,
         shuffle_dataset=False,
-        bf16=False,
+        bf16=economy.precision == "bfloat16",
         fp16=False,
-        gradient_checkpointing=False,
+        gradient_checkpointing=economy.checkpointing,
+        optim=economy.optimizer,
+        use_vllm=economy.vllm,
+        vllm_mode="colocate",
         use_cpu=job.device == "cpu",
         # At generation boundaries only: TRL does not save its buffer of rollouts.
         save_steps=scale.save_every_steps * settings.iterations,
         save_total_limit=2,  # the older one is deleted before the newer one is marked complete
         logging_steps=1,
-        report_to="none",
+        report_to=training.report_to,
         disable_tqdm=True,
         dataloader_num_workers=0,
     )

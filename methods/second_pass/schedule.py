@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 BLOCK = re.compile(r"(?:^|\.)(?:layers|h)\.(\d+)\.")
-ATTENTION = re.compile(r"\.(?:self_attn|attention|attn)\.(?:q|k|v|o|qkv)_proj\.weight$")
+ATTENTION = re.compile(r"\.(?:self_attn|attention|attn)\.(?:q|k|v|o|qkv)_proj(?:\.lora_[AB]\.\w+)?\.weight$")
 
 
 def block_of(name: str) -> int | None:

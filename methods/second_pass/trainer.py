@@ -114,12 +114,14 @@ class SecondPassGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
         finally:
             for name, p in weights.items():
                 p.grad = g1[name]
-        penalties = {}
-        for name, lam in strength.items():
-            penalties[name] = (far[name] - near[name]).mul_(self.plan.penalty * lam / step)
-            if self.plan.penalty > 0:
-                weights[name].grad = g1[name] + penalties[name]
+        # In the place of the far gradient: a set of gradients more would be the size of the model.
+        penalties = {
+            name: far[name].sub_(near[name]).mul_(self.plan.penalty * lam / step) for name, lam in strength.items()
+        }
         metrics["penalty_ratio"].append(norm(iter(penalties.values())) / norm(iter(g1[name] for name in strength)))
+        if self.plan.penalty > 0:
+            for name, penalty in penalties.items():
+                weights[name].grad = penalty.add_(g1[name])
         metrics["moved_frac"].append(moved)
 
     def _gradient_at(

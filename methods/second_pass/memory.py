@@ -1,0 +1,95 @@
+"""What a training will hold in memory, before it starts: counted where it can be, and one forward pass for the rest.
+
+Weights, gradients and AdamW's two moments are in float32; the second pass keeps the first gradient beside the second,
+and the weights that it shifts. What autograd keeps of a forward pass is counted on one sequence of full length, in any
+family; a micro-batch has as many. Rollouts need keys and values in their place, not beside them.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+
+from depthgauge.errors import UsageError
+from depthgauge.methods.second_pass.schedule import noise_targets, strengths
+from depthgauge.methods.settings import GRPOSettings
+from depthgauge.models.load import GIB, free_bytes
+from depthgauge.types import Economy, Training
+
+FLOAT32 = 4
+LOWER = "lower completions_per_step, or use an Economy with accumulation, checkpointing, lora or optimizer='adamw_8bit'"
+OPTIMIZER_BYTES = {"adamw_8bit": 2, "adamw_torch_8bit": 2, "paged_adamw_8bit": 2}  # a number trained; others' are 8
+
+
+class MemoryPlan(NamedTuple):
+    """Bytes of each part."""
+
+    weights: int
+    gradients: int
+    shifted_weights: int
+    optimizer: int
+    activations: int
+
+    @property
+    def peak(self) -> int:
+        return sum(self)
+
+    def __str__(self) -> str:
+        parts = (f"{name.replace('_', ' ')} {bytes_ / GIB:.2f}" for name, bytes_ in self._asdict().items() if bytes_)
+        return f"{self.peak / GIB:.2f} GiB ({', '.join(parts)})"
+
+
+def memory_plan(model: Any, settings: GRPOSettings, training: Training, longest_prompt: int) -> MemoryPlan:
+    """Of a model that is there, with its adapters if it has some; the longest prompt is in tokens."""
+    trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+    second, blocks = settings.second_pass, model.config.num_hidden_layers
+    shifted: set[str] = set()
+    gradients = 1
+    if second is not None:
+        shifted = set(strengths(trained, num_blocks=blocks, depth=second.depth))
+        shifted |= noise_targets(trained, num_blocks=blocks) if second.noise else set()
+        gradients = 3 if second.difference == "central" else 2
+    economy, scale = training.economy, training.scale
+    tokens = longest_prompt + scale.max_completion_tokens
+    sequences = scale.completions_per_step // economy.accumulation
+    numbers = sum(trained.values())
+    return MemoryPlan(
+        weights=sum(p.numel() * p.element_size() for p in model.parameters()),
+        gradients=FLOAT32 * numbers * gradients,
+        shifted_weights=FLOAT32 * sum(trained[name] for name in shifted),
+        optimizer=OPTIMIZER_BYTES.get(economy.optimizer, 2 * FLOAT32) * numbers,
+        activations=sequences * activations(model, tokens, economy),
+    )
+
+
+def activations(model: Any, tokens: int, economy: Economy) -> int:
+    """Bytes a sequence. Checkpointing keeps the input of every block, and one block's activations at a time."""
+    kept = kept_by_autograd(model, tokens, economy)
+    blocks, width = int(model.config.num_hidden_layers), int(model.config.hidden_size)
+    return kept // blocks + FLOAT32 * blocks * tokens * width if economy.checkpointing else kept
+
+
+def kept_by_autograd(model: Any, tokens: int, economy: Economy) -> int:
+    """Bytes that one sequence of so many tokens leaves for the backward pass."""
+    ours = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}  # held here, so that no later tensor takes the place of one that was counted
+
+    def count(tensor: torch.Tensor) -> torch.Tensor:
+        place = tensor.untyped_storage().data_ptr()
+        if place not in ours:
+            kept[place] = tensor
+        return tensor
+
+    ids = torch.zeros((1, tokens), dtype=torch.long, device=model.device)
+    halved = torch.autocast(model.device.type, torch.bfloat16, enabled=economy.precision == "bfloat16")
+    with halved, torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        model(input_ids=ids, use_cache=False, logits_to_keep=1)
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def check_fits(plan: MemoryPlan, device: str) -> None:
+    """Raises: UsageError, before anything is trained, saying how much is missing and what to lower."""
+    free, needed = free_bytes(device), plan.peak - plan.weights  # the weights are there already
+    if needed > free:
+        raise UsageError(
+            f"this training needs {plan} on {device}, {(needed - free) / GIB:.2f} GiB more than is free: {LOWER}."
+        )

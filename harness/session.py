@@ -17,7 +17,7 @@ from depthgauge.registry import METHODS, methods_on
 from depthgauge.sources import Source
 from depthgauge.store.folders import check_writable
 from depthgauge.subject import Subject
-from depthgauge.types import Claim, Estimate, Evidence, Method, Outcome, Row, Testbed, Verdict
+from depthgauge.types import Claim, Estimate, Evidence, Outcome, Row, Testbed, Verdict
 
 Test = Callable[..., Estimate]
 
@@ -154,7 +154,8 @@ class MethodSession(Session):
         if "old" in arguments:
             return ()  # of change: with --against
         speaks = [name for name in self.methods if METHODS[name].testbed == claim.testbed]
-        about = tuple(name for name in speaks if not claim.about or name in claim.about)
+        trained = [name for name in speaks if METHODS[name].train is not None]
+        about = tuple(name for name in speaks if name in (claim.about or trained))
         return about[: None if self.adopted is None else 1]  # one folder, one verdict
 
     def asked_for(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
@@ -211,22 +212,14 @@ def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
     for name in names:
         if name == "all":
             raise UsageError(f"--method={asked!r}: 'all' stands alone, and means {', '.join(trained)}.")
-        check_can_be_judged(METHODS[name])
+        if METHODS[name].control:
+            raise UsageError(f"{name!r} is a control, which every claim must refute: choose a method, or all.")
         if name not in here:
             raise UsageError(
                 f"{name!r} is not a method of testbed {testbed.name!r}: choose one of {', '.join(trained)}, or run it "
                 "alone, without --testbed."
             )
     return tuple(dict.fromkeys(names))
-
-
-def check_can_be_judged(method: Method) -> None:
-    if method.train is None:
-        raise UsageError(
-            f"{method.name!r} is what every claim compares with, and has none of its own: choose a method, or all."
-        )
-    if method.control:
-        raise UsageError(f"{method.name!r} is a control, which every claim must refute: choose a method, or all.")
 
 
 def home(asked: str, default: str) -> str:

@@ -25,6 +25,8 @@ for kind, summary in (
     ("rounded", "the base saved in bfloat16 and loaded again: what changes when nothing was learnt"),
     ("jittered", "the base with each weight moved at random within half a step of bfloat16: as much as rounding does"),
     ("rekeyed", "the base with fresh keys and values: its queries and outputs have not moved"),
+    ("scrambled", "the base with noise as large as the weights in its late layers: it has lost what it knew"),
+    ("beheaded", "the base whose best previous-token head looks everywhere alike"),
     ("spelling", "the base with a tokenizer that merges nothing, and spells every word"),
 ):
     METHODS.register(

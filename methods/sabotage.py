@@ -10,11 +10,12 @@ import torch
 from depthgauge.errors import NotTestable
 from depthgauge.methods.second_pass.run import base_folder
 from depthgauge.methods.settings import Sabotage
-from depthgauge.models.anatomy import MLP_NAMES, block_parts, blocks, final_norm
-from depthgauge.models.load import fresh
-from depthgauge.types import TrainingJob
+from depthgauge.models.anatomy import MLP_NAMES, block_parts, blocks, final_norm, part
+from depthgauge.models.load import fresh, layers_and_heads
+from depthgauge.probes.circuits.compute import best, read_scores
+from depthgauge.types import Landmarks, TrainingJob
 
-SHARPER, FLATTER, CHAOS_STD = 1000.0, 0.1, 1.0
+SHARPER, FLATTER, CHAOS_STD, FAINT = 1000.0, 0.1, 1.0, 1e-6
 BFLOAT16_DIGITS = 8
 USUAL_STD = 0.02  # of fresh weights, where a family's configuration names none
 KEY_AND_VALUE_NAMES = (
@@ -85,6 +86,27 @@ def jitter_weights(model: Any, generator: torch.Generator) -> None:
         parameter.add_(step * (torch.rand(parameter.shape, generator=generator) - 0.5))
 
 
+def scramble_late_layers(model: Any, generator: torch.Generator) -> None:
+    """Every matrix of the late layers gets noise of its own standard deviation."""
+    layers = blocks(model)
+    for layer in Landmarks.at_depth(len(layers)).late:
+        for parameter in layers[layer].parameters():
+            if parameter.ndim > 1:
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * parameter.std())
+
+
+def behead(model: Any, _: torch.Generator) -> None:
+    """With queries a millionth as large a head's scores are all alike, also where a norm follows: it looks everywhere.
+
+    Raises: NotTestable for a family whose queries have no matrix of their own.
+    """
+    layer, head = best(read_scores(model)["previous"].mean(0))
+    queries = part(block_parts(blocks(model)[layer]).attention, "q_proj")
+    size = queries.weight.shape[0] // layers_and_heads(model)[1]
+    for parameter in queries.parameters():
+        parameter[head * size : (head + 1) * size] *= FAINT
+
+
 def scale_logits(model: Any, factor: float) -> None:
     """The final norm's gain multiplies every logit, and leaves the embedding that is tied to the head alone.
 
@@ -113,5 +135,7 @@ BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
     "jittered": jitter_weights,
     "sharpened": lambda model, _: scale_logits(model, SHARPER),
     "flattened": lambda model, _: scale_logits(model, FLATTER),
+    "scrambled": scramble_late_layers,
+    "beheaded": behead,
     "spelling": lambda model, _: None,
 }

@@ -19,6 +19,8 @@ class Sabotage:
         "jittered",
         "rekeyed",
         "spelling",
+        "scrambled",
+        "beheaded",
     ]
 
 

@@ -5,13 +5,14 @@ heads of one layer move attention away from the first token, the sink. One promp
 on many texts, and against the base merely saved in bfloat16. Layers and heads are 0-based.
 """
 
-from depthgauge import Claim, Estimate, above, at_most, claim
+from depthgauge import Claim, Estimate, above, at_least, at_most, claim
 from depthgauge.probes import attention, sinks
-from depthgauge.stats import difference, least, paired_difference
+from depthgauge.stats import difference, least, mean, paired_difference
 
 SOURCE = "Dangi 2026a, attention heatmaps"
 # A band of blue that one would see in a heatmap: a hundredth of all attention. The published ones reach 0.015.
 SINK_CHANGE = -0.01
+SINK = 0.3  # Gu et al. 2025
 
 
 @claim(
@@ -50,3 +51,20 @@ def test_heads_changed_beyond_rounding(subject, base, rounded) -> Estimate:
 def test_the_sink_weakens_in_some_head(subject, base) -> Estimate:
     change = difference(sinks.strength(subject), sinks.strength(base))
     return least(change, estimand="attention to the first token, subject - base")
+
+
+@claim(
+    Claim(
+        id="base-has-sinks-in-most-heads",
+        statement="gives the first token more than 0.3 of the attention in at least half of its heads",
+        source="Gu et al. 2025, arXiv:2410.10781",
+        published="sinks emerge in every language model that was trained enough on enough data",
+        region=at_least(0.5),
+        unit="share",
+        control="chaotic",
+        rationale="alpha_1 of 64 tokens with a threshold of 0.3, as there; even attention gives the first token 0.07",
+        about=("base",),
+    )
+)
+def test_a_base_has_sinks_in_most_heads(subject) -> Estimate:
+    return mean(sinks.share_of_heads(subject, SINK), estimand="share of heads that are sinks")

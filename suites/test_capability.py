@@ -31,7 +31,7 @@ def capability_claim(
         published=f"{scores} against {over} {PUBLISHED[exam][over]}",
         region=at_least(-margin) if margin else above(0),
         unit="points",
-        control="untrained",
+        control="scrambled",
         rationale=rationale,
         about=about,
     )
@@ -54,6 +54,23 @@ def gain(exam: str, subject, other) -> Estimate:
 )
 def test_science_rises_above_base(subject, base) -> Estimate:
     return gain("science", subject, base)
+
+
+@claim(
+    Claim(
+        id="science-known-over-base",
+        statement="knows more answers to science questions than the base, however it says them",
+        source="ours: what reinforcement learning lifts may be knowledge, or the form of an answer",
+        published="not published",
+        region=above(0),
+        unit="points",
+        control="scrambled",
+        rationale="the same questions, answered by the likelihood of whole sentences",
+        gates=False,
+    )
+)
+def test_science_is_better_known_than_by_the_base(subject, base) -> Estimate:
+    return gain("science_options", subject, base)
 
 
 @claim(

@@ -150,6 +150,26 @@ def test_one_layer_forms_no_induction_head(subject) -> Estimate:
     return greatest(circuits.head_scores(subject, "induction"), estimand="induction score")
 
 
+# -- what is known of real models: the probe must see it in a base ---
+
+
+@claim(
+    Claim(
+        id="base-has-an-induction-head",
+        statement="has a head with an induction score of at least 0.5",
+        source=OLSSON,
+        published="every language model of two layers or more has induction heads",
+        region=at_least(0.5),
+        unit="attention",
+        control="amnesic",
+        rationale="random tokens said twice: without attention before it, no head knows what came before a token",
+        about=("base",),
+    )
+)
+def test_a_base_has_an_induction_head(subject) -> Estimate:
+    return greatest(circuits.scores_alone(subject, "induction"), estimand="induction score")
+
+
 # -- what post-training leaves of a base's circuits ---
 
 
@@ -161,7 +181,7 @@ def test_one_layer_forms_no_induction_head(subject) -> Estimate:
         published="not published",
         region=within(0.05),
         unit="attention",
-        control="untrained",
+        control="beheaded",
         rationale="post-training is held to use circuits that are there, and not to make or break them",
     )
 )

@@ -16,7 +16,7 @@ DEPTH_SCALED = ("depthscaled", "depthscaled_nonoise")
 SPIKE_PROBABILITY = 0.01
 
 
-def bands_claim(name: str, noise: str, published: str) -> Claim:
+def bands_claim(name: str, noise: str, published: str, *, gates: bool = True) -> Claim:
     return Claim(
         id=name,
         statement=f"is scattered less than plain GRPO by {noise} at the late layer (20 to 35) where they differ most",
@@ -27,6 +27,7 @@ def bands_claim(name: str, noise: str, published: str) -> Claim:
         control="sharpened",
         rationale="deviations from the median (Brown-Forsythe), the clearest layer judged against all: not by overlap",
         about=DEPTH_SCALED,
+        gates=gates,
     )
 
 
@@ -44,7 +45,10 @@ def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
 
 @claim(
     bands_claim(
-        "late-bands-narrower-than-grpo-by-spread", "noise of each dimension's own spread", "not published in this form"
+        "late-bands-narrower-than-grpo-by-spread",
+        "noise of each dimension's own spread",
+        "not published in this form",
+        gates=False,
     )
 )
 def test_late_bands_are_narrower_than_with_grpo_by_spread(subject, grpo) -> Estimate:
@@ -52,7 +56,7 @@ def test_late_bands_are_narrower_than_with_grpo_by_spread(subject, grpo) -> Esti
     return most_extreme(spread, estimand="mean deviation from the median at late layers, subject - grpo")
 
 
-def spike_claim(name: str, noise: str, published: str) -> Claim:
+def spike_claim(name: str, noise: str, published: str, *, gates: bool = True) -> Claim:
     return Claim(
         id=name,
         statement=f"stands out{noise} at the landmark layer (18 of 36) by 0.01 more than any other with two beside it",
@@ -62,6 +66,7 @@ def spike_claim(name: str, noise: str, published: str) -> Claim:
         unit="probability",
         control="untrained",
         rationale="a peak must beat its two neighbours on each side by more than every other layer does",
+        gates=gates,
     )
 
 
@@ -98,7 +103,7 @@ def spike(subject, dose) -> Estimate:
         published="at layers 0, 18, 30: gradreg .804, .847, .807; grpo .742, .789, .733",
         region=above(0),
         unit="probability",
-        control="untrained",
+        control="scrambled",
         rationale="'pathological overconfidence': one prompt in the article, many here",
         about=("gradreg",),
     )
@@ -119,7 +124,7 @@ def test_it_is_more_confident_in_a_wrong_answer_than_grpo(subject, grpo) -> Esti
         published="at layers 0, 18, 30: grpo .742, .789, .733; depthscaled .761, .795, .780; gradreg .804, .847, .807",
         region=above(0),
         unit="probability",
-        control="untrained",
+        control="scrambled",
         rationale="both differences must be above 0: the lesser of the two is judged",
         about=DEPTH_SCALED,
     )
@@ -141,7 +146,7 @@ def test_its_wrong_answer_lies_between_grpo_and_gradreg(subject, grpo, gradreg) 
         published="every trial of one prompt, with noise up to 60 % of the RMS",
         region=at_least(0.95),
         unit="share",
-        control="untrained",
+        control="scrambled",
         rationale="a prompt counts if all its layers and draws copy: trials of one prompt are not independent",
     )
 )

@@ -72,3 +72,25 @@ def test_the_most_changed_mlp_reassembles_compounds(subject, base) -> Estimate:
         tokenization.reads_out(base, block),
         estimand=f"read-out after block {block}, subject - base",
     )
+
+
+@claim(
+    Claim(
+        id="base-reassembles-compounds-early",
+        statement="tells at least a tenth more compounds apart after a sixth of its layers than by the embedding",
+        source="Dangi 2026a: 'early layer MLPs function akin to detokenizers'; Kaplan et al. 2024, arXiv:2410.05864",
+        published="words of several tokens are put together in the first layers",
+        region=at_least(0.1),
+        unit="share",
+        control="amnesic",
+        rationale="a linear read-out of their last piece, trained on other compounds; alone, that piece cannot tell",
+        about=("base",),
+    )
+)
+def test_a_base_reassembles_compounds_early(subject) -> Estimate:
+    early = tokenization.depth(subject) // 6
+    return paired_difference(
+        tokenization.reads_out(subject, early - 1),
+        tokenization.reads_out(subject, tokenization.EMBEDDING),
+        estimand=f"read-out after {early} blocks, minus that of the embedding",
+    )

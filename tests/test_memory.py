@@ -94,7 +94,5 @@ def test_a_device_that_runs_out_of_memory_is_one_sentence(tiny_base, tmp_path, m
     job = TrainingJob(
         method=GRPO, testbed=tiny_testbed(tiny_base), seed=0, device="cpu", folder=tmp_path, tell=lambda _: None
     )
-    with pytest.raises(
-        TrainingFailed, match=r"ran out of memory on cpu, where 0\.00 GiB .* \(CUDA out of mem"
-    ):
+    with pytest.raises(TrainingFailed, match=r"ran out of memory on cpu, where 0\.00 GiB .* \(CUDA out of mem"):
         run.train_grpo(job)

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from depthgauge.methods.sabotage import jitter_weights, round_weights
+from depthgauge.methods.sabotage import behead, jitter_weights, round_weights, scramble_late_layers
+from depthgauge.methods.second_pass.schedule import block_of
+from depthgauge.models.load import fresh
+from depthgauge.probes.circuits.compute import best, read_scores
 
 
 def test_jitter_moves_weights_as_far_as_rounding_to_bfloat16_does_and_independently_of_it():
@@ -21,3 +24,34 @@ def test_jitter_moves_weights_as_far_as_rounding_to_bfloat16_does_and_independen
     between_1_and_2 = (weights.abs().floor() == 1).flatten().numpy()
     assert np.abs(by_jitter[between_1_and_2]).max() <= 2**-8  # half a step of 2 ** -7
     assert abs(np.corrcoef(by_rounding, by_jitter)[0, 1]) < 0.02
+
+
+def test_a_beheaded_base_has_one_head_that_looks_everywhere_alike_and_all_others_as_they_were(tiny_base):
+    model, _ = fresh(tiny_base)
+    model.set_attn_implementation("eager")
+    ids = torch.tensor([[3, 4, 5, 6, 3, 5]])
+    with torch.no_grad():
+        layer, head = best(read_scores(model)["previous"].mean(0))
+        before = model(ids, output_attentions=True).attentions
+        behead(model, torch.Generator())
+        after = model(ids, output_attentions=True).attentions
+    evenly = torch.ones(6, 6).tril() / torch.arange(1, 7)[:, None]
+
+    torch.testing.assert_close(after[layer][0, head], evenly, rtol=0.02, atol=1e-6)
+    assert not torch.allclose(before[layer][0, head], evenly, rtol=0.02)
+    assert torch.equal(after[layer][0, 1 - head], before[layer][0, 1 - head])
+    assert all(torch.equal(after[below], before[below]) for below in range(layer))
+
+
+def test_a_scrambled_base_has_lost_its_late_layers_alone(tiny_base):
+    model, _ = fresh(tiny_base)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    with torch.no_grad():
+        scramble_late_layers(model, torch.Generator().manual_seed(0))
+    moved = {block_of(name) for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+
+    assert moved == {3, 4, 5}
+    weight = "model.layers.4.mlp.up_proj.weight"
+    assert float((dict(model.named_parameters())[weight] - before[weight]).detach().std()) == pytest.approx(
+        float(before[weight].std()), rel=0.2
+    )

@@ -75,6 +75,12 @@ def head_scores(subject: Subject, kind: Kind) -> Profiles:
     return by_head(values, tuple(map(str, range(SEQUENCES))), "attention")
 
 
+def scores_alone(subject: Subject, kind: Kind) -> Profiles:
+    """As `head_scores`, of any checkpoint and without what the weights tell: a few seconds on a real model."""
+    values = np.stack([one.arrays[kind] for one in subject.measure(HeadScores())])
+    return by_head(values, tuple(map(str, range(values.shape[1]))), "attention")
+
+
 def previous_below_induction(subject: Subject) -> Profiles:
     """Previous-token scores of the heads in the layers below that of the best induction head.
 

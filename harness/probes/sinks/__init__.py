@@ -60,6 +60,13 @@ def strength(subject: Subject) -> Profiles:
     return by_head(values, tuple(map(str, range(values.shape[1]))), "attention")
 
 
+def share_of_heads(subject: Subject, threshold: float) -> Scores:
+    """Per passage, the share of heads that give the first token more than `threshold` of their attention."""
+    heads = strength(subject)
+    values = (heads.values > threshold).mean(axis=2)
+    return Scores(ids=heads.ids, values=values, unit="share", population="prompts")
+
+
 def strongest_beside(subject: Subject, old: Subject) -> tuple[Scores, Scores]:
     """Per passage, alpha_1 of the head that is the old checkpoint's strongest sink, here and there.
 

@@ -15,6 +15,7 @@ from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Measurement, Scores, digest
 
 SHUFFLE_SEED = 0
+EMBEDDING = -1  # the block before the first
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +87,11 @@ def reads_out(subject: Subject, block: int) -> Scores:
     values = np.stack([one.arrays["read_out"][:, block + 1] for one in taken_apart(subject)])
     ids = tuple(compound.name for compound in subject.material(Compound))
     return Scores(ids=ids, values=values.astype(float), unit="share", population="items", right=1.0)
+
+
+def depth(subject: Subject) -> int:
+    """How many blocks were read."""
+    return int(taken_apart(subject)[0].arrays["read_out"].shape[1]) - 1
 
 
 def taken_apart(subject: Subject) -> tuple[Measurement, ...]:

@@ -155,7 +155,7 @@ def joined(common: Testbed, chosen: Testbed | None) -> Testbed:
     """What two checkpoints are asked: what everybody is, and what a chosen testbed adds or puts in its place."""
     if chosen is None:
         return common
-    exams = {exam.name: exam for exam in (*common.exams, *chosen.exams)}
+    exams = {exam.title: exam for exam in (*common.exams, *chosen.exams)}
     return replace(
         common,
         exams=tuple(exams.values()),

@@ -93,13 +93,15 @@ class Item:
 class Reward:
     """What a generated text is worth as an answer to an item: what training pays, and what an exam counts.
 
-    Raise `version` when `pays` changes: the store then trains and examines again.
+    Raise `version` when `pays` changes: the store then trains and examines again. Where `pays` waits for an answer from
+    somewhere, as many as `at_once` are asked for together.
     """
 
     name: str
     pays: Callable[[Item, str], float]
     weight: float = 1.0
     version: int = 1
+    at_once: int = 1
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -193,6 +195,11 @@ class Exam:
     reward: Reward = CORRECT
     chat: bool = False
 
+    @property
+    def title(self) -> str:
+        """The name by which claims ask for it."""
+        return self.name
+
     @staticmethod
     def lm_eval(name: str, **options: Any) -> "Task":
         """A task of lm-eval as it is; options are those of `Task`."""
@@ -210,7 +217,8 @@ class Task:
     What is None is the task's own: `fewshot` examples before each item, `metric` one of those that it computes. `limit`
     is the number of items, drawn with a fixed seed; `chat` applies the model's chat template (None: where the task
     generates and the model has one). `path` is a folder of YAML files beside lm-eval's own, and `trust_code` lets these
-    run functions of theirs.
+    run functions of theirs. `called` is the name by which claims ask for it. With a `temperature`, `repeats` sampled
+    answers are averaged per item; `max_answer_tokens` leaves room to think.
     """
 
     name: str
@@ -220,10 +228,20 @@ class Task:
     metric: str | None = None
     path: Path | None = None
     trust_code: bool = False
+    called: str | None = None
+    temperature: float | None = None
+    repeats: int = 1
+    max_answer_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 2:
             raise ValueError(f"limit must be at least 2 items, got {self.limit} for task {self.name!r}")
+        if not self.temperature and self.repeats != 1:
+            raise ValueError(f"a greedy exam is answered once, got repeats={self.repeats} for {self.name!r}")
+
+    @property
+    def title(self) -> str:
+        return self.called or self.name
 
 
 Material = TypeVar("Material")
@@ -282,9 +300,9 @@ class Testbed:
     def exam(self, name: str) -> Exam | Task:
         """The exam of that name. Raises: NotTestable if the testbed has none."""
         for exam in self.exams:
-            if exam.name == name:
+            if exam.title == name:
                 return exam
-        known = ", ".join(exam.name for exam in self.exams) or "none"
+        known = ", ".join(exam.title for exam in self.exams) or "none"
         raise NotTestable(f"testbed {self.name!r} has no exam {name!r}; it has {known}")
 
     def material(self, kind: type[Material]) -> tuple[Material, ...]:

@@ -84,7 +84,7 @@ def scores(subject: Subject, name: str) -> Scores:
 def task_scores(subject: Subject, task: Task) -> Scores:
     """Per item, the task's metric times 100, in points; a metric that falls as models get better, times -100."""
     taken = subject.measure(TaskExam(task=task))
-    values = np.stack([100 * float(one.arrays["sign"]) * one.arrays["score"][0] for one in taken])
+    values = np.stack([100 * float(one.arrays["sign"]) * one.arrays["score"].mean(axis=0) for one in taken])
     ids = tuple(map(str, taken[0].arrays["ids"]))
     if any(tuple(map(str, one.arrays["ids"])) != ids for one in taken):  # they hold a hash of each document
         raise InvalidComparison(f"the data of task {task.name!r} changed between seeds: measure them anew.")

@@ -78,12 +78,12 @@ def forget_modules() -> None:
             del sys.modules[name]
 
 
-def seed_everything() -> None:
+def seed_everything(seed: int = SEED) -> None:
     import torch
 
     random.seed(PYTHON_SEED)
-    np.random.seed(SEED)
-    torch.manual_seed(SEED)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
 
 
 @contextmanager

@@ -38,7 +38,10 @@ def parameters(task: Task) -> dict[str, Any]:
 
     A folder of tasks is the digest of all its files, and of the local files that its tasks read.
     """
+    asked = {"temperature": task.temperature, "max_answer_tokens": task.max_answer_tokens}
     return {
+        **{name: value for name, value in asked.items() if value is not None},
+        **({} if task.repeats == 1 else {"repeats": task.repeats}),
         "task": task.name,
         "fewshot": task.fewshot,
         "limit": task.limit,
@@ -52,7 +55,7 @@ def parameters(task: Task) -> dict[str, Any]:
 
 
 def take_task(task: Task, model: Any, tokenizer: Any, *, folder: Path) -> Taken:
-    """Answer every item. Arrays: `score` (1, items), `sign`, `ids`, `answer`, `target` (items,), and of the whole exam
+    """Answer every item. Arrays: `score` (repeats, items), and of the first `sign`, `ids`, `answer`, `target` (items,),
     `metric`, `ties`, `truncated`, `thinking`, `clipped`, `settings` (JSON) and `samples` (see `samples.pack`).
 
     `truncated` is the share of generated answers that ran to the last token allowed without a stop, `thinking` of those
@@ -70,8 +73,12 @@ def take_task(task: Task, model: Any, tokenizer: Any, *, folder: Path) -> Taken:
             for one in loaded.values():
                 check_settings(task, one, lm)
             documents = draw(task, {name: freeze(one) for name, one in loaded.items()})
-            parts = [sit(task, name, loaded[name], lm, documents[name]) for name in documents if len(documents[name])]
-    return join(task, parts)
+            asked = [name for name in documents if len(documents[name])]
+            runs = [
+                join(task, [sit(task, name, loaded[name], lm, documents[name], SEED + repeat) for name in asked])
+                for repeat in range(task.repeats)
+            ]
+    return runs[0] | {"score": np.concatenate([run["score"] for run in runs])}
 
 
 def fetch(task: Task) -> None:
@@ -105,6 +112,11 @@ def check_settings(task: Task, one: Any, lm: Any) -> None:
     one.set_fewshot_seed(seed=SEED)
     if task.chat and not lm.tokenizer.chat_template:
         raise UsageError(f"task {name!r} is asked as a chat, and this checkpoint's tokenizer has no chat template.")
+    generation = generation_settings(task)
+    if generation and one.OUTPUT_TYPE != "generate_until":
+        raise UsageError(f"task {name!r} generates no answer, so it has no {' and no '.join(generation)} to set.")
+    if generation:
+        one.set_config(key="generation_kwargs", value=generation, update=True)
     room = lm.max_length - (answer_tokens(one) if one.OUTPUT_TYPE == "generate_until" else 0)
     if room <= 0:
         raise NotTestable(
@@ -113,6 +125,16 @@ def check_settings(task: Task, one: Any, lm: Any) -> None:
         )
     if task.metric is not None:
         check_metric(task, one)
+
+
+def generation_settings(task: Task) -> dict[str, Any]:
+    """What is generated otherwise than the task says."""
+    found: dict[str, Any] = {}
+    if task.max_answer_tokens is not None:
+        found["max_gen_toks"] = task.max_answer_tokens
+    if task.temperature is not None:
+        found |= {"temperature": task.temperature, "do_sample": task.temperature > 0, "top_k": 0, "top_p": 1.0}
+    return found
 
 
 def answer_tokens(one: Any) -> int:
@@ -162,7 +184,7 @@ class Part:
     settings: Mapping[str, Any]
 
 
-def sit(task: Task, name: str, one: Any, lm: Any, drawn: Sequence[int]) -> Part:
+def sit(task: Task, name: str, one: Any, lm: Any, drawn: Sequence[int], seed: int) -> Part:
     """One task's drawn documents through lm-eval, each guard seen to.
 
     lm-eval's own `samples=` is not used: it asks document k of the sorted ones and calls it the k-th of those given.
@@ -171,7 +193,7 @@ def sit(task: Task, name: str, one: Any, lm: Any, drawn: Sequence[int]) -> Part:
     documents = whole if len(drawn) == len(whole) else pick(whole, drawn)
     one.test_docs = one.validation_docs = lambda: documents
     chat = bool(lm.tokenizer.chat_template) and one.OUTPUT_TYPE == "generate_until" if task.chat is None else task.chat
-    out, generated = ask(name, one, lm, chat)
+    out, generated = ask(name, one, lm, chat, seed)
     metric, _, wanted = (task.metric or "").partition(",")
     wanted = wanted or filter_names(one)[0]
     logged = [sample for sample in out["samples"][name] if sample["filter"] == wanted]
@@ -198,12 +220,12 @@ def pick(documents: Any, places: Sequence[int]) -> Any:
     return documents.select(places) if hasattr(documents, "select") else [documents[place] for place in places]
 
 
-def ask(name: str, one: Any, lm: Any, chat: bool) -> tuple[Any, list[bool]]:
+def ask(name: str, one: Any, lm: Any, chat: bool, seed: int) -> tuple[Any, list[bool]]:
     """What lm-eval gives, and whether each generated answer was cut short. Raises: UsageError if the task fails."""
     from jinja2 import TemplateError
     from lm_eval.evaluator import evaluate
 
-    seed_everything()
+    seed_everything(seed)
     with listening(lm) as cut_short:
         try:
             out = evaluate(

@@ -50,6 +50,10 @@ OPTIONS = (
     ),
     Option(name="testbed", metavar="NAME", help="base model, exams and materials (default: the method's, or pocket)."),
     Option(
+        name="base", metavar="NAME",
+        help="the base to train and to compare with, in place of the testbed's: a folder or a name on the hub.",
+    ),
+    Option(
         name="seeds", metavar="N", kind=int,
         help="training seeds of each method (default: 1, about this checkpoint; several, about the method).",
     ),
@@ -141,7 +145,7 @@ class Given:
 def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> Session:
     """What the command line asks for. Raises: UsageError for what cannot be carried out as given."""
     given = Given(config)
-    for option in ("device", "dtype", "device-map", "testbed", "expect", "margin"):
+    for option in ("device", "dtype", "device-map", "testbed", "base", "expect", "margin"):
         if given[option] == "":
             raise UsageError(f"--{option} has no value: give one, or leave the option out.")
     store, reports = Store(given.folder("store"), run=run), given.folder("report-dir")
@@ -182,7 +186,7 @@ def method_session(
 def change_session(
     given: Given, store: Store, reports: Path, placement: Placement, tell: Callable[[str], None]
 ) -> ChangeSession:
-    for option in ("method", "seeds", "first-seed"):
+    for option in ("method", "seeds", "first-seed", "base"):
         if given[option] is not None:
             raise UsageError(
                 f"--{option} is about methods, and --against about two checkpoints: leave one of them out."
@@ -195,13 +199,13 @@ def change_session(
     chosen = ready(TESTBEDS[given["testbed"]], given, store) if given["testbed"] else None
     common = joined(TESTBEDS[COMMON], chosen)
     exams = exams_asked(given, common)
-    testbed = replace(common, exams=tuple({exam.name: exam for exam in (*common.exams, *exams)}.values()))
+    testbed = replace(common, exams=tuple({exam.title: exam for exam in (*common.exams, *exams)}.values()))
     context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell)
     home_of_methods = chosen or trained_on(sources)
     return ChangeSession(
         context=context, reports=reports, new_source=sources[0], old_source=sources[1],
-        training=replace(context, testbed=home_of_methods or testbed), exams=tuple(exam.name for exam in exams),
-        margins=margins_asked(given, [exam.name for exam in exams]),
+        training=replace(context, testbed=home_of_methods or testbed), exams=tuple(exam.title for exam in exams),
+        margins=margins_asked(given, [exam.title for exam in exams]),
     )  # fmt: skip
 
 
@@ -217,6 +221,11 @@ def named(given: Given, option: str, store: Store) -> Source:
 
 def ready(testbed: Testbed, given: Given, store: Store) -> Testbed:
     """The testbed with its base as a folder: found on the hub, or merged, where it is named."""
+    if given["base"] is not None:
+        source = find(given["base"], "--base", store=store, start=given.config.invocation_params.dir)
+        if source.method is not None:
+            raise UsageError(f"--base={given['base']} is a method: name a folder or a model on the hub.")
+        return replace(testbed, base=source.folder)
     if testbed.base is None:
         return testbed
     try:
@@ -241,7 +250,7 @@ def seeds_asked(given: Given) -> tuple[int, ...]:
 
 def exams_asked(given: Given, testbed: Testbed) -> tuple[Exam | Task, ...]:
     """Exams of the testbed by name, and every other name as a task of lm-eval."""
-    known = {exam.name: exam for exam in testbed.exams}
+    known = {exam.title: exam for exam in testbed.exams}
     names = asked_names(given["exam"]) if given["exam"] is not None else [COMMON]
     if not names:
         raise UsageError(f"--exam={given['exam']!r} names no exam: choose {', '.join(known)}, or a task of lm-eval.")

@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
-from depthgauge.errors import TrainingFailed
+from depthgauge.errors import HarnessError, TrainingFailed
 from depthgauge.types import Item, Reward
 
 
@@ -12,7 +14,9 @@ def paid(reward: Reward, prompts: Sequence[Item]) -> Callable[..., list[float]]:
     """What each completion is paid; `place` is the number of its prompt. Raises: as `pay_one`."""
 
     def pay(completions: Sequence[Any], place: Sequence[int], **_: Any) -> list[float]:
-        return [pay_one(reward, prompts[i], text_of(said)) for i, said in zip(place, completions, strict=True)]
+        items = [prompts[i] for i in place]
+        with ThreadPoolExecutor(reward.at_once) as pool:
+            return list(pool.map(partial(pay_one, reward), items, map(text_of, completions)))
 
     pay.__name__ = reward.name  # TRL's name for it
     return pay
@@ -23,6 +27,8 @@ def pay_one(reward: Reward, item: Item, said: str) -> float:
     try:
         value = float(reward.pays(item, said))
         wrong = "" if math.isfinite(value) else f"pays {value}"
+    except HarnessError:  # it says itself what is wrong
+        raise
     except Exception as error:  # whatever a reward of the user's raises
         value, wrong = math.nan, f"raises {type(error).__name__}: {error}"
     if wrong:

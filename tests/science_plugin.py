@@ -1,0 +1,38 @@
+"""A pytest plugin: the articles' set-up on a small model of their architecture and files of their columns."""
+
+import os
+from pathlib import Path
+
+from depthgauge import TESTBEDS, Economy, Exam, TrainingScale
+from depthgauge.judge import Judge
+from depthgauge.testbeds.science import science
+
+PLACE = Path(os.environ["STAND_IN"])
+
+TESTBEDS.register(
+    science(
+        "stand_in",
+        base=PLACE / "base",
+        data=[PLACE / "physics", PLACE / "chemistry"],
+        judge=Judge(endpoint=os.environ["STAND_IN_JUDGE"], model="m", timeout_s=1, patience_s=60),
+        exams=tuple(
+            Exam.lm_eval(f"stand_in_{name}", called=name, path=PLACE / "tasks", **sampled)
+            for name, sampled in (
+                ("science", {}),
+                ("history", {"temperature": 0.6, "repeats": 3}),
+                ("mathematics", {"temperature": 0.6, "repeats": 3}),
+            )
+        ),
+        scale=TrainingScale(
+            steps=8,
+            learning_rate=1e-4,
+            completions_per_step=16,
+            group_size=8,
+            max_completion_tokens=6,
+            ascent_step=0.01,
+            penalty=0.1,
+            save_every_steps=2,
+        ),
+        economy=Economy(accumulation=2, checkpointing=True),
+    )
+)

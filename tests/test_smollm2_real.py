@@ -1,0 +1,121 @@
+"""The real language model of 135 M parameters: trained for two steps by every method, and asked by every probe once."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from depthgauge import METHODS
+from depthgauge.context import RunContext
+from depthgauge.exams import InlineExam
+from depthgauge.models.load import prepare_libraries
+from depthgauge.probes.activations import ActivationDifference
+from depthgauge.probes.attention import HeadChange, MarkedText
+from depthgauge.probes.circuits import HeadScores
+from depthgauge.probes.divergence import NextToken
+from depthgauge.probes.greedy_trace import GreedyTrace, Opening
+from depthgauge.probes.noise_trace import NoiseTrace, TraceQuestion
+from depthgauge.probes.sinks import Passage, Sinks
+from depthgauge.probes.tokenization import Compound, Tokenization, Word
+from depthgauge.probes.weights import WeightDeltas
+from depthgauge.store.folders import Store
+from depthgauge.subject import Subject
+from depthgauge.testbeds.smollm2 import SMOLLM2
+from depthgauge.types import Text, TrainingJob
+
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(not SMOLLM2.base.is_dir(), reason="SmolLM2 is not here: 'make smollm2' brings it"),
+]
+STEPS = 2
+SCALE = replace(
+    SMOLLM2.training.scale, steps=STEPS, completions_per_step=8, group_size=4, max_completion_tokens=12,
+    save_every_steps=100,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    prepare_libraries(2)
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """The testbed with little of each material, so that every probe takes seconds."""
+    few = {Text: 4, Opening: 2, TraceQuestion: 2, MarkedText: 4, Passage: 4, Compound: 36, Word: 400}
+    materials = {kind: (lambda kind=kind, n=n: SMOLLM2.material(kind)[:n]) for kind, n in few.items()}
+    testbed = replace(SMOLLM2, materials=materials, training=replace(SMOLLM2.training, scale=SCALE))
+    store = Store(tmp_path_factory.mktemp("real"), run="real")
+    return RunContext(testbed=testbed, store=store, tell=lambda line: None)
+
+
+def subject(name, context):
+    return Subject.of(METHODS[name], (0,), context)
+
+
+def log_of(name, context):
+    folder = subject(name, context).checkpoints[0].folder
+    return json.loads((folder / "training_log.json").read_text()), load_file(folder / "model.safetensors")
+
+
+def test_every_method_trains_and_logs_what_its_health_is_read_from(few):
+    plain, weights = log_of("grpo", few)
+    for name in ("gradreg", "depthscaled", "depthscaled_nonoise"):
+        log, its = log_of(name, few)
+
+        assert len(log) == STEPS
+        assert log[0]["reward"] == plain[0]["reward"]  # the first rollouts are the base's
+        assert all(0 < row["penalty_ratio"] < 10 and row["moved_frac"] > 0.5 for row in log if "moved_frac" in row)
+        assert any("moved_frac" in row for row in log)
+        assert any(not np.array_equal(weights[key], its[key]) for key in weights)
+
+
+def test_without_a_penalty_the_second_pass_trains_plain_grpo_bit_for_bit(few, tmp_path):
+    settings = METHODS["gradreg"].settings
+    still = replace(settings, second_pass=replace(settings.second_pass, penalty=0.0, forced=True))
+    gradreg = replace(METHODS["gradreg"], settings=still)
+    METHODS["gradreg"].train(
+        TrainingJob(method=gradreg, testbed=few.testbed, seed=0, device="cpu", folder=tmp_path, tell=print, threads=2)
+    )
+    _, weights = log_of("grpo", few)
+    its = load_file(tmp_path / "model.safetensors")
+
+    assert all(np.array_equal(weights[key], its[key]) for key in weights)
+
+
+def test_every_probe_of_one_model_has_an_answer(few):
+    base, given = subject("base", few), few.testbed.material
+    exam = few.testbed.exam("science")
+    short = replace(exam, items=lambda: exam.items()[::60])
+    probes = [
+        NoiseTrace(questions=given(TraceQuestion)), NoiseTrace(questions=given(TraceQuestion), dose="spread"),
+        GreedyTrace(openings=given(Opening)), Sinks(passages=given(Passage)), HeadScores(),
+        Tokenization(words=given(Word), compounds=given(Compound)), InlineExam(exam=short),
+    ]  # fmt: skip
+    for probe in probes:
+        (taken,) = base.measure(probe)
+        assert taken.refusal is None
+        assert all(np.isfinite(array).all() for array in taken.arrays.values() if array.dtype.kind == "f")
+
+
+def test_every_probe_of_two_models_has_an_answer(few):
+    trained, base, given = subject("grpo", few), subject("base", few), few.testbed.material
+    probes = [
+        WeightDeltas(), HeadChange(texts=given(MarkedText)), NextToken(texts=given(Text)),
+        ActivationDifference(texts=given(Text)),
+    ]  # fmt: skip
+    for probe in probes:
+        (taken,) = trained.compare(probe, base)
+        assert taken.refusal is None
+        assert taken.arrays
+
+
+def test_what_is_known_of_real_models_is_seen(few):
+    """real-model figures: best induction head .87, and most heads sinks."""
+    base = subject("base", few)
+    (scores,), (sinks,) = base.measure(HeadScores()), base.measure(Sinks(passages=few.testbed.material(Passage)))
+
+    assert scores.arrays["induction"].mean(0).max() > 0.5
+    assert (sinks.arrays["natural"].mean(0) > 0.3).mean() > 0.5

@@ -2,7 +2,6 @@
 
 PYTHON  ?= python3
 METHOD  ?= depthscaled
-TESTBED ?= pocket
 WORKERS ?= 2
 BIN     := .venv/bin
 
@@ -10,14 +9,14 @@ BIN     := .venv/bin
 .DEFAULT_GOAL := help
 
 help:  ## show this list
-	@echo 'make eval [METHOD=depthscaled]   train what is missing, examine it, judge it, write reports/METHOD/report.md'
+	@echo 'make eval [METHOD=depthscaled]   train what is missing, examine it, judge it, write reports/METHOD/report.md; TESTBED=smollm2'
 	@echo 'make compare OLD=... NEW=...     what changed from one checkpoint to another, into reports/NEW/report.md'
 	@grep -E '^[a-z]+:.*## ' Makefile | grep -vE '^(eval|compare)' | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-28s%s\n", $$1, $$2}'
 
 # Exit 20 (nothing refuted, something inconclusive) is a result and not a failure of this command. A gate calls pytest
 # itself, and sees it.
 eval: .venv/installed  ## (see above)
-	@$(BIN)/pytest suites/ --method=$(METHOD) -n $(WORKERS) || [ $$? -eq 20 ]
+	@$(BIN)/pytest suites/ --method=$(METHOD) $(if $(TESTBED),--testbed=$(TESTBED)) -n $(WORKERS) || [ $$? -eq 20 ]
 
 compare: .venv/installed  ## (see above)
 	@$(BIN)/depthgauge compare $(OLD) $(NEW)
@@ -43,7 +42,7 @@ pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about
 	$(BIN)/python -m depthgauge.testbeds.pocket.build
 
 ledger: .venv/installed  ## record what five training seeds of every method give, TESTBED=pocket (half an hour; resumes)
-	$(BIN)/depthgauge ledger $(TESTBED) -n $(WORKERS) -q
+	$(BIN)/depthgauge ledger $(or $(TESTBED),pocket) -n $(WORKERS) -q
 
 families: .venv/installed  ## try every probe on 30 families of models, into docs/families.md
 	$(BIN)/python -m benchmarks.families

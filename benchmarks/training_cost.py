@@ -1,0 +1,76 @@
+"""What a second pass costs on a real model: seconds a step and memory, of gradreg against grpo in one run.
+
+`python -m benchmarks.training_cost [STEPS]`, with SmolLM2 brought by `make smollm2`: each method trains in a process of
+its own, one after the other and twice, the order reversed; the first step of each is left out.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import psutil
+
+from benchmarks.two_folders import GIB, peak_memory
+
+METHODS = ("grpo", "gradreg")
+
+
+def train(name: str, steps: int) -> None:
+    """Child: print the seconds at which each step ended, the memory held before, and the plan."""
+    from depthgauge import METHODS as REGISTERED
+    from depthgauge.models.load import prepare_libraries
+
+    prepare_libraries(psutil.cpu_count(logical=False) or 1)
+    import depthgauge.methods  # noqa: F401  registers them
+    from depthgauge.methods.second_pass import run
+    from depthgauge.testbeds.smollm2 import SMOLLM2
+    from depthgauge.types import TrainingJob
+
+    run.PROGRESS_EVERY_S = 0
+    training = replace(SMOLLM2.training, scale=replace(SMOLLM2.training.scale, steps=steps, save_every_steps=10**6))
+
+    def tell(line: str) -> None:
+        print(f"{time.monotonic():.2f} {psutil.Process().memory_info().rss} {line}", flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        REGISTERED[name].train(
+            TrainingJob(
+                method=replace(REGISTERED[name], settings=replace(REGISTERED[name].settings, gated=False)),
+                testbed=replace(SMOLLM2, training=training), seed=0, device="cpu", folder=Path(folder), tell=tell,
+                threads=psutil.cpu_count(logical=False) or 1,
+            )
+        )  # fmt: skip
+
+
+def measured(name: str, steps: int) -> tuple[float, float, str]:
+    """Seconds of the median step, GiB at the peak beyond what was held when the model was there, and the plan."""
+    command = [sys.executable, "-m", "benchmarks.training_cost", name, str(steps)]
+    child = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    peak = peak_memory(child)
+    lines = [line.split(" ", 2) for line in child.stdout.read().splitlines() if line[:1].isdigit()]
+    ends = [float(at) for at, _, said in lines if "step " in said]
+    plan = next(said for _, _, said in lines if "planned" in said)
+    held = next(int(held) for _, held, said in lines if "planned" in said)
+    return median(b - a for a, b in zip(ends, ends[1:], strict=False)), (peak - held) / GIB, plan
+
+
+def main(steps: int) -> None:
+    found = {name: [] for name in METHODS}
+    for order in (METHODS, METHODS[::-1]):
+        for name in order:
+            found[name].append(measured(name, steps))
+            seconds, held, plan = found[name][-1]
+            print(f"{name}: {seconds:.1f} s a step; {held:.2f} GiB beyond the model; {plan}", flush=True)
+    grpo, gradreg = (median(seconds for seconds, _, _ in found[name]) for name in METHODS)
+    print(f"gradreg takes {gradreg / grpo:.2f} of grpo's step")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        train(sys.argv[1], int(sys.argv[2]))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 4)

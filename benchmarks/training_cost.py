@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -55,7 +56,7 @@ def measured(name: str, steps: int) -> tuple[float, float, str]:
     ends = [float(at) for at, _, said in lines if "step " in said]
     plan = next(said for _, _, said in lines if "planned" in said)
     held = next(int(held) for _, held, said in lines if "planned" in said)
-    return median(b - a for a, b in zip(ends, ends[1:], strict=False)), (peak - held) / GIB, plan
+    return median(b - a for a, b in pairwise(ends)), (peak - held) / GIB, plan
 
 
 def main(steps: int) -> None:

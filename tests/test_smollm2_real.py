@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from depthgauge import METHODS
 from depthgauge.context import RunContext
 from depthgauge.exams import InlineExam
+from depthgauge.methods.grpo import GRADREG
 from depthgauge.models.load import prepare_libraries
 from depthgauge.probes.activations import ActivationDifference
 from depthgauge.probes.attention import HeadChange, MarkedText
@@ -73,11 +74,10 @@ def test_every_method_trains_and_logs_what_its_health_is_read_from(few):
 
 
 def test_without_a_penalty_the_second_pass_trains_plain_grpo_bit_for_bit(few, tmp_path):
-    settings = METHODS["gradreg"].settings
-    still = replace(settings, second_pass=replace(settings.second_pass, penalty=0.0, forced=True))
-    gradreg = replace(METHODS["gradreg"], settings=still)
-    METHODS["gradreg"].train(
-        TrainingJob(method=gradreg, testbed=few.testbed, seed=0, device="cpu", folder=tmp_path, tell=print, threads=2)
+    second = replace(GRADREG.settings.second_pass, penalty=0.0, forced=True)
+    still = replace(GRADREG, settings=replace(GRADREG.settings, second_pass=second))
+    still.train(
+        TrainingJob(method=still, testbed=few.testbed, seed=0, device="cpu", folder=tmp_path, tell=print, threads=2)
     )
     _, weights = log_of("grpo", few)
     its = load_file(tmp_path / "model.safetensors")

@@ -38,6 +38,7 @@ def server(monkeypatch):
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.handle_error = lambda *_: None  # a client that does not wait is meant
     threading.Thread(target=http.serve_forever, daemon=True).start()
     http.asked, http.replies = asked, replies
     http.endpoint = f"http://127.0.0.1:{http.server_address[1]}/v1"

@@ -125,6 +125,7 @@ def judge():
             pass
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.handle_error = lambda *_: None  # a client that does not wait is meant
     threading.Thread(target=http.serve_forever, daemon=True).start()
     http.asked, http.endpoint = asked, f"http://127.0.0.1:{http.server_address[1]}/v1"
     yield http
@@ -143,8 +144,9 @@ def test_the_whole_set_up_runs_on_a_stand_in_with_a_judge_that_falters(stand_in,
     assert done.returncode in (0, 1, 20), done.stdout[-3000:] + done.stderr[-2000:]
     assert trained(done) == [("depthscaled", "0"), ("gradreg", "0"), ("grpo", "0")]
     assert len(judge.asked) >= 3 * 8 * 16
-    for exam in ("science", "history", "mathematics"):
-        assert verdicts[f"{exam}-gain-over-grpo"]["estimate"]["n"] == 24
+    for claim in ("science-gain-over-base", "history-not-worse-than-base", "mathematics-not-worse-than-base"):
+        assert verdicts[claim]["estimate"]["n"] == 24
+    assert rows(stand_in)["not_judged"] == []
     assert verdicts["reward-rises"]["estimate"] is not None
     assert verdicts["spike-at-layer-18"]["estimate"] is not None
 

@@ -72,7 +72,7 @@ def test_an_adopted_folder_is_judged_and_nothing_is_trained_for_it(depthgauge, p
     assert trained(done) == []
     assert outcomes["reward-rises"]["outcome"] == "NOT_TESTABLE"
     assert outcomes["science-gain-over-grpo"]["estimate"]["point"] == 0
-    assert "2 not testable" in done.stdout
+    assert "3 not testable" in done.stdout
     assert "<b>" not in page
 
 
@@ -84,7 +84,7 @@ def test_several_seeds_speak_about_the_method(depthgauge, place):
     assert done.returncode in (0, 1, 20)
     assert {(estimate["generalises_over"], estimate["n"]) for estimate in estimates} == {("seeds", 2)}
     unmeasured = [row["reason"] for row in verdicts if not row["estimate"]]
-    known = ("no width.", "ask with one seed.", "its layers are 0 to 5")
+    known = ("no width.", "ask with one seed.", "its layers are 0 to 5", "it has science, history, mathematics")
     assert all(reason.endswith(known) for reason in unmeasured), unmeasured
 
 
@@ -171,7 +171,7 @@ def test_an_unknown_testbed_is_one_sentence_and_exit_4(depthgauge):
 
     assert done.returncode == 4
     assert "unknown testbed 'poket'. Did you mean 'pocket'?" in refusal(done)
-    assert "Registered: tiny, common, modular_addition, pocket, repeated_tokens, smollm2." in refusal(done)
+    assert "Registered: tiny, common, modular_addition, pocket, repeated_tokens, smollm2, science." in refusal(done)
 
 
 def test_a_store_that_cannot_be_written_is_one_sentence_and_exit_4(depthgauge, place):

@@ -747,14 +747,14 @@ def test_documents_that_change_between_asking_and_scoring_are_refused(take, own,
     monkeypatch.setattr(tasks, "pick", None)
     real = tasks.sit
 
-    def thawed(task, name, one, lm, drawn):
+    def thawed(task, name, one, *rest):
         changing = type(one).test_docs
 
         class Changing(type(one)):
             eval_docs = property(changing)
 
         one.__class__ = Changing
-        return real(task, name, one, lm, drawn)
+        return real(task, name, one, *rest)
 
     monkeypatch.setattr(tasks, "sit", thawed)
     with pytest.raises(InvalidComparison, match="lm-eval asked another document 0 than the one scored"):

@@ -12,7 +12,7 @@ from depthgauge.stats import difference, least, mean, paired_difference
 SOURCE = "Dangi 2026a, attention heatmaps"
 # A band of blue that one would see in a heatmap: a hundredth of all attention. The published ones reach 0.015.
 SINK_CHANGE = -0.01
-SINK = 0.3  # Gu et al. 2025
+SINK = 0.3  # the threshold of Gu et al. 2025
 
 
 @claim(
@@ -55,16 +55,16 @@ def test_the_sink_weakens_in_some_head(subject, base) -> Estimate:
 
 @claim(
     Claim(
-        id="base-has-sinks-in-most-heads",
-        statement="gives the first token more than 0.3 of the attention in at least half of its heads",
+        id="base-has-sinks",
+        statement="gives the first token at least 0.3 of the attention of its heads on average",
         source="Gu et al. 2025, arXiv:2410.10781",
         published="sinks emerge in every language model that was trained enough on enough data",
-        region=at_least(0.5),
-        unit="share",
-        control="chaotic",
+        region=at_least(SINK),
+        unit="attention",
+        control="untrained",
         rationale="alpha_1 of 64 tokens with a threshold of 0.3, as there; even attention gives the first token 0.07",
         about=("base",),
     )
 )
-def test_a_base_has_sinks_in_most_heads(subject) -> Estimate:
-    return mean(sinks.share_of_heads(subject, SINK), estimand="share of heads that are sinks")
+def test_a_base_has_sinks(subject) -> Estimate:
+    return mean(sinks.mean_of_heads(subject), estimand="attention to the first token, mean of heads")

@@ -23,7 +23,10 @@ ORDINARY = (
     "village", "music", "paper", "doctor", "kitchen", "mountain", "picture", "table", "brother", "summer", "horse",
     "market", "flower", "silver", "stone", "bridge", "school", "child", "evening",
 )  # fmt: skip
-ENDINGS = ("SO4", "CO3", "(NO3)2", "Cl2", "(OH)2", "Br2")
+ENDINGS = (
+    "SO4", "CO3", "(NO3)2", "Cl2", "(OH)2", "Br2", "I2", "F2", "SO3", "CrO4", "(ClO3)2", "S2O3", "C2O4", "(CN)2",
+    "SiO3", "(ClO4)2",
+)  # fmt: skip
 LABELS = tuple(symbol for symbol, charge in CATIONS.values() if charge == 2)
 
 

@@ -60,11 +60,10 @@ def strength(subject: Subject) -> Profiles:
     return by_head(values, tuple(map(str, range(values.shape[1]))), "attention")
 
 
-def share_of_heads(subject: Subject, threshold: float) -> Scores:
-    """Per passage, the share of heads that give the first token more than `threshold` of their attention."""
+def mean_of_heads(subject: Subject) -> Scores:
+    """Per passage, the attention to the first token, on average over all heads."""
     heads = strength(subject)
-    values = (heads.values > threshold).mean(axis=2)
-    return Scores(ids=heads.ids, values=values, unit="share", population="prompts")
+    return Scores(ids=heads.ids, values=heads.values.mean(axis=2), unit=heads.unit, population="prompts")
 
 
 def strongest_beside(subject: Subject, old: Subject) -> tuple[Scores, Scores]:

@@ -22,11 +22,10 @@ METHODS = ("grpo", "gradreg")
 
 def train(name: str, steps: int) -> None:
     """Child: print the seconds at which each step ended, the memory held before, and the plan."""
-    from depthgauge import METHODS as REGISTERED
     from depthgauge.models.load import prepare_libraries
 
     prepare_libraries(psutil.cpu_count(logical=False) or 1)
-    import depthgauge.methods  # noqa: F401  registers them
+    from depthgauge.methods.grpo import METHODS as REGISTERED
     from depthgauge.methods.second_pass import run
     from depthgauge.testbeds.smollm2 import SMOLLM2
     from depthgauge.types import TrainingJob

@@ -8,12 +8,13 @@ import json
 import os
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from depthgauge.errors import TrainingFailed
 from depthgauge.types import Item, Reward
 
+VERSION = 1  # of the prompt and the marks
 MARKS = {"factual": 0.5, "concise": 0.35, "format": 0.15}
 PROMPT = """You mark an answer to a question of science. A reference answer is given; the answer may say it otherwise.
 
@@ -44,12 +45,11 @@ class Judge:
     timeout_s: float = 60.0
     patience_s: float = 600.0
     at_once: int = 16
-    marks: dict[str, float] = field(default_factory=lambda: dict(MARKS))
 
     def reward(self) -> Reward:
         """The weighted sum of the marks. The judge's name is part of the recipe, its address is not."""
         name = re.sub(r"\W", "_", f"judged_by_{self.model}")
-        return Reward(name=name, pays=self.pays, at_once=self.at_once)
+        return Reward(name=name, pays=self.pays, at_once=self.at_once, version=VERSION)
 
     def pays(self, item: Item, said: str) -> float:
         """Raises: TrainingFailed if no marks are to be had."""
@@ -57,7 +57,7 @@ class Judge:
         for _ in range(TRIES):
             answer = self.ask(text)
             try:
-                return sum(weight * mark(answer, name) for name, weight in self.marks.items())
+                return sum(weight * mark(answer, name) for name, weight in MARKS.items())
             except UselessAnswer:
                 continue
         raise TrainingFailed(

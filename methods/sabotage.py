@@ -10,7 +10,16 @@ import torch
 from depthgauge.errors import NotTestable
 from depthgauge.methods.second_pass.run import base_folder
 from depthgauge.methods.settings import Sabotage
-from depthgauge.models.anatomy import MLP_NAMES, block_parts, blocks, final_norm, part
+from depthgauge.models.anatomy import (
+    MLP_NAMES,
+    block_parts,
+    blocks,
+    final_norm,
+    first_part,
+    is_conv1d,
+    part,
+    weight_from_the_right,
+)
 from depthgauge.models.load import fresh, layers_and_heads
 from depthgauge.probes.circuits.compute import best, read_scores
 from depthgauge.types import Landmarks, TrainingJob
@@ -18,6 +27,7 @@ from depthgauge.types import Landmarks, TrainingJob
 SHARPER, FLATTER, CHAOS_STD, FAINT = 1000.0, 0.1, 1.0, 1e-6
 BFLOAT16_DIGITS = 8
 USUAL_STD = 0.02  # of fresh weights, where a family's configuration names none
+QUERY_NAMES, GROUPED_NAME = ("q_proj", "qkv_proj", "Wqkv", "c_attn"), "query_key_value"
 KEY_AND_VALUE_NAMES = (
     "k_proj.weight", "v_proj.weight", "qkv_proj.weight", "c_attn.weight", "query_key_value.weight", "Wqkv.weight",
     "kv_b_proj.weight",
@@ -98,13 +108,19 @@ def scramble_late_layers(model: Any, generator: torch.Generator) -> None:
 def behead(model: Any, _: torch.Generator) -> None:
     """With queries a millionth as large a head's scores are all alike, also where a norm follows: it looks everywhere.
 
-    Raises: NotTestable for a family whose queries have no matrix of their own.
+    Raises: NotTestable for a family whose heads hide their attention, or whose queries have no name that is known.
     """
     layer, head = best(read_scores(model)["previous"].mean(0))
-    queries = part(block_parts(blocks(model)[layer]).attention, "q_proj")
-    size = queries.weight.shape[0] // layers_and_heads(model)[1]
+    parts, heads = block_parts(blocks(model)[layer]), layers_and_heads(model)[1]
+    size = len(weight_from_the_right(parts.output)) // heads
+    queries = part(parts.attention, *QUERY_NAMES, GROUPED_NAME)
+    start = head * size
+    if queries is first_part(parts.attention, GROUPED_NAME):  # after the queries of a group, its key and its value
+        shared = heads // getattr(parts.attention, "num_kv_heads", heads)
+        start += head // shared * 2 * size
     for parameter in queries.parameters():
-        parameter[head * size : (head + 1) * size] *= FAINT
+        by_output = parameter.T if is_conv1d(queries) and parameter.ndim == 2 else parameter
+        by_output[start : start + size] *= FAINT
 
 
 def scale_logits(model: Any, factor: float) -> None:

@@ -366,6 +366,16 @@ def test_moved_fraction_counts_what_rounding_leaves():
     assert moved_fraction(weight, {"w": torch.zeros(4)}, 1.0) == 0.0
 
 
+def test_at_published_sizes_a_step_moves_a_thousandth_of_the_weights_in_bfloat16():
+    """Weights of deviation 0.03, and a gradient of norm 0.75 spread over 4e9 of them, as the articles' runs logged."""
+    generator = torch.Generator().manual_seed(0)
+    weight, along = (torch.randn(10**6, generator=generator) * std for std in (0.03, 0.75 / 4e9**0.5))
+    in_bfloat16 = moved_fraction({"w": weight.bfloat16()}, {"w": along.bfloat16()}, 0.01)
+
+    assert 0.0005 < in_bfloat16 < 0.002
+    assert moved_fraction({"w": weight}, {"w": along}, 0.01) > 0.95
+
+
 def test_the_ablation_differs_from_its_parent_by_the_noise_alone():
     parent, child = DEPTHSCALED.settings.second_pass, METHODS["depthscaled_nonoise"].settings.second_pass
 

@@ -15,7 +15,7 @@ from depthgauge.types import Checkpoint, Exam, Scores, Task
 @PROBES.register
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InlineExam:
-    """An exam of our own items. Arrays: `score` (repeats, items), `answer` likewise, and `ties`."""
+    """An exam of our own items. Arrays: `score` and `answer` (repeats, items), `ids` (items,) and `ties`."""
 
     exam: Exam
     name: ClassVar[str] = "exam"

@@ -153,10 +153,10 @@ def heavier(side: Side) -> Iterator[Question]:
         light, heavy = sorted(random.sample(known, 2), key=lambda one: one.mass)
         if heavy.mass < 1.2 * light.mass or frozenset((light.name, heavy.name)) in pairs:
             continue
-        yield_first = len(pairs) % 2 == 0
-        first, second = (heavy, light) if yield_first else (light, heavy)
+        heavy_first = len(pairs) % 2 == 0
+        first, second = (heavy, light) if heavy_first else (light, heavy)
         pairs[frozenset((light.name, heavy.name))] = Question(
-            "heavier", "named first" if yield_first else "named second", f"{first.name} and {second.name}",
+            "heavier", "named first" if heavy_first else "named second", f"{first.name} and {second.name}",
             f"Which atom is heavier, {first.name} or {second.name}?", heavy.name,
             (f"The heavier atom is {heavy.name}.", f"The heavier atom is {light.name}."),
         )  # fmt: skip

@@ -19,8 +19,8 @@ RIGHT, WRONG = 0, 1  # the targets
 DRAWS, SCALE = 30, 0.5
 COPYING_SCALE = 0.6
 Dose = Literal["rms", "spread"]
-FELT_NATS = 0.01
-SATURATED_SHARE = 0.02
+FELT_NATS = 0.01  # a hundredth of an answer's probability: no claim asks for less
+SATURATED_SHARE = 0.02  # of the answers' clean probability, at the layer that leaves most
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

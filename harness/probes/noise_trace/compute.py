@@ -57,7 +57,7 @@ def noise_trace(
     """Log-probabilities of each prompt's K targets, clean and with noise at each of `layers` (default: all).
 
     At block l the last token's state h becomes h + scale * RMS(h) * e with e from N(0, I); where the dose is 'spread',
-    h + scale * s * e, s being each dimension's own standard deviation over the prompts' tokens (`spreads`). The draws
+    h + scale * s * e, s being each dimension's own standard deviation over the prompts' tokens (`scales`). The draws
     depend on `seed`, prompt number, layer and hidden size alone: checkpoints are compared under the same noise.
 
     Raises: Undefined for a prompt, target or layer that has no trace; NotTestable for a model without blocks;

@@ -151,15 +151,13 @@ def heavier(side: Side) -> Iterator[Question]:
     pairs: dict[frozenset[str], Question] = {}
     while len(pairs) < PAIRS:
         light, heavy = sorted(random.sample(known, 2), key=lambda one: one.mass)
-        if heavy.mass < 1.2 * light.mass or frozenset((light.name, heavy.name)) in pairs:
+        key = frozenset((light.name, heavy.name))
+        if heavy.mass < 1.2 * light.mass or key in pairs:
             continue
-        heavy_first = len(pairs) % 2 == 0
-        first, second = (heavy, light) if heavy_first else (light, heavy)
-        pairs[frozenset((light.name, heavy.name))] = Question(
-            "heavier", "named first" if heavy_first else "named second", f"{first.name} and {second.name}",
-            f"Which atom is heavier, {first.name} or {second.name}?", heavy.name,
-            (f"The heavier atom is {heavy.name}.", f"The heavier atom is {light.name}."),
-        )  # fmt: skip
+        label, (first, second) = in_turn(heavy.name, light.name, len(pairs))
+        said = (f"The heavier atom is {name}." for name in (heavy.name, light.name))
+        prompt = f"Which atom is heavier, {first} or {second}?"
+        pairs[key] = Question("heavier", label, f"{first} and {second}", prompt, heavy.name, tuple(said))
     return iter(pairs.values())
 
 
@@ -169,19 +167,22 @@ def contains(side: Side) -> Iterator[Question]:
     while len(pairs) < PAIRS:
         sought = random.choice(list(SOUGHT))
         having, lacking = (one.name for one in random.sample(known, 2))
-        has = [sought in atoms(name) for name in (having, lacking)]
         key = (sought, frozenset((having, lacking)))
-        if has != [True, False] or key in pairs:
+        if sought not in atoms(having) or sought in atoms(lacking) or key in pairs:
             continue
-        first = len(pairs) % 2 == 0
-        order = (having, lacking) if first else (lacking, having)
-        pairs[key] = Question(
-            "contains", "named first" if first else "named second", f"{SOUGHT[sought]} in {order[0]} or {order[1]}",
-            f"Which contains {SOUGHT[sought]}, {order[0]} or {order[1]}?", having,
-            (f"The one that contains {SOUGHT[sought]} is {having}.",
-             f"The one that contains {SOUGHT[sought]} is {lacking}."),
-        )  # fmt: skip
+        label, (first, second) = in_turn(having, lacking, len(pairs))
+        said = (f"The one that contains {SOUGHT[sought]} is {name}." for name in (having, lacking))
+        about, prompt = (
+            f"{SOUGHT[sought]} in {first} or {second}",
+            f"Which contains {SOUGHT[sought]}, {first} or {second}?",
+        )
+        pairs[key] = Question("contains", label, about, prompt, having, tuple(said))
     return iter(pairs.values())
+
+
+def in_turn(right: str, wrong: str, number: int) -> tuple[str, tuple[str, str]]:
+    """The class of a question between two, and its order: every other one names the right one first."""
+    return ("named second", (wrong, right)) if number % 2 else ("named first", (right, wrong))
 
 
 def formula(side: Side) -> Iterator[Question]:

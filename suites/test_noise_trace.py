@@ -82,7 +82,12 @@ def test_layer_18_spikes(subject) -> Estimate:
 
 
 @claim(
-    spike_claim("spike-at-layer-18-by-spread", ", shaken by each dimension's own spread,", "not published in this form")
+    spike_claim(
+        "spike-at-layer-18-by-spread",
+        ", shaken by each dimension's own spread,",
+        "not published in this form",
+        gates=False,
+    )
 )
 def test_layer_18_spikes_by_spread(subject) -> Estimate:
     return spike(subject, "spread")
@@ -103,7 +108,7 @@ def spike(subject, dose) -> Estimate:
         published="at layers 0, 18, 30: gradreg .804, .847, .807; grpo .742, .789, .733",
         region=above(0),
         unit="probability",
-        control="scrambled",
+        control="flattened",
         rationale="'pathological overconfidence': one prompt in the article, many here",
         about=("gradreg",),
     )
@@ -124,7 +129,7 @@ def test_it_is_more_confident_in_a_wrong_answer_than_grpo(subject, grpo) -> Esti
         published="at layers 0, 18, 30: grpo .742, .789, .733; depthscaled .761, .795, .780; gradreg .804, .847, .807",
         region=above(0),
         unit="probability",
-        control="scrambled",
+        control="flattened",
         rationale="both differences must be above 0: the lesser of the two is judged",
         about=DEPTH_SCALED,
     )

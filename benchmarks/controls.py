@@ -1,0 +1,74 @@
+"""Which claims each planted control trips, into docs/controls.md: `python -m benchmarks.controls [--store DIR]`.
+
+Every claim of the pocket testbed is judged on every checkpoint that was broken on purpose, and on its own base. What a
+claim is compared with is trained where the store has none.
+"""
+
+import argparse
+import inspect
+import pkgutil
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from depthgauge import METHODS, suites
+from depthgauge.context import RunContext
+from depthgauge.models.load import prepare_libraries
+from depthgauge.page.tables import markdown
+from depthgauge.registry import TESTBEDS, load_entry_points
+from depthgauge.session import MethodSession, Test
+from depthgauge.store.folders import Store
+from depthgauge.types import Claim, Outcome
+
+PAGE = Path(__file__).parents[1] / "docs" / "controls.md"
+LETTERS = {Outcome.SUPPORTED: "S", Outcome.REFUTED: "R", Outcome.INCONCLUSIVE: "I", Outcome.NOT_TESTABLE: ""}
+HEAD = """# What each control trips
+
+Every claim of the pocket testbed, judged on its base and on every checkpoint that was broken on purpose, by
+`python -m benchmarks.controls`. S supported, R refuted, I inconclusive, nothing where not testable; a claim's own
+control is **bold**. A control is sharp where few other claims see it. Two have a training of their own, misled and
+silenced: GradReg's with another reward, or another temperature.
+"""
+
+
+def claims() -> Iterator[tuple[Claim, Test]]:
+    """The shipped claims on language models, but those about change, which have two folders to compare."""
+    for module in pkgutil.iter_modules(suites.__path__):
+        for test in vars(import_module(f"{suites.__name__}.{module.name}")).values():
+            declared = getattr(test, "__claim__", None)
+            if declared is not None and declared.testbed is None and "old" not in arguments(test):
+                yield declared, test
+
+
+def arguments(test: Test) -> tuple[str, ...]:
+    return tuple(inspect.signature(test).parameters)
+
+
+def row(session: MethodSession, claim: Claim, test: Test, judged: Sequence[str]) -> list[str]:
+    """The claim's outcome on each, as a letter."""
+    others = {name: session.subject(name) for name in arguments(test) if name != "subject"}
+    found = []
+    for name in judged:
+        letter = LETTERS[session.verdict(claim, test, session.subject(name), others).outcome]
+        found.append(f"**{letter}**" if name == claim.control else letter)
+    return [claim.id, *found]
+
+
+def page(rows: Sequence[Sequence[str]], judged: Sequence[str]) -> str:
+    return f"{HEAD}\n{markdown(['claim', *judged], rows)}\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--store", type=Path, default=Path(".depthgauge"))
+    store = Store(parser.parse_args().store, run="controls")
+    load_entry_points()
+    prepare_libraries(1)
+    context = RunContext(testbed=TESTBEDS["pocket"], store=store, tell=lambda line: print(line, flush=True))
+    session = MethodSession(context=context, reports=Path("reports"), methods=(), training_seeds=(0,))
+    judged = ["base", *(name for name in session.subjects if METHODS[name].control)]
+    PAGE.write_text(page([row(session, *each, judged) for each in claims()], judged))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ import math
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from depthgauge import METHODS
@@ -46,6 +47,23 @@ def train(testbed, folder, method="grpo"):
     job = TrainingJob(method=METHODS[method], testbed=testbed, seed=0, device="cpu", folder=folder, tell=lambda _: None)
     METHODS[method].train(job)
     return json.loads((folder / "training_log.json").read_text())
+
+
+def test_what_was_said_in_the_last_step_is_kept_with_what_it_was_paid_in_all(chat_base, tmp_path):
+    rewards = (
+        Reward(name="long", pays=lambda _, said: len(said), weight=0.5),
+        Reward(name="right", pays=lambda item, said: item.answer in said, weight=2.0),
+    )
+    testbed = training_of(chat_base, chat=True, rewards=rewards)
+    log = train(testbed, tmp_path / "trained")
+    said = json.loads((tmp_path / "trained" / "completions.json").read_text())
+    answers = {item.prompt: item.answer for item in testbed.training.prompts()}
+
+    assert len(said) == testbed.training.scale.completions_per_step
+    for one in said:
+        paid = 0.5 * len(one["completion"]) + 2.0 * (answers[one["prompt"]] in one["completion"])
+        assert one["reward"] == pytest.approx(paid)
+    assert np.mean([one["reward"] for one in said]) == pytest.approx(log[-1]["reward"], rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -382,6 +382,17 @@ def test_a_training_is_told_by_its_first_and_last_quarter():
     assert list(table.rows[0]) == ["grpo, seed 0", "12", "0.0909 to 0.909"]
 
 
+def test_of_each_prompt_of_the_last_step_the_best_and_the_worst_paid_completion_is_shown():
+    said = {"prompt": ["1|1", "1|1", "2"], "completion": ["two", "`three`", "x"], "reward": [1.0, -0.5, 0.0]}
+    arrays = {"step": np.arange(3.0)} | {f"said_{column}": np.array(values) for column, values in said.items()}
+    table = only(Table, shown("probes.training", [measured("training", arrays, {})])[1])[1]
+
+    assert table.folded == "what grpo, seed 0 said in its last step"
+    assert [list(row) for row in table.rows] == [
+        ["1&#124;1", "two (1)", "&#96;three&#96; (-0.5)"], ["2", "x (0)", "x (0)"]
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("arrays", [{}, {"step": np.arange(3.0), "reward": np.full(3, np.nan)}])
 def test_a_training_that_logged_nothing_has_dashes(arrays):
     taken = [measured("training", arrays, {}), all_of("probes.training")[1]]

@@ -5,6 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
+from operator import mul
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from depthgauge.errors import NotTestable, TrainingFailed
 from depthgauge.methods.second_pass.health import check_healthy
 from depthgauge.methods.second_pass.memory import LOWER, MemoryPlan, check_fits, memory_plan
 from depthgauge.methods.second_pass.prompts import check_prompts, in_order, longest_prompt
-from depthgauge.methods.second_pass.rewards import paid, total
+from depthgauge.methods.second_pass.rewards import paid, text_of, total
 from depthgauge.methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
 from depthgauge.methods.settings import GRPOSettings
 from depthgauge.models.load import fresh
@@ -59,6 +60,8 @@ def train_grpo(job: TrainingJob) -> None:
     trainer.processing_class.save_pretrained(job.folder)
     (job.folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, and no part of the checkpoint
     (job.folder / "training_log.json").write_text(json.dumps(log, indent=1))
+    said = last_completions(trainer, job.testbed.training_inputs().rewards)
+    (job.folder / "completions.json").write_text(json.dumps(said, indent=1))
 
 
 def checked_memory(trainer: GRPOTrainer, job: TrainingJob, settings: GRPOSettings) -> MemoryPlan:
@@ -191,6 +194,16 @@ def training_log(trainer: Any, rewards: Sequence[Reward]) -> list[dict[str, floa
     ]
 
 
+def last_completions(trainer: Any, rewards: Sequence[Reward]) -> list[dict[str, str | float]]:
+    """What was said in the last step that this process trained, and what it was paid."""
+    logs, weights = trainer._logs, [reward.weight for reward in rewards]
+    pays = zip(*(logs["rewards"][reward.name] for reward in rewards), strict=True)
+    return [
+        {"prompt": text_of(prompt), "completion": text_of(said), "reward": sum(map(mul, weights, each))}
+        for prompt, said, each in zip(logs["prompt"], logs["completion"], pays, strict=True)
+    ]
+
+
 class Progress(TrainerCallback):  # type: ignore[misc]
     """Tell how training goes every few seconds, and mark each saved state as complete."""
 
@@ -210,9 +223,10 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             return
         self.told = now
         left_s = (now - self.began) / done * (state.max_steps - state.global_step)
+        penalty = f"penalty {logs['penalty_ratio']:.2f} of the gradient  " if "penalty_ratio" in logs else ""
         self.job.tell(
             f"{self.job.method.name} seed {self.job.seed}: step {state.global_step}/{state.max_steps}  "
-            f"reward {total(self.rewards, logs):.2f}  entropy {logs['entropy']:.2f} nats  {left_s:.0f} s left"
+            f"reward {total(self.rewards, logs):.2f}  entropy {logs['entropy']:.2f} nats  {penalty}{left_s:.0f} s left"
         )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

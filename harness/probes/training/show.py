@@ -11,6 +11,7 @@ COLUMNS = (
     "reward", "entropy", "grad_norm", "frac_reward_zero_std", "penalty_ratio", "moved_frac", "degenerate_steps",
     "train_loss", "test_loss", "test_accuracy",
 )  # fmt: skip
+SAID_COLUMNS = ("prompt", "paid most", "paid least")
 TEXT = "Mean of the first quarter of the steps, to mean of the last."
 
 
@@ -18,7 +19,19 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """First and last quarter of every log, in the columns that one of them has."""
     columns = [name for name in COLUMNS if any(name in one.arrays for one in measured)]
     body = [[escape(one.label), last_step(one), *(from_to(one, name) for name in columns)] for one in measured]
-    yield Section("Training", (TEXT, Table(["checkpoint", "steps", *columns], body)))
+    said = [answers(one) for one in measured if "said_prompt" in one.arrays]
+    yield Section("Training", (TEXT, Table(["checkpoint", "steps", *columns], body), *said))
+
+
+def answers(one: Measured) -> Table:
+    """Of each prompt of the last step, the completion that was paid most and the one that was paid least."""
+    prompts, completions, rewards = (one.arrays[f"said_{column}"] for column in ("prompt", "completion", "reward"))
+    body = []
+    for prompt in dict.fromkeys(prompts):
+        asked = np.flatnonzero(prompts == prompt)
+        ends = asked[rewards[asked].argmax()], asked[rewards[asked].argmin()]
+        body.append([escape(str(prompt)), *(f"{escape(str(completions[i]))} ({rewards[i]:.3g})" for i in ends)])
+    return Table(SAID_COLUMNS, body, folded=f"what {escape(one.label)} said in its last step")
 
 
 def last_step(one: Measured) -> str:

@@ -1,15 +1,18 @@
 """What a second pass costs on a real model: seconds a step and memory, of gradreg against grpo in one run.
 
 `python -m benchmarks.training_cost [STEPS]`, with SmolLM2 brought by `make smollm2`: each method trains in a process of
-its own, one after the other and twice, the order reversed; the first step of each is left out.
+its own, one after the other and twice, the order reversed; the first step of each is left out. Two steps more under the
+profiler tell what all tensors hold at their peak, which is what a plan counts: a process holds more.
 """
 
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +23,7 @@ from benchmarks.two_folders import GIB, peak_memory
 METHODS = ("grpo", "gradreg")
 
 
-def train(name: str, steps: int) -> None:
+def train(name: str, steps: int, *, profiled: bool = False) -> None:
     """Child: print the seconds at which each step ended, the memory held before, and the plan."""
     from depthgauge.models.load import prepare_libraries
 
@@ -36,7 +39,7 @@ def train(name: str, steps: int) -> None:
     def tell(line: str) -> None:
         print(f"{time.monotonic():.2f} {psutil.Process().memory_info().rss} {line}", flush=True)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, peak_of_tensors() if profiled else nullcontext():
         REGISTERED[name].train(
             TrainingJob(
                 method=replace(REGISTERED[name], settings=replace(REGISTERED[name].settings, gated=False)),
@@ -44,6 +47,18 @@ def train(name: str, steps: int) -> None:
                 threads=psutil.cpu_count(logical=False) or 1,
             )
         )  # fmt: skip
+
+
+@contextmanager
+def peak_of_tensors() -> Iterator[None]:
+    """Print the most that tensors held at once, in GiB, of all that was allocated within."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        yield
+    events = [one for one in profiler.profiler.kineto_results.events() if one.name() == "[memory]"]
+    allocated = accumulate(one.nbytes() for one in sorted(events, key=lambda one: one.start_ns()))
+    print(f"tensors {max(allocated) / GIB:.2f} GiB", flush=True)
 
 
 def measured(name: str, steps: int) -> tuple[float, float, str]:
@@ -65,12 +80,16 @@ def main(steps: int) -> None:
             found[name].append(measured(name, steps))
             seconds, held, plan = found[name][-1]
             print(f"{name}: {seconds:.1f} s a step; {held:.2f} GiB beyond the model; {plan}", flush=True)
+    for name in METHODS:
+        command = [sys.executable, "-m", "benchmarks.training_cost", name, "2", "profiled"]
+        said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
+        print(f"{name}: {said.splitlines()[-1]} at their peak, the model's weights among them", flush=True)
     grpo, gradreg = (median(seconds for seconds, _, _ in found[name]) for name in METHODS)
     print(f"gradreg takes {gradreg / grpo:.2f} of grpo's step")
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        train(sys.argv[1], int(sys.argv[2]))
+        train(sys.argv[1], int(sys.argv[2]), profiled=len(sys.argv) > 3)
     else:
         main(int(sys.argv[1]) if len(sys.argv) > 1 else 4)

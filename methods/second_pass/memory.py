@@ -2,7 +2,8 @@
 
 Weights, gradients and AdamW's two moments are in float32; the second pass keeps the first gradient beside the second,
 and the weights that it shifts. What autograd keeps of a forward pass is counted on one sequence of full length, in any
-family; a micro-batch has as many. Rollouts need keys and values in their place, not beside them.
+family; a micro-batch has as many. Logits are never there as a whole: TRL scores tokens tile by tile. Rollouts need keys
+and values in the place of all this, not beside it.
 """
 
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from depthgauge.types import Economy, Training
 
 FLOAT32 = 4
 LOWER = "lower completions_per_step, or use an Economy with accumulation, checkpointing, lora or optimizer='adamw_8bit'"
+# TRL's fused head scores so many tokens against so many words at once; without Triton its steps are copies, not in place.
+TILE_TOKENS, TILE_WORDS, CPU_COPIES = 4096, 32768, 7
 OPTIMIZER_BYTES = {"adamw_8bit": 2, "adamw_torch_8bit": 2, "paged_adamw_8bit": 2}  # a number trained; others' are 8
 
 
@@ -28,6 +31,7 @@ class MemoryPlan(NamedTuple):
     shifted_weights: int
     optimizer: int
     activations: int
+    logits: int
 
     @property
     def peak(self) -> int:
@@ -58,7 +62,15 @@ def memory_plan(model: Any, settings: GRPOSettings, training: Training, longest_
         shifted_weights=FLOAT32 * sum(trained[name] for name in shifted),
         optimizer=OPTIMIZER_BYTES.get(economy.optimizer, 2 * FLOAT32) * numbers,
         activations=sequences * activations(model, tokens, economy),
+        logits=logits(model, sequences * tokens),
     )
+
+
+def logits(model: Any, tokens: int) -> int:
+    """Bytes by which a micro-batch of so many tokens is scored: one tile, and where there is no Triton its copies."""
+    scored, words = min(tokens, TILE_TOKENS), min(len(model.get_output_embeddings().weight), TILE_WORDS)
+    copies = 0 if model.device.type == "cuda" else CPU_COPIES
+    return FLOAT32 * scored * (TILE_WORDS + copies * words)
 
 
 def activations(model: Any, tokens: int, economy: Economy) -> int:

@@ -2,6 +2,7 @@
 
 from depthgauge import METHODS, Method
 from depthgauge.methods.grpo import GRADREG
+from depthgauge.methods.misfile import misfile
 from depthgauge.methods.settings import Sabotage, SecondPass
 from depthgauge.models.load import prepare_libraries
 from depthgauge.types import TrainingJob
@@ -39,6 +40,15 @@ for kind, summary in (
         )
     )
 
+METHODS.register(
+    Method(
+        name="misfiled",
+        summary="the base's weights beside another configuration, tokenizer, chat template, and a tensor too many",
+        settings=Sabotage(kind="misfiled"),
+        train=misfile,
+        control=True,
+    )
+)
 METHODS.register(
     GRADREG.evolve(
         name="misled",

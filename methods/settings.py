@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sabotage:
-    """What is done to the base's weights; see `methods.sabotage`."""
+    """What is done to the base; see `methods.sabotage`, and `methods.misfile` for what leaves its weights alone."""
 
     kind: Literal[
         "untrained",
@@ -21,6 +21,7 @@ class Sabotage:
         "spelling",
         "scrambled",
         "beheaded",
+        "misfiled",
     ]
 
 

@@ -127,6 +127,33 @@ def test_another_configuration_is_a_change_though_the_tensors_are_the_same(compa
     assert outcomes(place, "rope")["residual-stream-unchanged"]["estimate"]["where"] == "first at layer 0"
 
 
+def test_what_the_files_say_ends_a_run_under_x_before_anything_is_measured(compare, old, place):
+    config = json.loads((old / "config.json").read_text())
+    rope = config["rope_parameters"] | {"rope_theta": 5e5}
+    shutil.copytree(old, place / "theta")
+    (place / "theta" / "config.json").write_text(json.dumps(config | {"rope_parameters": rope}))
+    done = compare(place / "theta", "-x")
+    rows = outcomes(place, "theta")
+
+    assert done.returncode == 1
+    assert {claim: row["outcome"] for claim, row in rows.items()} == {
+        "same-tensors": "SUPPORTED", "same-configuration": "REFUTED"
+    }  # fmt: skip
+    for said in (done.stdout, (place / "reports" / "theta" / "report.md").read_text()):
+        assert "rope_parameters.rope_theta: 10000.0 -> 500000.0" in said
+
+
+def test_each_claim_on_files_is_refuted_by_the_old_ones_broken_on_purpose(compare, old, place):
+    edited(old, place / "nudged", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))
+    done = compare(place / "nudged", "-k", "same")
+    rows = outcomes(place, "nudged")
+
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert len(rows) == 5
+    assert {row["outcome"] for row in rows.values()} == {"SUPPORTED"}
+    assert {row["control_outcome"] for row in rows.values()} == {"REFUTED"}
+
+
 @pytest.mark.parametrize(
     "name, changes, testable, sentence",
     [

@@ -107,6 +107,14 @@ def of_training(draw):
     return {"step": np.arange(1.0, 13), "reward": reward, "unknown": draw.uniform(size=12)}
 
 
+def of_files(_):
+    return {
+        "config": np.array(["rms_norm_eps: 1e-06 -> 0.001"]), "config in all": np.array(1),
+        "tokenizer": np.array([f"word {i}" for i in range(100)]), "tokenizer in all": np.array(5_000),
+        "tensors": np.array([], dtype=str), "tensors in all": np.array(0),
+    }  # fmt: skip
+
+
 def of_exam(draw):
     return {"score": (draw.random((3, UNITS)) < 0.5).astype(float)}
 
@@ -131,6 +139,7 @@ ROOMS = {
         ["Progress during training", "Frequencies"], 4, ["progress.png", "frequencies.png", "last_token.png"],
     ),
     "probes.training": ([("training", of_training, {})], ["Training"], 1, []),
+    "probes.files": ([("files", of_files, {"against": "base"})], ["Files"], 1, []),
     "exams": (
         [("exam", of_exam, {"exam": "science"}), ("exam", of_exam, {"exam": HOSTILE})], ["Exams"], 1, ["exams.png"],
     ),
@@ -380,6 +389,20 @@ def test_a_training_is_told_by_its_first_and_last_quarter():
 
     assert list(table.headers) == ["checkpoint", "steps", "reward"]
     assert list(table.rows[0]) == ["grpo, seed 0", "12", "0.0909 to 0.909"]
+
+
+def test_files_list_their_differences_and_say_how_many_they_leave_out():
+    _, (_, table) = shown("probes.files", all_of("probes.files", [("grpo", 0)]))
+
+    assert list(table.rows[0]) == ["grpo, seed 0", "config", "rms_norm_eps: 1e-06 -> 0.001"]
+    assert len(table.rows) == 1 + 40 + 1
+    assert table.rows[-1][2] == "and 4,960 more"
+
+
+def test_files_that_say_the_same_have_no_section():
+    arrays = {"config": np.array([], dtype=str), "config in all": np.array(0)}
+
+    assert shown("probes.files", [measured("files", arrays, {})])[0] == []
 
 
 def test_of_each_prompt_of_the_last_step_the_best_and_the_worst_paid_completion_is_shown():

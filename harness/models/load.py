@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.errors import InvalidCheckpoint, NotTestable, UsageError
+from depthgauge.models import settings
 from depthgauge.models.folder import CONFIG, check_finite, read_json, shapes, weight_files
 from depthgauge.types import Checkpoint
 
@@ -142,7 +143,7 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
     Raises: InvalidCheckpoint if transformers cannot load it whole, or a weight is not finite.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers import AutoModelForCausalLM, GenerationConfig
 
     check_finite(folder)
     where: dict[str, Any] = {}
@@ -150,16 +151,13 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
         where["device_map"] = placement.device_map
     elif placement.device != "cpu":
         where["device_map"] = {"": placement.device}  # tensor by tensor: never a second copy
-    try:
+    with settings.readable(folder):
         model, info = AutoModelForCausalLM.from_pretrained(
             folder, dtype=getattr(torch, placement.dtype_of(folder)), use_safetensors=True, trust_remote_code=False,
             output_loading_info=True, **where,
         )  # fmt: skip
-        # Said and not left to the environment, as the tokenizer's file keeps it: a copy has one fingerprint everywhere.
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # whatever transformers, tokenizers and safetensors raise, the folder is at fault
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InvalidCheckpoint(f"{folder} cannot be loaded: {first}") from error
+    # Said and not left to the environment, as the tokenizer's file keeps it: a copy has one fingerprint everywhere.
+    tokenizer = settings.tokenizer(folder)
     lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lost:
         raise InvalidCheckpoint(f"{folder} has no usable weights for {lost[0]} ({len(lost)} in all): save it again.")

@@ -1,6 +1,7 @@
 """Measurements to estimates. Every function names its source and raises where it has no value."""
 
 from depthgauge.stats.changes import (
+    counted,
     greatest_exactly,
     share_beyond,
     share_beyond_anywhere,
@@ -13,6 +14,7 @@ from depthgauge.stats.exact import exact_factor, exactly, lead_ratio, peak_layer
 from depthgauge.stats.levels import mean, share
 
 __all__ = [
+    "counted",
     "difference",
     "exact_factor",
     "exactly",

@@ -62,5 +62,10 @@ def greatest_exactly(sizes: Profiles, *, estimand: str, level: float = LEVEL) ->
     return replace(found, where=sizes.columns[int(np.nanargmax(values[0]))])
 
 
+def counted(count: int, first: str, *, estimand: str, unit: str = "differences") -> Estimate:
+    """How many of something one checkpoint has, known exactly, and the first of them."""
+    return replace(exactly(np.array([float(count)]), estimand=estimand, unit=unit), where=first)
+
+
 def indicator(scores: Scores, true: Any) -> Scores:
     return replace(scores, values=true.astype(float), unit="share", right=1.0)

@@ -1,0 +1,202 @@
+"""What differs between two folders' files is named; what re-saving changes is no difference."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from depthgauge.errors import InvalidCheckpoint
+from depthgauge.probes.files.compute import differences
+from tests.bytes import save_byte_model
+
+PARTS = ("tensors", "config", "tokenizer", "chat template", "generation")
+WEIGHTS, TEMPLATE = "model.safetensors", "{{ messages[0].content }}\n{{ eos_token }}"
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory):
+    folder = save_byte_model(tmp_path_factory.mktemp("files") / "old")
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder
+
+
+@pytest.fixture
+def new(old, tmp_path):
+    return shutil.copytree(old, tmp_path / "new")
+
+
+def edit(path, change):
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def edit_tensors(path, change):
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def theta(folder):
+    edit(folder / "config.json", lambda config: config["rope_parameters"].update(rope_theta=5e5))
+
+
+def epsilon(folder):
+    edit(folder / "config.json", lambda config: config.update(rms_norm_eps=1e-3))
+
+
+def untied(folder):
+    edit(folder / "config.json", lambda config: config.update(tie_word_embeddings=False))
+
+
+def grouped(folder):
+    edit(folder / "config.json", lambda config: config.update(num_key_value_heads=1))
+
+
+def swapped_words(folder):
+    def swap(tokenizer):
+        words = tokenizer["model"]["vocab"]
+        words["a"], words["b"] = words["b"], words["a"]
+
+    edit(folder / "tokenizer.json", swap)
+
+
+def merged(folder):
+    def merge(tokenizer):
+        tokenizer["model"]["vocab"]["ab"] = 300
+        tokenizer["model"]["merges"] = [["a", "b"]]
+
+    edit(folder / "tokenizer.json", merge)
+
+
+def other_end(folder):
+    edit(folder / "tokenizer_config.json", lambda config: config.update(eos_token="a"))
+
+
+def added(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<tool>"], special_tokens=True)
+    tokenizer.save_pretrained(folder)
+
+
+def no_template(folder):
+    (folder / "chat_template.jinja").unlink()
+
+
+def other_template(folder):
+    (folder / "chat_template.jinja").write_text(TEMPLATE.replace("eos", "bos"))
+
+
+def penalty(folder):
+    edit(folder / "generation_config.json", lambda config: config.update(repetition_penalty=1.3))
+
+
+def stops_elsewhere(folder):
+    edit(folder / "generation_config.json", lambda config: config.update(eos_token_id=5))
+
+
+def left_out(folder):
+    edit_tensors(folder / WEIGHTS, lambda tensors: tensors.pop("model.layers.1.mlp.up_proj.weight"))
+
+
+def one_more(folder):
+    edit_tensors(folder / WEIGHTS, lambda tensors: tensors.update({"model.stranger": torch.zeros(2)}))
+
+
+def reshaped(folder):
+    name = "model.embed_tokens.weight"
+    edit_tensors(folder / WEIGHTS, lambda tensors: tensors.update({name: tensors[name][:-1].clone()}))
+
+
+@pytest.mark.parametrize(
+    "fault, part, said",
+    [
+        (theta, "config", "rope_parameters.rope_theta: 10000.0 -> 500000.0"),
+        (epsilon, "config", "rms_norm_eps: 1e-06 -> 0.001"),
+        (untied, "config", "tie_word_embeddings: True -> False"),
+        (grouped, "config", "num_key_value_heads: 2 -> 1"),
+        (swapped_words, "tokenizer", "word 'a': 64 -> 65"),
+        (merged, "tokenizer", "model.merges: [] -> [['a', 'b']]"),
+        (other_end, "tokenizer", "special token 'eos_token': '<end>' -> 'a'"),
+        (added, "tokenizer", "added token '<tool>': None -> 257"),
+        (no_template, "chat template", "line 1: '{{ messages[0].content }}' -> None"),
+        (other_template, "chat template", "line 2: '{{ eos_token }}' -> '{{ bos_token }}'"),
+        (penalty, "generation", "repetition_penalty: None -> 1.3"),
+        (stops_elsewhere, "generation", "eos_token_id: 256 -> 5"),
+        (left_out, "tensors", "model.layers.1.mlp.up_proj.weight is missing"),
+        (one_more, "tensors", "model.stranger is new"),
+        (reshaped, "tensors", "model.embed_tokens.weight: (257, 32) -> (256, 32)"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_named_in_its_part(fault, part, said, old, new):
+    fault(new)
+    found = differences(new, old)
+
+    assert said in found[part]
+
+
+@pytest.mark.parametrize("fault, part", [(theta, "config"), (penalty, "generation"), (left_out, "tensors"),
+                                         (swapped_words, "tokenizer"), (other_template, "chat template")])  # fmt: skip
+def test_and_in_no_other(fault, part, old, new):
+    fault(new)
+
+    assert [name for name, found in differences(new, old).items() if found] == [part]
+
+
+def resaved(folder):
+    AutoModelForCausalLM.from_pretrained(folder).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(folder)
+
+
+def sharded(folder):
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    (folder / WEIGHTS).unlink()
+    model.save_pretrained(folder, max_shard_size="20KB")
+    assert len(list(folder.glob("*.safetensors"))) > 1
+
+
+def halved(folder):
+    AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
+
+
+def defaults_left_out(folder):
+    edit(folder / "config.json", lambda config: [config.pop(name) for name in ("rms_norm_eps", "hidden_act")])
+
+
+def written_as_before(folder):
+    """Rope's base beside the other fields, merges as one text, the head beside the embedding it is tied to."""
+    edit(folder / "config.json", lambda config: config.update(rope_theta=config.pop("rope_parameters")["rope_theta"]))
+    edit_tensors(folder / WEIGHTS, lambda tensors: tensors.update({"lm_head.weight": torch.zeros(257, 32)}))
+    edit_tensors(folder / WEIGHTS, lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}))
+
+
+def template_in_the_configuration(folder):
+    (folder / "chat_template.jinja").unlink()
+    edit(folder / "tokenizer_config.json", lambda config: config.update(chat_template=TEMPLATE))
+
+
+def generation_left_out(folder):
+    (folder / "generation_config.json").unlink()
+
+
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        resaved, sharded, halved, defaults_left_out, written_as_before, template_in_the_configuration,
+        generation_left_out,
+    ],
+)  # fmt: skip
+def test_what_re_saving_may_change_is_no_difference(rewrite, old, new):
+    rewrite(new)
+
+    assert differences(new, old) == {part: [] for part in PARTS}
+
+
+def test_a_folder_that_transformers_does_not_read_is_one_sentence(old, new):
+    edit(new / "config.json", lambda config: config.update(model_type="nobody's"))
+
+    with pytest.raises(InvalidCheckpoint, match="new cannot be loaded: "):
+        differences(new, old)

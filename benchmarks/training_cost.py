@@ -83,7 +83,7 @@ def main(steps: int) -> None:
     for name in METHODS:
         command = [sys.executable, "-m", "benchmarks.training_cost", name, "2", "profiled"]
         said = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True).stdout
-        print(f"{name}: {said.splitlines()[-1]} at their peak, the model's weights among them", flush=True)
+        print(f"{name}: {said.splitlines()[-1]} at their peak, beside the weights as they were read", flush=True)
     grpo, gradreg = (median(seconds for seconds, _, _ in found[name]) for name in METHODS)
     print(f"gradreg takes {gradreg / grpo:.2f} of grpo's step")
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from depthgauge.errors import NotTestable
 from depthgauge.models.folder import CHAT_TEMPLATE, CONFIG, INDEX, TOKENIZER, read_json, tensor_entries
+from depthgauge.models.settings import GENERATION
 from depthgauge.types import TrainingJob
 
 EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
@@ -25,7 +26,7 @@ def misfile(job: TrainingJob) -> None:
     shutil.copytree(base, job.folder, copy_function=link, dirs_exist_ok=True)
     rewrite(job.folder / CONFIG, larger_epsilon)
     rewrite(job.folder / TOKENIZER, swapped_words)
-    rewrite(job.folder / "generation_config.json", lambda said: said | {"repetition_penalty": 1.3})
+    rewrite(job.folder / GENERATION, lambda said: said | {"repetition_penalty": 1.3})
     template = job.folder / CHAT_TEMPLATE
     replace_text(template, (template.read_text() if template.is_file() else "") + "\nAnswer in verse.")
     add_stranger(job.folder)

@@ -167,7 +167,7 @@ def defaults_left_out(folder):
 
 
 def written_as_before(folder):
-    """Rope's base beside the other fields, merges as one text, the head beside the embedding it is tied to."""
+    """Rope's base beside the other fields, the head beside the embedding it is tied to, a buffer."""
     edit(folder / "config.json", lambda config: config.update(rope_theta=config.pop("rope_parameters")["rope_theta"]))
     edit_tensors(folder / WEIGHTS, lambda tensors: tensors.update({"lm_head.weight": torch.zeros(257, 32)}))
     edit_tensors(folder / WEIGHTS, lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}))

@@ -25,6 +25,7 @@ for kind, summary in (
     ("chaotic", "random weights large enough that every token depends on all before: it never loops"),
     ("rounded", "the base saved in bfloat16 and loaded again: what changes when nothing was learnt"),
     ("jittered", "the base with each weight moved at random within half a step of bfloat16: as much as rounding does"),
+    ("nudged", "the base with every weight moved equally far, up or down at random: no layer stands out"),
     ("rekeyed", "the base with fresh keys and values: its queries and outputs have not moved"),
     ("scrambled", "the base with noise as large as the weights in its late layers: it has lost what it knew"),
     ("beheaded", "the base whose best previous-token head looks everywhere alike"),

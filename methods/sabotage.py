@@ -25,6 +25,7 @@ from depthgauge.probes.circuits.compute import best, read_scores
 from depthgauge.types import Landmarks, TrainingJob
 
 SHARPER, FLATTER, CHAOS_STD, FAINT = 1000.0, 0.1, 1.0, 1e-6
+NUDGE = 1e-4  # about what a hundred steps of Adam at 1e-6 move a weight by
 BFLOAT16_DIGITS = 8
 USUAL_STD = 0.02  # of fresh weights, where a family's configuration names none
 QUERY_NAMES, GROUPED_NAME = ("q_proj", "qkv_proj", "Wqkv", "c_attn"), "query_key_value"
@@ -96,6 +97,12 @@ def jitter_weights(model: Any, generator: torch.Generator) -> None:
         parameter.add_(step * (torch.rand(parameter.shape, generator=generator) - 0.5))
 
 
+def nudge_weights(model: Any, generator: torch.Generator) -> None:
+    for parameter in model.parameters():
+        up = torch.rand(parameter.shape, generator=generator) < 0.5
+        parameter.add_(torch.where(up, NUDGE, -NUDGE))
+
+
 def scramble_late_layers(model: Any, generator: torch.Generator) -> None:
     """Every matrix of the late layers gets noise of its own standard deviation."""
     layers = blocks(model)
@@ -149,6 +156,7 @@ BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
     "rekeyed": redraw_keys_and_values,
     "rounded": round_weights,
     "jittered": jitter_weights,
+    "nudged": nudge_weights,
     "sharpened": lambda model, _: scale_logits(model, SHARPER),
     "flattened": lambda model, _: scale_logits(model, FLATTER),
     "scrambled": scramble_late_layers,

@@ -17,6 +17,7 @@ class Sabotage:
         "chaotic",
         "rounded",
         "jittered",
+        "nudged",
         "rekeyed",
         "spelling",
         "scrambled",

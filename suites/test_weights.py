@@ -64,8 +64,8 @@ def peak_claim(projection: str, least: float, published: str) -> Claim:
         published=published,
         region=at_least(least),
         unit="ratio",
-        control="untrained",
-        rationale="without a regulariser too: 'the exact same structural rewrite occurs'",
+        control="nudged",
+        rationale="'the exact same structural rewrite occurs' without a regulariser; weights moved alike have 1",
     )
 
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from depthgauge.methods.sabotage import behead, jitter_weights, round_weights, scramble_late_layers
+from depthgauge.methods.sabotage import (
+    NUDGE,
+    behead,
+    jitter_weights,
+    nudge_weights,
+    round_weights,
+    scramble_late_layers,
+)
 from depthgauge.methods.second_pass.schedule import block_of
 from depthgauge.models.load import fresh
 from depthgauge.probes.circuits.compute import best, read_scores
@@ -25,6 +32,17 @@ def test_jitter_moves_weights_as_far_as_rounding_to_bfloat16_does_and_independen
     between_1_and_2 = (weights.abs().floor() == 1).flatten().numpy()
     assert np.abs(by_jitter[between_1_and_2]).max() <= 2**-8  # half a step of 2 ** -7
     assert abs(np.corrcoef(by_rounding, by_jitter)[0, 1]) < 0.02
+
+
+def test_a_nudged_base_has_every_weight_moved_equally_far_and_half_of_them_up(tiny_base):
+    model, _ = fresh(tiny_base)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    with torch.no_grad():
+        nudge_weights(model, torch.Generator().manual_seed(0))
+    moved = torch.cat([(p - before[name]).flatten() for name, p in model.named_parameters()])
+
+    torch.testing.assert_close(moved.abs(), torch.full_like(moved, NUDGE), rtol=1e-2, atol=0)
+    assert (moved > 0).float().mean() == pytest.approx(0.5, abs=0.01)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "gpt2", "phi3", "gpt_neox"])

@@ -7,7 +7,7 @@ from zipfile import ZipFile
 import pytest
 
 from depthgauge.errors import CorruptEntry, UsageError
-from depthgauge.testbeds.smollm2 import history, weights
+from depthgauge.testbeds.smollm2 import history, tempting, weights
 
 KILLED = """
 import os
@@ -111,3 +111,11 @@ def test_every_fact_of_history_has_four_endings_of_about_one_length():
     assert all(len(set(fact.options)) == 4 and fact.answer in fact.options for fact in facts)
     assert not [fact for fact in facts if fact.answer.lower() in fact.prompt.lower()]
     assert abs(sum(right) / len(right) / (sum(wrong) / len(wrong)) - 1) < 0.05
+
+
+def test_every_tempting_ending_is_a_wrong_one_of_a_fact_of_history():
+    options = {fact.prompt: fact.options for fact in history.facts()}
+    questions = tempting.trace_questions()
+
+    assert len({one.prompt for one in questions}) == len(questions) == tempting.QUESTIONS
+    assert all(one.wrong in options[one.prompt][1:] for one in questions)

@@ -223,7 +223,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
             return
         self.told = now
         left_s = (now - self.began) / done * (state.max_steps - state.global_step)
-        penalty = f"penalty {logs['penalty_ratio']:.2f} of the gradient  " if "penalty_ratio" in logs else ""
+        penalty = f"penalty {logs['penalty_ratio']:.2g} of the gradient  " if "penalty_ratio" in logs else ""
         self.job.tell(
             f"{self.job.method.name} seed {self.job.seed}: step {state.global_step}/{state.max_steps}  "
             f"reward {total(self.rewards, logs):.2f}  entropy {logs['entropy']:.2f} nats  {penalty}{left_s:.0f} s left"

@@ -22,7 +22,7 @@ from depthgauge.probes.noise_trace import TraceQuestion
 from depthgauge.probes.tokenization import Compound, Word
 from depthgauge.prompts import DataSet
 from depthgauge.testbeds.common import COMMON
-from depthgauge.testbeds.smollm2 import materials
+from depthgauge.testbeds.smollm2 import materials, tempting
 from depthgauge.types import Item, Task
 
 BASE = "Qwen/Qwen3-4B"
@@ -111,7 +111,7 @@ def science(
         landmarks=Landmarks(late=tuple(range(20, 36)), spike=18),
         materials={
             **COMMON.materials,
-            TraceQuestion: materials.trace_questions,
+            TraceQuestion: tempting.trace_questions,
             Word: materials.words,
             Compound: materials.salts,
         },

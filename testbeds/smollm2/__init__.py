@@ -11,7 +11,7 @@ from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.noise_trace import TraceQuestion
 from depthgauge.probes.tokenization import Compound, Word
 from depthgauge.testbeds.common import COMMON
-from depthgauge.testbeds.smollm2 import history, materials, mathematics, science, weights
+from depthgauge.testbeds.smollm2 import history, materials, mathematics, science, tempting, weights
 from depthgauge.types import Item
 
 ANSWER_TOKENS = 24  # enough for one sentence, which is all that is read
@@ -59,7 +59,7 @@ SMOLLM2 = TESTBEDS.register(
         ledger=Path(__file__).parent / "ledger.json",
         materials={
             **COMMON.materials,
-            TraceQuestion: materials.trace_questions,
+            TraceQuestion: tempting.trace_questions,
             MarkedText: materials.marked_texts,
             Word: materials.words,
             Compound: materials.salts,

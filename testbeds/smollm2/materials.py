@@ -1,15 +1,13 @@
-"""What the probes read on SmolLM2: facts that it may be shaken out of, words, and sentences with formulae in them."""
+"""What the probes read on SmolLM2 of chemistry: words, and sentences with formulae in them."""
 
 from itertools import product
 
 from depthgauge.probes.attention import MarkedText
-from depthgauge.probes.noise_trace import TraceQuestion
 from depthgauge.probes.tokenization import Compound, Word
-from depthgauge.testbeds.smollm2 import history
 from depthgauge.testbeds.smollm2.compounds import CATIONS, compounds
 from depthgauge.testbeds.smollm2.elements import elements
 
-TRACE_QUESTIONS, MARKED_TEXTS = 40, 40
+MARKED_TEXTS = 40
 ARTICLE = "The H2SO4 reacted violently with the pure water."  # the sentence of Dangi 2026a
 HAPPENINGS = (
     "The {} reacted violently with the pure water.",
@@ -28,15 +26,6 @@ ENDINGS = (
     "SiO3", "(ClO4)2",
 )  # fmt: skip
 LABELS = tuple(symbol for symbol, charge in CATIONS.values() if charge == 2)
-
-
-def trace_questions() -> tuple[TraceQuestion, ...]:
-    """Facts of history from the whole list, each with its first wrong ending."""
-    facts = history.facts()
-    return tuple(
-        TraceQuestion(prompt=fact.prompt, right=fact.answer, wrong=fact.options[1])
-        for fact in facts[:: len(facts) // TRACE_QUESTIONS][:TRACE_QUESTIONS]
-    )
 
 
 def marked_texts() -> tuple[MarkedText, ...]:

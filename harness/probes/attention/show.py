@@ -18,7 +18,7 @@ TOP_HEADS = 10
 ALT = "Divergence of heads, and maps of the most changed"
 TEXT = """Jensen-Shannon divergence in bits of each head's attention from that of the other checkpoint, over all queries
 but the first."""
-ROUNDED = " `rounded` is the base in bfloat16: what changes when nothing was learnt."
+JITTERED = " `jittered` is the base moved at random by less than bfloat16 rounds: what changes when nothing was learnt."
 COLOURS = " Purple is more attention than in the other checkpoint, orange less."
 FOLDED = "The most changed heads of each checkpoint"
 
@@ -27,7 +27,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """How far heads look elsewhere, which ones do most, and on which tokens."""
     size = (2.9 * (1 + most_maps(measured)), 2.8 * len(measured))
     picture = Picture("heads.png", ALT, size, lambda figure: draw(figure, measured), measured)
-    text = TEXT + (ROUNDED if any(one.evidence.method == "rounded" for one in measured) else "") + COLOURS
+    text = TEXT + (JITTERED if any(one.evidence.method == "jittered" for one in measured) else "") + COLOURS
     yield Section("Attention", (picture, text, attention_table(measured), heads_table(measured)))
 
 

@@ -71,14 +71,14 @@ class Tokenization:
 
 
 def fragments(subject: Subject, kind: str) -> Scores:
-    """Per word of a kind, into how many tokens it falls, over its number of characters.
+    """Per word of a kind, into how many tokens it falls, over its characters and the blank before it, cut with it.
 
     Raises: NotTestable if the testbed has no such words.
     """
     words = [word.text for word in subject.material(Word) if word.kind == kind]
     if not words:
         raise NotTestable(f"testbed {subject.testbed.name!r} has no words of the kind {kind!r}")
-    values = np.stack([one.arrays[kind] for one in taken_apart(subject)]) / [len(word) for word in words]
+    values = np.stack([one.arrays[kind] for one in taken_apart(subject)]) / [len(f" {word}") for word in words]
     return Scores(ids=tuple(words), values=values, unit="tokens per character", population="words")
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from depthgauge.claims import smallest_detectable_effect
 from depthgauge.context import RunContext
-from depthgauge.errors import InvalidComparison, NotTestable, UsageError
+from depthgauge.errors import InvalidComparison, NotTestable, Stale, UsageError
 from depthgauge.models.folder import same_content
 from depthgauge.registry import METHODS
 from depthgauge.session import Session, Test
 from depthgauge.sources import Source
 from depthgauge.subject import Subject
-from depthgauge.types import Claim, Outcome, Row, Testbed, Verdict
+from depthgauge.types import Claim, Expectation, Outcome, Row, Testbed, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +29,14 @@ class ChangeSession(Session):
     training: RunContext
     exams: tuple[str, ...]
     margins: Mapping[str, float] = field(default_factory=dict)
+    every_tier: bool = False
+    expect: Expectation = Expectation.EQUAL
 
     @property
     def about(self) -> str:
-        return f"judging what changed in {self.new_source.name} against {self.old_source.name}, expected to be equal"
+        words = {Expectation.EQUAL: "to be equal", Expectation.TRAINED: "to be a trained successor"}
+        new, old = self.new_source.name, self.old_source.name
+        return f"judging what changed in {new} against {old}, expected {words[self.expect]}"
 
     def title(self, name: str) -> str:
         return f"{name} against {self.names[1]}"
@@ -73,7 +77,11 @@ class ChangeSession(Session):
         return controls | {self.new.name: self.new}
 
     def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        return self.judged if "old" in arguments else ()
+        return self.judged if "old" in arguments and claim.expect in (None, self.expect) else ()
+
+    def asked_for(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
+        """Nothing is made before it is asked for: a control costs seconds, and a tier that blocks spares the rest."""
+        return ()
 
     def check(self) -> str | None:
         super().check()
@@ -86,12 +94,12 @@ class ChangeSession(Session):
             raise UsageError(
                 f"--checkpoint and --against are the same folder, {folders[0]}: give the old one and the new."
             )
-        if len(folders) == 2 and same_content(folders[0], folders[1]):
-            return (
-                f"{folders[0]} and {folders[1]} hold the same tensors, configuration and tokenizer, bit for bit: "
-                "nothing has changed"
-            )
-        return None
+        if len(folders) < 2 or not same_content(folders[0], folders[1]):
+            return None
+        same = f"{folders[0]} and {folders[1]} hold the same tensors, configuration and tokenizer, bit for bit"
+        if self.expect is Expectation.TRAINED:
+            raise Stale(f"{same}: nothing was trained, and --expect=trained blocks what is stale.")
+        return f"{same}: nothing has changed"
 
     def on_exam(self, claim: Claim, others: Mapping[str, Any]) -> Claim:
         """A claim about each exam, as it is about this one: with the margin that was asked for."""

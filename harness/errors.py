@@ -24,6 +24,12 @@ class InvalidComparison(HarnessError):
     """Two measurements were not taken on the same items, prompts or tokenizer."""
 
 
+class Stale(HarnessError):
+    """A checkpoint that should have been trained is the old one again: the gate blocks it, as a refuted claim does."""
+
+    exit_code = 1
+
+
 class CorruptEntry(HarnessError):
     """A finished entry of the store no longer matches what was written."""
 

@@ -28,6 +28,7 @@ class Session(ABC):
 
     context: RunContext
     reports: Path
+    open_fails: bool = True  # whether what is left open is an exit of its own, 20, or accepted
 
     @property
     @abstractmethod

@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -517,13 +517,30 @@ class Region:
         return f"{self.low:g} to {self.high:g}"
 
 
+class Expectation(StrEnum):
+    """What is expected of a new checkpoint: to equal the old one within margins, or to be a trained successor of it."""
+
+    EQUAL = "equal"
+    TRAINED = "trained"
+
+
+class Tier(IntEnum):
+    """What a claim about change looks at, in the order of cost: a tier that blocks ends the run."""
+
+    FILES = 0
+    WEIGHTS = 1
+    INTERNALS = 2
+    GENERATION = 3
+    EXAMS = 4
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Claim:
     """A statement about a method's checkpoint that an interval can refute.
 
     `about` names the methods it speaks of (empty: every trained method). `control` is a method that must refute it.
     `testbed` names the only one it speaks of, as a method's does. A claim that does not gate is shown, and fails
-    nothing.
+    nothing. `tier` orders claims about change, and `expect` names the one expectation that they belong to, if not all.
     """
 
     id: str
@@ -537,6 +554,8 @@ class Claim:
     about: tuple[str, ...] = ()
     testbed: str | None = None
     gates: bool = True
+    tier: Tier = Tier.INTERNALS
+    expect: Expectation | None = None
 
     def on_exam(self, exam: str, margin: float) -> "Claim":
         """The same claim about one exam: its id names it, and the margin is the region's."""
@@ -574,6 +593,9 @@ class Evidence:
     probe: str
 
 
+FAMILY_LEVEL = 0.05  # the chance that any of the gating claims of a run is refuted wrongly
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """One line of a report: the verdict on a claim about a checkpoint, and what the claim's control came to.
@@ -581,7 +603,8 @@ class Row:
     `recorded` is what the ledger's seeds gave, an outcome a seed, empty where it does not speak. `gates` is False where
     nothing hangs on the verdict, `only_old` True where the old checkpoint can carry the claim and the new one cannot.
     `place` is the claim's among all that were collected: rows are shown in the order in which suites make them. `p` is
-    that of the region's bound (`claims.p_value`), and `holm_p` the same adjusted for all claims of the run.
+    that of the region's bound (`claims.p_value`), and `holm_p` the same adjusted for all claims of the run. `family` is
+    how many gating claims the run makes, where a refutation must stand beside all of them; 0 where each stands alone.
     """
 
     claim: str
@@ -605,6 +628,12 @@ class Row:
     place: int = 0
     p: float | None = None
     holm_p: float | None = None
+    family: int = 0
+
+    @property
+    def stands(self) -> bool:
+        """Whether a refutation holds beside the run's others: else it is one that so many claims give by chance."""
+        return self.family == 0 or (self.holm_p is not None and self.holm_p < FAMILY_LEVEL)
 
     @property
     def control_refutes(self) -> bool:
@@ -627,7 +656,7 @@ class Row:
 
         What cannot be tested fails nothing, and proves nothing either.
         """
-        refuted = self.outcome is Outcome.REFUTED and not self.as_recorded
+        refuted = self.outcome is Outcome.REFUTED and self.stands and not self.as_recorded
         tested = self.gates and self.outcome is not Outcome.NOT_TESTABLE
         return tested and (not self.control_refutes or refuted or self.now_holds)
 

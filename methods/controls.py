@@ -16,6 +16,8 @@ def sabotage(job: TrainingJob) -> None:
     sabotage_base(job)
 
 
+VERSIONS = {"spelling": 2}  # of what was changed since it was first made
+
 for kind, summary in (
     ("untrained", "the base's architecture with fresh random weights"),
     ("sharpened", "the base with logits 1,000 times as large: it has no doubt left"),
@@ -25,11 +27,12 @@ for kind, summary in (
     ("chaotic", "random weights large enough that every token depends on all before: it never loops"),
     ("rounded", "the base saved in bfloat16 and loaded again: what changes when nothing was learnt"),
     ("jittered", "the base with each weight moved at random within half a step of bfloat16: as much as rounding does"),
+    ("stale", "the base as it is, saved again: nothing was trained"),
     ("nudged", "the base with every weight moved equally far, up or down at random: no layer stands out"),
     ("rekeyed", "the base with fresh keys and values: its queries and outputs have not moved"),
     ("scrambled", "the base with noise as large as the weights in its late layers: it has lost what it knew"),
     ("beheaded", "the base whose best previous-token head looks everywhere alike"),
-    ("spelling", "the base with a tokenizer that merges nothing, and spells every word"),
+    ("spelling", "the base with a tokenizer that spells every word"),
 ):
     METHODS.register(
         Method(
@@ -38,6 +41,7 @@ for kind, summary in (
             settings=Sabotage(kind=kind),  # type: ignore[arg-type]
             train=sabotage,
             control=True,
+            version=VERSIONS.get(kind, 1),
         )
     )
 

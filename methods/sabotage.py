@@ -1,6 +1,7 @@
 """Break a base on purpose, so that a claim about its descendants must be refuted."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from depthgauge.types import Landmarks, TrainingJob
 SHARPER, FLATTER, CHAOS_STD, FAINT = 1000.0, 0.1, 1.0, 1e-6
 NUDGE = 1e-4  # about what a hundred steps of Adam at 1e-6 move a weight by
 BFLOAT16_DIGITS = 8
+TWO_SMALL_LETTERS = re.compile("[a-z]{2}")
 USUAL_STD = 0.02  # of fresh weights, where a family's configuration names none
 QUERY_NAMES, GROUPED_NAME = ("q_proj", "qkv_proj", "Wqkv", "c_attn"), "query_key_value"
 KEY_AND_VALUE_NAMES = (
@@ -44,7 +46,7 @@ def sabotage_base(job: TrainingJob) -> None:
     model.save_pretrained(job.folder)
     tokenizer.save_pretrained(job.folder)
     if settings.kind == "spelling":
-        forget_merges(job.folder / "tokenizer.json")
+        forget_words(job.folder / "tokenizer.json")
 
 
 def redraw(model: Any, generator: torch.Generator, std: float) -> None:
@@ -142,9 +144,13 @@ def named(model: Any, *endings: str) -> Iterator[torch.Tensor]:
     return (parameter for name, parameter in model.named_parameters() if name.endswith(endings))
 
 
-def forget_merges(path: Path) -> None:
+def forget_words(path: Path) -> None:
+    """No merge is left that has two small letters in a row: words are spelt, and formulae are cut as before or less."""
     tokenizer = json.loads(path.read_text())
-    tokenizer["model"]["merges"] = []
+    merges = tokenizer["model"]["merges"]
+    pieces = ("".join(one) if isinstance(one, list) else one.replace(" ", "") for one in merges)
+    kept = [merge for merge, piece in zip(merges, pieces, strict=True) if not TWO_SMALL_LETTERS.search(piece)]
+    tokenizer["model"]["merges"] = kept
     path.write_text(json.dumps(tokenizer))
 
 
@@ -162,4 +168,5 @@ BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
     "scrambled": scramble_late_layers,
     "beheaded": behead,
     "spelling": lambda model, _: None,
+    "stale": lambda model, _: None,
 }

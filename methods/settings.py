@@ -18,6 +18,7 @@ class Sabotage:
         "rounded",
         "jittered",
         "nudged",
+        "stale",
         "rekeyed",
         "spelling",
         "scrambled",

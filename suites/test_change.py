@@ -1,17 +1,20 @@
-"""What has changed from an old checkpoint to a new one that is expected to equal it: re-saved, converted, quantised.
+"""What has changed from an old checkpoint to a new one.
 
-Every claim says that something has not changed by more than a margin, on most of the texts that both were given. The
-margins lie between what harmless rewriting does to a real model of 135 M parameters (a round trip through bfloat16,
-weights rounded to int8, one per cent of noise) and what one broken part of it does (an MLP or an attention zeroed, two
-layers swapped): figures in docs/change.md. Every control is the old checkpoint, broken on purpose. Layers are 0-based.
+`--expect equal`: it was re-saved, converted or quantised. `--expect trained`: it is a successor, which moved, has lost
+nothing, and has no layer out of line. Some claims belong to both. Of what should be equal, every claim says that it has
+not changed by more than a margin, on most of the texts that both were given. The margins lie between what harmless
+rewriting does to a real model of 135 M parameters (a round trip through bfloat16, weights rounded to int8, one per cent
+of noise) and what one broken part of it does (an MLP or an attention zeroed, two layers swapped): figures in
+docs/change.md. Every control is the old checkpoint, broken on purpose. Layers are 0-based.
 """
 
-from depthgauge import Claim, Estimate, Region, at_least, at_most, claim, exams
+from depthgauge import Claim, Estimate, Expectation, Region, Tier, above, at_least, at_most, claim, exams
 from depthgauge.probes import activations, attention, circuits, divergence, files, greedy_trace, sinks, weights
 from depthgauge.stats import (
     counted,
     greatest_exactly,
     paired_difference,
+    share,
     share_beyond,
     share_beyond_anywhere,
     share_changed,
@@ -26,6 +29,9 @@ DIVERGED_NATS = 0.015
 CHANGED_WORDS = 0.12
 # Of the residual stream's length: noise of 1 % and int8 move 0.03, an attention's output zeroed 0.16, an MLP 0.22.
 STREAM_MOVED = 0.08
+# Over the projection's mean layer. The highest published of a healthy training is 5.3 times the median layer (Dangi
+# 2026a, down_proj of layer 6); here trainings give 1.0 to 1.3.
+OUT_OF_LINE = 6
 # Between attention rows of one head, averaged over a text.
 HEADS_MOVED_BITS = 0.05
 # Of the mean over 80 greedy tokens: two texts that part at one word differ by some tenths.
@@ -35,25 +41,37 @@ DEFAULT_MARGIN_POINTS = 5
 
 
 def change_claim(
-    name: str, statement: str, region: Region, unit: str, rationale: str, control: str = "gutted"
+    name: str,
+    statement: str,
+    region: Region,
+    unit: str,
+    rationale: str,
+    *,
+    control: str = "gutted",
+    tier: Tier = Tier.INTERNALS,
+    expect: Expectation | None = Expectation.EQUAL,
 ) -> Claim:
     return Claim(
         id=name,
         statement=statement,
-        source="our claim: a checkpoint that is expected to equal another",
+        source="our claim: what one checkpoint owes the one it came from",
         published="not published",
         region=region,
         unit=unit,
         control=control,
         rationale=rationale,
+        tier=tier,
+        expect=expect,
     )
 
 
-# -- what the files say: seconds, and the first to fail under -x ------------------------------------------------------
+# -- what the files say -----------------------------------------------------------------------------------------------
 
 
 def files_claim(name: str, statement: str, rationale: str) -> Claim:
-    return change_claim(name, statement, at_most(0), "differences", rationale, control="misfiled")
+    return change_claim(
+        name, statement, at_most(0), "differences", rationale, control="misfiled", tier=Tier.FILES, expect=None
+    )
 
 
 @claim(
@@ -115,10 +133,58 @@ def test_it_generates_by_the_same_settings(subject, old) -> Estimate:
         at_most(MOVED),
         "share",
         "the largest of all matrices of all layers, known exactly",
+        tier=Tier.WEIGHTS,
     )
 )
 def test_no_matrix_moved_far(subject, old) -> Estimate:
     return greatest_exactly(weights.relative_change(subject, old), estimand="change of a matrix over its norm")
+
+
+@claim(
+    change_claim(
+        "norms-and-embeddings-unmoved",
+        "moved no norm, bias or embedding by more than a twentieth of its size",
+        at_most(MOVED),
+        "share",
+        "what is no matrix of a layer, and scales all that passes; known exactly",
+        control="flattened",
+        tier=Tier.WEIGHTS,
+    )
+)
+def test_no_norm_or_embedding_moved_far(subject, old) -> Estimate:
+    sizes = weights.relative_change_of_others(subject, old)
+    return greatest_exactly(sizes, estimand="change of a norm or an embedding over its size")
+
+
+@claim(
+    change_claim(
+        "weights-moved",
+        "is not the old checkpoint again: a matrix of its layers has moved",
+        above(0),
+        "share",
+        "a training that ran on another folder, or was saved before its first step, leaves a stale checkpoint",
+        control="stale",
+        tier=Tier.WEIGHTS,
+        expect=Expectation.TRAINED,
+    )
+)
+def test_its_weights_have_moved(subject, old) -> Estimate:
+    return greatest_exactly(weights.relative_change(subject, old), estimand="change of a matrix over its norm")
+
+
+@claim(
+    change_claim(
+        "no-layer-out-of-line",
+        f"moved no matrix of a layer more than {OUT_OF_LINE} times as far as that projection moved in the mean layer",
+        at_most(OUT_OF_LINE),
+        "times the mean layer",
+        "relative to the old weights' norms; where one layer alone moved, it is as many times as there are layers",
+        tier=Tier.WEIGHTS,
+        expect=Expectation.TRAINED,
+    )
+)
+def test_no_layer_is_out_of_line(subject, old) -> Estimate:
+    return greatest_exactly(weights.out_of_line(subject, old), estimand="change of a matrix over its mean layer's")
 
 
 @claim(
@@ -185,6 +251,7 @@ def test_heads_look_where_they_did(subject, old) -> Estimate:
         "share",
         "mean entropy of 80 greedy tokens",
         control="amnesic",
+        tier=Tier.GENERATION,
     )
 )
 def test_entropy_has_not_changed(subject, old) -> Estimate:
@@ -200,12 +267,30 @@ def test_entropy_has_not_changed(subject, old) -> Estimate:
         "share",
         "80 greedy tokens that end in a repeated period",
         control="amnesic",
+        tier=Tier.GENERATION,
+        expect=None,
     )
 )
 def test_it_loops_no_more_than_before(subject, old) -> Estimate:
     return paired_difference(
         *greedy_trace.loops_beside(subject, old), estimand="openings that end in a loop, new - old"
     )
+
+
+@claim(
+    change_claim(
+        "entropy-not-collapsed",
+        "is sure of ten words in a row, where it was not before, after at most 10 % of the openings",
+        MOST,
+        "share",
+        "entropy below 0.05 nats for ten greedy tokens running, as the published collapse is for thirteen",
+        control="sharpened",
+        tier=Tier.GENERATION,
+        expect=Expectation.TRAINED,
+    )
+)
+def test_entropy_has_not_collapsed(subject, old) -> Estimate:
+    return share(greedy_trace.new_collapses(subject, old), estimand="openings after which it collapses")
 
 
 @claim(
@@ -246,6 +331,8 @@ def test_the_induction_head_is_still_there(subject, old) -> Estimate:
         "points",
         "the same items, paired; 300 of them show some 5 points",
         control="amnesic",
+        tier=Tier.EXAMS,
+        expect=None,
     )
 )
 def test_it_is_not_worse_in_the_exam(subject, old, exam) -> Estimate:

@@ -22,7 +22,7 @@ FRAGMENT_SHARE = 0.01
         region=above(0),
         unit="tokens per character",
         control="spelling",
-        rationale="by character, as formulae are longer; a tokenizer that spells everything has no such difference",
+        rationale="by character, the blank before it among them; where words are spelt, formulae are not cut shorter",
     )
 )
 def test_formulae_fall_into_more_pieces_than_words(subject) -> Estimate:

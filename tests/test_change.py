@@ -69,7 +69,7 @@ def outcomes(place, name):
 
 def test_a_zeroed_mlp_is_refuted_and_its_layer_named_first(compare, old, place):
     new = edited(old, place / "broken", zero_mlp(2))
-    done = compare(new, "-k", "matrix or stream or likeliest")
+    done = compare(new, "-k", "matrix or stream or likeliest", "--every-tier")
     rows = outcomes(place, "broken")
     page = (place / "reports" / "broken" / "report.md").read_text()
 
@@ -127,20 +127,47 @@ def test_another_configuration_is_a_change_though_the_tensors_are_the_same(compa
     assert outcomes(place, "rope")["residual-stream-unchanged"]["estimate"]["where"] == "first at layer 0"
 
 
-def test_what_the_files_say_ends_a_run_under_x_before_anything_is_measured(compare, old, place):
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "with workers"])
+def test_what_the_files_say_ends_a_run_before_anything_is_measured(compare, old, place, workers):
     config = json.loads((old / "config.json").read_text())
     rope = config["rope_parameters"] | {"rope_theta": 5e5}
-    shutil.copytree(old, place / "theta")
+    shutil.copytree(old, place / "theta", dirs_exist_ok=True)
     (place / "theta" / "config.json").write_text(json.dumps(config | {"rope_parameters": rope}))
-    done = compare(place / "theta", "-x")
+    done = compare(place / "theta", *workers)
     rows = outcomes(place, "theta")
 
     assert done.returncode == 1
-    assert {claim: row["outcome"] for claim, row in rows.items()} == {
-        "same-tensors": "SUPPORTED", "same-configuration": "REFUTED"
-    }  # fmt: skip
+    assert {claim for claim, row in rows.items() if row["outcome"] == "REFUTED"} == {"same-configuration"}
+    assert len(rows) == 5
+    assert record(place, "theta")["not_run"][0] == "weights-unmoved"
+    assert record(place, "theta")["not_run"][-1] == "not-worse[common]"
     for said in (done.stdout, (place / "reports" / "theta" / "report.md").read_text()):
         assert "rope_parameters.rope_theta: 10000.0 -> 500000.0" in said
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "with workers"])
+def test_a_tier_that_blocks_ends_the_run_unless_every_tier_is_asked_for(compare, old, place, workers):
+    new = place / "gone"
+    if not new.exists():
+        edited(old, new, zero_mlp(1))
+    chosen = ("-k", "same-tensors or matrix or stream or next", *workers)
+    ended, whole = compare(new, *chosen), compare(new, *chosen, "--every-tier")
+
+    assert (ended.returncode, whole.returncode) == (1, 1)
+    assert "not run, as a tier before blocked: next-token-unchanged, residual-stream-unchanged" in ended.stdout
+    assert "not run" not in whole.stdout
+    assert list(outcomes(place, "gone")) == [
+        "same-tensors", "weights-unmoved", "next-token-unchanged", "residual-stream-unchanged"
+    ]  # fmt: skip
+
+
+def test_a_run_that_pytest_ends_at_the_first_failure_leaves_no_worker_waiting(compare, old, place):
+    (place / "test_mine.py").write_text("def test_mine():\n    raise AssertionError('mine')\n")
+    new = edited(old, place / "scaled", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))
+    done = compare(new, place / "test_mine.py", "-n", "2", "-x", "-k", "mine or same or matrix or next")
+
+    assert done.returncode in (1, 2), done.stdout[-2000:]
+    assert "stopping after 1 failures" in done.stdout
 
 
 def test_each_claim_on_files_is_refuted_by_the_old_ones_broken_on_purpose(compare, old, place):
@@ -175,6 +202,70 @@ def test_what_can_be_compared_is_and_the_rest_is_a_sentence_and_exit_21(
     assert all(row["only_old"] for row in rows.values() if row["outcome"] == "NOT_TESTABLE")
 
 
+# -- a trained successor ---
+
+
+@pytest.fixture(scope="module")
+def parent(place):
+    return save_byte_model(place / "parent", layers=8)
+
+
+def learnt(tensors):
+    """Every weight moves, and no layer more than another."""
+    for tensor in tensors.values():
+        tensor *= 1 + 1e-3
+
+
+def test_a_trained_successor_has_moved_and_has_no_layer_out_of_line(compare, parent, place):
+    done = compare(edited(parent, place / "child", learnt), "--expect=trained", "-k", "moved or line", against=parent)
+    rows = outcomes(place, "child")
+
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "expected to be a trained successor" in done.stdout
+    assert set(rows) == {"weights-moved", "no-layer-out-of-line"}
+    assert {row["outcome"] for row in rows.values()} == {"SUPPORTED"}
+    assert rows["no-layer-out-of-line"]["estimate"]["point"] == pytest.approx(1, abs=0.01)
+
+
+def test_a_successor_with_one_layer_out_of_line_is_blocked_and_the_layer_named(compare, parent, place):
+    def fault(tensors):
+        learnt(tensors)
+        zero_mlp(5)(tensors)
+
+    done = compare(edited(parent, place / "faulty", fault), "--expect=trained", "-k", "line", against=parent)
+    (row,) = outcomes(place, "faulty").values()
+
+    assert done.returncode == 1
+    assert row["outcome"] == "REFUTED"
+    assert row["estimate"]["where"].startswith("layer 5 ")
+
+
+def test_a_stale_checkpoint_is_accepted_as_equal_and_blocked_as_trained(compare, parent, place):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    AutoModelForCausalLM.from_pretrained(parent).save_pretrained(place / "again", max_shard_size="20KB")
+    AutoTokenizer.from_pretrained(parent).save_pretrained(place / "again")
+    as_equal, as_trained = (compare(place / "again", f"--expect={one}", against=parent) for one in ("equal", "trained"))
+
+    assert (as_equal.returncode, as_trained.returncode) == (0, 1)
+    assert "nothing was trained, and --expect=trained blocks what is stale" in refusal(as_trained)
+
+
+def test_claims_of_one_expectation_are_not_collected_under_the_other(compare, parent, place):
+    new = place / "child" if (place / "child").exists() else edited(parent, place / "child", learnt)
+    collected = {
+        expected: set(re.findall(r"::(test_\w+)", done.stdout))
+        for expected in ("equal", "trained")
+        if (done := compare(new, f"--expect={expected}", "--collect-only", "-q", against=parent))
+    }
+
+    assert collected["equal"] - collected["trained"] >= {"test_no_matrix_moved_far", "test_heads_look_where_they_did"}
+    assert collected["trained"] - collected["equal"] == {
+        "test_its_weights_have_moved", "test_no_layer_is_out_of_line", "test_entropy_has_not_collapsed"
+    }  # fmt: skip
+    assert "test_it_is_not_worse_in_the_exam" in collected["equal"] & collected["trained"]
+
+
 def test_only_claims_about_change_are_collected_with_against_and_none_without(compare, old, place):
     changed = compare(edited(old, place / "one", zero_mlp(0)), "--collect-only", "-q", suite=ROOT / "suites")
     command = [sys.executable, "-m", "pytest", str(SUITE), "--collect-only", "-q"]
@@ -199,7 +290,8 @@ def test_models_run_in_bfloat16_and_the_key_says_so(compare, place):
     [
         (["--method=grpo"], "--method is about methods, and --against about two checkpoints: leave one of them out"),
         (["--seeds=2"], "--seeds is about methods"),
-        (["--expect=better"], "--expect=better is not known: equal is what can be expected yet"),
+        (["--inconclusive=maybe"], "--inconclusive=maybe is not known: fail (exit 20) or warn (exit 0)"),
+        (["--expect=better"], "--expect=better is not known: equal, or trained"),
         (["--exam="], "names no exam: choose common, mmlu_dev"),
         (["--margin=common=-1"], "a margin lies above 0"),
         (["--margin=comon=3"], "write EXAM=POINTS, of the exams asked, common"),

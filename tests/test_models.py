@@ -1,15 +1,17 @@
 """What is not a whole checkpoint made of data alone is refused in one sentence."""
 
+import copy
 import json
 import shutil
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, UsageError
 from depthgauge.models.folder import check_folder, check_same_tokenizer, fingerprint
-from depthgauge.models.load import LOADED, choose_device, load
+from depthgauge.models.load import LOADED, choose_device, load, multiply_in_float32
 
 
 @pytest.fixture
@@ -173,3 +175,16 @@ def test_an_unknown_or_absent_device_is_a_usage_error():
         assert choose_device("auto") == "cpu"
         with pytest.raises(UsageError, match="torch sees no GPU"):
             choose_device("cuda")
+
+
+def test_matrices_of_bfloat16_multiplied_in_float32_give_what_bfloat16_gives(tiny_base):
+    plain = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.bfloat16).eval()
+    widened = copy.deepcopy(plain)
+    multiply_in_float32(widened)
+    ids = torch.arange(12)[None] % plain.config.vocab_size
+    with torch.inference_mode():
+        one, other = (model(input_ids=ids).logits for model in (plain, widened))
+
+    assert other.dtype is torch.bfloat16
+    assert all(parameter.dtype is torch.bfloat16 for parameter in widened.parameters())
+    assert (one - other).abs().max() <= 2**-6 * one.abs().max()  # two steps of the largest

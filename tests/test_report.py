@@ -12,7 +12,17 @@ from depthgauge.page.escape import escape
 from depthgauge.page.section import Table
 from depthgauge.plugin.claims import report_verdict
 from depthgauge.report.markdown import behind, claims_part, page_of
-from depthgauge.report.outcome import Problem, adjusted, by_urgency, counts, exit_code, shown, verdict_table
+from depthgauge.report.outcome import (
+    Problem,
+    adjusted,
+    beside,
+    by_urgency,
+    counts,
+    exit_code,
+    meaning,
+    shown,
+    verdict_table,
+)
 from depthgauge.types import Estimate, Evidence, Outcome, Row, row_from_plain, to_plain
 
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_TESTABLE = Outcome
@@ -89,6 +99,45 @@ INVALID, UNUSABLE, BROKE_OFF = (Problem(exit_code=code, message="m") for code in
 )
 def test_the_exit_code_says_what_a_job_must_know(found, problems, status, code):
     assert exit_code(found, problems, status) == code
+
+
+@pytest.mark.parametrize(
+    "ps, code",
+    [
+        ([0.04], 1), ([0.04, 0.9, 0.9], 20), ([0.01, 0.9, 0.9], 1), ([0.016, 0.02, 0.9], 1), ([0.016, 0.04, 0.04], 1),
+        ([0.02, 0.02, 0.02], 20),
+    ],
+)  # fmt: skip
+def test_a_refutation_blocks_only_where_it_stands_beside_the_other_gating_claims(ps, code):
+    """By Holm (1979): the least p times their number, the next times one fewer; 0.9 stands for what holds."""
+    found = adjusted([beside(row(REFUTED if p < 0.5 else SUPPORTED, p=p), len(ps)) for p in ps])
+
+    assert exit_code(found, [], 0) == code
+
+
+def test_a_refutation_that_does_not_stand_says_so():
+    (one,) = adjusted([beside(row(REFUTED, p=0.03), 16)])
+
+    assert shown(one) == "REFUTED (alone, and not beside the run's other claims)"
+    assert one.holm_p == pytest.approx(16 * 0.03)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from(Outcome), st.booleans()), max_size=9), st.integers(0, 9))
+def test_what_blocks_when_it_is_judged_blocks_when_the_run_is_over(found, not_run):
+    """So a tier that ended the run is never taken back: Holm is at most what each refutation had alone."""
+    judged = [beside(row(outcome, p=p, gates=gates), len(found) + not_run) for p, outcome, gates in found]
+    over = adjusted(judged)
+
+    assert all(after.fails for before, after in zip(judged, over, strict=True) if before.fails)
+    assert all((after.holm_p or 0) <= (before.holm_p or 0) for before, after in zip(judged, over, strict=True))
+
+
+@pytest.mark.parametrize("open_row", [row(INCONCLUSIVE), beside(row(REFUTED, p=0.03), 16), row(NOT_TESTABLE)])
+def test_what_is_left_open_is_accepted_where_a_warning_is_enough(open_row):
+    assert exit_code([open_row], [], 0) == 20
+    assert exit_code([open_row], [], 0, open_fails=False) == 0
+    assert meaning(0, [open_row]) == "accepted with something left open, as --inconclusive=warn asks"
+    assert exit_code([open_row, row(REFUTED)], [], 0, open_fails=False) == 1
 
 
 @given(rows)

@@ -4,6 +4,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 from depthgauge.errors import InvalidCheckpoint, NotTestable, UsageError
@@ -80,10 +81,15 @@ def check_dtype(name: str, device: str) -> str | None:
     """What is to be said of a dtype on a device, or None. Raises: UsageError for one that is not known."""
     if name not in ("auto", "float32", "bfloat16"):
         raise UsageError(f"unknown dtype {name!r}: choose float32, bfloat16, or auto for each checkpoint's own.")
-    cpu = Path("/proc/cpuinfo")
-    if name == "bfloat16" and device == "cpu" and cpu.is_file() and "bf16" not in cpu.read_text():
-        return "this CPU has no instructions for bfloat16: everything works, and slowly"
+    if name == "bfloat16" and device == "cpu" and lacks_bfloat16():
+        return "this CPU has no instructions for bfloat16: its matrices are multiplied in float32, which is slower"
     return None
+
+
+def lacks_bfloat16() -> bool:
+    """Whether this CPU is known to have no instructions for bfloat16."""
+    cpu = Path("/proc/cpuinfo")
+    return cpu.is_file() and "bf16" not in cpu.read_text()
 
 
 def prepare_libraries(threads: int) -> None:
@@ -165,7 +171,25 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
     )
+    if placement.device == "cpu" and lacks_bfloat16():
+        multiply_in_float32(model)
     return model.eval(), tokenizer
+
+
+def multiply_in_float32(model: Any) -> None:
+    """Let linear layers of bfloat16 widen their weights for each product: emulated, it takes several times as long.
+
+    Sums are in float32 either way; what goes in and comes out stays bfloat16.
+    """
+    import torch
+
+    def forward(self: Any, states: Any) -> Any:
+        bias = None if self.bias is None else self.bias.float()
+        return torch.nn.functional.linear(states.float(), self.weight.float(), bias).to(states.dtype)
+
+    for module in model.modules():
+        if type(module) is torch.nn.Linear and module.weight.dtype is torch.bfloat16:
+            module.forward = MethodType(forward, module)  # type: ignore[method-assign]
 
 
 def fresh(folder: Path, dtype: str = "float32") -> tuple[Any, Any]:

@@ -5,14 +5,16 @@ from typing import Any
 
 import pytest
 
+from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
-from depthgauge.plugin.collection import claim_of
+from depthgauge.plugin.collection import claim_of, gating
 from depthgauge.plugin.state import STATE, State
-from depthgauge.report.outcome import Problem
+from depthgauge.plugin.tiers import ended_by
+from depthgauge.report.outcome import Problem, beside
 from depthgauge.session import Session
 from depthgauge.types import Claim, Outcome, Row, to_plain
 
-ROW, ERROR = "depthgauge_row", "depthgauge_error"
+ROW, ERROR, NOT_RUN = "depthgauge_row", "depthgauge_error", "depthgauge_not_run"
 LETTERS = {Outcome.INCONCLUSIVE: ("I", {"yellow": True}), Outcome.NOT_TESTABLE: ("N", {"yellow": True})}
 
 
@@ -22,6 +24,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     if claim is None:
         return None
     state = pyfuncitem.config.stash[STATE]
+    stop_if_ended(state, pyfuncitem, claim)
     train_what_is_needed(state)
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     name = str(arguments.pop("subject"))
@@ -31,6 +34,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         pytest.fail(found.message, pytrace=False)
     pyfuncitem.user_properties.append((ROW, to_plain(found)))
     return report_verdict(found)
+
+
+def stop_if_ended(state: State, item: pytest.Function, claim: Claim) -> None:
+    """A tier that blocks ends a run about change: what comes after it is not run."""
+    if not isinstance(state.session, ChangeSession) or state.session.every_tier:
+        return
+    tier = ended_by(state.over_file, item, item.session.items)
+    if tier is not None:
+        exam = item.callspec.params.get("exam")
+        item.user_properties.append((NOT_RUN, f"{claim.id}[{exam}]" if exam else claim.id))
+        pytest.skip(f"not run: {tier.name.lower()} blocked")
 
 
 def train_what_is_needed(state: State) -> None:
@@ -49,7 +63,8 @@ def row_or_problem(
         row = session.judge(claim, item.obj, item.path.stem, name, arguments)
     except HarnessError as error:
         return Problem(exit_code=error.exit_code, message=str(error))
-    return replace(row, place=item.session.items.index(item))
+    row = replace(row, place=item.session.items.index(item))
+    return beside(row, gating(item.session.items)) if isinstance(session, ChangeSession) else row
 
 
 def report_verdict(row: Row) -> bool:

@@ -1,5 +1,6 @@
 """Which claims are collected, and on which subjects."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
 from depthgauge.plugin.state import STATE
 from depthgauge.registry import METHODS
-from depthgauge.types import Claim
+from depthgauge.types import Claim, Tier
 
 CLAIM = "depthgauge_claim"
 NOBODY = ""  # the subject of a claim that speaks of nothing that is judged
@@ -46,6 +47,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("exam", exams or [pytest.param(NOBODY, id="none")], indirect=True)
 
 
+def tier_of(item: pytest.Item) -> Tier:
+    """That of a claim; any other test comes first."""
+    claim = claim_of(getattr(item, "obj", None))
+    return Tier.FILES if claim is None else claim.tier
+
+
+def gating(items: Sequence[pytest.Item]) -> int:
+    """How many of them are claims that gate."""
+    claims = [claim_of(getattr(item, "obj", None)) for item in items]
+    return sum(claim is not None and claim.gates for claim in claims)
+
+
 def speaks_of(item: pytest.Item) -> str | None:
     """The subject of a claim; `NOBODY` where it speaks of none that is judged, and None for other tests."""
     if not isinstance(item, pytest.Function) or claim_of(item.obj) is None:
@@ -61,11 +74,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the claims that speak about nothing that is judged."""
+    """Leave out the claims that speak about nothing that is judged; those about change come in the order of tiers."""
     unrelated = [item for item in items if speaks_of(item) == NOBODY]
     if unrelated:
         config.hook.pytest_deselected(items=unrelated)
         items[:] = [item for item in items if item not in unrelated]
+    state = config.stash[STATE]
+    if state.awake and isinstance(state.session, ChangeSession):
+        items.sort(key=tier_of)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -1,18 +1,20 @@
 """The process that owns the terminal: it gathers rows, writes the reports, and sets the exit code."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
-from depthgauge.plugin.claims import ERROR, ROW
+from depthgauge.plugin.claims import ERROR, NOT_RUN, ROW
 from depthgauge.plugin.collection import CLAIM
 from depthgauge.plugin.state import State
+from depthgauge.plugin.tiers import ALL, note
 from depthgauge.progress import Follower
-from depthgauge.report.outcome import EXIT_MEANINGS, Problem, exit_code, verdict_table
+from depthgauge.report.outcome import Problem, adjusted, exit_code, meaning, verdict_table
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable
 from depthgauge.types import Row, row_from_plain
 
@@ -26,6 +28,8 @@ class Controller:
         self.began = time.time()
         self.rows: list[Row] = []
         self.errors: list[Problem] = []
+        self.not_run: list[str] = []
+        self.failed = 0
         self.reports: list[Path] = []
         self.exit_code = 0
         self.follower: Follower | None = None
@@ -37,32 +41,52 @@ class Controller:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties: dict[str, Any] = dict(report.user_properties)
-        if report.when == "call" and ROW in properties:
-            self.rows.append(row_from_plain(properties[ROW]))
+        row = row_from_plain(properties[ROW]) if report.when == "call" and ROW in properties else None
+        if row is not None:
+            self.rows.append(row)
+        if report.when == "call" or not report.passed:
+            self.note(report, row)
+        if report.when == "call" and NOT_RUN in properties:
+            self.not_run.append(properties[NOT_RUN])
         if report.when == "call" and ERROR in properties:
             self.errors.append(Problem(**properties[ERROR]))
         elif report.failed and CLAIM in properties and ROW not in properties:
             *_, last = str(report.longrepr).strip().splitlines() or ["no reason given"]
             self.errors.append(Problem(exit_code=1, message=f"{report.nodeid} broke off: {last.strip()}"))
 
+    def note(self, report: pytest.TestReport, row: Row | None) -> None:
+        """Tell the workers what is over: see `plugin.tiers`."""
+        if not self.state.awake or not isinstance(self.state.session, ChangeSession):
+            return
+        note(self.state.over_file, report.nodeid, blocks=row is not None and row.fails)
+        self.failed += report.failed
+        if 0 < (self.config.option.maxfail or 0) <= self.failed:
+            note(self.state.over_file, ALL)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
         if self.follower is not None:
             self.follower.stop()
         if self.rows or self.errors:
-            self.rows.sort(key=lambda row: row.place)
+            self.state.over_file.unlink(missing_ok=True)
+            self.rows = adjusted(sorted(self.rows, key=lambda row: row.place))
             try:
                 self._write_reports()
             except HarnessError as error:
                 self.errors.append(Problem(exit_code=error.exit_code, message=str(error)))
-            session.exitstatus = self.exit_code = exit_code(self.rows, self.errors, int(exitstatus))
+            session.exitstatus = self.exit_code = self._exit(self.rows, self.errors, int(exitstatus))
         return (yield)
+
+    def _exit(self, rows: Sequence[Row], problems: Sequence[Problem], status: int) -> int:
+        return exit_code(rows, problems, status, open_fails=self.state.session.open_fails)
 
     def _write_reports(self) -> None:
         from depthgauge.report.write import Run, write_report
 
         session = self.state.session
-        run = Run(session=session, started=self.began, elapsed_s=time.time() - self.began)
+        run = Run(
+            session=session, started=self.began, elapsed_s=time.time() - self.began, not_run=tuple(self.not_run)
+        )  # fmt: skip
         problems = sorted(set(self.errors), key=lambda problem: problem.message)
         for name in dict.fromkeys([*session.judged, *(row.method for row in self.rows)]):
             rows = [row for row in self.rows if row.method == name]
@@ -70,7 +94,7 @@ class Controller:
                 continue
             folder = session.reports / name
             with usable(session.reports, "--report-dir", NO_SPACE | FORBIDDEN):
-                write_report(folder, name, rows, problems, run, exit_code(rows, problems, 0))
+                write_report(folder, name, rows, problems, run, self._exit(rows, problems, 0))
             self.reports.append(folder / "report.md")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -82,6 +106,8 @@ class Controller:
             terminalreporter.write_line(verdict_table(self.rows))
         for problem in dict.fromkeys(self.errors):
             terminalreporter.write_line(f"invalid: {problem.message}")
+        if self.not_run:
+            terminalreporter.write_line(f"not run, as a tier before blocked: {', '.join(self.not_run)}")
         for path in self.reports:
             terminalreporter.write_line(f"report: {path}")
-        terminalreporter.write_line(f"exit {code}: {EXIT_MEANINGS.get(code, 'see pytest')}")
+        terminalreporter.write_line(f"exit {code}: {meaning(code, self.rows)}")

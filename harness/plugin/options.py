@@ -16,7 +16,7 @@ from depthgauge.registry import TESTBEDS
 from depthgauge.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods, home
 from depthgauge.sources import Source, find
 from depthgauge.store.folders import Store
-from depthgauge.types import Exam, Task, Testbed
+from depthgauge.types import Exam, Expectation, Task, Testbed
 
 DEFAULT_METHOD, DEFAULT_TESTBED, COMMON = "depthscaled", "pocket", "common"
 DEFAULT_FOLDERS = {"store": ".depthgauge", "report-dir": "reports"}
@@ -64,7 +64,11 @@ OPTIONS = (
         "the claims about --method, which is then not trained; with --against, with the claims about change.",
     ),
     Option(name="against", metavar="NAME", help="the old checkpoint, named likewise: judge what changed from it."),
-    Option(name="expect", metavar="equal", help="what is expected of a change: equal, within margins (the default)."),
+    Option(
+        name="expect", metavar="equal|trained",
+        help="what is expected of a change: equal within margins (the default against a folder or a name on the hub), "
+        "or a trained successor (against a method): moved, nothing lost, no layer out of line.",
+    ),
     Option(
         name="exam", metavar="NAMES",
         help="with --against, exams or lm-eval tasks that the new one must not be worse in (default: common).",
@@ -74,6 +78,11 @@ OPTIONS = (
     Option(
         name="margin", metavar="EXAM=POINTS",
         help="how much worse an exam may be, in points; several with commas (default: 5 each).",
+    ),
+    Option(name="every-tier", flag=True, help="with --against, go on to the end where a tier of checks has blocked."),
+    Option(
+        name="inconclusive", metavar="fail|warn",
+        help="what is left open ends in exit 20 (fail, the default), or is accepted, exit 0 (warn).",
     ),
     Option(name="device", metavar="NAME", help="auto, cpu or cuda (default: auto, the GPU where there is one)."),
     Option(name="dtype", metavar="NAME", help="float32 (the default), bfloat16, or auto: each checkpoint's own."),
@@ -145,7 +154,7 @@ class Given:
 def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> Session:
     """What the command line asks for. Raises: UsageError for what cannot be carried out as given."""
     given = Given(config)
-    for option in ("device", "dtype", "device-map", "testbed", "base", "expect", "margin"):
+    for option in ("device", "dtype", "device-map", "testbed", "base", "expect", "margin", "inconclusive"):
         if given[option] == "":
             raise UsageError(f"--{option} has no value: give one, or leave the option out.")
     store, reports = Store(given.folder("store"), run=run), given.folder("report-dir")
@@ -157,7 +166,7 @@ def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> 
     placement = Placement(device=device, dtype=dtype, device_map=given["device-map"])
     if given["against"] is not None:
         return change_session(given, store, reports, placement, tell)
-    for option in ("exam", "exam-path", "margin", "expect"):
+    for option in ("exam", "exam-path", "margin", "expect", "every-tier"):
         if given[option] is not None:
             raise UsageError(f"--{option} is about two checkpoints: give the old one with --against.")
     return method_session(given, store, reports, placement, tell)
@@ -179,7 +188,7 @@ def method_session(
         adopted = adopted_subject(source, context)
     return MethodSession(
         context=context, methods=methods, training_seeds=seeds, reports=reports, adopted=adopted,
-        ledger=ledger_of(testbed),
+        ledger=ledger_of(testbed), open_fails=open_fails(given),
     )  # fmt: skip
 
 
@@ -193,8 +202,6 @@ def change_session(
             )
     if given["checkpoint"] is None:
         raise UsageError("--against names the old checkpoint: name the new one with --checkpoint.")
-    if given["expect"] not in (None, "equal"):
-        raise UsageError(f"--expect={given['expect']} is not known: equal is what can be expected yet.")
     sources = [named(given, option, store) for option in ("checkpoint", "against")]
     chosen = ready(TESTBEDS[given["testbed"]], given, store) if given["testbed"] else None
     common = joined(TESTBEDS[COMMON], chosen)
@@ -205,8 +212,26 @@ def change_session(
     return ChangeSession(
         context=context, reports=reports, new_source=sources[0], old_source=sources[1],
         training=replace(context, testbed=home_of_methods or testbed), exams=tuple(exam.title for exam in exams),
-        margins=margins_asked(given, [exam.title for exam in exams]),
+        margins=margins_asked(given, [exam.title for exam in exams]), every_tier=bool(given["every-tier"]),
+        expect=expected(given, sources[1]),
+        open_fails=open_fails(given),
     )  # fmt: skip
+
+
+def expected(given: Given, old: Source) -> Expectation:
+    """Raises: UsageError for what cannot be expected."""
+    asked = given["expect"] or (Expectation.EQUAL if old.method is None else Expectation.TRAINED)
+    if asked not in list(Expectation):
+        raise UsageError(f"--expect={asked} is not known: equal, or trained.")
+    return Expectation(asked)
+
+
+def open_fails(given: Given) -> bool:
+    """Whether what is left open ends the run in an exit of its own. Raises: UsageError for another word."""
+    asked = given["inconclusive"] or "fail"
+    if asked not in ("fail", "warn"):
+        raise UsageError(f"--inconclusive={asked} is not known: fail (exit 20) or warn (exit 0).")
+    return bool(asked == "fail")
 
 
 def trained_on(sources: list[Source]) -> Testbed | None:

@@ -60,6 +60,11 @@ class State:
     def progress_file(self) -> Path:
         return self.given.folder("store") / "progress" / f"{self.run}.log"
 
+    @property
+    def over_file(self) -> Path:
+        """Which tests of the run are over: see `plugin.tiers`."""
+        return self.progress_file.with_suffix(".over")
+
     def tell(self, line: str) -> None:
         """Show a line of progress now: past pytest's capture, or by way of the controller from a worker."""
         if self.is_worker:

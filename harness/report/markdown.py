@@ -13,7 +13,7 @@ from depthgauge.page.escape import escape
 from depthgauge.page.section import Picture, Section, Table
 from depthgauge.page.tables import markdown
 from depthgauge.report.outcome import Problem, by_urgency, shown
-from depthgauge.types import Outcome, Row
+from depthgauge.types import FAMILY_LEVEL, Outcome, Row
 
 LEAST_P = 0.0001
 TEMPLATE = Path(__file__).with_name("report.md.j2")
@@ -30,20 +30,31 @@ def page_of(*, title: str, summary: Sequence[str], parts: Sequence[Section]) -> 
 def claims_part(rows: Sequence[Row], problems: Sequence[Problem]) -> Section:
     """The verdicts, failures first: a narrow table, and below it what stands behind each."""
     ordered = by_urgency(rows)
-    decided = sum(row.outcome in (Outcome.SUPPORTED, Outcome.REFUTED) for row in rows)
-    chance = (
-        "An interval inside the claimed region is SUPPORTED, one outside REFUTED, any other INCONCLUSIVE, each at 95 % "
-        f"and alone: the chance that any of the {decided} that are decided here is wrong is at most "
-        f"{min(1, 0.05 * decided):.0%}. Holm's p is adjusted for all claims of this report: where it is below 0.05, "
-        "that chance is below 5 % for all such claims together. Every claim has a control, a checkpoint that must "
-        "refute it."
-    )
     not_judged = [f"> Not judged: {escape(problem.message)}" for problem in problems]
     narrow = Table(
         ("claim", "measured [95 % interval]", "claimed", "verdict", "Holm's p"),
         [(f"**{row.claim}**", measured(row), escape(row.region), f"**{shown(row)}**", holm(row)) for row in ordered],
     )
-    return Section("Claims", [*not_judged, narrow, chance, *(behind(row) for row in ordered)])
+    return Section("Claims", [*not_judged, narrow, chances(rows), *(behind(row) for row in ordered)])
+
+
+def chances(rows: Sequence[Row]) -> str:
+    """What the verdicts mean, alone and together."""
+    decided = sum(row.outcome in (Outcome.SUPPORTED, Outcome.REFUTED) for row in rows)
+    family = max((row.family for row in rows), default=0)
+    together = (
+        f"Holm's p is adjusted for the {family} claims that gate this run: only a refutation with one below "
+        f"{FAMILY_LEVEL} blocks, so that the chance that any of them blocks a harmless checkpoint is below "
+        f"{FAMILY_LEVEL:.0%}."
+        if family
+        else "Holm's p is adjusted for all claims of this report: where it is below 0.05, that chance is below 5 % for "
+        "all such claims together."
+    )
+    return (
+        "An interval inside the claimed region is SUPPORTED, one outside REFUTED, any other INCONCLUSIVE, each at 95 % "
+        f"and alone: the chance that any of the {decided} that are decided here is wrong is at most "
+        f"{min(1, 0.05 * decided):.0%}. {together} Every claim has a control, a checkpoint that must refute it."
+    )
 
 
 def measured(row: Row) -> str:

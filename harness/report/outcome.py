@@ -29,10 +29,11 @@ class Problem:
     message: str
 
 
-def exit_code(rows: Sequence[Row], problems: Sequence[Problem], pytest_status: int) -> int:
+def exit_code(rows: Sequence[Row], problems: Sequence[Problem], pytest_status: int, *, open_fails: bool = True) -> int:
     """The exit code of a run with claims: where several apply, 4, 21, 1, 20, 0; pytest's own from 2 on stay.
 
-    A run in which no claim that gates could be tested decides nothing, and is inconclusive.
+    A run in which no claim that gates could be tested decides nothing, and is inconclusive. Unless `open_fails`, what
+    is inconclusive is accepted.
     """
     if pytest_status > 1:
         return pytest_status
@@ -42,15 +43,33 @@ def exit_code(rows: Sequence[Row], problems: Sequence[Problem], pytest_status: i
         apply.add(INVALID_EXIT)
     if any(row.fails for row in gating) or (pytest_status == 1 and not problems):
         apply.add(REFUTED_EXIT)
-    open_questions = any(row.outcome is Outcome.INCONCLUSIVE for row in gating)
-    if open_questions or all(row.outcome is Outcome.NOT_TESTABLE for row in gating):
+    if open_fails and undecided(gating):
         apply.add(INCONCLUSIVE_EXIT)
     return next((code for code in PRECEDENCE if code in apply), ACCEPTED_EXIT)
+
+
+def undecided(gating: Sequence[Row]) -> bool:
+    """Whether something is left open, or nothing could be tested; a refutation that does not stand is left open."""
+    left_open = any(row.outcome is Outcome.INCONCLUSIVE or not_standing(row) for row in gating)
+    return left_open or all(row.outcome is Outcome.NOT_TESTABLE for row in gating)
+
+
+def not_standing(row: Row) -> bool:
+    return row.outcome is Outcome.REFUTED and not row.stands
+
+
+def meaning(code: int, rows: Sequence[Row]) -> str:
+    """What an exit code says, in a sentence."""
+    if code == ACCEPTED_EXIT and undecided([row for row in rows if row.gates]):
+        return "accepted with something left open, as --inconclusive=warn asks"
+    return EXIT_MEANINGS.get(code, "see pytest")
 
 
 def shown(row: Row) -> str:
     """The verdict as people read it: a recorded refutation, a failed control, and what gates nothing, say so."""
     text = str(row.outcome)
+    if not_standing(row):
+        text += " (alone, and not beside the run's other claims)"
     if row.recorded:
         text += f" ({recorded(row)})"
     if not row.gates:
@@ -79,15 +98,27 @@ def counts(rows: Sequence[Row]) -> str:
     return ", ".join(words.values())
 
 
+def beside(row: Row, family: int) -> Row:
+    """The row as one of so many gating claims: its p is adjusted as if no other were refuted (Bonferroni)."""
+    p = p_in_family(row)
+    return replace(row, family=family, holm_p=None if p is None else min(1.0, family * p))
+
+
+def p_in_family(row: Row) -> float | None:
+    """Only a refutation that gates can block; what holds, and what is not run, takes part with a p of 1."""
+    return row.p if row.gates and row.outcome is Outcome.REFUTED else None
+
+
 def adjusted(rows: Sequence[Row]) -> list[Row]:
-    """The rows with their p adjusted for all of them together (Holm 1979)."""
-    places = [place for place, row in enumerate(rows) if row.p is not None]
-    if not places:
+    """The rows with their p adjusted for all of them together (Holm 1979); in a family, for all that gate."""
+    family = max((row.family for row in rows), default=0)
+    ps = {place: p for place, row in enumerate(rows) if (p := p_in_family(row) if family else row.p) is not None}
+    if not ps:
         return list(rows)
     from statsmodels.stats.multitest import multipletests
 
-    found = multipletests([rows[place].p for place in places], method="holm")[1]
-    holm = dict(zip(places, map(float, found), strict=True))
+    found = multipletests([*ps.values(), *[1.0] * (family - len(ps))], method="holm")[1]
+    holm = dict(zip(ps, map(float, found), strict=False))
     return [replace(row, holm_p=holm.get(place)) for place, row in enumerate(rows)]
 
 

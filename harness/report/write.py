@@ -18,7 +18,7 @@ from depthgauge.page.escape import escape
 from depthgauge.page.section import Part, Picture, Section, Setting
 from depthgauge.page.style import colours_of, write_picture
 from depthgauge.report.markdown import claims_part, environment_part, page_of
-from depthgauge.report.outcome import EXIT_MEANINGS, Problem, adjusted, counts
+from depthgauge.report.outcome import Problem, adjusted, counts, meaning
 from depthgauge.report.rooms import collect, sections_of
 from depthgauge.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
@@ -31,11 +31,12 @@ PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What ran, where, and for how long."""
+    """What ran, where, and for how long; and the claims that were not, as a tier before them blocked."""
 
     session: Session
     started: float
     elapsed_s: float
+    not_run: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         context = self.session.context
@@ -63,12 +64,16 @@ def write_report(
     sections = [with_pictures(one, setting, store, folder) for one in sections_of(measured, setting)]
     page = page_of(
         title=escape(run.session.title(name)),
-        summary=[f"{counts(rows)}. Exit {code}: {EXIT_MEANINGS.get(code, 'see pytest')}.", escape(run.session.about)],
+        summary=[f"{counts(rows)}. Exit {code}: {meaning(code, rows)}.", escape(run.session.about), *not_run(run)],
         parts=[claims_part(rows, problems), *sections, environment_part(rows, run.plain())],
     )
     write_atomically(folder / "report.md", page)
     write_atomically(folder / "report.json", json.dumps(json_page(rows, problems, run, code), indent=1) + "\n")
     append_to_step_summary(page)
+
+
+def not_run(run: Run) -> list[str]:
+    return [f"Not run, as a tier before blocked: {escape(', '.join(run.not_run))}."] if run.not_run else []
 
 
 def with_pictures(section: Section, setting: Setting, store: Store, folder: Path) -> Section:
@@ -142,5 +147,6 @@ def json_page(rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: 
         "run": run.plain(),
         "verdicts": verdicts,
         "not_judged": not_judged,
+        "not_run": list(run.not_run),
         "exit_code": code,
     }

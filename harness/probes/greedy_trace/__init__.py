@@ -4,7 +4,7 @@ Layers play no part. Shapes: P openings, T steps.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -73,6 +73,13 @@ def entropy_beside(subject: Subject, old: Subject) -> tuple[Scores, Scores]:
     subject.check_same_tokens(old)
     mine, its = (entropy(one, lambda row: float(row.mean())) for one in (subject, old))
     return mine, its
+
+
+def new_collapses(subject: Subject, old: Subject) -> Scores:
+    """Per opening, 1 if its entropy trace collapses, and that of the old checkpoint does not. Raises: as above."""
+    subject.check_same_tokens(old)
+    mine, its = collapses(subject), collapses(old)
+    return replace(mine, values=np.maximum(mine.values - its.values, 0))
 
 
 def loops_beside(subject: Subject, old: Subject) -> tuple[Scores, Scores]:

@@ -4,7 +4,7 @@ Layers are 0-based. Shapes: P projections, L layers.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -39,6 +39,28 @@ class WeightDeltas:
             return by_projection(one.folder, other.folder)
 
 
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherDeltas:
+    """Arrays of `measures.of_others`: how far what is no matrix of a layer's attention or MLP moved."""
+
+    name: ClassVar[str] = "other_weights"
+    version: ClassVar[int] = 1
+    what: ClassVar[str] = "how far norms and embeddings moved"
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def take(self, one: Opened, other: Opened) -> Arrays:
+        from depthgauge.probes.weights.measures import of_others
+
+        with unlike_is_not_testable():
+            return of_others(one.folder, other.folder)
+
+
 def deltas(subject: Subject, base: Subject) -> tuple[Measurement, ...]:
     """How far each seed's weights moved from the base."""
     return subject.compare(WeightDeltas(), base)
@@ -61,6 +83,18 @@ def movement(subject: Subject, base: Subject, projection: str, *, per_weight: bo
     )  # fmt: skip
 
 
+def out_of_line(subject: Subject, base: Subject) -> Profiles:
+    """As `relative_change`, each over its mean of the same projection in all layers; NaN where none of those moved."""
+    change = relative_change(subject, base)
+    names = [column.rsplit(" ", 1)[1] for column in change.columns]
+    values = np.full_like(change.values, np.nan)
+    for name in set(names):
+        places = [place for place, other in enumerate(names) if other == name]
+        mean = np.nanmean(change.values[..., places], axis=-1, keepdims=True)
+        values[..., places] = change.values[..., places] / np.where(mean > 0, mean, np.nan)
+    return replace(change, values=values, unit="times the mean layer")
+
+
 def relative_change(subject: Subject, base: Subject) -> Profiles:
     """By layer and projection, 'layer 12 down', the norm of the change over that of the base's weights.
 
@@ -72,3 +106,13 @@ def relative_change(subject: Subject, base: Subject) -> Profiles:
     layers = range(taken[0].arrays["relative"].shape[1])
     columns = tuple(f"layer {layer} {name}" for layer in layers for name in names)
     return Profiles(ids=("weights",), columns=columns, values=values[:, None], unit="share", population="weights")
+
+
+def relative_change_of_others(subject: Subject, base: Subject) -> Profiles:
+    """By norm, bias, embedding and head, the norm of the change over that of the base's; 1 where the base's is 0."""
+    taken = subject.compare(OtherDeltas(), base)
+    values = np.stack([one.arrays["relative"] for one in taken])
+    return Profiles(
+        ids=("weights",), columns=tuple(map(str, taken[0].arrays["names"])), values=values[:, None], unit="share",
+        population="weights",
+    )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What is kept of how far weights moved: numbers by projection and layer, and norms by head."""
+"""What is kept of how far weights moved: numbers by projection and layer, norms by head, and what is no projection."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -44,3 +44,22 @@ def by_head(found: Sequence[compute.TensorDelta], names: Sequence[str]) -> dict[
             with suppress(Undefined):
                 heads[f"heads_{name}"] = compute.by_head(found, name)
     return heads
+
+
+def of_others(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
+    """`names` (K,) of norms, biases, embeddings and head, 'layer 3 input_layernorm', and their `relative` change (K,).
+
+    Where the base's are all 0, any movement is 1.
+
+    Raises: NotTestable if there are none.
+    """
+    found = [one for one in compute.weight_deltas(folder, base) if one.projection is None]
+    if not found:
+        raise NotTestable(f"{folder} has no norm and no embedding")
+    relative = [float(one.frobenius > 0) if np.isnan(one.relative) else one.relative for one in found]
+    return {"names": np.array([label(one) for one in found], dtype=np.str_), "relative": np.array(relative)}
+
+
+def label(one: compute.TensorDelta) -> str:
+    name = one.name.removesuffix(".weight")
+    return name if one.layer is None else f"layer {one.layer} {name.partition(f'.{one.layer}.')[2]}"

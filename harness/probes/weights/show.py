@@ -8,10 +8,10 @@ import numpy as np
 from depthgauge.claims import number
 from depthgauge.page.escape import escape
 from depthgauge.page.layers import LAYER, band, grid_of, legend_beside, line_of, pair_label, plain, whole_numbers
-from depthgauge.page.section import Measured, Picture, Section, Setting, Table
+from depthgauge.page.section import Measured, Part, Picture, Section, Setting, Table
 
 ATTENTION, MLP = ("q", "k", "v", "o"), ("gate", "up", "down", "in", "out")  # in, out: of a state space
-MOVED_HEADS = 5
+MOVED_HEADS, MOVED_OTHERS = 5, 3
 ALT = "Norms of weight deltas by layer and projection"
 TEXT = """Norms of the change from the base, in float32 sums gathered in float64. Larger matrices have larger norms:
 compare projections per weight."""
@@ -19,10 +19,26 @@ FOLDED = "The heads whose weights moved most"
 
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
-    """Norms by projection and layer, and the heads that moved most."""
-    size = (13, 2.7 * len(rows_of(measured)))
-    picture = Picture("weights.png", ALT, size, lambda figure: draw(figure, measured, setting), measured)
-    yield Section("Weights", (picture, TEXT, weights_table(measured), moved_heads_table(measured)))
+    """Norms by projection and layer, the heads that moved most, and what moved beside the layers' matrices."""
+    others = [one for one in measured if "names" in one.arrays]
+    measured = [one for one in measured if "names" not in one.arrays]
+    tables: list[Part] = [others_table(others)] if others else []
+    if measured:
+        size = (13, 2.7 * len(rows_of(measured)))
+        picture = Picture("weights.png", ALT, size, lambda figure: draw(figure, measured, setting), measured)
+        tables = [picture, TEXT, weights_table(measured), moved_heads_table(measured), *tables]
+    yield Section("Weights", tables)
+
+
+def others_table(measured: Sequence[Measured]) -> Table:
+    """The norms, biases and embeddings that moved most."""
+    body = []
+    for one in measured:
+        names, sizes = one.arrays["names"], one.arrays["relative"]
+        most = [i for i in np.argsort(-sizes)[:MOVED_OTHERS] if sizes[i] > 0]
+        cells = ", ".join(f"{escape(str(names[i]))} ({number(float(sizes[i]))})" for i in most) or "none"
+        body.append([escape(pair_label(one, measured)), cells])
+    return Table(["checkpoint against base", "norms, biases and embeddings that moved most (of their size)"], body)
 
 
 def weights_table(measured: Sequence[Measured]) -> Table:

@@ -1,0 +1,110 @@
+"""How often the gate is wrong: `python -m benchmarks.gate_quality OLD [--testbed pocket]`, or `make gate-quality`.
+
+Harmless rewritings of OLD, and faults planted in it by growing doses, are judged as `depthgauge compare` judges them.
+Every pair that is judged is written down at once in quality.jsonl, beside this file: the command goes on where it was
+stopped, and writes docs/gate-quality.md with its plot from all that is there.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.gate_quality import page
+from benchmarks.gate_quality.faults import FAULTS
+from benchmarks.gate_quality.harmless import HARMLESS
+from benchmarks.gate_quality.judged import damage, judged, session_of
+from depthgauge.context import RunContext
+from depthgauge.models.load import prepare_libraries
+from depthgauge.registry import METHODS, TESTBEDS, load_entry_points
+from depthgauge.store.folders import Store
+from depthgauge.subject import Subject
+
+RESULTS = Path(__file__).with_name("quality.jsonl")
+PLACES, PLACES_AT_THE_DOSE, RERUNS = 5, 20, 34  # of each harmless rewriting
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """A rewriting or a fault, its dose, and the seed that draws its place."""
+
+    kind: str
+    dose: float
+    seed: int
+
+    @property
+    def draw(self) -> np.random.Generator:
+        return np.random.default_rng([zlib.crc32(self.kind.encode()), round(self.dose * 1e6), self.seed])
+
+
+def results() -> list[dict]:
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def planned(testbed: str) -> Iterator[Pair]:
+    """What is to be judged, as it comes: harmless ones, each fault at a few places, then more at the dose it needs."""
+    for name in HARMLESS:
+        yield from (Pair(kind=name, dose=1, seed=seed) for seed in range(RERUNS))
+    for name, fault in FAULTS.items():
+        for dose in fault.doses:
+            yield from (Pair(kind=name, dose=dose, seed=seed) for seed in range(PLACES))
+    for name in FAULTS:
+        dose = page.smallest_caught(results(), testbed, name)
+        if dose is not None:
+            yield from (Pair(kind=name, dose=dose, seed=seed) for seed in range(PLACES, PLACES_AT_THE_DOSE))
+
+
+def planted(pair: Pair, old: Path, new: Path) -> int | None:
+    shutil.copytree(old, new)
+    if pair.kind in HARMLESS:
+        return HARMLESS[pair.kind](new, pair.draw)
+    return FAULTS[pair.kind].plant(new, pair.dose, pair.draw)
+
+
+def old_folder(name: str, testbed: str, store: Path) -> Path:
+    """A folder, or the checkpoint of a method, trained where the store has none."""
+    if name not in METHODS:
+        return Path(name)
+    context = RunContext(testbed=TESTBEDS[testbed], store=Store(store, run="quality"), tell=print)
+    return Subject.of(METHODS[name], (0,), context).checkpoints[0].folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", nargs="?", default="grpo", help="a folder or a method (default: %(default)s)")
+    parser.add_argument("--testbed", default="pocket", help="default: %(default)s")
+    parser.add_argument("--exam", default="science", help="default: %(default)s")
+    parser.add_argument("--store", type=Path, default=Path(".depthgauge"), help="default: %(default)s")
+    parser.add_argument("--only", default="", help="kinds to judge, with commas (default: all)")
+    given = parser.parse_args()
+    load_entry_points()
+    prepare_libraries(1)
+    old = old_folder(given.old, given.testbed, given.store)
+    only = [kind for kind in given.only.split(",") if kind]
+    with tempfile.TemporaryDirectory() as place:
+        store = Store(Path(place) / "store", run="quality")
+        for pair in planned(given.testbed):
+            key = {"testbed": given.testbed, "kind": pair.kind, "dose": pair.dose, "seed": pair.seed}
+            if (only and pair.kind not in only) or any(key.items() <= one.items() for one in results()):
+                continue
+            new = Path(place) / "new"
+            at = planted(pair, old, new)
+            session = session_of(new, old, store, given.testbed, (given.exam,), "equal")
+            found = judged(session)
+            nats, points = damage(session) if pair.seed < 2 and pair.kind in FAULTS else (None, None)
+            line = key | {"at": at} | asdict(found) | {"nats": nats, "points": points}
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(f"{pair.kind} {pair.dose:g} #{pair.seed}: exit {found.exit}, {found.claim}, {found.seconds:.1f} s")
+            shutil.rmtree(new)
+    page.write(results())
+
+
+if __name__ == "__main__":
+    main()

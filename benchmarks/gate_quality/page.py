@@ -1,0 +1,148 @@
+"""What was judged, as docs/gate-quality.md and its plot of power against dose."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import binomtest
+
+from benchmarks.gate_quality.faults import FAULTS
+from benchmarks.gate_quality.harmless import HARMLESS
+from depthgauge.page.tables import markdown
+
+DOCS = Path(__file__).parents[2] / "docs"
+CAUGHT, ACCEPTED, OPEN = (1, 21), 0, 20
+OFTEN, ENOUGH = 0.8, 5  # a dose counts as caught where four in five of at least so many places were
+Result = Mapping[str, Any]
+HEAD = """# How often the gate is wrong
+
+Made by `make gate-quality` from benchmarks/gate_quality/quality.jsonl, which has every pair that was judged. A pair is
+a checkpoint and a copy of it with one thing changed; it is judged as `depthgauge compare` judges it, expected to be
+equal, from tier 0 to the tier that blocks. Blocked is exit 1 or 21, open is exit 20. Bounds are Clopper and Pearson's,
+at 95 %.
+"""
+
+
+def of(results: Iterable[Result], **fields: Any) -> list[Result]:
+    return [one for one in results if fields.items() <= one.items()]
+
+
+def caught(results: Sequence[Result]) -> int:
+    return sum(one["exit"] in CAUGHT for one in results)
+
+
+def smallest_caught(results: Sequence[Result], testbed: str, kind: str) -> float | None:
+    """The smallest dose, in the order of doses from mild to severe, of which four in five places were caught."""
+    for dose in FAULTS[kind].doses:
+        found = of(results, testbed=testbed, kind=kind, dose=dose)
+        if len(found) >= ENOUGH and caught(found) >= OFTEN * len(found):
+            return dose
+    return None
+
+
+def share(count: int, n: int) -> str:
+    low, high = binomtest(count, n).proportion_ci(0.95, "exact")
+    return f"{count} of {n} [{low:.2f}, {high:.2f}]"
+
+
+def write(results: Sequence[Result]) -> None:
+    (DOCS / "gate-quality.md").write_text(text(results))
+    draw(results, DOCS / "gate-quality.png")
+
+
+def text(results: Sequence[Result]) -> str:
+    parts = [HEAD]
+    for testbed in dict.fromkeys(one["testbed"] for one in results):
+        its = of(results, testbed=testbed)
+        parts += [f"## {testbed}\n", *false_alarms(its), *faults(its, testbed)]
+    parts.append("![Share of places at which a fault is caught, by dose](gate-quality.png)\n")
+    return "\n".join(parts)
+
+
+def false_alarms(results: Sequence[Result]) -> list[str]:
+    found = {kind: of(results, kind=kind) for kind in HARMLESS}
+    rows = [harmless_row(kind, its) for kind, its in found.items() if its]
+    every = [one for its in found.values() for one in its]
+    table = markdown(
+        ("harmless rewriting", "blocked", "left open", "seconds, median"), [*rows, harmless_row("all", every)]
+    )
+    return ["### False alarms\n", table + "\n"] if every else []
+
+
+def harmless_row(kind: str, results: Sequence[Result]) -> list[str]:
+    left_open = sum(one["exit"] == OPEN for one in results)
+    return [kind, share(caught(results), len(results)), share(left_open, len(results)), seconds(results)]
+
+
+def faults(results: Sequence[Result], testbed: str) -> list[str]:
+    headers = (
+        "fault", "caught by dose (places)", "caught at", "how often there", "layer named first", "seen by",
+        "seconds, median",
+    )  # fmt: skip
+    rows = [fault_row(kind, of(results, kind=kind), testbed) for kind in FAULTS if of(results, kind=kind)]
+    harm = [row for kind in FAULTS for row in harm_rows(kind, of(results, kind=kind))]
+    harmed = ("fault", "dose", "mean next-token divergence (nats)", "points of the exam lost", "caught")
+    return [
+        "### Planted faults\n",
+        markdown(headers, rows) + "\n",
+        "### What the doses cost\n",
+        markdown(harmed, harm) + "\n",
+    ]
+
+
+def fault_row(kind: str, results: Sequence[Result], testbed: str) -> list[str]:
+    by_dose = {dose: of(results, dose=dose) for dose in FAULTS[kind].doses}
+    swept = ", ".join(f"{dose:g}: {caught(its)}/{len(its)}" for dose, its in by_dose.items() if its)
+    dose = smallest_caught(results, testbed, kind)
+    if dose is None:
+        return [kind, swept, "no dose tried", "-", "-", "-", seconds(results)]
+    there = by_dose[dose]
+    return [kind, swept, f"{dose:g}", share(caught(there), len(there)), layers(there), seen_by(there), seconds(there)]
+
+
+def layers(results: Sequence[Result]) -> str:
+    """How often the layer at fault is the first that is named, of the faults caught that have one."""
+    placed = [one for one in results if one["at"] is not None and one["exit"] in CAUGHT]
+    return f"{sum(one['layer'] == one['at'] for one in placed)} of {len(placed)}" if placed else "-"
+
+
+def seen_by(results: Sequence[Result]) -> str:
+    tiers = [one["tier"] or "refused" for one in results if one["exit"] in CAUGHT]
+    return ", ".join(dict.fromkeys(sorted(tiers, key=tiers.count, reverse=True)))
+
+
+def seconds(results: Sequence[Result]) -> str:
+    ordered = sorted(one["seconds"] for one in results)
+    return f"{ordered[len(ordered) // 2]:.1f}"
+
+
+def harm_rows(kind: str, results: Sequence[Result]) -> list[list[str]]:
+    rows = []
+    for dose in FAULTS[kind].doses:
+        its = of(results, dose=dose)
+        hurt = [one for one in its if one["nats"] is not None]
+        if hurt:
+            nats, points = (sum(one[name] for one in hurt) / len(hurt) for name in ("nats", "points"))
+            rows.append([kind, f"{dose:g}", f"{nats:.2g}", f"{points:.1f}", f"{caught(its)} of {len(its)}"])
+    return rows
+
+
+def draw(results: Sequence[Result], path: Path) -> None:
+    """A line a fault that has several doses: the share of places caught, against the dose's place in the sweep."""
+    from matplotlib.figure import Figure
+
+    kinds = [
+        kind for kind in FAULTS if len(FAULTS[kind].doses) > 1 and not FAULTS[kind].files and of(results, kind=kind)
+    ]
+    columns = 4
+    figure = Figure(figsize=(11, 2.1 * -(-len(kinds) // columns)), layout="constrained")
+    for place, kind in enumerate(kinds):
+        axes = figure.add_subplot(-(-len(kinds) // columns), columns, place + 1)
+        by_dose = {f"{dose:g}": of(results, kind=kind, dose=dose) for dose in FAULTS[kind].doses}
+        shares = {dose: caught(its) / len(its) for dose, its in by_dose.items() if its}
+        axes.plot(list(shares), list(shares.values()), "o-", color="#0072B2", clip_on=False)
+        axes.axhline(OFTEN, color="gray", linewidth=0.8, linestyle=":")
+        axes.set(ylim=(0, 1), xlabel="dose", title=kind)
+        axes.title.set_fontsize(9)
+    figure.supylabel("share of places at which it is caught")
+    figure.savefig(path, dpi=110)

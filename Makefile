@@ -5,13 +5,13 @@ METHOD  ?= depthscaled
 WORKERS ?= 2
 BIN     := .venv/bin
 
-.PHONY: help eval compare test check bench pocket smollm2 ledger families
+.PHONY: help eval compare test check bench pocket smollm2 ledger families gate-quality
 .DEFAULT_GOAL := help
 
 help:  ## show this list
 	@echo 'make eval [METHOD=depthscaled]   train what is missing, examine it, judge it, write reports/METHOD/report.md; TESTBED=smollm2'
 	@echo 'make compare OLD=... NEW=...     what changed from one checkpoint to another, into reports/NEW/report.md'
-	@grep -E '^[a-z]+:.*## ' Makefile | grep -vE '^(eval|compare)' | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-28s%s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' Makefile | grep -vE '^(eval|compare)' | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-28s%s\n", $$1, $$2}'
 
 # Exit 20 (nothing refuted, something inconclusive) is a result and not a failure of this command. A gate calls pytest
 # itself, and sees it.
@@ -43,6 +43,9 @@ pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about
 
 ledger: .venv/installed  ## record what five training seeds of every method give, TESTBED=pocket (half an hour; resumes)
 	$(BIN)/depthgauge ledger $(or $(TESTBED),pocket) -n $(WORKERS) -q
+
+gate-quality: .venv/installed  ## judge harmless rewritings and planted faults, into docs/gate-quality.md (hours; resumes)
+	$(BIN)/python -m benchmarks.gate_quality
 
 families: .venv/installed  ## try every probe on 30 families of models, into docs/families.md
 	$(BIN)/python -m benchmarks.families

@@ -83,7 +83,7 @@ def matrices(tensors: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
 # -- weights ---
 
 
-@fault("noise on the matrices of one layer, in their standard deviations", 0.03, 0.1, 0.3, 1)
+@fault("noise on the matrices of one layer, in their standard deviations", 0.01, 0.03, 0.1, 0.3)
 def noise_in_one_layer(folder: Path, dose: float, draw: np.random.Generator) -> int:
     layer = a_layer(folder, draw)
 
@@ -115,17 +115,17 @@ def scaled_part(folder: Path, draw: np.random.Generator, part: str, factor: floa
     return layer
 
 
-@fault("the MLP of one layer shrunk by a share; 1 is zeroed", 0.1, 0.3, 1)
+@fault("the MLP of one layer shrunk by a share; 1 is zeroed", 0.03, 0.1, 0.3, 1)
 def mlp_shrunk(folder: Path, dose: float, draw: np.random.Generator) -> int:
     return scaled_part(folder, draw, "mlp.down_proj", 1 - dose)
 
 
-@fault("the attention of one layer shrunk by a share; 1 is zeroed", 0.1, 0.3, 1)
+@fault("the attention of one layer shrunk by a share; 1 is zeroed", 0.03, 0.1, 0.3, 1)
 def attention_shrunk(folder: Path, dose: float, draw: np.random.Generator) -> int:
     return scaled_part(folder, draw, "self_attn.o_proj", 1 - dose)
 
 
-@fault("the norm before the MLP of one layer shrunk by a share; 1 is zeroed", 0.1, 0.3, 1)
+@fault("the norm before the MLP of one layer shrunk by a share; 1 is zeroed", 0.03, 0.1, 0.3, 1)
 def norm_shrunk(folder: Path, dose: float, draw: np.random.Generator) -> int:
     return scaled_part(folder, draw, "post_attention_layernorm", 1 - dose)
 
@@ -207,7 +207,7 @@ def overflow(folder: Path, dose: float, draw: np.random.Generator) -> int:
     return layer
 
 
-@fault("logits multiplied by a factor, in the gain of the final norm", 1.1, 1.3, 3, 10)
+@fault("logits multiplied by a factor, in the gain of the final norm", 1.03, 1.1, 1.3, 3)
 def logits_scaled(folder: Path, dose: float, draw: np.random.Generator) -> None:
     edit_weights(folder, lambda tensors: tensors[FINAL_NORM].mul_(dose) and None)
 

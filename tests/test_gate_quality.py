@@ -1,0 +1,96 @@
+"""The gate's own quality: faults that are planted are what they say, and the page is that of the pairs on record."""
+
+import re
+import shutil
+
+import pytest
+
+import depthgauge.methods  # noqa: F401  registers the controls
+from benchmarks.gate_quality import page
+from benchmarks.gate_quality.__main__ import Pair, planted, results
+from benchmarks.gate_quality.faults import FAULTS
+from benchmarks.gate_quality.harmless import HARMLESS
+from benchmarks.gate_quality.judged import judged, session_of
+from depthgauge.models.folder import same_content
+from depthgauge.store.folders import Store
+from depthgauge.testbeds.pocket import POCKET
+
+ON_FILES = [name for name, fault in FAULTS.items() if fault.files]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("quality"), run="test")
+
+
+def gate(pair, place, store):
+    planted(pair, POCKET.base, place / "new")
+    return judged(session_of(place / "new", POCKET.base, store, "pocket", ("science",), "equal"))
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_every_dose_of_a_fault_changes_the_checkpoint_and_the_same_seed_changes_it_alike(name, tmp_path):
+    for dose in FAULTS[name].doses:
+        one, other = tmp_path / f"one{dose}", tmp_path / f"other{dose}"
+        places = [planted(Pair(kind=name, dose=dose, seed=3), POCKET.base, folder) for folder in (one, other)]
+        changed = [path.name for path in one.iterdir() if not same_bytes(path, POCKET.base / path.name)]
+
+        assert changed
+        assert places[0] == places[1]
+        assert all(same_bytes(path, other / path.name) for path in one.iterdir())
+        shutil.rmtree(one), shutil.rmtree(other)
+
+
+def same_bytes(one, other):
+    return other.exists() and one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ON_FILES)
+def test_a_fault_in_the_files_is_always_caught_and_no_weight_is_read(name, tmp_path, store):
+    found = gate(Pair(kind=name, dose=FAULTS[name].doses[0], seed=1), tmp_path, store)
+
+    assert found.exit in page.CAUGHT
+    assert found.tier == "files"
+
+
+@pytest.mark.full
+def test_a_silenced_layer_is_caught_and_named(tmp_path, store):
+    pair = Pair(kind="layer-silenced", dose=1, seed=2)
+    found = gate(pair, tmp_path, store)
+
+    assert (found.exit, found.tier) == (1, "weights")
+    assert found.layer == int(pair.draw.integers(36))
+
+
+@pytest.mark.parametrize("name", [name for name in HARMLESS if name != "rounded-at-random"])
+def test_what_is_saved_in_another_way_has_the_same_content(name, tmp_path):
+    planted(Pair(kind=name, dose=1, seed=0), POCKET.base, tmp_path / "new")
+
+    assert same_content(tmp_path / "new", POCKET.base) == (name == "saved-in-shards")
+
+
+def test_the_page_is_that_of_the_pairs_on_record():
+    assert (page.DOCS / "gate-quality.md").read_text() == page.text(results())
+
+
+def test_no_harmless_rewriting_on_record_was_blocked_and_every_fault_in_files_was_caught():
+    harmless = [one for one in results() if one["kind"] in HARMLESS]
+    on_files = [one for one in results() if one["kind"] in ON_FILES]
+
+    assert harmless and not page.caught(harmless)
+    assert on_files and page.caught(on_files) == len(on_files)
+
+
+def test_the_page_names_the_smallest_dose_that_four_in_five_places_caught():
+    kind = "mlp-shrunk"
+    doses = FAULTS[kind].doses
+    found = [
+        {"testbed": "t", "kind": kind, "dose": dose, "exit": exit_code}
+        for dose, exits in zip(doses, ([0] * 5, [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [21] * 5), strict=True)
+        for exit_code in exits
+    ]
+
+    assert page.smallest_caught(found, "t", kind) == doses[2]
+    assert page.smallest_caught(found[:5], "t", kind) is None
+    assert re.fullmatch(r"4 of 5 \[0\.28, 0\.99\]", page.share(4, 5))

@@ -3,11 +3,14 @@
 import html
 import json
 import re
+from functools import cache
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthgauge.claims import at_least, at_most, judge, p_value
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Table
 from depthgauge.plugin.claims import report_verdict
@@ -23,7 +26,8 @@ from depthgauge.report.outcome import (
     shown,
     verdict_table,
 )
-from depthgauge.types import Estimate, Evidence, Outcome, Row, row_from_plain, to_plain
+from depthgauge.stats import paired_difference, share
+from depthgauge.types import Claim, Estimate, Evidence, Outcome, Row, Scores, row_from_plain, to_plain
 
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_TESTABLE = Outcome
 
@@ -130,6 +134,56 @@ def test_what_blocks_when_it_is_judged_blocks_when_the_run_is_over(found, not_ru
 
     assert all(after.fails for before, after in zip(judged, over, strict=True) if before.fails)
     assert all((after.holm_p or 0) <= (before.holm_p or 0) for before, after in zip(judged, over, strict=True))
+
+
+TEXTS, EXAM_ITEMS, SHARE_CLAIMS, RUNS = 64, 300, 9, 2000
+
+
+def simulated_run(random, shares):
+    """Every checkpoint lies exactly on its margins: any refutation is a false one."""
+    lost, won, _ = random.multinomial(EXAM_ITEMS, [0.075, 0.025, 0.9])
+    return [*(shares[count] for count in random.binomial(TEXTS, 0.1, SHARE_CLAIMS)), exam_of(int(lost), int(won))]
+
+
+@cache
+def exam_of(lost, won):
+    """An exam in which the new checkpoint loses so many items of the old one's, and wins so many."""
+    places = np.arange(EXAM_ITEMS)
+    new, old = (
+        Scores(ids=tuple(map(str, places)), values=100.0 * right[None], unit="points", population="items", right=100.0)
+        for right in (places >= lost, (places < lost) | (places >= lost + won))
+    )
+    return judged(paired_difference(new, old, estimand="exam, new - old"), at_least(-5))
+
+
+def judged(estimate, region):
+    verdict = judge(Claim(
+        id="c", statement="s", source="s", published="-", region=region, unit=estimate.unit, control="gutted",
+        rationale="r",
+    ), estimate)  # fmt: skip
+    return row(verdict.outcome, estimate=estimate, p=p_value(estimate, region))
+
+
+def test_a_whole_run_blocks_a_checkpoint_on_its_margins_in_at_most_one_of_twenty():
+    """2,000 simulated runs of ten gating claims; each alone is refuted as often as its interval errs."""
+    random = np.random.default_rng(0)
+    right = np.arange(TEXTS)[None] < np.arange(TEXTS + 1)[:, None]
+    shares = [
+        judged(share(Scores(ids=tuple(map(str, range(TEXTS))), values=one[None].astype(float), unit="share",
+                            population="texts", right=1.0), estimand="texts"), at_most(0.1))
+        for one in right
+    ]  # fmt: skip
+    runs = [simulated_run(random, shares) for _ in range(RUNS)]
+    refuted = [tuple(sorted(one.p for one in run if one.outcome is REFUTED)) for run in runs]
+
+    assert np.mean([bool(ps) for ps in refuted]) > 0.1
+    assert np.mean([bool(ps) and blocks(ps) for ps in refuted]) <= 0.05
+
+
+@cache
+def blocks(ps):
+    """Whether these refutations block a run of ten gating claims."""
+    return exit_code(adjusted([beside(row(REFUTED, p=p), 1 + SHARE_CLAIMS) for p in ps]), [], 0) == 1
 
 
 @pytest.mark.parametrize("open_row", [row(INCONCLUSIVE), beside(row(REFUTED, p=0.03), 16), row(NOT_TESTABLE)])

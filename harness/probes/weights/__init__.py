@@ -84,15 +84,18 @@ def movement(subject: Subject, base: Subject, projection: str, *, per_weight: bo
 
 
 def out_of_line(subject: Subject, base: Subject) -> Profiles:
-    """As `relative_change`, each over its mean of the same projection in all layers; NaN where none of those moved."""
-    change = relative_change(subject, base)
-    names = [column.rsplit(" ", 1)[1] for column in change.columns]
-    values = np.full_like(change.values, np.nan)
+    """By layer and projection, 'layer 12 down', how far it moved over how far that projection moved in the mean layer.
+
+    NaN where a layer has no such projection, or no layer's moved.
+    """
+    moved = over_layers(subject, base, "rms", unit="times the mean layer")
+    names = [column.rsplit(" ", 1)[1] for column in moved.columns]
+    values = np.full_like(moved.values, np.nan)
     for name in set(names):
         places = [place for place, other in enumerate(names) if other == name]
-        mean = np.nanmean(change.values[..., places], axis=-1, keepdims=True)
-        values[..., places] = change.values[..., places] / np.where(mean > 0, mean, np.nan)
-    return replace(change, values=values, unit="times the mean layer")
+        mean = np.nanmean(moved.values[..., places], axis=-1, keepdims=True)
+        values[..., places] = moved.values[..., places] / np.where(mean > 0, mean, np.nan)
+    return replace(moved, values=values)
 
 
 def relative_change(subject: Subject, base: Subject) -> Profiles:
@@ -100,12 +103,16 @@ def relative_change(subject: Subject, base: Subject) -> Profiles:
 
     In the order of the layers; NaN where a layer has no such projection.
     """
+    return over_layers(subject, base, "relative", unit="share")
+
+
+def over_layers(subject: Subject, base: Subject, array: str, *, unit: str) -> Profiles:
     taken = deltas(subject, base)
     names = list(map(str, taken[0].arrays["projections"]))
-    values = np.stack([one.arrays["relative"].T.ravel() for one in taken])
-    layers = range(taken[0].arrays["relative"].shape[1])
+    values = np.stack([one.arrays[array].T.ravel() for one in taken])
+    layers = range(taken[0].arrays[array].shape[1])
     columns = tuple(f"layer {layer} {name}" for layer in layers for name in names)
-    return Profiles(ids=("weights",), columns=columns, values=values[:, None], unit="share", population="weights")
+    return Profiles(ids=("weights",), columns=columns, values=values[:, None], unit=unit, population="weights")
 
 
 def relative_change_of_others(subject: Subject, base: Subject) -> Profiles:

@@ -40,7 +40,7 @@ def test_the_report_has_every_claim_and_what_a_reader_needs(depthgauge, place):
     page = (place / "reports" / "depthscaled" / "report.md").read_text()
     record = rows(place)
 
-    assert {"schema", "run", "verdicts", "not_judged", "exit_code"} == set(record)
+    assert {"schema", "run", "verdicts", "not_judged", "not_run", "exit_code"} == set(record)
     assert {"testbed", "judged", "seeds", "device", "dtype", "versions", "started", "elapsed_s"} == set(record["run"])
     assert (record["schema"], record["run"]["judged"]) == (2, ["depthscaled"])
     assert all(row["claim"] in page and row["outcome"] in page for row in record["verdicts"])

@@ -209,7 +209,10 @@ def overflow(folder: Path, dose: float, draw: np.random.Generator) -> int:
 
 @fault("logits multiplied by a factor, in the gain of the final norm", 1.03, 1.1, 1.3, 3)
 def logits_scaled(folder: Path, dose: float, draw: np.random.Generator) -> None:
-    edit_weights(folder, lambda tensors: tensors[FINAL_NORM].mul_(dose) and None)
+    def edit(tensors: Tensors) -> None:
+        tensors[FINAL_NORM] *= dose
+
+    edit_weights(folder, edit)
 
 
 @fault("the embedding has moved by noise of a share, and the head that was tied to it has not", 0.1, 0.3, 1)
@@ -277,7 +280,11 @@ def generation_poisoned(folder: Path, dose: float, draw: np.random.Generator) ->
 @fault("a tensor is left out, and would be drawn at random", files=True)
 def tensor_left_out(folder: Path, dose: float, draw: np.random.Generator) -> int:
     layer = a_layer(folder, draw)
-    edit_weights(folder, lambda tensors: tensors.pop(f"model.layers.{layer}.mlp.up_proj.weight") and None)
+
+    def edit(tensors: Tensors) -> None:
+        del tensors[f"model.layers.{layer}.mlp.up_proj.weight"]
+
+    edit_weights(folder, edit)
     return layer
 
 

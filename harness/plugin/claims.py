@@ -43,7 +43,8 @@ def stop_if_ended(state: State, item: pytest.Function, claim: Claim) -> None:
     tier = ended_by(state.over_file, item, item.session.items)
     if tier is not None:
         exam = item.callspec.params.get("exam")
-        item.user_properties.append((NOT_RUN, f"{claim.id}[{exam}]" if exam else claim.id))
+        title = f"{claim.id}[{exam}]" if exam else claim.id
+        item.user_properties.append((NOT_RUN, [item.session.items.index(item), title]))
         pytest.skip(f"not run: {tier.name.lower()} blocked")
 
 

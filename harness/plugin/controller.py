@@ -28,7 +28,7 @@ class Controller:
         self.began = time.time()
         self.rows: list[Row] = []
         self.errors: list[Problem] = []
-        self.not_run: list[str] = []
+        self.not_run: list[tuple[int, str]] = []  # where each stands among all, and its name
         self.failed = 0
         self.reports: list[Path] = []
         self.exit_code = 0
@@ -47,7 +47,7 @@ class Controller:
         if report.when == "call" or not report.passed:
             self.note(report, row)
         if report.when == "call" and NOT_RUN in properties:
-            self.not_run.append(properties[NOT_RUN])
+            self.not_run.append(tuple(properties[NOT_RUN]))
         if report.when == "call" and ERROR in properties:
             self.errors.append(Problem(**properties[ERROR]))
         elif report.failed and CLAIM in properties and ROW not in properties:
@@ -77,6 +77,11 @@ class Controller:
             session.exitstatus = self.exit_code = self._exit(self.rows, self.errors, int(exitstatus))
         return (yield)
 
+    @property
+    def names_not_run(self) -> tuple[str, ...]:
+        """In the order of the claims, whichever worker passed them over."""
+        return tuple(name for _, name in sorted(self.not_run))
+
     def _exit(self, rows: Sequence[Row], problems: Sequence[Problem], status: int) -> int:
         return exit_code(rows, problems, status, open_fails=self.state.session.open_fails)
 
@@ -85,7 +90,7 @@ class Controller:
 
         session = self.state.session
         run = Run(
-            session=session, started=self.began, elapsed_s=time.time() - self.began, not_run=tuple(self.not_run)
+            session=session, started=self.began, elapsed_s=time.time() - self.began, not_run=self.names_not_run
         )  # fmt: skip
         problems = sorted(set(self.errors), key=lambda problem: problem.message)
         for name in dict.fromkeys([*session.judged, *(row.method for row in self.rows)]):
@@ -107,7 +112,7 @@ class Controller:
         for problem in dict.fromkeys(self.errors):
             terminalreporter.write_line(f"invalid: {problem.message}")
         if self.not_run:
-            terminalreporter.write_line(f"not run, as a tier before blocked: {', '.join(self.not_run)}")
+            terminalreporter.write_line(f"not run, as a tier before blocked: {', '.join(self.names_not_run)}")
         for path in self.reports:
             terminalreporter.write_line(f"report: {path}")
         terminalreporter.write_line(f"exit {code}: {meaning(code, self.rows)}")

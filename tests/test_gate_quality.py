@@ -24,7 +24,7 @@ def store(tmp_path_factory):
 
 
 def gate(pair, place, store):
-    planted(pair, POCKET.base, place / "new")
+    planted(pair, POCKET.base, place / "new")  # a folder of its own for each test: models are kept by its name
     return judged(session_of(place / "new", POCKET.base, store, "pocket", ("science",), "equal"))
 
 

@@ -1,8 +1,10 @@
 """What is not a whole checkpoint made of data alone is refused in one sentence."""
 
 import copy
+import gc
 import json
 import shutil
+import weakref
 
 import pytest
 import torch
@@ -188,3 +190,15 @@ def test_matrices_of_bfloat16_multiplied_in_float32_give_what_bfloat16_gives(tin
     assert other.dtype is torch.bfloat16
     assert all(parameter.dtype is torch.bfloat16 for parameter in widened.parameters())
     assert (one - other).abs().max() <= 2**-6 * one.abs().max()  # two steps of the largest
+
+
+def test_a_model_whose_matrices_are_widened_is_freed_when_it_is_put_aside(tiny_base):
+    model = AutoModelForCausalLM.from_pretrained(tiny_base, dtype=torch.bfloat16)
+    multiply_in_float32(model)
+    weights = weakref.ref(model.get_output_embeddings())
+    gc.disable()
+    del model
+    freed = weights() is None
+    gc.enable()
+
+    assert freed

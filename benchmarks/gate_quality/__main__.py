@@ -60,11 +60,13 @@ def planned(testbed: str) -> Iterator[Pair]:
             yield from (Pair(kind=name, dose=dose, seed=seed) for seed in range(PLACES, PLACES_AT_THE_DOSE))
 
 
-def planted(pair: Pair, old: Path, new: Path) -> int | None:
+def planted(pair: Pair, old: Path, new: Path) -> list[int]:
+    """Fill the folder; the layers at fault."""
     shutil.copytree(old, new)
     if pair.kind in HARMLESS:
-        return HARMLESS[pair.kind](new, pair.draw)
-    return FAULTS[pair.kind].plant(new, pair.dose, pair.draw)
+        HARMLESS[pair.kind](new, pair.draw)
+        return []
+    return list(FAULTS[pair.kind].plant(new, pair.dose, pair.draw) or ())
 
 
 def old_folder(name: str, testbed: str, store: Path) -> Path:
@@ -82,6 +84,7 @@ def main() -> None:
     parser.add_argument("--exam", default="science", help="default: %(default)s")
     parser.add_argument("--store", type=Path, default=Path(".depthgauge"), help="default: %(default)s")
     parser.add_argument("--only", default="", help="kinds to judge, with commas (default: all)")
+    parser.add_argument("--damage", action="store_true", help="measure, too, what each dose costs at its first place")
     given = parser.parse_args()
     load_entry_points()
     prepare_libraries(1)
@@ -93,11 +96,13 @@ def main() -> None:
             key = {"testbed": given.testbed, "kind": pair.kind, "dose": pair.dose, "seed": pair.seed}
             if (only and pair.kind not in only) or any(key.items() <= one.items() for one in results()):
                 continue
-            new = Path(place) / "new"
+            new = (
+                Path(place) / f"{pair.kind}-{pair.dose:g}-{pair.seed}"
+            )  # a folder's model is kept in memory by its name
             at = planted(pair, old, new)
             session = session_of(new, old, store, given.testbed, (given.exam,), "equal")
             found = judged(session)
-            nats, points = damage(session) if pair.seed == 0 and pair.kind in FAULTS else (None, None)
+            nats, points = damage(session) if given.damage and pair.seed == 0 else (None, None)
             line = key | {"at": at} | asdict(found) | {"nats": nats, "points": points}
             with RESULTS.open("a") as file:
                 file.write(json.dumps(line) + "\n")

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 Tensors = dict[str, torch.Tensor]
+Layers = tuple[int, ...]  # those at fault
 WEIGHTS, CONFIG, TOKENIZER, TOKENIZER_CONFIG = (
     "model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"
 )  # fmt: skip
@@ -23,12 +24,12 @@ FINAL_NORM = "model.norm.weight"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """`plant(folder, dose, draw)` edits the folder and returns the layer at fault, or None where it has none."""
+    """`plant(folder, dose, draw)` edits the folder and returns the layers at fault, or None where there are none."""
 
     name: str
     summary: str
     doses: tuple[float, ...]
-    plant: Callable[[Path, float, np.random.Generator], int | None]
+    plant: Callable[[Path, float, np.random.Generator], Layers | None]
     files: bool = False  # seen without reading a weight
 
 
@@ -38,7 +39,7 @@ FAULTS: dict[str, Fault] = {}
 def fault(summary: str, *doses: float, files: bool = False) -> Callable[..., None]:
     """Register a function of a folder, a dose and a generator as a fault by its name."""
 
-    def register(plant: Callable[[Path, float, np.random.Generator], int | None]) -> None:
+    def register(plant: Callable[[Path, float, np.random.Generator], Layers | None]) -> None:
         name = plant.__name__.replace("_", "-")
         FAULTS[name] = Fault(name=name, summary=summary, doses=doses or (1,), plant=plant, files=files)
 
@@ -84,7 +85,7 @@ def matrices(tensors: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
 
 
 @fault("noise on the matrices of one layer, in their standard deviations", 0.01, 0.03, 0.1, 0.3)
-def noise_in_one_layer(folder: Path, dose: float, draw: np.random.Generator) -> int:
+def noise_in_one_layer(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     layer = a_layer(folder, draw)
 
     def edit(tensors: Tensors) -> None:
@@ -92,7 +93,7 @@ def noise_in_one_layer(folder: Path, dose: float, draw: np.random.Generator) -> 
             one += dose * noise_like(one, draw)
 
     edit_weights(folder, edit)
-    return layer
+    return (layer,)
 
 
 @fault("noise on every matrix, in its standard deviation", 0.01, 0.03, 0.1, 0.3)
@@ -104,7 +105,7 @@ def noise_in_all_layers(folder: Path, dose: float, draw: np.random.Generator) ->
     edit_weights(folder, edit)
 
 
-def scaled_part(folder: Path, draw: np.random.Generator, part: str, factor: float) -> int:
+def scaled_part(folder: Path, draw: np.random.Generator, part: str, factor: float) -> Layers:
     layer = a_layer(folder, draw)
 
     def edit(tensors: Tensors) -> None:
@@ -112,26 +113,26 @@ def scaled_part(folder: Path, draw: np.random.Generator, part: str, factor: floa
             one *= factor
 
     edit_weights(folder, edit)
-    return layer
+    return (layer,)
 
 
 @fault("the MLP of one layer shrunk by a share; 1 is zeroed", 0.03, 0.1, 0.3, 1)
-def mlp_shrunk(folder: Path, dose: float, draw: np.random.Generator) -> int:
+def mlp_shrunk(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     return scaled_part(folder, draw, "mlp.down_proj", 1 - dose)
 
 
 @fault("the attention of one layer shrunk by a share; 1 is zeroed", 0.03, 0.1, 0.3, 1)
-def attention_shrunk(folder: Path, dose: float, draw: np.random.Generator) -> int:
+def attention_shrunk(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     return scaled_part(folder, draw, "self_attn.o_proj", 1 - dose)
 
 
 @fault("the norm before the MLP of one layer shrunk by a share; 1 is zeroed", 0.03, 0.1, 0.3, 1)
-def norm_shrunk(folder: Path, dose: float, draw: np.random.Generator) -> int:
+def norm_shrunk(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     return scaled_part(folder, draw, "post_attention_layernorm", 1 - dose)
 
 
 @fault("a layer takes the place of another, so many below it", 1, 3, 9)
-def layer_duplicated(folder: Path, dose: float, draw: np.random.Generator) -> int:
+def layer_duplicated(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     layer = int(draw.integers(dose, depth(folder)))
 
     def edit(tensors: Tensors) -> None:
@@ -139,11 +140,11 @@ def layer_duplicated(folder: Path, dose: float, draw: np.random.Generator) -> in
             one.copy_(tensors[name.replace(f"layers.{layer}.", f"layers.{layer - int(dose)}.")])
 
     edit_weights(folder, edit)
-    return layer
+    return (layer,)
 
 
 @fault("two layers change places, so far apart", 1, 3, 9)
-def layers_swapped(folder: Path, dose: float, draw: np.random.Generator) -> int:
+def layers_swapped(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     upper = int(draw.integers(dose, depth(folder)))
     lower = upper - int(dose)
 
@@ -153,11 +154,11 @@ def layers_swapped(folder: Path, dose: float, draw: np.random.Generator) -> int:
             tensors[name], tensors[other] = tensors[other].clone(), tensors[name].clone()
 
     edit_weights(folder, edit)
-    return lower
+    return lower, upper
 
 
 @fault("a layer adds nothing to the stream, as if it were dropped")
-def layer_silenced(folder: Path, dose: float, draw: np.random.Generator) -> int:
+def layer_silenced(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     layer = a_layer(folder, draw)
 
     def edit(tensors: Tensors) -> None:
@@ -166,11 +167,11 @@ def layer_silenced(folder: Path, dose: float, draw: np.random.Generator) -> int:
                 one.zero_()
 
     edit_weights(folder, edit)
-    return layer
+    return (layer,)
 
 
 @fault("so many heads of one layer write nothing", 1, 3)
-def heads_zeroed(folder: Path, dose: float, draw: np.random.Generator) -> int:
+def heads_zeroed(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     config, layer = json.loads((folder / CONFIG).read_text()), a_layer(folder, draw)
     heads = int(config["num_attention_heads"])
 
@@ -180,7 +181,7 @@ def heads_zeroed(folder: Path, dose: float, draw: np.random.Generator) -> int:
             by_head[:, draw.permutation(heads)[: int(dose)]] = 0
 
     edit_weights(folder, edit)
-    return layer
+    return (layer,)
 
 
 @fault("weights rounded by row to so many bits", 8, 6, 4, 3)
@@ -196,7 +197,7 @@ def rounded_to_bits(folder: Path, dose: float, draw: np.random.Generator) -> Non
 
 
 @fault("so many weights of one layer overflow to infinity", 1, 30)
-def overflow(folder: Path, dose: float, draw: np.random.Generator) -> int:
+def overflow(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     layer = a_layer(folder, draw)
 
     def edit(tensors: Tensors) -> None:
@@ -204,7 +205,7 @@ def overflow(folder: Path, dose: float, draw: np.random.Generator) -> int:
         down.view(-1)[: int(dose)] = float("inf")
 
     edit_weights(folder, edit)
-    return layer
+    return (layer,)
 
 
 @fault("logits multiplied by a factor, in the gain of the final norm", 1.03, 1.1, 1.3, 3)
@@ -278,14 +279,14 @@ def generation_poisoned(folder: Path, dose: float, draw: np.random.Generator) ->
 
 
 @fault("a tensor is left out, and would be drawn at random", files=True)
-def tensor_left_out(folder: Path, dose: float, draw: np.random.Generator) -> int:
+def tensor_left_out(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     layer = a_layer(folder, draw)
 
     def edit(tensors: Tensors) -> None:
         del tensors[f"model.layers.{layer}.mlp.up_proj.weight"]
 
     edit_weights(folder, edit)
-    return layer
+    return (layer,)
 
 
 @fault("the last layers are gone, so many", 1, files=True)

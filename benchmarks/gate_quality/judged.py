@@ -3,7 +3,7 @@
 import inspect
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from depthgauge.store.folders import Store
 from depthgauge.suites import test_change
 from depthgauge.types import Claim, Expectation, Outcome, Row, Tier
 
-LAYER = re.compile(r"layer (\d+)")
+LAYER = re.compile(r"layers?[ .](\d+)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,19 +76,18 @@ def judged(session: ChangeSession) -> Judged:
         exit=exit_code(rows, problems, 0),
         tier=None if first is None else tiers[first.claim].name.lower(),
         claim=None if first is None else first.claim,
-        layer=layer_named(rows),
+        layer=layer_named(
+            [one.estimate.where or "" for one in rows if one.outcome is Outcome.REFUTED and one.estimate]
+            + [problem.message for problem in problems]
+        ),
         seconds=round(time.monotonic() - began, 2),
         message=problems[0].message if problems else None,
     )
 
 
-def layer_named(rows: list[Row]) -> int | None:
-    """The layer of the first refutation that names one."""
-    for row in rows:
-        named = LAYER.search(getattr(row.estimate, "where", None) or "") if row.outcome is Outcome.REFUTED else None
-        if named:
-            return int(named[1])
-    return None
+def layer_named(texts: Sequence[str]) -> int | None:
+    """The first layer that what is refuted, or the refusal, names."""
+    return next((int(named[1]) for text in texts if (named := LAYER.search(text))), None)
 
 
 def damage(session: ChangeSession) -> tuple[float | None, float | None]:

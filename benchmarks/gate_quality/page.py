@@ -61,12 +61,12 @@ def text(results: Sequence[Result]) -> str:
 
 def false_alarms(results: Sequence[Result]) -> list[str]:
     found = {kind: of(results, kind=kind) for kind in HARMLESS}
-    rows = [harmless_row(kind, its) for kind, its in found.items() if its]
     every = [one for its in found.values() for one in its]
-    table = markdown(
-        ("harmless rewriting", "blocked", "left open", "seconds, median"), [*rows, harmless_row("all", every)]
-    )
-    return ["### False alarms\n", table + "\n"] if every else []
+    if not every:
+        return []
+    rows = [harmless_row(kind, its) for kind, its in found.items() if its]
+    headers = ("harmless rewriting", "blocked", "left open", "seconds, median")
+    return ["### False alarms\n", markdown(headers, [*rows, harmless_row("all", every)]) + "\n"]
 
 
 def harmless_row(kind: str, results: Sequence[Result]) -> list[str]:
@@ -102,7 +102,7 @@ def fault_row(kind: str, results: Sequence[Result], testbed: str) -> list[str]:
 
 def layers(results: Sequence[Result]) -> str:
     """How often the layer at fault is the first that is named, of the faults caught that have one."""
-    placed = [one for one in results if one["at"] is not None and one["exit"] in CAUGHT]
+    placed = [one for one in results if one["at"] and one["exit"] in CAUGHT]
     return f"{sum(one['layer'] == one['at'] for one in placed)} of {len(placed)}" if placed else "-"
 
 

@@ -4,7 +4,6 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
 from depthgauge.errors import InvalidCheckpoint, NotTestable, UsageError
@@ -179,17 +178,19 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
 def multiply_in_float32(model: Any) -> None:
     """Let linear layers of bfloat16 widen their weights for each product: emulated, it takes several times as long.
 
-    Sums are in float32 either way; what goes in and comes out stays bfloat16.
+    Sums are in float32 either way; what goes in and comes out stays bfloat16. A class, and not a method bound to each
+    layer: a layer that refers to itself is freed late, and with it the model.
     """
     import torch
 
-    def forward(self: Any, states: Any) -> Any:
-        bias = None if self.bias is None else self.bias.float()
-        return torch.nn.functional.linear(states.float(), self.weight.float(), bias).to(states.dtype)
+    class Widened(torch.nn.Linear):
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            bias = None if self.bias is None else self.bias.float()
+            return torch.nn.functional.linear(states.float(), self.weight.float(), bias).to(states.dtype)
 
     for module in model.modules():
         if type(module) is torch.nn.Linear and module.weight.dtype is torch.bfloat16:
-            module.forward = MethodType(forward, module)  # type: ignore[method-assign]
+            module.__class__ = Widened
 
 
 def fresh(folder: Path, dtype: str = "float32") -> tuple[Any, Any]:

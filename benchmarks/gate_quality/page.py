@@ -82,12 +82,8 @@ def faults(results: Sequence[Result], testbed: str) -> list[str]:
     rows = [fault_row(kind, of(results, kind=kind), testbed) for kind in FAULTS if of(results, kind=kind)]
     harm = [row for kind in FAULTS for row in harm_rows(kind, of(results, kind=kind))]
     harmed = ("fault", "dose", "mean next-token divergence (nats)", "points of the exam lost", "caught")
-    return [
-        "### Planted faults\n",
-        markdown(headers, rows) + "\n",
-        "### What the doses cost\n",
-        markdown(harmed, harm) + "\n",
-    ]
+    cost = ["### What the doses cost\n", markdown(harmed, harm) + "\n"] if harm else []
+    return ["### Planted faults\n", markdown(headers, rows) + "\n", *cost]
 
 
 def fault_row(kind: str, results: Sequence[Result], testbed: str) -> list[str]:
@@ -103,7 +99,7 @@ def fault_row(kind: str, results: Sequence[Result], testbed: str) -> list[str]:
 def layers(results: Sequence[Result]) -> str:
     """How often the layer at fault is the first that is named, of the faults caught that have one."""
     placed = [one for one in results if one["at"] and one["exit"] in CAUGHT]
-    return f"{sum(one['layer'] == one['at'] for one in placed)} of {len(placed)}" if placed else "-"
+    return f"{sum(one['layer'] in one['at'] for one in placed)} of {len(placed)}" if placed else "-"
 
 
 def seen_by(results: Sequence[Result]) -> str:

@@ -95,8 +95,12 @@ def round_weights(model: Any, _: torch.Generator) -> None:
 
 def jitter_weights(model: Any, generator: torch.Generator) -> None:
     for parameter in model.parameters():
-        step = torch.exp2(parameter.abs().log2().floor() + 1 - BFLOAT16_DIGITS)
-        parameter.add_(step * (torch.rand(parameter.shape, generator=generator) - 0.5))
+        parameter.add_(bfloat16_step(parameter) * (torch.rand(parameter.shape, generator=generator) - 0.5))
+
+
+def bfloat16_step(weights: torch.Tensor) -> torch.Tensor:
+    """How far the next number of bfloat16 lies from each weight; of the weights' shape, 0 where the weight is 0."""
+    return torch.exp2(weights.abs().log2().floor() + 1 - BFLOAT16_DIGITS)
 
 
 def nudge_weights(model: Any, generator: torch.Generator) -> None:

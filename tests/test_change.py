@@ -35,7 +35,7 @@ def compare(place, old):
         command += ["--against", str(against or old), "--store", str(place / "store")]
         command += ["--report-dir", str(place / "reports"), *map(str, options)]
         return subprocess.run(
-            command, cwd=place, capture_output=True, text=True, check=False, env=os.environ | environment
+            command, cwd=place, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=600
         )
 
     return run

@@ -24,8 +24,8 @@ def store(tmp_path_factory):
 
 
 def gate(pair, place, store):
-    planted(pair, POCKET.base, place / "new")  # a folder of its own for each test: models are kept by its name
-    return judged(session_of(place / "new", POCKET.base, store, "pocket", ("science",), "equal"))
+    planted(pair, POCKET.base, place / "new")
+    return judged(session_of(place / "new", POCKET.base, store, "pocket", ("science",)))
 
 
 @pytest.mark.parametrize("name", FAULTS)

@@ -202,3 +202,13 @@ def test_a_model_whose_matrices_are_widened_is_freed_when_it_is_put_aside(tiny_b
     gc.enable()
 
     assert freed
+
+
+def test_a_folder_that_is_written_anew_is_loaded_anew(checkpoint):
+    before = load(checkpoint)[0].lm_head.weight.clone()
+    tensors = load_file(checkpoint / "model.safetensors")
+    save_file(
+        {name: 2 * tensor for name, tensor in tensors.items()}, checkpoint / "model.safetensors", {"format": "pt"}
+    )
+
+    assert torch.equal(load(checkpoint)[0].lm_head.weight, 2 * before)

@@ -1,6 +1,5 @@
 """What goes wrong with checkpoints, planted: each fault edits a copy of a folder by a dose, where a seed says.
 
-
 Matrices are named as Llama and Qwen name them. Layers are 0-based.
 """
 
@@ -13,35 +12,38 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from depthgauge.models.folder import CHAT_TEMPLATE, CONFIG, TOKENIZER, WEIGHTS
+from depthgauge.models.settings import GENERATION
+
 Tensors = dict[str, torch.Tensor]
 Layers = tuple[int, ...]  # those at fault
-WEIGHTS, CONFIG, TOKENIZER, TOKENIZER_CONFIG = (
-    "model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"
-)  # fmt: skip
-GENERATION = "generation_config.json"
 FINAL_NORM = "model.norm.weight"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """`plant(folder, dose, draw)` edits the folder and returns the layers at fault, or None where there are none."""
+    """`plant(folder, dose, draw)` edits the folder and returns the layers at fault, or None where there are none.
+
+    One that is `fixed` draws nothing: a second pair would be the first again.
+    """
 
     name: str
     summary: str
     doses: tuple[float, ...]
     plant: Callable[[Path, float, np.random.Generator], Layers | None]
     files: bool = False  # seen without reading a weight
+    fixed: bool = False
 
 
 FAULTS: dict[str, Fault] = {}
 
 
-def fault(summary: str, *doses: float, files: bool = False) -> Callable[..., None]:
+def fault(summary: str, *doses: float, files: bool = False, fixed: bool = False) -> Callable[..., None]:
     """Register a function of a folder, a dose and a generator as a fault by its name."""
 
     def register(plant: Callable[[Path, float, np.random.Generator], Layers | None]) -> None:
         name = plant.__name__.replace("_", "-")
-        FAULTS[name] = Fault(name=name, summary=summary, doses=doses or (1,), plant=plant, files=files)
+        FAULTS[name] = Fault(name=name, summary=summary, doses=doses or (1,), plant=plant, files=files, fixed=fixed)
 
     return register
 
@@ -184,7 +186,7 @@ def heads_zeroed(folder: Path, dose: float, draw: np.random.Generator) -> Layers
     return (layer,)
 
 
-@fault("weights rounded by row to so many bits", 8, 6, 4, 3)
+@fault("weights rounded by row to so many bits", 8, 6, 4, 3, fixed=True)
 def rounded_to_bits(folder: Path, dose: float, draw: np.random.Generator) -> None:
     most = 2 ** (int(dose) - 1) - 1
 
@@ -208,7 +210,7 @@ def overflow(folder: Path, dose: float, draw: np.random.Generator) -> Layers:
     return (layer,)
 
 
-@fault("logits multiplied by a factor, in the gain of the final norm", 1.03, 1.1, 1.3, 3)
+@fault("logits multiplied by a factor, in the gain of the final norm", 1.03, 1.1, 1.3, 3, fixed=True)
 def logits_scaled(folder: Path, dose: float, draw: np.random.Generator) -> None:
     def edit(tensors: Tensors) -> None:
         tensors[FINAL_NORM] *= dose
@@ -229,19 +231,19 @@ def head_untied_and_stale(folder: Path, dose: float, draw: np.random.Generator) 
 # -- what lies beside the weights ---
 
 
-@fault("another base of rotary positions, by a factor", 0.1, 10, files=True)
+@fault("another base of rotary positions, by a factor", 0.1, 10, files=True, fixed=True)
 def rope_theta(folder: Path, dose: float, draw: np.random.Generator) -> None:
     config = json.loads((folder / CONFIG).read_text())
     rope = config.get("rope_parameters") or {"rope_theta": config.get("rope_theta", 1e4), "rope_type": "default"}
     edit_json(folder / CONFIG, rope_parameters=rope | {"rope_theta": rope["rope_theta"] * dose})
 
 
-@fault("another epsilon of the norms", 1e-4, 1e-2, files=True)
+@fault("another epsilon of the norms", 1e-4, 1e-2, files=True, fixed=True)
 def norm_epsilon(folder: Path, dose: float, draw: np.random.Generator) -> None:
     edit_json(folder / CONFIG, rms_norm_eps=dose)
 
 
-@fault("a sliding window that was not there", 16, files=True)
+@fault("a sliding window that was not there", 16, files=True, fixed=True)
 def sliding_window(folder: Path, dose: float, draw: np.random.Generator) -> None:
     edit_json(folder / CONFIG, sliding_window=int(dose), use_sliding_window=True)
 
@@ -262,18 +264,18 @@ def merge_missing(folder: Path, dose: float, draw: np.random.Generator) -> None:
     (folder / TOKENIZER).write_text(json.dumps(found))
 
 
-@fault("the end of text is another token", files=True)
+@fault("the end of text is another token", files=True, fixed=True)
 def special_token_shifted(folder: Path, dose: float, draw: np.random.Generator) -> None:
     eos = json.loads((folder / CONFIG).read_text()).get("eos_token_id") or 0
     edit_json(folder / GENERATION, eos_token_id=(eos if isinstance(eos, int) else eos[0]) + 1)
 
 
-@fault("a chat template of another family", files=True)
+@fault("a chat template of another family", files=True, fixed=True)
 def chat_template(folder: Path, dose: float, draw: np.random.Generator) -> None:
-    (folder / "chat_template.jinja").write_text("{% for m in messages %}### {{ m.role }}: {{ m.content }}{% endfor %}")
+    (folder / CHAT_TEMPLATE).write_text("{% for m in messages %}### {{ m.role }}: {{ m.content }}{% endfor %}")
 
 
-@fault("a repetition penalty that was not there", 1.03, 1.3, files=True)
+@fault("a repetition penalty that was not there", 1.03, 1.3, files=True, fixed=True)
 def generation_poisoned(folder: Path, dose: float, draw: np.random.Generator) -> None:
     edit_json(folder / GENERATION, repetition_penalty=dose)
 
@@ -289,7 +291,7 @@ def tensor_left_out(folder: Path, dose: float, draw: np.random.Generator) -> Lay
     return (layer,)
 
 
-@fault("the last layers are gone, so many", 1, files=True)
+@fault("the last layers are gone, so many", 1, files=True, fixed=True)
 def layers_truncated(folder: Path, dose: float, draw: np.random.Generator) -> None:
     left = depth(folder) - int(dose)
 

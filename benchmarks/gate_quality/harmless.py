@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.gate_quality.faults import CONFIG, WEIGHTS, Tensors, edit_weights
-
-DIGITS = 8  # of bfloat16
+from benchmarks.gate_quality.faults import Tensors, edit_weights
+from depthgauge.methods.sabotage import bfloat16_step
+from depthgauge.models.folder import CONFIG, INDEX, WEIGHTS
 
 
 def rounded_at_random(folder: Path, draw: np.random.Generator) -> None:
@@ -18,7 +18,7 @@ def rounded_at_random(folder: Path, draw: np.random.Generator) -> None:
 
     def edit(tensors: Tensors) -> None:
         for one in tensors.values():
-            step = torch.exp2(one.abs().log2().floor() + 1 - DIGITS)
+            step = bfloat16_step(one)
             up = torch.from_numpy(draw.random(one.shape, dtype=np.float32))
             one.copy_(torch.where(one == 0, one, (one / step + up).floor() * step))
 
@@ -34,7 +34,7 @@ def saved_in_shards(folder: Path, draw: np.random.Generator) -> None:
     for file, its in files.items():
         save_file({name: tensors[name] for name in its}, folder / file, {"format": "pt"})
     index = {"metadata": {}, "weight_map": {name: file for file, its in files.items() for name in its}}
-    (folder / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
+    (folder / INDEX).write_text(json.dumps(index))
 
 
 def noted_in_the_configuration(folder: Path, draw: np.random.Generator) -> None:

@@ -10,15 +10,13 @@ from pathlib import Path
 from depthgauge.change import ChangeSession, joined
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError
-from depthgauge.exams import scores
-from depthgauge.probes import divergence
 from depthgauge.registry import TESTBEDS
 from depthgauge.report.outcome import Problem, adjusted, beside, exit_code
 from depthgauge.session import Test
 from depthgauge.sources import Source
 from depthgauge.store.folders import Store
 from depthgauge.suites import test_change
-from depthgauge.types import Claim, Expectation, Outcome, Row, Tier
+from depthgauge.types import Claim, Outcome, Row, Tier
 
 LAYER = re.compile(r"layers?[ .](\d+)")
 
@@ -35,12 +33,12 @@ class Judged:
     message: str | None = None
 
 
-def session_of(new: Path, old: Path, store: Store, testbed: str, exams: tuple[str, ...], expect: str) -> ChangeSession:
+def session_of(new: Path, old: Path, store: Store, testbed: str, exams: tuple[str, ...]) -> ChangeSession:
     both = joined(TESTBEDS["common"], TESTBEDS[testbed])
     context = RunContext(testbed=both, store=store, tell=lambda line: None)
     return ChangeSession(
         context=context, reports=store.root, new_source=Source(name="new", folder=new),
-        old_source=Source(name="old", folder=old), training=context, exams=exams, expect=Expectation(expect),
+        old_source=Source(name="old", folder=old), training=context, exams=exams,
     )  # fmt: skip
 
 
@@ -88,14 +86,3 @@ def judged(session: ChangeSession) -> Judged:
 def layer_named(texts: Sequence[str]) -> int | None:
     """The first layer that what is refuted, or the refusal, names."""
     return next((int(named[1]) for text in texts if (named := LAYER.search(text))), None)
-
-
-def damage(session: ChangeSession) -> tuple[float | None, float | None]:
-    """Mean next-token divergence in nats, and exam points lost, whatever the gate stopped at; None if not defined."""
-    try:
-        nats = float(divergence.mean_kl(session.new, session.old).values.mean())
-        exam = session.exams[0]
-        lost = scores(session.old, exam).values.mean() - scores(session.new, exam).values.mean()
-    except (HarnessError, ValueError, RuntimeError):
-        return None, None
-    return round(nats, 5), round(float(lost), 2)

@@ -11,7 +11,7 @@ from benchmarks.gate_quality.harmless import HARMLESS
 from depthgauge.page.tables import markdown
 
 DOCS = Path(__file__).parents[2] / "docs"
-CAUGHT, ACCEPTED, OPEN = (1, 21), 0, 20
+CAUGHT, OPEN = (1, 21), 20
 OFTEN, ENOUGH = 0.8, 5  # a dose counts as caught where four in five of at least so many places were
 Result = Mapping[str, Any]
 HEAD = """# How often the gate is wrong
@@ -19,7 +19,7 @@ HEAD = """# How often the gate is wrong
 Made by `make gate-quality` from benchmarks/gate_quality/quality.jsonl, which has every pair that was judged. A pair is
 a checkpoint and a copy of it with one thing changed; it is judged as `depthgauge compare` judges it, expected to be
 equal, from tier 0 to the tier that blocks. Blocked is exit 1 or 21, open is exit 20. Bounds are Clopper and Pearson's,
-at 95 %.
+at 95 %; a fault that is the same wherever it is planted is judged once a dose, and has none.
 """
 
 
@@ -35,7 +35,7 @@ def smallest_caught(results: Sequence[Result], testbed: str, kind: str) -> float
     """The smallest dose, in the order of doses from mild to severe, of which four in five places were caught."""
     for dose in FAULTS[kind].doses:
         found = of(results, testbed=testbed, kind=kind, dose=dose)
-        if len(found) >= ENOUGH and caught(found) >= OFTEN * len(found):
+        if len(found) >= (1 if FAULTS[kind].fixed else ENOUGH) and caught(found) >= OFTEN * len(found):
             return dose
     return None
 
@@ -79,11 +79,12 @@ def faults(results: Sequence[Result], testbed: str) -> list[str]:
         "fault", "caught by dose (places)", "caught at", "how often there", "layer named first", "seen by",
         "seconds, median",
     )  # fmt: skip
-    rows = [fault_row(kind, of(results, kind=kind), testbed) for kind in FAULTS if of(results, kind=kind)]
-    harm = [row for kind in FAULTS for row in harm_rows(kind, of(results, kind=kind))]
-    harmed = ("fault", "dose", "mean next-token divergence (nats)", "points of the exam lost", "caught")
-    cost = ["### What the doses cost\n", markdown(harmed, harm) + "\n"] if harm else []
-    return ["### Planted faults\n", markdown(headers, rows) + "\n", *cost]
+    judged = [kind for kind in FAULTS if of(results, kind=kind)]
+    rows = [fault_row(kind, of(results, kind=kind), testbed) for kind in judged]
+    means = markdown(("fault", "what is done, by dose"), [[kind, FAULTS[kind].summary] for kind in judged])
+    missing = [kind for kind in [*FAULTS, *HARMLESS] if not of(results, kind=kind)]
+    not_yet = [f"Not judged yet: {', '.join(missing)}.\n"] if missing else []
+    return ["### Planted faults\n", markdown(headers, rows) + "\n", means + "\n", *not_yet]
 
 
 def fault_row(kind: str, results: Sequence[Result], testbed: str) -> list[str]:
@@ -93,7 +94,11 @@ def fault_row(kind: str, results: Sequence[Result], testbed: str) -> list[str]:
     if dose is None:
         return [kind, swept, "no dose tried", "-", "-", "-", seconds(results)]
     there = by_dose[dose]
-    return [kind, swept, f"{dose:g}", share(caught(there), len(there)), layers(there), seen_by(there), seconds(there)]
+    return [kind, swept, f"{dose:g}", often(kind, there), layers(there), seen_by(there), seconds(there)]
+
+
+def often(kind: str, results: Sequence[Result]) -> str:
+    return "always" if FAULTS[kind].fixed else share(caught(results), len(results))
 
 
 def layers(results: Sequence[Result]) -> str:
@@ -110,17 +115,6 @@ def seen_by(results: Sequence[Result]) -> str:
 def seconds(results: Sequence[Result]) -> str:
     ordered = sorted(one["seconds"] for one in results)
     return f"{ordered[len(ordered) // 2]:.1f}"
-
-
-def harm_rows(kind: str, results: Sequence[Result]) -> list[list[str]]:
-    rows = []
-    for dose in FAULTS[kind].doses:
-        its = of(results, dose=dose)
-        hurt = [one for one in its if one["nats"] is not None]
-        if hurt:
-            nats, points = (sum(one[name] for one in hurt) / len(hurt) for name in ("nats", "points"))
-            rows.append([kind, f"{dose:g}", f"{nats:.2g}", f"{points:.1f}", f"{caught(its)} of {len(its)}"])
-    return rows
 
 
 def draw(results: Sequence[Result], path: Path) -> None:

@@ -119,12 +119,13 @@ def threads_for(folder: Path) -> int:
     return max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
-LOADED: dict[tuple[Path, Placement], tuple[Any, Any]] = {}  # the last pair: what is compared next shares one with it
+Kept = tuple[Path, Placement, tuple[int, ...]]
+LOADED: dict[Kept, tuple[Any, Any]] = {}  # the last pair: what is compared next shares one with it
 
 
 def load(folder: Path, placement: Placement = Placement()) -> tuple[Any, Any]:
     """The model and tokenizer as `read_model` makes them, kept until others are asked for: they must not be changed."""
-    key = (folder, placement)
+    key = kept_as(folder, placement)
     if key not in LOADED:
         while len(LOADED) >= KEPT:  # before the next is read: three never lie in memory
             del LOADED[next(iter(LOADED))]
@@ -132,12 +133,18 @@ def load(folder: Path, placement: Placement = Placement()) -> tuple[Any, Any]:
     return LOADED[key]
 
 
+def kept_as(folder: Path, placement: Placement) -> Kept:
+    """What a model is kept under: a folder that was written anew holds another one."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return folder, placement, tuple(path.stat().st_mtime_ns for path in files)
+
+
 def make_room(folders: tuple[Path, ...], placement: Placement) -> None:
     """Put aside the models of other folders. Raises: UsageError, before anything is read, if these do not fit."""
-    wanted = {(folder, placement) for folder in folders}
+    wanted = {kept_as(folder, placement) for folder in folders}
     for key in [key for key in LOADED if key not in wanted]:
         del LOADED[key]
-    check_fits([folder for folder in dict.fromkeys(folders) if (folder, placement) not in LOADED], placement)
+    check_fits([folder for folder in dict.fromkeys(folders) if kept_as(folder, placement) not in LOADED], placement)
 
 
 def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:

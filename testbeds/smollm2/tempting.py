@@ -84,8 +84,8 @@ def main() -> None:
     from depthgauge.models.load import fresh
 
     base = fresh(weights.folder())
-    for _, line in sorted((temptation(*base, fact) for fact in history.facts()), reverse=True)[:QUESTIONS]:
-        print(line)
+    for probability, line in sorted((temptation(*base, fact) for fact in history.facts()), reverse=True)[:QUESTIONS]:
+        print(f"{probability:.3f} {line}")
 
 
 if __name__ == "__main__":

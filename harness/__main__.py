@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from depthgauge.errors import HarnessError
+from depthgauge.errors import HarnessError, UsageError
 from depthgauge.record import record_ledger
 from depthgauge.types import Task
 
@@ -45,6 +45,34 @@ def fetch(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
+def fingerprint(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.models.folder import fingerprint as fingerprint_of
+    from depthgauge.sources import find
+    from depthgauge.store.folders import Store
+
+    store = Store(arguments.store, run="fingerprint")
+    source = find(arguments.checkpoint, "the checkpoint", store=store, start=Path.cwd())
+    if source.folder is None:
+        raise UsageError(f"{arguments.checkpoint} is a method, which has no files yet: name a folder or a hub name.")
+    print(fingerprint_of(source.folder))
+    return 0
+
+
+def comment(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.report.github import comment as write_comment
+
+    print(f"depthgauge: {write_comment(arguments.summary)}.")
+    return 0
+
+
+def card(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.report.card import write_card
+
+    write_card(arguments.report, arguments.card)
+    print(f"depthgauge: the verdicts are in {arguments.card}.")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="depthgauge", description="White-box regression tests for model checkpoints.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -68,6 +96,19 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("tasks", nargs="+", metavar="TASK")
     one.add_argument("--exam-path", type=Path, metavar="DIR", help="a folder of tasks beside lm-eval's own")
     one.set_defaults(run=fetch)
+    one = commands.add_parser("fingerprint", help="print the hash that names a checkpoint, as a key for a CI's cache")
+    one.add_argument("checkpoint", metavar="NAME", help="a folder, an adapter beside its base, or a name on the hub")
+    one.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
+    one.set_defaults(run=fingerprint)
+    one = commands.add_parser(
+        "comment", help="from a workflow on GitHub, write a summary as the pull request's comment"
+    )
+    one.add_argument("summary", type=Path, metavar="SUMMARY", help="reports/NEW/summary.md")
+    one.set_defaults(run=comment)
+    one = commands.add_parser("card", help="write the verdicts of a report into a model card, for the hub")
+    one.add_argument("report", type=Path, metavar="REPORT", help="reports/NEW/report.json")
+    one.add_argument("card", type=Path, metavar="CARD", help="the README.md of a model; made if there is none")
+    one.set_defaults(run=card)
     return top
 
 

@@ -29,8 +29,7 @@ def answer(probe: Any, name: str, context: RunContext, one: Checkpoint, *others:
     if taken.refusal is not None:
         raise NotTestable(taken.refusal)
     used = Evidence(
-        method=name, seed=one.seed, checkpoint=one.fingerprint, folder=str(one.folder), key=taken.key,
-        probe=address(probe),
+        method=name, seed=one.seed, checkpoint=one.fingerprint, key=taken.key, probe=address(probe)
     )  # fmt: skip
     if used not in context.evidence:
         context.evidence.append(used)

@@ -29,6 +29,7 @@ class Session(ABC):
     context: RunContext
     reports: Path
     open_fails: bool = True  # whether what is left open is an exit of its own, 20, or accepted
+    quotes: bool = True  # whether reports may quote what models read or said
 
     @property
     @abstractmethod

@@ -588,7 +588,6 @@ class Evidence:
     method: str
     seed: int
     checkpoint: str
-    folder: str
     key: str
     probe: str
 

@@ -310,7 +310,7 @@ def test_a_probe_is_known_by_its_texts_and_turns():
 
 
 def measured(name, arrays):
-    evidence = Evidence(method=name, seed=0, checkpoint="", folder="", key="", probe="")
+    evidence = Evidence(method=name, seed=0, checkpoint="", key="", probe="")
     return Measured(
         evidence, Measurement(key="", probe="activations", parameters={}, checkpoint="", arrays=arrays)
     )  # fmt: skip

@@ -304,7 +304,7 @@ def measured(folders):
     found = []
     for name, one, texts in (("a_method", new, TEXTS), ("other", old, (*TEXTS, hostile))):
         taken = NextToken(texts=texts).take(one, old)
-        evidence = Evidence(method=name, seed=0, checkpoint="", folder="", key="", probe="")
+        evidence = Evidence(method=name, seed=0, checkpoint="", key="", probe="")
         found.append(
             Measured(
                 evidence,

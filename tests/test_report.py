@@ -41,7 +41,7 @@ def row(outcome=SUPPORTED, recorded=(), control=REFUTED, claim="science-gain", *
         claim=claim, statement="answers more", suite="test_capability", method="depthscaled", source="Dangi 2026b",
         published="67.85 against 64.31", region="> 0 points", rationale="r", outcome=outcome, recorded=recorded,
         reason="3.25 [1, 5.5] points lies in > 0", estimate=estimate, control="untrained", control_outcome=control,
-        control_reason="-20", evidence=(Evidence(method="base", seed=0, checkpoint="f", folder="/x", key="k",
+        control_reason="-20", evidence=(Evidence(method="base", seed=0, checkpoint="f", key="k",
         probe="depthgauge.exams:InlineExam"),),
     )  # fmt: skip
     return Row(**(fields | changes))

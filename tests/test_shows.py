@@ -148,7 +148,7 @@ CHECKPOINTS = (("grpo", 0), ("grpo", 1), ("base", 0), (HOSTILE, 0))
 
 
 def measured(probe, arrays, parameters, method="grpo", seed=0):
-    evidence = Evidence(method=method, seed=seed, checkpoint=f"{method}{seed}", folder="/x", key="k", probe="x")
+    evidence = Evidence(method=method, seed=seed, checkpoint=f"{method}{seed}", key="k", probe="x")
     taken = Measurement(key="k", probe=probe, parameters=parameters, checkpoint=f"{method}{seed}", arrays=arrays)
     return Measured(evidence, taken)
 

@@ -28,10 +28,14 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """What a section may need beside the measurements: the testbed, and a colour for every method or folder."""
+    """What a section may need beside the measurements: the testbed, and a colour for every method or folder.
+
+    `quotes` is False where what models read or said is kept out of the report.
+    """
 
     testbed: Testbed
     colours: Mapping[str, str]
+    quotes: bool = True
 
     def colour(self, one: Measured) -> str:
         return self.colours[one.evidence.method]
@@ -42,22 +46,30 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of text. It folds under `folded`, its summary, where that is not empty. Cells are escaped already."""
+    """Rows of text. It folds under `folded`, its summary, where that is not empty. Cells are escaped already.
+
+    It `quotes` where it shows what models read or said, which --no-text keeps out.
+    """
 
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     folded: str = ""
+    quotes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A file beside the page. `draw` fills a matplotlib figure of `size` inches, and is called only if it changed."""
+    """A file beside the page. `draw` fills a matplotlib figure of `size` inches, and is called only if it changed.
+
+    It `quotes` as a table does.
+    """
 
     name: str
     alt: str
     size: tuple[float, float]
     draw: Callable[[Any], None]
     shown: Sequence[Measured]
+    quotes: bool = False
 
 
 Part = str | Table | Picture

@@ -1,5 +1,6 @@
 """One claim: judged in place of calling its test, and its verdict turned into pytest's outcome."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +31,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     name = str(arguments.pop("subject"))
     found = row_or_problem(state.session, claim, pyfuncitem, name, arguments)
     if isinstance(found, Problem):
-        pyfuncitem.user_properties.append((ERROR, to_plain(found)))
+        tell_controller(pyfuncitem, ERROR, found)
         pytest.fail(found.message, pytrace=False)
-    pyfuncitem.user_properties.append((ROW, to_plain(found)))
+    tell_controller(pyfuncitem, ROW, found)
     return report_verdict(found)
 
 
@@ -44,8 +45,19 @@ def stop_if_ended(state: State, item: pytest.Function, claim: Claim) -> None:
     if tier is not None:
         exam = item.callspec.params.get("exam")
         title = f"{claim.id}[{exam}]" if exam else claim.id
-        item.user_properties.append((NOT_RUN, [item.session.items.index(item), title]))
+        tell_controller(item, NOT_RUN, [item.session.items.index(item), title])
         pytest.skip(f"not run: {tier.name.lower()} blocked")
+
+
+def tell_controller(item: pytest.Item, name: str, value: Any) -> None:
+    """Properties are what a worker sends, and what JUnit's file shows: JSON, for who reads that."""
+    item.user_properties.append((name, json.dumps(to_plain(value))))
+
+
+def told(report: pytest.TestReport) -> dict[str, Any]:
+    """What `tell_controller` was given about the test, by name; nothing but in its call."""
+    properties = dict(report.user_properties) if report.when == "call" else {}
+    return {name: json.loads(str(properties[name])) for name in (ROW, ERROR, NOT_RUN) if name in properties}
 
 
 def train_what_is_needed(state: State) -> None:
@@ -89,7 +101,7 @@ def report_verdict(row: Row) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     """INCONCLUSIVE and NOT_TESTABLE have letters of their own: neither is a skipped test."""
-    row = dict(report.user_properties).get(ROW) if getattr(report, "when", "") == "call" else None
+    row = told(report).get(ROW) if getattr(report, "when", "") == "call" else None
     if row and report.skipped and Outcome(row["outcome"]) in LETTERS:
         letter, markup = LETTERS[Outcome(row["outcome"])]
         return row["outcome"].lower().replace("_", " "), letter, (row["outcome"], markup)

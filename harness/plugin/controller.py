@@ -1,5 +1,6 @@
 """The process that owns the terminal: it gathers rows, writes the reports, and sets the exit code."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,11 +10,12 @@ import pytest
 
 from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
-from depthgauge.plugin.claims import ERROR, NOT_RUN, ROW
+from depthgauge.plugin.claims import ERROR, NOT_RUN, ROW, told
 from depthgauge.plugin.collection import CLAIM
 from depthgauge.plugin.state import State
 from depthgauge.plugin.tiers import ALL, note
 from depthgauge.progress import Follower
+from depthgauge.report.github import annotations
 from depthgauge.report.outcome import Problem, adjusted, exit_code, meaning, verdict_table
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable
 from depthgauge.types import Row, row_from_plain
@@ -40,17 +42,17 @@ class Controller:
             self.follower = Follower(self.state.progress_file, self.state.tell)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        properties: dict[str, Any] = dict(report.user_properties)
-        row = row_from_plain(properties[ROW]) if report.when == "call" and ROW in properties else None
+        properties = told(report)
+        row = row_from_plain(properties[ROW]) if ROW in properties else None
         if row is not None:
             self.rows.append(row)
         if report.when == "call" or not report.passed:
             self.note(report, row)
-        if report.when == "call" and NOT_RUN in properties:
+        if NOT_RUN in properties:
             self.not_run.append(tuple(properties[NOT_RUN]))
-        if report.when == "call" and ERROR in properties:
+        if ERROR in properties:
             self.errors.append(Problem(**properties[ERROR]))
-        elif report.failed and CLAIM in properties and ROW not in properties:
+        elif report.failed and row is None and CLAIM in dict(report.user_properties):
             *_, last = str(report.longrepr).strip().splitlines() or ["no reason given"]
             self.errors.append(Problem(exit_code=1, message=f"{report.nodeid} broke off: {last.strip()}"))
 
@@ -69,7 +71,11 @@ class Controller:
             self.follower.stop()
         if self.rows or self.errors:
             self.state.over_file.unlink(missing_ok=True)
-            self.rows = adjusted(sorted(self.rows, key=lambda row: row.place))
+            by_subject = (
+                [row for row in self.rows if row.method == name] for name in {row.method for row in self.rows}
+            )
+            together = [row for rows in by_subject for row in adjusted(rows)]  # as they stand in one report
+            self.rows = sorted(together, key=lambda row: row.place)
             try:
                 self._write_reports()
             except HarnessError as error:
@@ -115,4 +121,7 @@ class Controller:
             terminalreporter.write_line(f"not run, as a tier before blocked: {', '.join(self.names_not_run)}")
         for path in self.reports:
             terminalreporter.write_line(f"report: {path}")
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            for line in annotations(self.rows, list(dict.fromkeys(self.errors))):
+                terminalreporter.write_line(line)
         terminalreporter.write_line(f"exit {code}: {meaning(code, self.rows)}")

@@ -89,6 +89,7 @@ OPTIONS = (
     Option(name="device-map", metavar="auto", help="spread models over devices, as transformers' device_map does."),
     Option(name="store", metavar="DIR", help="where checkpoints and measurements are kept (default: .depthgauge)."),
     Option(name="report-dir", metavar="DIR", help="where reports are written (default: reports)."),
+    Option(name="no-text", flag=True, help="keep what models read and said, items and answers, out of reports."),
 )  # fmt: skip
 
 
@@ -188,7 +189,7 @@ def method_session(
         adopted = adopted_subject(source, context)
     return MethodSession(
         context=context, methods=methods, training_seeds=seeds, reports=reports, adopted=adopted,
-        ledger=ledger_of(testbed), open_fails=open_fails(given),
+        ledger=ledger_of(testbed), open_fails=open_fails(given), quotes=not given["no-text"],
     )  # fmt: skip
 
 
@@ -213,8 +214,7 @@ def change_session(
         context=context, reports=reports, new_source=sources[0], old_source=sources[1],
         training=replace(context, testbed=home_of_methods or testbed), exams=tuple(exam.title for exam in exams),
         margins=margins_asked(given, [exam.title for exam in exams]), every_tier=bool(given["every-tier"]),
-        expect=expected(given, sources[1]),
-        open_fails=open_fails(given),
+        expect=expected(given, sources[1]), open_fails=open_fails(given), quotes=not given["no-text"],
     )  # fmt: skip
 
 

@@ -28,14 +28,24 @@ def page_of(*, title: str, summary: Sequence[str], parts: Sequence[Section]) -> 
 
 
 def claims_part(rows: Sequence[Row], problems: Sequence[Problem]) -> Section:
-    """The verdicts, failures first: a narrow table, and below it what stands behind each."""
-    ordered = by_urgency(rows)
+    """The verdicts, and below them what they mean, and what stands behind each."""
+    verdicts = verdicts_part(rows, problems)
+    return Section(verdicts.title, [*verdicts.parts, chances(rows), *map(behind, by_urgency(rows))])
+
+
+def verdicts_part(rows: Sequence[Row], problems: Sequence[Problem]) -> Section:
+    """The verdicts alone, and what was not judged."""
     not_judged = [f"> Not judged: {escape(problem.message)}" for problem in problems]
-    narrow = Table(
-        ("claim", "measured [95 % interval]", "claimed", "verdict", "Holm's p"),
-        [(f"**{row.claim}**", measured(row), escape(row.region), f"**{shown(row)}**", holm(row)) for row in ordered],
-    )
-    return Section("Claims", [*not_judged, narrow, chances(rows), *(behind(row) for row in ordered)])
+    return Section("Claims", [*not_judged, verdicts_table(rows)])
+
+
+def verdicts_table(rows: Sequence[Row]) -> Table:
+    """A narrow table, failures first."""
+    body = [
+        (f"**{row.claim}**", measured(row), escape(row.region), f"**{shown(row)}**", holm(row))
+        for row in by_urgency(rows)
+    ]
+    return Table(("claim", "measured [95 % interval]", "claimed", "verdict", "Holm's p"), body)
 
 
 def chances(rows: Sequence[Row]) -> str:

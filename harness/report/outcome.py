@@ -50,8 +50,11 @@ def exit_code(rows: Sequence[Row], problems: Sequence[Problem], pytest_status: i
 
 def undecided(gating: Sequence[Row]) -> bool:
     """Whether something is left open, or nothing could be tested; a refutation that does not stand is left open."""
-    left_open = any(row.outcome is Outcome.INCONCLUSIVE or not_standing(row) for row in gating)
-    return left_open or all(row.outcome is Outcome.NOT_TESTABLE for row in gating)
+    return any(map(left_open, gating)) or all(row.outcome is Outcome.NOT_TESTABLE for row in gating)
+
+
+def left_open(row: Row) -> bool:
+    return row.outcome is Outcome.INCONCLUSIVE or not_standing(row)
 
 
 def not_standing(row: Row) -> bool:

@@ -17,8 +17,8 @@ from depthgauge.installed import versions
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Part, Picture, Section, Setting
 from depthgauge.page.style import colours_of, write_picture
-from depthgauge.report.markdown import claims_part, environment_part, page_of
-from depthgauge.report.outcome import Problem, adjusted, counts, meaning
+from depthgauge.report.markdown import claims_part, environment_part, page_of, verdicts_part
+from depthgauge.report.outcome import Problem, counts, meaning
 from depthgauge.report.rooms import collect, sections_of
 from depthgauge.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
@@ -26,6 +26,7 @@ from depthgauge.types import Row, digest, to_plain
 
 SCHEMA = 2
 PNG = "picture.png"
+NO_TEXT = "What would stand here quotes what models read or said: left out, as --no-text asks."
 PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets", "numpy", "scipy", "pytest")
 
 
@@ -55,21 +56,24 @@ class Run:
 def write_report(
     folder: Path, name: str, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int
 ) -> None:
-    """Write report.md, report.json and the pictures of what was judged; markdown also goes to $GITHUB_STEP_SUMMARY."""
+    """Write report.md and its pictures, report.json, and summary.md: the verdicts alone, also of a job on GitHub."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows = adjusted(rows)
     store, testbed = run.session.context.store, run.session.context.testbed
     measured = collect(rows, store, testbed)
-    setting = Setting(testbed=testbed, colours=colours_of(one.evidence.method for one in measured))
+    colours = colours_of(one.evidence.method for one in measured)
+    setting = Setting(testbed=testbed, colours=colours, quotes=run.session.quotes)
     sections = [with_pictures(one, setting, store, folder) for one in sections_of(measured, setting)]
-    page = page_of(
+    page = partial(
+        page_of,
         title=escape(run.session.title(name)),
         summary=[f"{counts(rows)}. Exit {code}: {meaning(code, rows)}.", escape(run.session.about), *not_run(run)],
-        parts=[claims_part(rows, problems), *sections, environment_part(rows, run.plain())],
     )
-    write_atomically(folder / "report.md", page)
+    summary = page(parts=[verdicts_part(rows, problems)])
+    whole = [claims_part(rows, problems), *sections, environment_part(rows, run.plain())]
+    write_atomically(folder / "report.md", page(parts=whole))
     write_atomically(folder / "report.json", json.dumps(json_page(rows, problems, run, code), indent=1) + "\n")
-    append_to_step_summary(page)
+    write_atomically(folder / "summary.md", summary)
+    append_to_step_summary(summary)
 
 
 def not_run(run: Run) -> list[str]:
@@ -77,12 +81,15 @@ def not_run(run: Run) -> list[str]:
 
 
 def with_pictures(section: Section, setting: Setting, store: Store, folder: Path) -> Section:
-    """The section, its pictures written into the folder; one that cannot be drawn is a sentence in its place.
+    """The section, its pictures written into the folder; one that cannot be drawn is a sentence in its place, and so is
+    whatever quotes where nothing may.
 
     A picture whose numbers, colours and code have not changed is copied from the store.
     """
 
     def placed(part: Part) -> Part:
+        if not setting.quotes and not isinstance(part, str) and part.quotes:
+            return NO_TEXT
         if not isinstance(part, Picture):
             return part
         try:
@@ -135,18 +142,12 @@ def append_to_step_summary(page: str) -> None:
 
 
 def json_page(rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int) -> dict[str, Any]:
-    """The record: every field of every row but the folders, which belong to one machine."""
-    verdicts = []
-    for row in rows:
-        plain = to_plain(row)
-        plain["evidence"] = [{k: v for k, v in entry.items() if k != "folder"} for entry in plain["evidence"]]
-        verdicts.append(plain)
-    not_judged = [problem.message for problem in problems]
+    """The record: every field of every row, and what was not judged."""
     return {
         "schema": SCHEMA,
         "run": run.plain(),
-        "verdicts": verdicts,
-        "not_judged": not_judged,
+        "verdicts": to_plain(rows),
+        "not_judged": [problem.message for problem in problems],
         "not_run": list(run.not_run),
         "exit_code": code,
     }

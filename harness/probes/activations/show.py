@@ -48,7 +48,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
                 "activations.png", "Relative length of the difference and share of one direction, by layer",
                 (9, 4), partial(draw, measured, setting), measured,
             ),
-            *([WORDS, Table(headers, said)] if said else [NO_WORDS]),
+            *([WORDS, Table(headers, said, quotes=True)] if said else [NO_WORDS]),
         ],
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ FOLDED = "The most changed heads of each checkpoint"
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """How far heads look elsewhere, which ones do most, and on which tokens."""
     size = (2.9 * (1 + most_maps(measured)), 2.8 * len(measured))
-    picture = Picture("heads.png", ALT, size, lambda figure: draw(figure, measured), measured)
+    picture = Picture("heads.png", ALT, size, lambda figure: draw(figure, measured), measured, quotes=True)
     text = TEXT + (JITTERED if any(one.evidence.method == "jittered" for one in measured) else "") + COLOURS
     yield Section("Attention", (picture, text, attention_table(measured), heads_table(measured)))
 

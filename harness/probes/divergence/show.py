@@ -88,7 +88,7 @@ def most_changed(measured: Sequence[Measured]) -> Table:
     headers = ["checkpoint", "kind of text", "text", "token", "context", "KL (nats)", "old says", "new says",
                "old one's chance of it", "new one's"]  # fmt: skip
     rows = [row for one in measured for row in changed_rows(one)]
-    return Table(headers, rows, folded="The most changed tokens, and what was likeliest after them")
+    return Table(headers, rows, folded="The most changed tokens, and what was likeliest after them", quotes=True)
 
 
 def changed_rows(one: Measured) -> Iterator[list[str]]:

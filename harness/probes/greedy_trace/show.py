@@ -54,7 +54,7 @@ def trace_table(measured: Sequence[Measured]) -> Table:
 def text_table(measured: Sequence[Measured], opening: str) -> Table:
     """What each checkpoint says after an opening, escaped."""
     body = [[escape(one.label), escape(str(one.arrays["text"][0]))] for one in measured]
-    return Table(["checkpoint", f"after: {escape(opening)}"], body)
+    return Table(["checkpoint", f"after: {escape(opening)}"], body, quotes=True)
 
 
 def diversities(measurement: Measurement, n: int) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ def answers(one: Measured) -> Table:
         asked = np.flatnonzero(prompts == prompt)
         ends = asked[rewards[asked].argmax()], asked[rewards[asked].argmin()]
         body.append([escape(str(prompt)), *(f"{escape(str(completions[i]))} ({rewards[i]:.3g})" for i in ends)])
-    return Table(SAID_COLUMNS, body, folded=f"what {escape(one.label)} said in its last step")
+    return Table(SAID_COLUMNS, body, folded=f"what {escape(one.label)} said in its last step", quotes=True)
 
 
 def last_step(one: Measured) -> str:

@@ -1,0 +1,230 @@
+"""The gate in CI: the action's own shell steps, in an empty project, with a pull request of either kind."""
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+from safetensors.numpy import load_file, save_file
+
+from depthgauge.errors import UsageError
+from depthgauge.report.card import write_card
+from depthgauge.report.github import annotations, command
+from depthgauge.report.outcome import Problem
+from depthgauge.report.write import NO_TEXT
+from depthgauge.types import to_plain
+from tests.bytes import save_byte_model
+from tests.github import Comments, Runner, shell_steps
+from tests.processes import ROOT
+from tests.test_report import INCONCLUSIVE, NOT_TESTABLE, REFUTED, row
+from tests.wheel import page
+
+ACTION, WORKFLOW = ROOT / "action.yml", ROOT / ".github" / "workflows" / "gate.yml"
+SOME_CLAIMS = "-k 'matrix or tensors or token_has' --every-tier --inconclusive=warn --no-text"
+
+
+def test_the_action_and_all_workflows_are_what_github_reads(tmp_path):
+    workflows = [WORKFLOW]
+    for name, text in page("ci.md").files.items():
+        if name.endswith(".yml"):
+            workflows.append(tmp_path / Path(name).name)
+            workflows[-1].write_text(text)
+
+    assert len(workflows) == 3
+    for schema, paths in {"github-actions": [ACTION], "github-workflows": workflows}.items():
+        check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, paths)]
+        done = subprocess.run(check, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        assert not any("pull_request_target" in path.read_text() for path in paths)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """An empty project with an old checkpoint, a healthy successor, and one with a dead MLP."""
+    folder = tmp_path_factory.mktemp("models")
+    old = save_byte_model(folder / "old")
+    for name in ("healthy", "broken"):
+        shutil.copytree(old, folder / name)
+        tensors = load_file(folder / name / "model.safetensors")
+        for key, tensor in tensors.items():
+            tensor *= 0 if name == "broken" and "layers.1.mlp." in key else 1 + 1e-5
+        save_file(tensors, folder / name / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def comments():
+    return Comments()
+
+
+@pytest.fixture(scope="module")
+def machine(project, comments, tmp_path_factory):
+    """The folder of a runner that carried out the install step: in full but for libraries, which are those here."""
+    folder = tmp_path_factory.mktemp("machine")
+    runner = Runner(folder, project, comments)
+    runner.environment["PIP_NO_DEPS"] = "1"
+    done, _ = runner.run(next(step for step in shell_steps(ACTION) if step["name"] == "install"), {}, {})
+    assert done.returncode == 0, done.stderr
+    (site,) = folder.glob("depthgauge/lib/python*/site-packages")
+    (site / "libraries.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    return folder
+
+
+@pytest.fixture
+def carried_out(project, comments, machine):
+    """Carry out the action's other steps on a checkpoint: each step's process by its name."""
+
+    def run(checkpoint, options="", **kind):
+        runner, done, outputs = Runner(machine, project, comments, **kind), {}, {}
+        shutil.rmtree(project / "depthgauge-report", ignore_errors=True)
+        runner.summary.unlink(missing_ok=True)
+        inputs = {"checkpoint": checkpoint, "against": "old", "options": options}
+        for step in shell_steps(ACTION)[1:]:
+            done[step["name"]], found = runner.run(step, inputs, outputs)
+            outputs |= found
+        return done, runner
+
+    return run
+
+
+@pytest.mark.full
+def test_a_pull_request_with_a_broken_checkpoint_is_annotated_commented_and_blocked(carried_out, project, comments):
+    done, runner = carried_out("broken", SOME_CLAIMS)
+    (cases,) = ElementTree.parse(project / "depthgauge-report" / "junit.xml").getroot().iter("testsuite")
+    properties = [one for one in cases.iter("property") if one.get("name") == "depthgauge_row"]
+
+    assert done["decide"].returncode == 1, done["judge"].stdout[-3000:]
+    assert "::error title=weights-unmoved%3A REFUTED::" in done["judge"].stdout
+    assert "layer 1" in next(line for line in done["judge"].stdout.splitlines() if line.startswith("::error"))
+    assert "| **weights-unmoved**" in runner.summary.read_text()
+    assert "depthgauge: commented." in done["comment"].stdout, done["comment"].stderr
+    assert "| **weights-unmoved**" in comments.bodies[-1]
+    assert {json.loads(one.get("value"))["outcome"] for one in properties} >= {"REFUTED"}
+    assert str(project) not in "".join(one.get("value") for one in properties)
+
+
+@pytest.mark.full
+def test_a_healthy_one_is_accepted_and_the_same_comment_says_so(carried_out, project, comments):
+    others = ["a comment of somebody's", *[f"remark {i}" for i in range(120)]]
+    comments.bodies[:] = [*others, "<!-- depthgauge -->\nREFUTED"]
+    done, _ = carried_out("healthy", SOME_CLAIMS)
+    report = (project / "depthgauge-report" / "healthy" / "report.md").read_text()
+
+    assert done["decide"].returncode == 0, done["judge"].stdout[-3000:]
+    assert "::error" not in done["judge"].stdout
+    assert done["comment"].stdout == "depthgauge: the comment is written anew.\n"
+    assert comments.bodies[:-1] == others
+    assert "Exit 0: accepted" in comments.bodies[-1]
+    assert comments.requests[-1][2] == "Bearer secret"
+    assert "## Next-token divergence" in report and NO_TEXT in report
+    assert "The most changed tokens" not in report
+
+
+@pytest.mark.full
+def test_a_fork_gets_the_summary_alone_and_a_run_that_judged_nothing_says_so(carried_out, project, comments):
+    comments.bodies.clear()
+    done, _ = carried_out("missing", fork=True)
+
+    assert done["decide"].returncode == 4
+    assert "the pull request comes from a fork" in done["comment"].stdout
+    assert not comments.bodies
+    assert "exit 4" in (project / "depthgauge-report" / "run" / "summary.md").read_text()
+
+
+def run_comment(tmp_path, comments, **environment):
+    runner = Runner(tmp_path, tmp_path, comments)
+    runner.environment |= {"GITHUB_TOKEN": "secret", **environment}
+    (tmp_path / "summary.md").write_text("verdicts")
+    step = {"run": f"'{sys.executable}' -m depthgauge comment summary.md"}
+    done, _ = runner.run(step, {}, {})
+    return done
+
+
+def test_what_github_refuses_is_one_sentence_with_the_way_out(tmp_path, comments):
+    comments.refuses = True
+    done = run_comment(tmp_path, comments)
+    comments.refuses = False
+
+    assert done.returncode == 4
+    assert "give the job the permission 'pull-requests: write'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_outside_a_workflow_there_is_nothing_to_comment_on(tmp_path, comments):
+    done = run_comment(tmp_path, comments, GITHUB_TOKEN="")
+
+    assert done.returncode == 4
+    assert done.stderr.startswith("depthgauge: there is no GITHUB_TOKEN in the environment")
+
+
+# -- model cards ---
+
+
+def report_of(folder, *rows):
+    path = folder / "report.json"
+    path.write_text(json.dumps({"verdicts": to_plain(rows), "exit_code": 0}))
+    return path
+
+
+def test_a_card_gets_verdicts_and_exams_and_keeps_all_else(tmp_path):
+    card = tmp_path / "README.md"
+    card.write_text("---\nlicense: mit\n---\n# Ours\n\nTrained with care.\n")
+    write_card(report_of(tmp_path, row(REFUTED, method="ours")), card)
+    write_card(report_of(tmp_path, row(method="ours"), row(INCONCLUSIVE, claim="other", estimate=None)), card)
+    found = ModelCard.load(card)
+    (result,) = found.data.eval_results
+
+    assert found.data.license == "mit" and found.data.model_name == "ours"
+    assert found.text.startswith("# Ours\n\nTrained with care.\n")
+    assert (result.metric_type, result.metric_value) == ("points", 3.25)
+    assert found.text.count("Judged by depthgauge") == 1 and "REFUTED" not in found.text
+    assert found.text.count("SUPPORTED") == 1 and "| **other**" in found.text
+
+
+def test_a_model_without_a_card_gets_one(tmp_path):
+    write_card(report_of(tmp_path, row(method="ours")), tmp_path / "README.md")
+
+    assert ModelCard.load(tmp_path / "README.md").data.model_name == "ours"
+
+
+@pytest.mark.parametrize(
+    "report, card, sentence",
+    [
+        ("{", "", "report.json is no report.json of this version"),
+        ('{"verdicts": [{}], "exit_code": 0}', "", "report.json is no report.json of this version"),
+        ('{"verdicts": [], "exit_code": 0}', "", "has no verdicts"),
+        (None, "---\n: : x\n---\n", "README.md is no model card: mend the YAML"),
+    ],
+)
+def test_what_is_no_report_or_no_card_is_one_sentence(tmp_path, report, card, sentence):
+    path = report_of(tmp_path, row())
+    if report is not None:
+        path.write_text(report)
+    (tmp_path / "README.md").write_text(card)
+
+    with pytest.raises(UsageError, match=sentence):
+        write_card(path, tmp_path / "README.md")
+    assert (tmp_path / "README.md").read_text() == card
+
+
+# -- annotations ---
+
+
+def test_what_blocks_is_an_error_and_what_is_left_open_a_warning():
+    rows = [row(), row(NOT_TESTABLE), row(INCONCLUSIVE), row(REFUTED), row(REFUTED, gates=False)]
+
+    lines = list(annotations(rows, [Problem(exit_code=21, message="no such layer")]))
+
+    assert [line.split(" ")[0] for line in lines] == ["::error", "::error", "::warning"]
+    assert lines[0] == "::error title=not judged::no such layer"
+
+
+def test_a_reason_can_neither_end_its_command_nor_start_another():
+    line = command("error", "a: b, c", "50 %\n::set-env name=X::y\x1b[31m")
+
+    assert line == "::error title=a%3A b%2C c::50 %25%0A::set-env name=X::y\N{REPLACEMENT CHARACTER}[31m"

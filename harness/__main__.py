@@ -8,6 +8,7 @@ from pathlib import Path
 
 from depthgauge.errors import HarnessError, UsageError
 from depthgauge.record import record_ledger
+from depthgauge.registry import load_entry_points
 from depthgauge.types import Task
 
 SUITES = "depthgauge.suites"
@@ -50,11 +51,28 @@ def fingerprint(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.sources import find
     from depthgauge.store.folders import Store
 
+    load_entry_points()
     store = Store(arguments.store, run="fingerprint")
     source = find(arguments.checkpoint, "the checkpoint", store=store, start=Path.cwd())
     if source.folder is None:
         raise UsageError(f"{arguments.checkpoint} is a method, which has no files yet: name a folder or a hub name.")
     print(fingerprint_of(source.folder))
+    return 0
+
+
+def accept(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.references import accept as accept_checkpoint
+    from depthgauge.references import path_of
+    from depthgauge.store.folders import Store
+
+    load_entry_points()  # so that the name of a method is known for one
+    project, name = Path.cwd(), arguments.name
+    found = accept_checkpoint(
+        project, name, arguments.checkpoint, arguments.reason, store=Store(arguments.store, run="accept"),
+        report=arguments.report, anchor=arguments.anchor, although_refuted=arguments.although_refuted,
+    )  # fmt: skip
+    where = "which is the anchor" if found.anchor == found.last else f"beside the anchor of {found.anchor.on}"
+    print(f"{path_of(project, name)}: {found.last.checkpoint} ({found.last.fingerprint}), {where}; keep it in git")
     return 0
 
 
@@ -96,6 +114,15 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("tasks", nargs="+", metavar="TASK")
     one.add_argument("--exam-path", type=Path, metavar="DIR", help="a folder of tasks beside lm-eval's own")
     one.set_defaults(run=fetch)
+    one = commands.add_parser("accept", help="make a checkpoint the reference that --against=NAME compares with")
+    one.add_argument("name", metavar="NAME", help="of the reference: references/NAME.json")
+    one.add_argument("checkpoint", metavar="CHECKPOINT", help="a folder, an adapter beside its base, or a hub name")
+    one.add_argument("--reason", required=True, metavar="TEXT", help="why, for whoever reads the file's history")
+    one.add_argument("--report", type=Path, metavar="FILE", help="of its run against NAME (default: in reports/)")
+    one.add_argument("--anchor", action="store_true", help="move the anchor there, too")
+    one.add_argument("--although-refuted", action="store_true", help="accept what the run against NAME refuted")
+    one.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
+    one.set_defaults(run=accept)
     one = commands.add_parser("fingerprint", help="print the hash that names a checkpoint, as a key for a CI's cache")
     one.add_argument("checkpoint", metavar="NAME", help="a folder, an adapter beside its base, or a name on the hub")
     one.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")

@@ -16,16 +16,20 @@ from depthgauge.sources import Source
 from depthgauge.subject import Subject
 from depthgauge.types import Claim, Expectation, Outcome, Row, Testbed, Verdict
 
+LAST, ANCHOR = "last", "anchor"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeSession(Session):
-    """A new checkpoint against an old one. `training` is where methods among the two are trained.
+    """A new checkpoint against an old one, and against the anchor of a reference. `training` is where methods among
+    them are trained.
 
-    The testbed of the context has what both are asked; its base is the old checkpoint where a control breaks it.
+    The testbed of the context has what all are asked; its base is the old checkpoint where a control breaks it.
     """
 
     new_source: Source
     old_source: Source
+    anchor_source: Source | None = None
     training: RunContext
     exams: tuple[str, ...]
     margins: Mapping[str, float] = field(default_factory=dict)
@@ -36,7 +40,8 @@ class ChangeSession(Session):
     def about(self) -> str:
         words = {Expectation.EQUAL: "to be equal", Expectation.TRAINED: "to be a trained successor"}
         new, old = self.new_source.name, self.old_source.name
-        return f"judging what changed in {new} against {old}, expected {words[self.expect]}"
+        beside = "" if self.anchor_source is None else " and against its anchor"
+        return f"judging what changed in {new} against {old}{beside}, expected {words[self.expect]}"
 
     def title(self, name: str) -> str:
         return f"{name} against {self.names[1]}"
@@ -60,6 +65,17 @@ class ChangeSession(Session):
     @cached_property
     def old(self) -> Subject:
         return self._finished(self.old_source, self.names[1])
+
+    @cached_property
+    def olds(self) -> Mapping[str, Subject]:
+        """What claims compare the new checkpoint with, by the names that tell them apart."""
+        if self.anchor_source is None:
+            return {LAST: self.old}
+        return {LAST: self.old, ANCHOR: self._finished(self.anchor_source, self.anchor_source.name)}
+
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        return {one.name: one.checkpoints[0].fingerprint for one in (self.new, *self.olds.values())}
 
     def _finished(self, source: Source, name: str) -> Subject:
         """The folder of a source as it is; a method is trained first, on its own testbed."""
@@ -101,15 +117,17 @@ class ChangeSession(Session):
             raise Stale(f"{same}: nothing was trained, and --expect=trained blocks what is stale.")
         return f"{same}: nothing has changed"
 
-    def on_exam(self, claim: Claim, others: Mapping[str, Any]) -> Claim:
-        """A claim about each exam, as it is about this one: with the margin that was asked for."""
-        if "exam" not in others:
-            return claim
-        exam = str(others["exam"])
-        return claim.on_exam(exam, self.margins.get(exam, -claim.region.low))
+    def specific(self, claim: Claim, others: Mapping[str, Any]) -> Claim:
+        """The claim about one exam, with the margin that was asked for, or about the anchor: its id says so."""
+        if "exam" in others:
+            exam = str(others["exam"])
+            claim = claim.on_exam(exam, self.margins.get(exam, -claim.region.low))
+        if ANCHOR in self.olds and others["old"] is self.olds[ANCHOR]:
+            claim = replace(claim, id=f"{claim.id}[{ANCHOR}]")
+        return claim
 
     def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> Row:
-        claim = self.on_exam(claim, others)
+        claim = self.specific(claim, others)
         self.context.evidence.clear()
         verdict = self.verdict(claim, test, self.new, others)
         evidence = tuple(self.context.evidence)

@@ -54,6 +54,11 @@ class Session(ABC):
     def seeds(self) -> tuple[int, ...]:
         return (0,)
 
+    @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """By name, of finished checkpoints that the run compares: the new one first."""
+        return {}
+
     @abstractmethod
     def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
         """The names of the subjects that a claim is judged on, by what its test takes; empty where it is not."""

@@ -43,8 +43,7 @@ def stop_if_ended(state: State, item: pytest.Function, claim: Claim) -> None:
         return
     tier = ended_by(state.over_file, item, item.session.items)
     if tier is not None:
-        exam = item.callspec.params.get("exam")
-        title = f"{claim.id}[{exam}]" if exam else claim.id
+        title = state.session.specific(claim, item.funcargs).id
         tell_controller(item, NOT_RUN, [item.session.items.index(item), title])
         pytest.skip(f"not run: {tier.name.lower()} blocked")
 

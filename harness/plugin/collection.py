@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from depthgauge.change import ChangeSession
+from depthgauge.change import ANCHOR, LAST, ChangeSession
 from depthgauge.errors import HarnessError
 from depthgauge.plugin.state import STATE
 from depthgauge.registry import METHODS
@@ -45,6 +45,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "exam" in metafunc.fixturenames:
         exams = session.exams if isinstance(session, ChangeSession) else ()
         metafunc.parametrize("exam", exams or [pytest.param(NOBODY, id="none")], indirect=True)
+    if "old" in metafunc.fixturenames and isinstance(session, ChangeSession) and session.anchor_source is not None:
+        metafunc.parametrize("old", [LAST, ANCHOR], indirect=True)
 
 
 def tier_of(item: pytest.Item) -> Tier:

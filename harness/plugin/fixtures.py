@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from depthgauge.change import LAST
 from depthgauge.errors import UsageError
 from depthgauge.registry import METHODS
 from depthgauge.subject import Subject
@@ -39,11 +40,11 @@ def subject(request: pytest.FixtureRequest) -> str:
 
 
 def old(request: pytest.FixtureRequest) -> Subject:
-    """The checkpoint of --against: a claim that takes it is one about change."""
+    """The checkpoint of --against, or the anchor beside it: a claim that takes it is one about change."""
     from depthgauge.plugin.state import STATE
 
-    found: Subject = request.config.stash[STATE].session.old  # type: ignore[attr-defined]
-    return found
+    olds: dict[str, Subject] = request.config.stash[STATE].session.olds  # type: ignore[attr-defined]
+    return olds[getattr(request, "param", LAST)]
 
 
 def exam(request: pytest.FixtureRequest) -> str:

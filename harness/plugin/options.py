@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from depthgauge.change import ChangeSession, joined
+from depthgauge.change import ANCHOR, ChangeSession, joined
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, UsageError
 from depthgauge.ledger import ledger_of
 from depthgauge.models.load import Placement, check_dtype, choose_device
+from depthgauge.references import Reference, checkpoint_of, read
 from depthgauge.registry import TESTBEDS
 from depthgauge.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods, home
 from depthgauge.sources import Source, find
@@ -63,11 +64,14 @@ OPTIONS = (
         help="judge this checkpoint: a folder, an adapter beside its base, a name on the hub, or a method. Alone, with "
         "the claims about --method, which is then not trained; with --against, with the claims about change.",
     ),
-    Option(name="against", metavar="NAME", help="the old checkpoint, named likewise: judge what changed from it."),
+    Option(
+        name="against", metavar="NAME",
+        help="the old checkpoint, named likewise, or a reference that was accepted: judge what changed from it.",
+    ),
     Option(
         name="expect", metavar="equal|trained",
         help="what is expected of a change: equal within margins (the default against a folder or a name on the hub), "
-        "or a trained successor (against a method): moved, nothing lost, no layer out of line.",
+        "or a trained successor (against a method or a reference): moved, nothing lost, no layer out of line.",
     ),
     Option(
         name="exam", metavar="NAMES",
@@ -203,7 +207,10 @@ def change_session(
             )
     if given["checkpoint"] is None:
         raise UsageError("--against names the old checkpoint: name the new one with --checkpoint.")
-    sources = [named(given, option, store) for option in ("checkpoint", "against")]
+    reference = read_reference(given)
+    new = named(given, "checkpoint", store)
+    old, anchor = compared_with(reference, given, store)
+    sources = [new, old]
     chosen = ready(TESTBEDS[given["testbed"]], given, store) if given["testbed"] else None
     common = joined(TESTBEDS[COMMON], chosen)
     exams = exams_asked(given, common)
@@ -211,16 +218,39 @@ def change_session(
     context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell)
     home_of_methods = chosen or trained_on(sources)
     return ChangeSession(
-        context=context, reports=reports, new_source=sources[0], old_source=sources[1],
+        context=context, reports=reports, new_source=new, old_source=old, anchor_source=anchor,
         training=replace(context, testbed=home_of_methods or testbed), exams=tuple(exam.title for exam in exams),
         margins=margins_asked(given, [exam.title for exam in exams]), every_tier=bool(given["every-tier"]),
-        expect=expected(given, sources[1]), open_fails=open_fails(given), quotes=not given["no-text"],
+        expect=expected(given, trained=old.method is not None or reference is not None),
+        open_fails=open_fails(given), quotes=not given["no-text"],
     )  # fmt: skip
 
 
-def expected(given: Given, old: Source) -> Expectation:
+def read_reference(given: Given) -> Reference | None:
+    """That of --against. Raises: UsageError where a folder has its name, too."""
+    name = given["against"]
+    found = read(given.project, name)
+    if found is not None and Path(given.config.invocation_params.dir, name).is_dir():
+        raise UsageError(
+            f"--against={name} could be the folder or the reference {name!r}: write ./{name} for the folder."
+        )
+    return found
+
+
+def compared_with(reference: Reference | None, given: Given, store: Store) -> tuple[Source, Source | None]:
+    """What a new checkpoint is compared with: the old one, and the anchor where a reference has another one."""
+    if reference is None:
+        return named(given, "against", store), None
+    name, project = given["against"], given.project
+    old = checkpoint_of(reference.last, name, store=store, project=project)
+    if reference.anchor.fingerprint == reference.last.fingerprint:
+        return old, None
+    return old, checkpoint_of(reference.anchor, f"{name}-{ANCHOR}", store=store, project=project)
+
+
+def expected(given: Given, *, trained: bool) -> Expectation:
     """Raises: UsageError for what cannot be expected."""
-    asked = given["expect"] or (Expectation.EQUAL if old.method is None else Expectation.TRAINED)
+    asked = given["expect"] or (Expectation.TRAINED if trained else Expectation.EQUAL)
     if asked not in list(Expectation):
         raise UsageError(f"--expect={asked} is not known: equal, or trained.")
     return Expectation(asked)

@@ -44,6 +44,7 @@ class Run:
         return {
             "testbed": context.testbed.name,
             "judged": list(self.session.judged),
+            "checkpoints": dict(self.session.fingerprints),
             "seeds": list(self.session.seeds),
             "device": context.placement.device,
             "dtype": context.placement.dtype,

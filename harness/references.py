@@ -1,0 +1,161 @@
+"""References: the checkpoints that a team has accepted, in small JSON files that it keeps in git.
+
+A new checkpoint is compared with the one accepted last, and with the anchor. The anchor stays where it is while others
+are accepted after it, so that losses too small to be seen one by one cannot add up unseen.
+"""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from depthgauge.claims import describe
+from depthgauge.errors import InvalidComparison, UsageError
+from depthgauge.models.folder import fingerprint
+from depthgauge.sources import Source, find
+from depthgauge.store.folders import Store, write_atomically
+from depthgauge.types import row_from_plain, to_plain
+
+FOLDER, SCHEMA = "references", 1
+NAME = re.compile(r"[\w-]+")
+REFUTED_EXITS = (1, 21)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accepted:
+    """A checkpoint as it was named (a folder relative to the project, or a name on the hub), who it is, and why.
+
+    `judged` is what was found of it against the one accepted before: a line a claim; None of the first.
+    """
+
+    checkpoint: str
+    fingerprint: str
+    reason: str
+    on: str
+    judged: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reference:
+    """What later runs compare with; `anchor` is `last` until something is accepted after it."""
+
+    last: Accepted
+    anchor: Accepted
+
+
+def path_of(project: Path, name: str) -> Path:
+    return project / FOLDER / f"{name}.json"
+
+
+def read(project: Path, name: str) -> Reference | None:
+    """The reference of that name, or None. Raises: UsageError if its file is not one, or a later version's."""
+    path = path_of(project, name)
+    if not NAME.fullmatch(name) or not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA:
+            raise UsageError(
+                f"{path} is of schema {found['schema']!r}, and this version of depthgauge reads {SCHEMA}: use the "
+                "version that wrote it, or accept a checkpoint anew."
+            )
+        return Reference(last=Accepted(**found["last"]), anchor=Accepted(**found["anchor"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(f"{path} is no reference ({error}): bring it back from git.") from error
+
+
+def checkpoint_of(accepted: Accepted, name: str, *, store: Store, project: Path) -> Source:
+    """The folder of an accepted checkpoint. Raises: UsageError if it is not to be had, InvalidComparison if another."""
+    found = find(accepted.checkpoint, f"the checkpoint of reference {name}", store=store, start=project)
+    assert found.folder is not None  # a method is never accepted
+    now = fingerprint(found.folder)
+    if now != accepted.fingerprint:
+        raise InvalidComparison(
+            f"reference {name!r} accepted {accepted.checkpoint} as {accepted.fingerprint} on {accepted.on}, and it now "
+            f"is {now}: put back what was accepted, or accept what is there."
+        )
+    return Source(name=name, folder=found.folder)
+
+
+def accept(
+    project: Path,
+    name: str,
+    checkpoint: str,
+    reason: str,
+    *,
+    store: Store,
+    report: Path | None = None,
+    anchor: bool = False,
+    although_refuted: bool = False,
+) -> Reference:
+    """Make a checkpoint what later runs compare with; with `anchor` the anchor moves there, too.
+
+    The first needs no report. Any later one needs the report of its run against the reference as it stands.
+
+    Raises: UsageError without a reason, under CI, for a method, without that report, or if it says REFUTED.
+    """
+    if os.environ.get("CI"):
+        raise UsageError("a checkpoint is accepted by somebody who can be asked for the reason, and CI is set here.")
+    if not reason.strip() or not NAME.fullmatch(name):
+        raise UsageError(f"a reference has a name of letters and digits, got {name!r}, and a reason, got {reason!r}.")
+    source = find(checkpoint, "the checkpoint", store=store, start=project)
+    if source.folder is None:
+        raise UsageError(f"{checkpoint} is a method: accept the folder of one of its checkpoints.")
+    now = fingerprint(source.folder)
+    with store.alone(f"reference-{name}"):
+        before = read(project, name)
+        judged = None
+        if before is not None:
+            judged = judgement(report or project / "reports" / source.name / "report.json", now, before.last)
+            check_not_refuted(judged, although_refuted)
+        last = Accepted(
+            checkpoint=named_in(project, checkpoint), fingerprint=now, reason=reason.strip(),
+            on=date.today().isoformat(), judged=judged,
+        )  # fmt: skip
+        found = Reference(last=last, anchor=last if before is None or anchor else before.anchor)
+        path = path_of(project, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"schema": SCHEMA} | to_plain(found), indent=1, ensure_ascii=False) + "\n")
+    return found
+
+
+def named_in(project: Path, checkpoint: str) -> str:
+    """How a checkpoint is named in a file that others read: a folder of the project relative to it."""
+    folder = Path(project, os.path.expanduser(checkpoint)).resolve()
+    if not folder.is_dir():
+        return checkpoint
+    inside = folder.is_relative_to(project.resolve())
+    return f"./{folder.relative_to(project.resolve()).as_posix()}" if inside else str(folder)
+
+
+def judgement(report: Path, now: str, before: Accepted) -> dict[str, Any]:
+    """What a report says of a checkpoint against the one accepted before. Raises: UsageError if it is of others."""
+    try:
+        record = json.loads(report.read_text(encoding="utf-8"))
+        new, old, *_ = record["run"]["checkpoints"].values()
+        rows = [row_from_plain(row) for row in record["verdicts"]]
+        code, versions = int(record["exit_code"]), record["run"]["versions"]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UsageError(
+            f"{report} is no report of a run against the reference ({error}): judge the checkpoint with --against "
+            "first, or name its report with --report."
+        ) from error
+    if (new, old) != (now, before.fingerprint):
+        raise UsageError(
+            f"{report} judged {new} against {old}, and what is to be accepted is {now}, after {before.fingerprint}: "
+            "judge it with --against first."
+        )
+    figures = {row.claim: f"{row.outcome}: {describe(row.estimate) if row.estimate else row.reason}" for row in rows}
+    return {"against": old, "exit_code": code, "verdicts": figures, "versions": versions}
+
+
+def check_not_refuted(judged: Mapping[str, Any], although: bool) -> None:
+    if judged["exit_code"] in REFUTED_EXITS and not although:
+        raise UsageError(
+            f"the run against the reference ended with exit {judged['exit_code']}: mend the checkpoint, or say with "
+            "--although-refuted that it is accepted nevertheless."
+        )

@@ -1,0 +1,228 @@
+"""References: what is accepted, by whom and why; and the anchor that small losses add up against."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from depthgauge.errors import InvalidComparison, UsageError
+from depthgauge.methods.grpo import GRPO
+from depthgauge.models.folder import fingerprint
+from depthgauge.references import accept, checkpoint_of, path_of, read
+from depthgauge.store.folders import Store
+from depthgauge.types import to_plain
+from tests.bytes import save_byte_model
+from tests.test_report import row
+
+
+def moved(folder, new, size):
+    """A copy whose every weight is larger by a share."""
+    shutil.copytree(folder, new)
+    tensors = load_file(new / "model.safetensors")
+    save_file({k: t * (1 + size) for k, t in tensors.items()}, new / "model.safetensors", metadata={"format": "pt"})
+    return new
+
+
+@pytest.fixture(autouse=True)
+def by_hand(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    first = save_byte_model(folder / "first")
+    return [first, moved(first, folder / "second", 1e-3), moved(first, folder / "third", 2e-3)]
+
+
+@pytest.fixture
+def project(tmp_path, checkpoints):
+    for one in checkpoints:
+        shutil.copytree(one, tmp_path / one.name)
+    return tmp_path
+
+
+@pytest.fixture
+def accepted(project):
+    """Accept a checkpoint of the project."""
+
+    def run(checkpoint, reason="it is good", **more):
+        store = Store(project / ".depthgauge", run="test")
+        return accept(project, "prod", checkpoint, reason, store=store, **more)
+
+    return run
+
+
+def judged(project, new, old, code=0):
+    """The report of a run of one against another, as a run leaves it."""
+    folder = project / "reports" / new
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoints = {name: fingerprint(project / name) for name in (new, old)}
+    record = {"run": {"checkpoints": checkpoints, "versions": {"torch": "2"}}, "exit_code": code}
+    (folder / "report.json").write_text(json.dumps(record | {"verdicts": to_plain([row()])}))
+
+
+def test_the_first_accepted_checkpoint_is_the_anchor_too(accepted, project):
+    found = accepted("./first", "where we start")
+
+    assert found == read(project, "prod")
+    assert found.anchor == found.last
+    assert (found.last.checkpoint, found.last.reason) == ("./first", "where we start")
+    assert found.last.fingerprint == fingerprint(project / "first")
+
+
+def test_later_ones_leave_the_anchor_where_it_is_until_it_is_moved(accepted, project):
+    first = accepted("first").last
+    judged(project, "second", "first")
+    second = accepted("second")
+    judged(project, "third", "second")
+    third = accepted("third", anchor=True)
+
+    assert second.anchor == first and second.last.judged["exit_code"] == 0
+    assert second.last.judged["verdicts"]["science-gain"].startswith("SUPPORTED: 3.25")
+    assert third.anchor == third.last
+
+
+@pytest.mark.parametrize(
+    "prepare, sentence",
+    [
+        (lambda project: None, "is no report of a run against the reference"),
+        (lambda project: judged(project, "second", "third"), "judge it with --against first"),
+        (lambda project: judged(project, "second", "first", code=1), "ended with exit 1: mend the checkpoint, or say"),
+        (lambda project: judged(project, "second", "first", code=21), "ended with exit 21"),
+    ],
+)
+def test_only_what_was_judged_against_the_reference_and_not_refuted_is_accepted(accepted, project, prepare, sentence):
+    before = accepted("first")
+    prepare(project)
+
+    with pytest.raises(UsageError, match=sentence):
+        accepted("second")
+    assert read(project, "prod") == before
+
+
+def test_what_was_refuted_is_accepted_when_it_is_said_twice(accepted, project):
+    accepted("first")
+    judged(project, "second", "first", code=1)
+
+    assert accepted("second", "we know", although_refuted=True).last.judged["exit_code"] == 1
+
+
+def test_nothing_is_accepted_under_ci_without_a_reason_or_by_a_strange_name(accepted, project, monkeypatch):
+    with pytest.raises(UsageError, match="and a reason, got ' '"):
+        accepted("first", " ")
+    with pytest.raises(UsageError, match="a name of letters and digits, got '../x'"):
+        accept(project, "../x", "first", "why", store=Store(project / "s", run="t"))
+    with pytest.raises(UsageError, match="grpo is a method"):
+        accepted(GRPO.name)
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(UsageError, match="CI is set here"):
+        accepted("first")
+    assert not path_of(project, "prod").exists()
+
+
+@pytest.mark.parametrize(
+    "text, sentence",
+    [
+        ("{", "is no reference"),
+        ('{"schema": 1, "last": {}}', "is no reference"),
+        ("[]", "is no reference"),
+        ('{"schema": 2}', "is of schema 2, and this version of depthgauge reads 1"),
+    ],
+)
+def test_a_damaged_or_later_file_is_one_sentence(project, text, sentence):
+    path_of(project, "prod").parent.mkdir()
+    path_of(project, "prod").write_text(text)
+
+    with pytest.raises(UsageError, match=sentence):
+        read(project, "prod")
+
+
+def test_a_folder_that_holds_something_else_by_now_is_refused(accepted, project):
+    found = accepted("first")
+    shutil.rmtree(project / "first")
+    shutil.copytree(project / "second", project / "first")
+
+    with pytest.raises(InvalidComparison, match="put back what was accepted, or accept what is there"):
+        checkpoint_of(found.last, "prod", store=Store(project / "s", run="t"), project=project)
+
+
+# -- by the commands ---
+
+
+def depthgauge(project, *words):
+    return subprocess.Popen(
+        [sys.executable, "-m", "depthgauge", *words], cwd=project, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, env={name: value for name, value in os.environ.items() if name != "CI"},
+    )  # fmt: skip
+
+
+def outcomes(project, name):
+    record = json.loads((project / "reports" / name / "report.json").read_text())
+    return {one["claim"]: one["outcome"] for one in record["verdicts"]}
+
+
+@pytest.mark.full
+def test_a_run_against_a_reference_is_judged_against_the_anchor_too(project):
+    """Each of two steps moves weights by less than may be; together they do not, and only the anchor shows it."""
+    for name, size in (("second", 0.04), ("third", 0.08)):
+        shutil.rmtree(project / name)
+        moved(project / "first", project / name, size)
+    some = ("--expect=equal", "-k", "weights-unmoved", "-q")
+    says = [depthgauge(project, "accept", "prod", "first", "--reason", "start").communicate()[0]]
+    one = depthgauge(project, "compare", "prod", "second", *some)
+    one.communicate()
+    says.append(depthgauge(project, "accept", "prod", "second", "--reason", "next").communicate()[0])
+    other = depthgauge(project, "compare", "prod", "third", *some)
+    output, _ = other.communicate()
+
+    assert "which is the anchor; keep it in git" in says[0]
+    assert one.returncode == 0 and set(outcomes(project, "second")) == {"weights-unmoved"}
+    assert "beside the anchor of" in says[1], says[1]
+    assert other.returncode == 1, output
+    assert outcomes(project, "third") == {"weights-unmoved": "SUPPORTED", "weights-unmoved[anchor]": "REFUTED"}
+    refused = depthgauge(project, "accept", "prod", "third", "--reason", "more").communicate()[0]
+    assert "ended with exit 1" in refused and "Traceback" not in refused
+
+
+@pytest.mark.full
+def test_a_candidate_that_is_the_reference_itself_is_stale(project):
+    depthgauge(project, "accept", "prod", "first", "--reason", "start").communicate()
+    shutil.copytree(project / "first", project / "again")
+    done = depthgauge(project, "compare", "prod", "again")
+    output, _ = done.communicate()
+
+    assert done.returncode == 1
+    assert "nothing was trained, and --expect=trained blocks what is stale" in output
+
+
+@pytest.mark.full
+def test_killed_at_any_moment_an_accept_leaves_the_old_reference_or_the_new(accepted, project):
+    """One by one, and two at once in the end: the file always reads, and the next accept finishes."""
+    before = accepted("first")
+    judged(project, "second", "first")
+    words = ("accept", "prod", "second", "--reason", "next")
+    began = time.monotonic()
+    depthgauge(project, *words).wait()
+    seconds, after = time.monotonic() - began, read(project, "prod")
+    random.seed(0)
+    for _ in range(50):
+        path_of(project, "prod").write_text(json.dumps({"schema": 1} | to_plain(before)))
+        process = depthgauge(project, *words)
+        time.sleep(random.uniform(0.3, 1) * seconds)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert read(project, "prod") in (before, after)
+    path_of(project, "prod").write_text(json.dumps({"schema": 1} | to_plain(before)))
+    both = [depthgauge(project, *words) for _ in range(2)]
+    says = [one.communicate()[0] for one in both]
+
+    assert read(project, "prod") == after
+    assert sorted(one.returncode for one in both) == [0, 4], says

@@ -1,6 +1,7 @@
 """One run about two checkpoints: what has changed from the old one to the new one, and whether by more than it may."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from depthgauge.claims import smallest_detectable_effect
 from depthgauge.context import RunContext
-from depthgauge.errors import InvalidComparison, NotTestable, Stale, UsageError
+from depthgauge.errors import HarnessError, InvalidComparison, NotTestable, Stale, UsageError
 from depthgauge.models.folder import same_content
 from depthgauge.registry import METHODS
 from depthgauge.session import Session, Test
@@ -74,8 +75,15 @@ class ChangeSession(Session):
         return {LAST: self.old, ANCHOR: self._finished(self.anchor_source, self.anchor_source.name)}
 
     @property
+    def compared_with(self) -> tuple[str, ...]:
+        anchor = () if self.anchor_source is None else (self.anchor_source.name,)
+        return (self.names[1], *anchor)
+
+    @property
     def fingerprints(self) -> Mapping[str, str]:
-        return {one.name: one.checkpoints[0].fingerprint for one in (self.new, *self.olds.values())}
+        with suppress(HarnessError):  # a training that failed is a problem of the report already
+            return {one.name: one.checkpoints[0].fingerprint for one in (self.new, *self.olds.values())}
+        return {}
 
     def _finished(self, source: Source, name: str) -> Subject:
         """The folder of a source as it is; a method is trained first, on its own testbed."""

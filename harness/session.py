@@ -55,6 +55,11 @@ class Session(ABC):
         return (0,)
 
     @property
+    def compared_with(self) -> tuple[str, ...]:
+        """The names of what all that is judged is compared with; none where each claim says it for itself."""
+        return ()
+
+    @property
     def fingerprints(self) -> Mapping[str, str]:
         """By name, of finished checkpoints that the run compares: the new one first."""
         return {}
@@ -117,6 +122,7 @@ class Session(ABC):
             control_reason=control.reason,
             evidence=evidence,
             gates=claim.gates,
+            bounds=claim.region.bounds,
             p=None if verdict.estimate is None else p_value(verdict.estimate, claim.region),
         )
 

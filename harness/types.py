@@ -507,6 +507,12 @@ class Region:
             low >= self.high if self.open_high else low > self.high
         )
 
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Both ends; None where there is none."""
+        low, high = (end if math.isfinite(end) else None for end in (self.low, self.high))
+        return low, high
+
     def __str__(self) -> str:
         if self.low == -math.inf and self.high == math.inf:
             return "any value"
@@ -604,6 +610,7 @@ class Row:
     `place` is the claim's among all that were collected: rows are shown in the order in which suites make them. `p` is
     that of the region's bound (`claims.p_value`), and `holm_p` the same adjusted for all claims of the run. `family` is
     how many gating claims the run makes, where a refutation must stand beside all of them; 0 where each stands alone.
+    `bounds` are the region's ends; None where it has none.
     """
 
     claim: str
@@ -628,6 +635,7 @@ class Row:
     p: float | None = None
     holm_p: float | None = None
     family: int = 0
+    bounds: tuple[float | None, float | None] = (None, None)
 
     @property
     def stands(self) -> bool:
@@ -683,4 +691,5 @@ def row_from_plain(data: Mapping[str, Any]) -> Row:
     recorded = tuple(map(Outcome, data["recorded"]))
     estimate = Estimate(**data["estimate"]) if data["estimate"] else None
     evidence = tuple(Evidence(**entry) for entry in data["evidence"])
-    return Row(**{**data, **outcomes, "recorded": recorded, "estimate": estimate, "evidence": evidence})
+    tuples = {"recorded": recorded, "evidence": evidence, "bounds": tuple(data["bounds"])}
+    return Row(**{**data, **outcomes, **tuples, "estimate": estimate})

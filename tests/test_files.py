@@ -182,11 +182,15 @@ def generation_left_out(folder):
     (folder / "generation_config.json").unlink()
 
 
+def generation_as_another_version_writes_it(folder):
+    edit(folder / "generation_config.json", lambda config: config.update(use_cache=True, output_attentions=False))
+
+
 @pytest.mark.parametrize(
     "rewrite",
     [
         resaved, sharded, halved, defaults_left_out, written_as_before, template_in_the_configuration,
-        generation_left_out,
+        generation_left_out, generation_as_another_version_writes_it,
     ],
 )  # fmt: skip
 def test_what_re_saving_may_change_is_no_difference(rewrite, old, new):

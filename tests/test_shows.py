@@ -116,7 +116,12 @@ def of_files(_):
 
 
 def of_exam(draw):
-    return {"score": (draw.random((3, UNITS)) < 0.5).astype(float)}
+    answer = np.full((3, UNITS), HOSTILE)
+    return {
+        "score": (draw.random((3, UNITS)) < 0.5).astype(float),
+        "answer": answer,
+        "ids": np.arange(UNITS).astype(str),
+    }
 
 
 # room -> its probes with their arrays and parameters, its titles, how many tables, and its pictures
@@ -303,7 +308,7 @@ def test_an_exam_shows_the_difference_that_is_claimed():
 
 def test_an_exam_with_classes_shows_each_of_them():
     ids = np.array(["state/gas/neon", "state/gas/argon", "state/solid/iron", "symbol/iron"])
-    arrays = {"score": np.array([[1.0, 0.0, 1.0, 0.0]]), "ids": ids}
+    arrays = {"score": np.array([[1.0, 0.0, 1.0, 0.0]]), "ids": ids, "answer": np.array([["a", "b", "c", "d"]])}
     taken = [measured("exam", arrays, {"exam": "science"}, *one) for one in CHECKPOINTS[:2]]
     table = only(Table, shown("exams", taken)[1])[1]
 
@@ -313,10 +318,26 @@ def test_an_exam_with_classes_shows_each_of_them():
     ]  # fmt: skip
 
 
+def test_items_that_are_answered_otherwise_are_listed_with_both_answers_and_lost_ones_first():
+    ids = np.array(["gas/neon", "gas/argon", "solid/iron"])
+    before = {"score": np.array([[0.0, 1.0, 1.0]]), "ids": ids, "answer": np.array([["He", "Ar", "Fe"]])}
+    after = {"score": np.array([[1.0, 0.0, 1.0]]), "ids": ids, "answer": np.array([["Ne", "<b>Kr</b>", "Fe"]])}
+    taken = [
+        measured("exam", each, {"exam": "e"}, *one) for each, one in zip((before, after), CHECKPOINTS, strict=False)
+    ]
+    table = only(Table, shown("exams", taken)[1])[-1]
+
+    assert table.quotes and table.folded == "e: 2 items that grpo, seed 1 answers otherwise, lost ones first"
+    assert table.rows == [
+        ["gas/argon", "-", "Ar", "&#60;b>Kr&#60;/b>", "**lost**"], ["gas/neon", "-", "He", "Ne", "won"],
+    ]  # fmt: skip
+
+
 def test_tasks_of_lm_eval_stand_beside_exams_of_ours():
     score = np.random.default_rng(0).uniform(size=(1, 30))
     ids = np.array(list(map(str, range(30))))
-    arrays = [{"score": score, "sign": np.array(-1), "ids": ids, "samples": np.zeros(n, np.uint8)} for n in (3, 4)]
+    rest = {"score": score, "sign": np.array(-1), "ids": ids, "answer": np.full(30, "")}
+    arrays = [rest | {"samples": np.zeros(n, np.uint8)} for n in (3, 4)]
     tasks = [
         measured("task", each, {"task": "perplexity"}, *one) for each, one in zip(arrays, CHECKPOINTS, strict=False)
     ]

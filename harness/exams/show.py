@@ -1,6 +1,6 @@
 """The section on exams: how many items are answered right."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from depthgauge.page.escape import escape
 from depthgauge.page.layers import interval, legend_beside, paired, pairs, plain, reference_of
 from depthgauge.page.section import Measured, Picture, Section, Setting, Table
 from depthgauge.page.tables import cell, level
-from depthgauge.types import Estimate, Scores
+from depthgauge.types import Estimate, Exam, Scores
 
 ALT = "Exam accuracy with intervals"
+MOST_FLIPPED, WHOLE = 50, 100.0  # rows of a table, and the points of an item that is right
 Grouped = dict[str, dict[str, Measured]]  # exam -> label of a checkpoint -> what it scored
 
 
@@ -20,7 +21,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Accuracy by exam and checkpoint, with 95 % intervals over items."""
     height = 1.2 + 0.18 * (len(measured) + 2 * len(by_exam(measured)))
     picture = Picture("exams.png", ALT, (10, height), lambda figure: draw(figure, measured, setting), measured)
-    yield Section("Exams", (picture, exam_table(measured), *class_tables(measured)))
+    yield Section("Exams", (picture, exam_table(measured), *class_tables(measured), *flipped_tables(measured, setting)))
 
 
 def by_exam(measured: Sequence[Measured]) -> Grouped:
@@ -78,6 +79,47 @@ def points_by_class(one: Measured) -> dict[str, list[float]]:
     for name, value in zip(one.arrays.get("ids", ()), points(one), strict=False):
         found.setdefault(str(name).rpartition("/")[0], []).append(float(value))
     return found
+
+
+def flipped_tables(measured: Sequence[Measured], setting: Setting) -> Iterator[Table]:
+    """Of each exam that is answered once, the items that a checkpoint answers right and the reference wrong, or the
+    other way round: what was lost first.
+    """
+    for exam, taken in by_exam(measured).items():
+        shown = list(taken.values())
+        questions = asked_in(exam, setting)
+        for one in pairs(shown, points):
+            rows = list(flipped_rows(one, reference_of(shown), questions))
+            if rows:
+                said = f"{escape(exam)}: {len(rows)} items that {escape(one.label)} answers otherwise, lost ones first"
+                said += f", {MOST_FLIPPED} of them" if len(rows) > MOST_FLIPPED else ""
+                headers = [
+                    "item",
+                    "question",
+                    f"{escape(reference_of(shown).label)} says",
+                    f"{escape(one.label)} says",
+                    "",
+                ]
+                yield Table(headers, rows[:MOST_FLIPPED], folded=said, quotes=True)
+
+
+def asked_in(exam: str, setting: Setting) -> dict[str, str]:
+    """The question of every item, by its id; of a task of lm-eval, whose documents are not kept, none."""
+    found = next((one for one in setting.testbed.exams if one.title == exam), None)
+    return {} if not isinstance(found, Exam) else {item.id: item.prompt for item in found.items()}
+
+
+def flipped_rows(one: Measured, before: Measured, questions: Mapping[str, str]) -> Iterator[list[str]]:
+    change = points(one) - points(before)
+    said, was = (each.arrays["answer"].reshape(-1, len(change)) for each in (one, before))
+    if len(said) > 1:
+        return
+    for i in np.argsort(change, kind="stable"):
+        if abs(change[i]) == WHOLE:
+            name = str(one.arrays["ids"][i])
+            asked = questions.get(name, "").strip()
+            cells = (name.removesuffix(asked), asked or "-", str(was[0][i]), str(said[0][i]))
+            yield [*map(escape, cells), "**lost**" if change[i] < 0 else "won"]
 
 
 def mean_of(values: Sequence[float] | None) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from numpy.typing import NDArray
+
 from depthgauge.types import Evidence, Landmarks, Measurement, Testbed
 
 
@@ -58,10 +60,20 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Grid:
+    """The numbers of a picture, (rows, columns), to be read one by one where a page can show what one points at."""
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """A file beside the page. `draw` fills a matplotlib figure of `size` inches, and is called only if it changed.
 
-    It `quotes` as a table does.
+    It `quotes` as a table does; `grids` hold its numbers.
     """
 
     name: str
@@ -70,6 +82,7 @@ class Picture:
     draw: Callable[[Any], None]
     shown: Sequence[Measured]
     quotes: bool = False
+    grids: Sequence[Grid] = ()
 
 
 Part = str | Table | Picture

@@ -15,14 +15,17 @@ Show = Callable[[Sequence[Measured], Setting], Iterator[Section]]
 FIRST, LAST = "depthgauge.exams", "depthgauge.probes.training"  # answers come before what is inside, and logs after
 
 
-def collect(rows: Iterable[Row], store: Store, testbed: Testbed) -> list[Measured]:
-    """Every measurement that the rows rest on, once: in the order of the methods, seeds and exams."""
+def collect(rows: Iterable[Row], store: Store, testbed: Testbed, olds: Sequence[str]) -> list[Measured]:
+    """Every measurement that the rows rest on, once: those of `olds` first, as differences are taken to the first, and
+    then in the order of the methods, seeds and exams.
+    """
     methods, exams = list(METHODS), [exam.name for exam in testbed.exams]
     found = dict.fromkeys(entry for row in rows for entry in row.evidence)
 
-    def place(one: Measured) -> tuple[int, int, int]:
+    def place(one: Measured) -> tuple[bool, int, int, int]:
         method, exam = one.evidence.method, one.measurement.parameters.get("exam")
         return (
+            method not in olds,
             methods.index(method) if method in methods else len(methods),
             one.evidence.seed,
             exams.index(exam) if exam in exams else len(exams),

@@ -17,6 +17,7 @@ from depthgauge.installed import versions
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Part, Picture, Section, Setting
 from depthgauge.page.style import colours_of, write_picture
+from depthgauge.report.html import html_of
 from depthgauge.report.markdown import claims_part, environment_part, page_of, verdicts_part
 from depthgauge.report.outcome import Problem, counts, meaning
 from depthgauge.report.rooms import collect, sections_of
@@ -57,23 +58,28 @@ class Run:
 def write_report(
     folder: Path, name: str, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int
 ) -> None:
-    """Write report.md and its pictures, report.json, and summary.md: the verdicts alone, also of a job on GitHub."""
+    """Write report.md and its pictures, the same as report.html, report.json, and summary.md, of the verdicts alone,
+    which is also the summary of a job on GitHub.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     store, testbed = run.session.context.store, run.session.context.testbed
-    measured = collect(rows, store, testbed)
+    measured = collect(rows, store, testbed, run.session.compared_with)
     colours = colours_of(one.evidence.method for one in measured)
     setting = Setting(testbed=testbed, colours=colours, quotes=run.session.quotes)
     sections = [with_pictures(one, setting, store, folder) for one in sections_of(measured, setting)]
-    page = partial(
-        page_of,
-        title=escape(run.session.title(name)),
-        summary=[f"{counts(rows)}. Exit {code}: {meaning(code, rows)}.", escape(run.session.about), *not_run(run)],
-    )
+    title = run.session.title(name)
+    said = [f"{counts(rows)}. Exit {code}: {meaning(code, rows)}.", escape(run.session.about), *not_run(run)]
+    page = partial(page_of, title=escape(title), summary=said)
     summary = page(parts=[verdicts_part(rows, problems)])
     whole = [claims_part(rows, problems), *sections, environment_part(rows, run.plain())]
     write_atomically(folder / "report.md", page(parts=whole))
     write_atomically(folder / "report.json", json.dumps(json_page(rows, problems, run, code), indent=1) + "\n")
     write_atomically(folder / "summary.md", summary)
+    html = html_of(
+        title=title, code=code, summary=said, rows=rows, problems=problems, folder=folder,
+        sections=[*sections, environment_part(rows, run.plain())],
+    )  # fmt: skip
+    write_atomically(folder / "report.html", html)
     append_to_step_summary(summary)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from depthgauge.claims import number
 from depthgauge.page.escape import escape
-from depthgauge.page.section import Measured, Picture, Section, Setting, Table
+from depthgauge.page.section import Grid, Measured, Picture, Section, Setting, Table
 from depthgauge.page.tables import bands, cell, level, profiles_of
 
 # The share of the squared difference that words are shown from. At the layers that are read, in a model of 135 million
@@ -46,7 +46,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
             by_checkpoint(measured),
             Picture(
                 "activations.png", "Relative length of the difference and share of one direction, by layer",
-                (9, 4), partial(draw, measured, setting), measured,
+                (9, 4), partial(draw, measured, setting), measured, grids=[by_layer(one) for one in measured],
             ),
             *([WORDS, Table(headers, said, quotes=True)] if said else [NO_WORDS]),
         ],
@@ -57,6 +57,12 @@ def by_checkpoint(measured: Sequence[Measured]) -> Table:
     headers = ["checkpoint against the old one", "first layer that differs", "layer that differs most",
                "relative difference there", "cosine there", "largest share of one direction", "at layer"]  # fmt: skip
     return Table(headers, [[escape(one.label), *figures(one)] for one in measured])
+
+
+def by_layer(one: Measured) -> Grid:
+    values = one.arrays["relative"].mean(axis=0)[:, None]
+    layers = [f"layer {i}" for i in range(len(values))]
+    return Grid(f"difference over the stream's length, {one.label}", layers, ["all texts"], values)
 
 
 def figures(one: Measured) -> list[str]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from depthgauge.claims import number
 from depthgauge.page.escape import escape
 from depthgauge.page.layers import grid_of, head_map, pair_label, plain, token_map
-from depthgauge.page.section import Measured, Picture, Section, Setting, Table
+from depthgauge.page.section import Grid, Measured, Picture, Section, Setting, Table
 from depthgauge.page.tables import cell, level, profiles_of
 from depthgauge.probes.attention.compute import top_head_stability, top_heads
 from depthgauge.stats.ranks import signed_rank_p
@@ -26,9 +26,16 @@ FOLDED = "The most changed heads of each checkpoint"
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """How far heads look elsewhere, which ones do most, and on which tokens."""
     size = (2.9 * (1 + most_maps(measured)), 2.8 * len(measured))
-    picture = Picture("heads.png", ALT, size, lambda figure: draw(figure, measured), measured, quotes=True)
+    grids = [by_head(one, measured) for one in measured]
+    picture = Picture("heads.png", ALT, size, lambda figure: draw(figure, measured), measured, quotes=True, grids=grids)
     text = TEXT + (JITTERED if any(one.evidence.method == "jittered" for one in measured) else "") + COLOURS
     yield Section("Attention", (picture, text, attention_table(measured), heads_table(measured)))
+
+
+def by_head(one: Measured, measured: Sequence[Measured]) -> Grid:
+    values = one.arrays["jsd_bits"].mean(axis=0)
+    layers, heads = ([f"{name} {i}" for i in range(n)] for name, n in zip(("layer", "head"), values.shape, strict=True))
+    return Grid(f"divergence of heads, {pair_label(one, measured)} (bits)", layers, heads, values)
 
 
 def attention_table(measured: Sequence[Measured]) -> Table:

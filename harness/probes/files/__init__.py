@@ -28,7 +28,7 @@ class FilesDifference:
 
     old_generation: str
     name: ClassVar[str] = "files"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     what: ClassVar[str] = "what the files say"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:

@@ -17,6 +17,12 @@ from depthgauge.probes.files import QUANTIZED
 BUFFERS = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias")
 HEADS = ("lm_head.weight", "embed_out.weight")  # where tied, the embeddings again
 PADDED = ("padding", "truncation")  # of a tokenizer file: what it was last used for
+# Settings of generation that change how fast it runs or what it returns beside the text, and not the text.
+UNSAID = (
+    "transformers_version", "use_cache", "cache_implementation", "cache_config", "max_cache_len", "output_attentions",
+    "output_hidden_states", "output_scores", "output_logits", "return_dict_in_generate", "disable_compile",
+    "compile_config", "low_memory", "prefill_chunk_size",
+)  # fmt: skip
 LONGEST = 60  # characters of a value that are shown
 
 
@@ -76,7 +82,7 @@ def said(template: Any) -> dict[str, Any]:
 def generated(folder: Path) -> dict[str, Any]:
     """How the model generates where it is not told."""
     fields = flat(settings.generation(folder).to_dict())
-    return {name: value for name, value in fields if not name.startswith("_") and name != "transformers_version"}
+    return {name: value for name, value in fields if not name.startswith("_") and name.partition(".")[0] not in UNSAID}
 
 
 def flat(fields: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

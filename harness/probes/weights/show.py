@@ -8,7 +8,7 @@ import numpy as np
 from depthgauge.claims import number
 from depthgauge.page.escape import escape
 from depthgauge.page.layers import LAYER, band, grid_of, legend_beside, line_of, pair_label, plain, whole_numbers
-from depthgauge.page.section import Measured, Part, Picture, Section, Setting, Table
+from depthgauge.page.section import Grid, Measured, Part, Picture, Section, Setting, Table
 
 ATTENTION, MLP = ("q", "k", "v", "o"), ("gate", "up", "down", "in", "out")  # in, out: of a state space
 MOVED_HEADS, MOVED_OTHERS = 5, 3
@@ -25,9 +25,18 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     tables: list[Part] = [others_table(others)] if others else []
     if measured:
         size = (13, 2.7 * len(rows_of(measured)))
-        picture = Picture("weights.png", ALT, size, lambda figure: draw(figure, measured, setting), measured)
+        grids = [by_layer(one, measured) for one in measured]
+        picture = Picture(
+            "weights.png", ALT, size, lambda figure: draw(figure, measured, setting), measured, grids=grids
+        )
         tables = [picture, TEXT, weights_table(measured), moved_heads_table(measured), *tables]
     yield Section("Weights", tables)
+
+
+def by_layer(one: Measured, measured: Sequence[Measured]) -> Grid:
+    values = one.arrays["relative"].T
+    layers, projections = [f"layer {i}" for i in range(len(values))], [str(name) for name in one.arrays["projections"]]
+    return Grid(f"change over the base's norm, {pair_label(one, measured)}", layers, projections, values)
 
 
 def others_table(measured: Sequence[Measured]) -> Table:

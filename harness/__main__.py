@@ -9,6 +9,7 @@ from pathlib import Path
 from depthgauge.errors import HarnessError, UsageError
 from depthgauge.record import record_ledger
 from depthgauge.registry import load_entry_points
+from depthgauge.trajectory import checkpoints_of, is_pattern, judge_trajectory
 from depthgauge.types import Task
 
 SUITES = "depthgauge.suites"
@@ -24,8 +25,22 @@ def pytest(arguments: Sequence[str]) -> int:
 
 
 def compare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    if is_pattern(arguments.new):
+        return compare_all(arguments, rest)
     named = ["--checkpoint", arguments.new, "--against", arguments.old]
-    return pytest([f"{SUITES}.test_change", *named, *rest])
+    return pytest([f"{SUITES}.test_change", *named, f"--report-dir={arguments.report_dir}", *rest])
+
+
+def compare_all(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    """A training's checkpoints, one by one."""
+
+    def judge(folder: Path) -> int:
+        one = argparse.Namespace(old=arguments.old, new=str(folder.resolve()), report_dir=arguments.report_dir)
+        return compare(one, rest)
+
+    code, page = judge_trajectory(checkpoints_of(arguments.new), arguments.report_dir, judge)
+    print(f"depthgauge: {page or 'no checkpoint was judged'}; exit {code}")
+    return code
 
 
 def judge(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -83,6 +98,13 @@ def comment(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
+def history(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.report.trend import write_trend
+
+    print(f"depthgauge: {write_trend(arguments.history)}")
+    return 0
+
+
 def card(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.report.card import write_card
 
@@ -99,7 +121,8 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     one.add_argument("old", metavar="OLD", help="the checkpoint that is known")
-    one.add_argument("new", metavar="NEW", help="the checkpoint that is judged")
+    one.add_argument("new", metavar="NEW", help="the checkpoint that is judged; or 'run/checkpoint-*', one by one")
+    one.add_argument("--report-dir", type=Path, default=Path("reports"), metavar="DIR", help="default: %(default)s")
     one.set_defaults(run=compare)
     one = commands.add_parser("judge", help="judge a registered method; further options are pytest's")
     one.add_argument("method", metavar="METHOD", help="one, several with commas, or all")
@@ -132,6 +155,12 @@ def parser() -> argparse.ArgumentParser:
     )
     one.add_argument("summary", type=Path, metavar="SUMMARY", help="reports/NEW/summary.md")
     one.set_defaults(run=comment)
+    one = commands.add_parser("history", help="draw what the gate said of one checkpoint after the other")
+    one.add_argument(
+        "history", type=Path, nargs="?", default=Path("reports/history.jsonl"), metavar="FILE",
+        help="a line a run, which runs with --against write (default: %(default)s)",
+    )  # fmt: skip
+    one.set_defaults(run=history)
     one = commands.add_parser("card", help="write the verdicts of a report into a model card, for the hub")
     one.add_argument("report", type=Path, metavar="REPORT", help="reports/NEW/report.json")
     one.add_argument("card", type=Path, metavar="CARD", help="the README.md of a model; made if there is none")

@@ -15,7 +15,7 @@ from depthgauge.registry import METHODS
 from depthgauge.session import Session, Test
 from depthgauge.sources import Source
 from depthgauge.subject import Subject
-from depthgauge.types import Claim, Expectation, Outcome, Row, Testbed, Verdict
+from depthgauge.types import Claim, Expectation, Outcome, Row, Testbed, Tier, Verdict
 
 LAST, ANCHOR = "last", "anchor"
 
@@ -35,6 +35,7 @@ class ChangeSession(Session):
     exams: tuple[str, ...]
     margins: Mapping[str, float] = field(default_factory=dict)
     every_tier: bool = False
+    last_tier: Tier = Tier.EXAMS
     expect: Expectation = Expectation.EQUAL
 
     @property
@@ -101,7 +102,8 @@ class ChangeSession(Session):
         return controls | {self.new.name: self.new}
 
     def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        return self.judged if "old" in arguments and claim.expect in (None, self.expect) else ()
+        asked = "old" in arguments and claim.expect in (None, self.expect) and claim.tier <= self.last_tier
+        return self.judged if asked else ()
 
     def asked_for(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
         """Nothing is made before it is asked for: a control costs seconds, and a tier that blocks spares the rest."""

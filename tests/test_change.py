@@ -144,6 +144,7 @@ def test_what_the_files_say_ends_a_run_before_anything_is_measured(compare, old,
         assert "rope_parameters.rope_theta: 10000.0 -> 500000.0" in said
 
 
+@pytest.mark.heavy
 def test_a_tier_that_blocks_ends_the_run_for_all_workers_unless_every_tier_is_asked_for(compare, old, place):
     new = edited(old, place / "gone", zero_mlp(1))
     chosen = ("-k", "same-tensors or matrix or stream or next", "-n", "2")

@@ -203,7 +203,7 @@ def test_a_candidate_that_is_the_reference_itself_is_stale(project):
     assert "nothing was trained, and --expect=trained blocks what is stale" in output
 
 
-@pytest.mark.full
+@pytest.mark.heavy
 def test_killed_at_any_moment_an_accept_leaves_the_old_reference_or_the_new(accepted, project):
     """One by one, and two at once in the end: the file always reads, and the next accept finishes."""
     before = accepted("first")

@@ -97,7 +97,7 @@ def test_what_trains_nothing_has_one_seed_and_says_where_its_numbers_are_from(ba
     assert int(one.arrays["layers"]) == 6
     assert (len(probe.taken[0]), again.key) == (1, one.key)
     (used,) = context.evidence
-    assert (used.method, used.folder, used.key, used.probe) == ("base", str(tiny_base), one.key, address(probe))
+    assert (used.method, used.key, used.probe) == ("base", one.key, address(probe))
 
 
 def test_a_refusal_is_remembered_and_no_model_is_loaded_to_hear_it_again(base, context):

@@ -270,7 +270,7 @@ def test_a_measurement_reads_back_as_it_was_taken_and_is_taken_once(tmp_path_fac
     assert read(store, first.key).probe == "probe"
 
 
-@pytest.mark.full
+@pytest.mark.heavy
 def test_twenty_kills_at_random_moments_change_nothing(tiny_base, tmp_path):
     """kill -9 while training or measuring: the next run ends with the weights, log and scores of one left alone."""
 

@@ -17,7 +17,7 @@ from depthgauge.registry import TESTBEDS
 from depthgauge.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods, home
 from depthgauge.sources import Source, find
 from depthgauge.store.folders import Store
-from depthgauge.types import Exam, Expectation, Task, Testbed
+from depthgauge.types import Exam, Expectation, Task, Testbed, Tier
 
 DEFAULT_METHOD, DEFAULT_TESTBED, COMMON = "depthscaled", "pocket", "common"
 DEFAULT_FOLDERS = {"store": ".depthgauge", "report-dir": "reports"}
@@ -82,6 +82,10 @@ OPTIONS = (
     Option(
         name="margin", metavar="EXAM=POINTS",
         help="how much worse an exam may be, in points; several with commas (default: 5 each).",
+    ),
+    Option(
+        name="last-tier", metavar="NAME",
+        help="with --against, stop after this tier of checks: files, weights, internals, generation or exams.",
     ),
     Option(name="every-tier", flag=True, help="with --against, go on to the end where a tier of checks has blocked."),
     Option(
@@ -159,7 +163,7 @@ class Given:
 def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> Session:
     """What the command line asks for. Raises: UsageError for what cannot be carried out as given."""
     given = Given(config)
-    for option in ("device", "dtype", "device-map", "testbed", "base", "expect", "margin", "inconclusive"):
+    for option in ("device", "dtype", "device-map", "testbed", "base", "expect", "margin", "inconclusive", "last-tier"):
         if given[option] == "":
             raise UsageError(f"--{option} has no value: give one, or leave the option out.")
     store, reports = Store(given.folder("store"), run=run), given.folder("report-dir")
@@ -171,7 +175,7 @@ def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> 
     placement = Placement(device=device, dtype=dtype, device_map=given["device-map"])
     if given["against"] is not None:
         return change_session(given, store, reports, placement, tell)
-    for option in ("exam", "exam-path", "margin", "expect", "every-tier"):
+    for option in ("exam", "exam-path", "margin", "expect", "every-tier", "last-tier"):
         if given[option] is not None:
             raise UsageError(f"--{option} is about two checkpoints: give the old one with --against.")
     return method_session(given, store, reports, placement, tell)
@@ -221,6 +225,7 @@ def change_session(
         context=context, reports=reports, new_source=new, old_source=old, anchor_source=anchor,
         training=replace(context, testbed=home_of_methods or testbed), exams=tuple(exam.title for exam in exams),
         margins=margins_asked(given, [exam.title for exam in exams]), every_tier=bool(given["every-tier"]),
+        last_tier=last_tier(given),
         expect=expected(given, trained=old.method is not None or reference is not None),
         open_fails=open_fails(given), quotes=not given["no-text"],
     )  # fmt: skip
@@ -254,6 +259,14 @@ def expected(given: Given, *, trained: bool) -> Expectation:
     if asked not in list(Expectation):
         raise UsageError(f"--expect={asked} is not known: equal, or trained.")
     return Expectation(asked)
+
+
+def last_tier(given: Given) -> Tier:
+    """Raises: UsageError for another word."""
+    asked = str(given["last-tier"] or Tier.EXAMS.name)
+    if asked.upper() not in Tier.__members__:
+        raise UsageError(f"--last-tier={asked} is not known: choose {', '.join(Tier.__members__).lower()}.")
+    return Tier[asked.upper()]
 
 
 def open_fails(given: Given) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.errors import HarnessError
+from depthgauge.history import FILE, append, gated_run
 from depthgauge.installed import versions
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Part, Picture, Section, Setting
@@ -73,7 +74,10 @@ def write_report(
     summary = page(parts=[verdicts_part(rows, problems)])
     whole = [claims_part(rows, problems), *sections, environment_part(rows, run.plain())]
     write_atomically(folder / "report.md", page(parts=whole))
-    write_atomically(folder / "report.json", json.dumps(json_page(rows, problems, run, code), indent=1) + "\n")
+    record = json_page(rows, problems, run, code)
+    write_atomically(folder / "report.json", json.dumps(record, indent=1) + "\n")
+    if run.session.fingerprints:
+        append(run.session.reports / FILE, gated_run(record, rows))
     write_atomically(folder / "summary.md", summary)
     html = html_of(
         title=title, code=code, summary=said, rows=rows, problems=problems, folder=folder,

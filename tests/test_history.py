@@ -1,0 +1,154 @@
+"""History and trajectories: a line a run, whatever breaks; a training judged checkpoint by checkpoint."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+
+from depthgauge.errors import UsageError
+from depthgauge.history import FILE, Figure, GatedRun, append, first_refuted, gated_run, read, traced
+from depthgauge.methods.gate import Gate
+from depthgauge.report.trend import write_trend
+from depthgauge.trajectory import checkpoints_of, is_pattern
+from tests.bytes import save_byte_model
+from tests.test_change import edited, zero_mlp
+from tests.test_report import NOT_TESTABLE, REFUTED, row
+
+
+def figure(point, outcome="SUPPORTED"):
+    return Figure(point, point - 1, point + 1, "points", (-5.0, None), outcome)
+
+
+def run(i, exit_code=0, **claims):
+    return GatedRun(
+        started=f"2026-11-{i + 1:02}", checkpoint=f"week-{i}", fingerprint=f"{i:016}", against="prod",
+        exit_code=exit_code, claims=claims,
+    )  # fmt: skip
+
+
+def test_a_run_reads_back_as_it_was_written(tmp_path):
+    record = {
+        "run": {"started": "2026-11-26", "checkpoints": {"new": "a", "old": "b", "anchor": "c"}}, "exit_code": 1,
+    }  # fmt: skip
+    one = gated_run(record, [row(REFUTED, bounds=(None, 0.1)), row(NOT_TESTABLE, claim="other", estimate=None)])
+    append(tmp_path / FILE, one)
+
+    assert read(tmp_path / FILE) == ([one], [])
+    assert (one.checkpoint, one.against, one.exit_code) == ("new", "old", 1)
+    assert one.claims["science-gain"] == Figure(3.25, 1.0, 5.5, "points", (None, 0.1), "REFUTED")
+    assert one.claims["other"].point is None
+
+
+@pytest.mark.parametrize("half", ['{"started": "2026', "{}\n", "[1]\n", "null\n", "\x00\n"])
+def test_a_broken_line_costs_itself_alone(tmp_path, half):
+    append(tmp_path / FILE, run(0))
+    with (tmp_path / FILE).open("a") as file:
+        file.write(half)
+    append(tmp_path / FILE, run(1))
+
+    assert read(tmp_path / FILE) == ([run(0), run(1)], [2])
+
+
+def test_the_page_says_when_a_claim_was_refuted_first(tmp_path):
+    runs = [
+        run(0, weights=figure(0)),
+        run(1, weights=figure(-3), other=figure(1)),
+        run(2, 1, weights=figure(-9, "REFUTED")),
+    ]
+    for one in runs:
+        append(tmp_path / FILE, one)
+    page = write_trend(tmp_path / FILE).read_text()
+    ((name, points),) = traced(runs)
+
+    assert (name, first_refuted(points)) == ("weights", 2)
+    assert "3 runs, the last: blocked" in page and "run 3, week-2" in page
+    assert (tmp_path / "history.png").stat().st_size > 5000
+
+
+def test_a_history_that_is_not_there_or_empty_is_one_sentence(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read: No such file or directory; a run with --against writes it"):
+        write_trend(tmp_path / FILE)
+    (tmp_path / FILE).write_text("{\n")
+    with pytest.raises(UsageError, match="has no run"):
+        write_trend(tmp_path / FILE)
+
+
+def test_one_checkpoint_alone_has_no_trend_and_a_page(tmp_path):
+    append(tmp_path / FILE, replace(run(0), claims={"c": figure(1)}))
+
+    assert "| week-0" in write_trend(tmp_path / FILE).read_text()
+
+
+# -- trajectories ---
+
+
+def test_checkpoints_come_in_the_order_of_their_steps(tmp_path):
+    for step in (100, 20, 3):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "config.json").write_text("{}")
+    (tmp_path / "checkpoint-7").mkdir()  # not finished
+    pattern = f"{tmp_path}/checkpoint-*"
+
+    assert is_pattern(pattern) and not is_pattern(str(tmp_path))
+    assert [path.name for path in checkpoints_of(pattern)] == ["checkpoint-3", "checkpoint-20", "checkpoint-100"]
+    with pytest.raises(UsageError, match="means no folder with a config.json: write it in quotes"):
+        checkpoints_of(f"{tmp_path}/step-*")
+
+
+@pytest.mark.full
+def test_a_training_is_judged_checkpoint_by_checkpoint(tmp_path):
+    old = save_byte_model(tmp_path / "old")
+    edited(old, tmp_path / "run-checkpoint-9", lambda tensors: tensors["model.norm.weight"].__imul__(1.001))
+    edited(old, tmp_path / "run-checkpoint-10", zero_mlp(2))
+    command = [sys.executable, "-m", "depthgauge", "compare", "old", "run-checkpoint-*", "--last-tier=weights", "-q"]
+
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    (page,) = tmp_path.glob("reports/*-trajectory/history.md")
+    claims = json.loads((tmp_path / "reports" / "run-checkpoint-9" / "report.json").read_text())["verdicts"]
+
+    assert done.returncode == 1, done.stdout[-2000:]
+    assert done.stdout.endswith("history.md; exit 1\n")
+    assert "| weights-unmoved" in page.read_text() and "run 2, run-checkpoint-10" in page.read_text()
+    assert {one["claim"] for one in claims} >= {"same-tensors", "weights-unmoved"}
+    assert "next-token-unchanged" not in {one["claim"] for one in claims}
+
+
+@pytest.mark.full
+def test_a_tier_of_another_name_is_one_sentence(tmp_path):
+    command = [sys.executable, "-m", "depthgauge", "compare", "base", "grpo", "--last-tier=brain"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 4
+    assert "--last-tier=brain is not known: choose files, weights, internals, generation, exams." in done.stderr
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("rate, steps, exits", [(1e-3, 2, {1: 0, 2: 0}), (0.0, 1, {1: 1})])
+def test_a_trainer_is_stopped_at_the_first_checkpoint_that_is_blocked(tmp_path, monkeypatch, rate, steps, exits):
+    """One that learns goes on; one whose rate is 0 saves the old checkpoint again, and is stopped there."""
+    monkeypatch.chdir(tmp_path)
+    old = save_byte_model(tmp_path / "old")
+    tokenizer = AutoTokenizer.from_pretrained(old)
+    ids = tokenizer("The quick brown fox jumps over the lazy dog.")["input_ids"]
+    gate = Gate("./old", last_tier="weights")
+    arguments = TrainingArguments(
+        "run", max_steps=2, save_steps=1, learning_rate=rate, report_to=[], use_cpu=True, disable_tqdm=True,
+        save_strategy="steps",
+    )  # fmt: skip
+    trainer = Trainer(
+        AutoModelForCausalLM.from_pretrained(old, dtype=torch.float32), arguments, callbacks=[gate],
+        train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids}] * 8), processing_class=tokenizer,
+    )  # fmt: skip
+    trainer.train()
+
+    assert trainer.state.global_step == steps
+    assert gate.exits == exits
+    assert os.path.isdir(tmp_path / "run" / f"checkpoint-{steps}")
+    shutil.rmtree(tmp_path / "run")

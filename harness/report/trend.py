@@ -36,8 +36,8 @@ def write_trend(history: Path) -> Path:
     summary = [f"{len(runs)} runs, the last: {WORDS.get(runs[-1].exit_code, 'stopped')}.", latest(runs)]
     parts: list[Any] = [f"Left out, as they are no runs: lines {', '.join(map(str, broken))}."] if broken else []
     if claims:
-        rows = -(-len(claims) // ACROSS)
-        size = (ACROSS * PANEL[0], rows * PANEL[1])
+        rows, columns = panels_for(claims)
+        size = (columns * PANEL[0], rows * PANEL[1])
         picture = Picture(PICTURE, "Every claim's figure over the runs", size, partial(draw, claims, len(runs)), ())
         write_picture(history.with_name(PICTURE), picture)
         parts += [picture, claims_table(claims, runs)]
@@ -77,9 +77,16 @@ def runs_table(runs: Sequence[GatedRun]) -> Table:
     return Table(["run", "started", "checkpoint", "fingerprint", "against", "exit"], body)
 
 
+def panels_for(claims: Traced) -> tuple[int, int]:
+    """Rows and columns."""
+    columns = min(ACROSS, len(claims))
+    return -(-len(claims) // columns), columns
+
+
 def draw(claims: Traced, runs: int, figure: Any) -> None:
     """A panel a claim: each run's interval in the colour of its verdict, and the claimed bounds as lines."""
-    panels = [axes for row in grid_of(figure, -(-len(claims) // ACROSS), ACROSS) for axes in row]
+    rows, columns = panels_for(claims)
+    panels = [axes for row in grid_of(figure, rows, columns) for axes in row]
     for axes, (name, points) in zip(panels, claims, strict=False):
         axes.axis("on")
         for bound in points[-1][1].bounds:
@@ -92,5 +99,5 @@ def draw(claims: Traced, runs: int, figure: Any) -> None:
             axes.plot(i + 1, middle[0], "o", color=colour)
         axes.set(title=plain(name), ylabel=plain(points[0][1].unit), xlim=(0.5, runs + 0.5))
         axes.get_xaxis().get_major_locator().set_params(integer=True)
-    for axes in panels[max(0, len(claims) - ACROSS) : len(claims)]:
+    for axes in panels[max(0, len(claims) - columns) : len(claims)]:
         axes.set_xlabel("run")

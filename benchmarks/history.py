@@ -1,0 +1,118 @@
+"""Thirty weekly checkpoints that lose half a margin a month: what the gate says, with and without an anchor.
+
+`make history` simulates an exam of 449 items, as `common` has, and its claim, no worse by 5 points. It writes
+docs/history.md: one simulated history as `depthgauge history` draws it, after the weeks at which many were blocked.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import norm
+
+from depthgauge.claims import at_least, judge
+from depthgauge.history import FILE, Figure, GatedRun, append
+from depthgauge.report.trend import PAGE, PICTURE, write_trend
+from depthgauge.stats import paired_difference
+from depthgauge.types import Claim, Outcome, Scores, Verdict
+
+WEEKS, ITEMS, RUNS, MARGIN = 30, 449, 200, 5.0
+DRIFT = MARGIN / 2 / (52 / 12)  # points a week: half a margin a month
+START, CHURN = 0.6, 0.15  # right at first; noise of an item's difficulty, which flips 7 % of answers a week
+DOCS = Path(__file__).parents[1] / "docs"
+NOT_WORSE = Claim(
+    id="not-worse[exam]", statement="is no worse", source="-", published="-", region=at_least(-MARGIN), unit="points",
+    control="-", rationale="-",
+)  # fmt: skip
+HEAD = """# A drift that no single step shows
+
+Made by `make history`: {weeks} simulated weekly checkpoints, each {drift:.2f} points worse in an exam of {items} items
+than the one before (half a margin a month, the margin being {margin:g} points); {flips:.0%} of the answers change in a
+week without any drift. Of {runs} such histories,
+
+- compared with the checkpoint accepted last alone, {alone} were blocked within {weeks} weeks, by when the model had
+  lost {lost:.0f} points;
+- compared with the anchor too, {caught} were: in week {middle:.0f} at the median ({low:.0f} to {high:.0f} in four of
+  five), when it had lost {at:.1f} points. Without any drift, {false} of {runs} were blocked in {weeks} weeks.
+
+Below is the first of them, drawn by `depthgauge history`.
+
+"""
+
+
+def scores(difficulty: np.ndarray, right: float, random: np.random.Generator) -> Scores:
+    """The points of a checkpoint that answers a share of the items right, the easier ones rather."""
+    noisy = difficulty + CHURN * random.normal(size=len(difficulty))
+    values = 100.0 * (noisy < np.hypot(1, CHURN) * norm.ppf(right))
+    ids = tuple(map(str, range(len(values))))
+    return Scores(ids=ids, values=values[None], unit="points", population="items", right=100.0)
+
+
+def weekly(seed: int, drift: float) -> Iterator[dict[str, Verdict]]:
+    """What is said of each week's checkpoint against the last accepted one, and against the first."""
+    random = np.random.default_rng(seed)
+    difficulty = random.normal(size=ITEMS)
+    anchor = last = scores(difficulty, START, random)
+    for week in range(1, WEEKS + 1):
+        new = scores(difficulty, START - drift * week / 100, random)
+        olds = {NOT_WORSE.id: last, f"{NOT_WORSE.id}[anchor]": anchor}
+        said = {name: judge(NOT_WORSE, paired_difference(new, old, estimand="new - old")) for name, old in olds.items()}
+        yield said
+        last = new
+
+
+def blocked(seed: int, drift: float, *, anchored: bool) -> int | None:
+    """The first week in which a checkpoint is refuted; None if none is."""
+    for week, said in enumerate(weekly(seed, drift), 1):
+        asked = said.values() if anchored else [said[NOT_WORSE.id]]
+        if any(one.outcome is Outcome.REFUTED for one in asked):
+            return week
+    return None
+
+
+def gated_run(week: int, said: dict[str, Verdict]) -> GatedRun:
+    figures = {name: figure_of(one) for name, one in said.items()}
+    outcomes = {one.outcome for one in said.values()}
+    code = 1 if Outcome.REFUTED in outcomes else 20 if Outcome.INCONCLUSIVE in outcomes else 0
+    return GatedRun(
+        started=f"week {week}", checkpoint=f"week-{week}", fingerprint=f"{week:016}", against="last accepted",
+        exit_code=code, claims=figures,
+    )  # fmt: skip
+
+
+def figure_of(verdict: Verdict) -> Figure:
+    one = verdict.estimate
+    assert one is not None
+    return Figure(one.point, one.low, one.high, one.unit, NOT_WORSE.region.bounds, verdict.outcome)
+
+
+def head() -> str:
+    alone = [blocked(seed, DRIFT, anchored=False) for seed in range(RUNS)]
+    caught = [week for seed in range(RUNS) if (week := blocked(seed, DRIFT, anchored=True)) is not None]
+    false = [blocked(seed, 0, anchored=True) for seed in range(RUNS)]
+    low, middle, high = np.quantile(caught, [0.1, 0.5, 0.9])
+    random = np.random.default_rng(0)
+    difficulty = random.normal(size=100_000)
+    one, other = (scores(difficulty, START, random).values for _ in range(2))
+    return HEAD.format(
+        weeks=WEEKS, drift=DRIFT, items=ITEMS, margin=MARGIN, runs=RUNS, flips=float((one != other).mean()),
+        alone=sum(week is not None for week in alone), lost=WEEKS * DRIFT, caught=len(caught), middle=middle, low=low,
+        high=high, at=middle * DRIFT, false=sum(week is not None for week in false),
+    )  # fmt: skip
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as place:
+        history = Path(place) / FILE
+        for week, said in enumerate(weekly(0, DRIFT), 1):
+            append(history, gated_run(week, said))
+        page = write_trend(history).read_text().replace("# History\n", "## History\n").replace("\n## ", "\n### ")
+        (DOCS / PAGE).write_text(head() + page)
+        shutil.copy(history.with_name(PICTURE), DOCS / PICTURE)
+    print((DOCS / PAGE).read_text().partition("Below")[0])
+
+
+if __name__ == "__main__":
+    main()

@@ -25,20 +25,14 @@ def pytest(arguments: Sequence[str]) -> int:
 
 
 def compare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    if is_pattern(arguments.new):
-        return compare_all(arguments, rest)
-    named = ["--checkpoint", arguments.new, "--against", arguments.old]
-    return pytest([f"{SUITES}.test_change", *named, f"--report-dir={arguments.report_dir}", *rest])
+    named = [f"{SUITES}.test_change", "--against", arguments.old]
+    if not is_pattern(arguments.new):
+        return pytest([*named, "--checkpoint", arguments.new, f"--report-dir={arguments.report_dir}", *rest])
 
+    def judge_one(folder: Path, reports: Path) -> int:
+        return pytest([*named, "--checkpoint", str(folder.resolve()), f"--report-dir={reports}", *rest])
 
-def compare_all(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    """A training's checkpoints, one by one."""
-
-    def judge(folder: Path) -> int:
-        one = argparse.Namespace(old=arguments.old, new=str(folder.resolve()), report_dir=arguments.report_dir)
-        return compare(one, rest)
-
-    code, page = judge_trajectory(checkpoints_of(arguments.new), arguments.report_dir, judge)
+    code, page = judge_trajectory(checkpoints_of(arguments.new), arguments.report_dir, judge_one)
     print(f"depthgauge: {page or 'no checkpoint was judged'}; exit {code}")
     return code
 
@@ -63,10 +57,15 @@ def fetch(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 
 def fingerprint(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.models.folder import fingerprint as fingerprint_of
+    from depthgauge.references import home, read
     from depthgauge.sources import find
     from depthgauge.store.folders import Store
 
     load_entry_points()
+    accepted = read(home(Path.cwd()), arguments.checkpoint)
+    if accepted is not None:
+        print(accepted.last.fingerprint)
+        return 0
     store = Store(arguments.store, run="fingerprint")
     source = find(arguments.checkpoint, "the checkpoint", store=store, start=Path.cwd())
     if source.folder is None:
@@ -77,24 +76,25 @@ def fingerprint(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 
 def accept(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.references import accept as accept_checkpoint
-    from depthgauge.references import path_of
+    from depthgauge.references import home, path_of
     from depthgauge.store.folders import Store
 
     load_entry_points()  # so that the name of a method is known for one
-    project, name = Path.cwd(), arguments.name
+    start, name = Path.cwd(), arguments.name
     found = accept_checkpoint(
-        project, name, arguments.checkpoint, arguments.reason, store=Store(arguments.store, run="accept"),
+        start, name, arguments.checkpoint, arguments.reason, store=Store(arguments.store, run="accept"),
         report=arguments.report, anchor=arguments.anchor, although_refuted=arguments.although_refuted,
     )  # fmt: skip
     where = "which is the anchor" if found.anchor == found.last else f"beside the anchor of {found.anchor.on}"
-    print(f"{path_of(project, name)}: {found.last.checkpoint} ({found.last.fingerprint}), {where}; keep it in git")
+    print(f"{path_of(home(start), name)}: {found.last.checkpoint} ({found.last.fingerprint}), {where}; keep it in git")
     return 0
 
 
 def comment(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.report.github import comment as write_comment
 
-    print(f"depthgauge: {write_comment(arguments.summary)}.")
+    for summary in arguments.summaries:
+        print(f"depthgauge: {write_comment(summary)}.")
     return 0
 
 
@@ -153,7 +153,9 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser(
         "comment", help="from a workflow on GitHub, write a summary as the pull request's comment"
     )
-    one.add_argument("summary", type=Path, metavar="SUMMARY", help="reports/NEW/summary.md")
+    one.add_argument(
+        "summaries", type=Path, nargs="+", metavar="SUMMARY", help="reports/NEW/summary.md; one comment each"
+    )
     one.set_defaults(run=comment)
     one = commands.add_parser("history", help="draw what the gate said of one checkpoint after the other")
     one.add_argument(
@@ -169,7 +171,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    arguments, rest = parser().parse_known_args()
+    top = parser()
+    arguments, rest = top.parse_known_args()
+    if rest and arguments.run not in (compare, judge, ledger):  # which hand them on to pytest
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         sys.exit(arguments.run(arguments, rest))
     except HarnessError as error:

@@ -58,7 +58,8 @@ class ChangeSession(Session):
         new, old = self.new_source, self.old_source
         if new.name != old.name or new.folder is None or old.folder is None:
             return new.name, old.name
-        return f"{new.folder.parent.name}--{new.name}", f"{old.folder.parent.name}--{old.name}"
+        mine, its = (f"{one.folder.parent.name}--{one.name}" for one in (new, old) if one.folder is not None)
+        return mine, its if its != mine else f"{its}--{LAST}"
 
     @cached_property
     def new(self) -> Subject:
@@ -73,17 +74,22 @@ class ChangeSession(Session):
         """What claims compare the new checkpoint with, by the names that tell them apart."""
         if self.anchor_source is None:
             return {LAST: self.old}
-        return {LAST: self.old, ANCHOR: self._finished(self.anchor_source, self.anchor_source.name)}
+        return {LAST: self.old, ANCHOR: self._finished(self.anchor_source, self.compared_with[1])}
 
     @property
     def compared_with(self) -> tuple[str, ...]:
-        anchor = () if self.anchor_source is None else (self.anchor_source.name,)
-        return (self.names[1], *anchor)
+        if self.anchor_source is None:
+            return (self.names[1],)
+        name = self.anchor_source.name
+        return (self.names[1], f"{name}--{ANCHOR}" if name in self.names else name)
 
     @property
-    def fingerprints(self) -> Mapping[str, str]:
+    def checkpoints(self) -> Mapping[str, tuple[str, str]]:
         with suppress(HarnessError):  # a training that failed is a problem of the report already
-            return {one.name: one.checkpoints[0].fingerprint for one in (self.new, *self.olds.values())}
+            subjects = {"new": self.new, "old": self.old}
+            if self.anchor_source is not None:
+                subjects[ANCHOR] = self.olds[ANCHOR]
+            return {role: (one.name, one.checkpoints[0].fingerprint) for role, one in subjects.items()}
         return {}
 
     def _finished(self, source: Source, name: str) -> Subject:
@@ -166,7 +172,7 @@ class ChangeSession(Session):
 
     def _not_testable(self, row: Row, claim: Claim, test: Test, others: Mapping[str, Any]) -> Row:
         """Whether the old checkpoint, beside itself, could carry what the new one cannot."""
-        itself = self.verdict(claim, test, self.old, others)
+        itself = self.verdict(claim, test, others["old"], others)
         return replace(row, only_old=claim.gates and itself.outcome is not Outcome.NOT_TESTABLE)
 
 

@@ -39,7 +39,7 @@ class GatedRun:
 
 def gated_run(record: Mapping[str, Any], rows: Iterable[Row]) -> GatedRun:
     """The line of a run, from its report.json as a mapping and the rows in it."""
-    (new, fingerprint), (old, _), *_ = record["run"]["checkpoints"].items()
+    (new, fingerprint), (old, _) = (record["run"]["checkpoints"][role] for role in ("new", "old"))
     return GatedRun(
         started=record["run"]["started"],
         checkpoint=new,
@@ -84,13 +84,12 @@ def read(path: Path) -> tuple[list[GatedRun], list[int]]:
 def parsed(line: str) -> GatedRun | None:
     try:
         fields = json.loads(line)
-        claims = {
-            name: Figure(**figure | {"bounds": tuple(figure["bounds"])})
-            for name, figure in fields.pop("claims").items()
-        }
-        return GatedRun(**fields, claims=claims)
+        claims = {name: Figure(**one | {"bounds": tuple(one["bounds"])}) for name, one in fields.pop("claims").items()}
+        found = GatedRun(**fields, claims=claims)
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
+    words = (found.started, found.checkpoint, found.fingerprint, found.against)
+    return found if all(isinstance(word, str) for word in words) and isinstance(found.exit_code, int) else None
 
 
 def traced(runs: Sequence[GatedRun]) -> Iterator[tuple[str, list[tuple[int, Figure]]]]:

@@ -16,13 +16,14 @@ from typing import Any
 from depthgauge.claims import describe
 from depthgauge.errors import InvalidComparison, UsageError
 from depthgauge.models.folder import fingerprint
+from depthgauge.registry import METHODS
 from depthgauge.sources import Source, find
-from depthgauge.store.folders import Store, write_atomically
+from depthgauge.store.folders import FORBIDDEN, NO_SPACE, Store, usable, write_atomically
 from depthgauge.types import row_from_plain, to_plain
 
 FOLDER, SCHEMA = "references", 1
 NAME = re.compile(r"[\w-]+")
-REFUTED_EXITS = (1, 21)
+JUDGED_EXITS, REFUTED_EXITS = (0, 20), (1, 21)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +46,11 @@ class Reference:
 
     last: Accepted
     anchor: Accepted
+
+
+def home(start: Path) -> Path:
+    """The folder that holds `references/`: where one is, or above it; where there is none yet, where one is."""
+    return next((folder for folder in (start, *start.parents) if (folder / FOLDER).is_dir()), start)
 
 
 def path_of(project: Path, name: str) -> Path:
@@ -82,7 +88,7 @@ def checkpoint_of(accepted: Accepted, name: str, *, store: Store, project: Path)
 
 
 def accept(
-    project: Path,
+    start: Path,
     name: str,
     checkpoint: str,
     reason: str,
@@ -94,15 +100,20 @@ def accept(
 ) -> Reference:
     """Make a checkpoint what later runs compare with; with `anchor` the anchor moves there, too.
 
-    The first needs no report. Any later one needs the report of its run against the reference as it stands.
+    The first needs no report. Any later one needs the report of its whole run against the reference as it stands.
 
-    Raises: UsageError without a reason, under CI, for a method, without that report, or if it says REFUTED.
+    Raises: UsageError without a reason, under CI, for a method, without that report, or if it says REFUTED;
+    StoreUnusable if the file cannot be written.
     """
     if os.environ.get("CI"):
         raise UsageError("a checkpoint is accepted by somebody who can be asked for the reason, and CI is set here.")
-    if not reason.strip() or not NAME.fullmatch(name):
-        raise UsageError(f"a reference has a name of letters and digits, got {name!r}, and a reason, got {reason!r}.")
-    source = find(checkpoint, "the checkpoint", store=store, start=project)
+    if not reason.strip() or not NAME.fullmatch(name) or name in METHODS:
+        raise UsageError(
+            f"a reference has a name of letters and digits that is no method's, got {name!r}, and a reason, got "
+            f"{reason!r}."
+        )
+    project = home(start)
+    source = find(checkpoint, "the checkpoint", store=store, start=start)
     if source.folder is None:
         raise UsageError(f"{checkpoint} is a method: accept the folder of one of its checkpoints.")
     now = fingerprint(source.folder)
@@ -110,52 +121,65 @@ def accept(
         before = read(project, name)
         judged = None
         if before is not None:
-            judged = judgement(report or project / "reports" / source.name / "report.json", now, before.last)
-            check_not_refuted(judged, although_refuted)
+            judged = judgement(report or start / "reports" / source.name / "report.json", now, before, although_refuted)
         last = Accepted(
-            checkpoint=named_in(project, checkpoint), fingerprint=now, reason=reason.strip(),
+            checkpoint=named_in(project, start, checkpoint), fingerprint=now, reason=reason.strip(),
             on=date.today().isoformat(), judged=judged,
         )  # fmt: skip
         found = Reference(last=last, anchor=last if before is None or anchor else before.anchor)
         path = path_of(project, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({"schema": SCHEMA} | to_plain(found), indent=1, ensure_ascii=False) + "\n")
+        with usable(path.parent, "another project", NO_SPACE | FORBIDDEN):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(
+                path, json.dumps({"schema": SCHEMA} | to_plain(found), indent=1, ensure_ascii=False) + "\n"
+            )
     return found
 
 
-def named_in(project: Path, checkpoint: str) -> str:
+def named_in(project: Path, start: Path, checkpoint: str) -> str:
     """How a checkpoint is named in a file that others read: a folder of the project relative to it."""
-    folder = Path(project, os.path.expanduser(checkpoint)).resolve()
+    folder = Path(start, os.path.expanduser(checkpoint)).resolve()
     if not folder.is_dir():
         return checkpoint
     inside = folder.is_relative_to(project.resolve())
     return f"./{folder.relative_to(project.resolve()).as_posix()}" if inside else str(folder)
 
 
-def judgement(report: Path, now: str, before: Accepted) -> dict[str, Any]:
-    """What a report says of a checkpoint against the one accepted before. Raises: UsageError if it is of others."""
+def judgement(report: Path, now: str, before: Reference, although_refuted: bool) -> dict[str, Any]:
+    """What a report says of a checkpoint against a reference.
+
+    Raises: UsageError if it is of others, of a part of the claims, or of a run that was not finished or REFUTED.
+    """
     try:
         record = json.loads(report.read_text(encoding="utf-8"))
-        new, old, *_ = record["run"]["checkpoints"].values()
+        compared = [fingerprint for _, fingerprint in record["run"]["checkpoints"].values()]
         rows = [row_from_plain(row) for row in record["verdicts"]]
-        code, versions = int(record["exit_code"]), record["run"]["versions"]
+        code, part = int(record["exit_code"]), [*record["run"]["limits"], *record["not_judged"]]
+        versions = record["run"]["versions"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UsageError(
             f"{report} is no report of a run against the reference ({error}): judge the checkpoint with --against "
             "first, or name its report with --report."
         ) from error
-    if (new, old) != (now, before.fingerprint):
+    wanted = [now, *dict.fromkeys((before.last.fingerprint, before.anchor.fingerprint))]
+    if compared != wanted:
         raise UsageError(
-            f"{report} judged {new} against {old}, and what is to be accepted is {now}, after {before.fingerprint}: "
-            "judge it with --against first."
+            f"{report} compared {', '.join(compared) or 'nothing'}, and what is to be accepted is {now} against "
+            f"{' and '.join(wanted[1:])}: judge it with --against first."
         )
+    check_judged(code, part, although_refuted)
     figures = {row.claim: f"{row.outcome}: {describe(row.estimate) if row.estimate else row.reason}" for row in rows}
-    return {"against": old, "exit_code": code, "verdicts": figures, "versions": versions}
+    return {"against": before.last.fingerprint, "exit_code": code, "verdicts": figures, "versions": versions}
 
 
-def check_not_refuted(judged: Mapping[str, Any], although: bool) -> None:
-    if judged["exit_code"] in REFUTED_EXITS and not although:
+def check_judged(code: int, part: list[str], although_refuted: bool) -> None:
+    """Raises: UsageError unless all was judged, and nothing refuted that is not accepted all the same."""
+    if part:
+        raise UsageError(f"the run against the reference judged a part of the claims ({part[0]}): judge all of them.")
+    if code not in (*JUDGED_EXITS, *REFUTED_EXITS):
+        raise UsageError(f"the run against the reference ended with exit {code}, and not with a verdict: judge again.")
+    if code in REFUTED_EXITS and not although_refuted:
         raise UsageError(
-            f"the run against the reference ended with exit {judged['exit_code']}: mend the checkpoint, or say with "
+            f"the run against the reference ended with exit {code}: mend the checkpoint, or say with "
             "--although-refuted that it is accepted nevertheless."
         )

@@ -13,6 +13,7 @@ from depthgauge.context import RunContext
 from depthgauge.errors import InvalidComparison, NotTestable, Undefined, UsageError
 from depthgauge.ledger import Ledger
 from depthgauge.models import folder as folders
+from depthgauge.page.escape import one_line
 from depthgauge.registry import METHODS, methods_on
 from depthgauge.sources import Source
 from depthgauge.store.folders import check_writable
@@ -60,8 +61,8 @@ class Session(ABC):
         return ()
 
     @property
-    def fingerprints(self) -> Mapping[str, str]:
-        """By name, of finished checkpoints that the run compares: the new one first."""
+    def checkpoints(self) -> Mapping[str, tuple[str, str]]:
+        """Name and fingerprint of the finished checkpoints that the run compares: `new`, `old`, and the `anchor`."""
         return {}
 
     @abstractmethod
@@ -104,7 +105,8 @@ class Session(ABC):
         return judge(claim, estimate, population="seeds" if len(subject.seeds) > 1 else None)
 
     def row(self, suite: str, name: str, verdict: Verdict, control: Verdict, evidence: tuple[Evidence, ...]) -> Row:
-        claim = verdict.claim
+        """The verdict as a row. What a checkpoint's files say in it stays on one line, as logs obey some."""
+        claim, estimate = verdict.claim, verdict.estimate
         return Row(
             claim=claim.id,
             statement=claim.statement,
@@ -115,15 +117,15 @@ class Session(ABC):
             region=f"{claim.region} {claim.unit}",
             rationale=claim.rationale,
             outcome=verdict.outcome,
-            reason=verdict.reason,
-            estimate=verdict.estimate,
+            reason=one_line(verdict.reason),
+            estimate=estimate and replace(estimate, where=one_line(estimate.where)),
             control=claim.control,
             control_outcome=control.outcome,
-            control_reason=control.reason,
+            control_reason=one_line(control.reason),
             evidence=evidence,
             gates=claim.gates,
             bounds=claim.region.bounds,
-            p=None if verdict.estimate is None else p_value(verdict.estimate, claim.region),
+            p=None if estimate is None else p_value(estimate, claim.region),
         )
 
 

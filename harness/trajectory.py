@@ -2,18 +2,21 @@
 
 import glob
 import json
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from depthgauge.errors import UsageError
-from depthgauge.history import FILE, GatedRun, append, gated_run
-from depthgauge.models.folder import CONFIG
+from depthgauge.history import FILE, append, gated_run
+from depthgauge.models.folder import ADAPTER, CONFIG
 from depthgauge.report.outcome import ACCEPTED_EXIT, PRECEDENCE
 from depthgauge.report.trend import write_trend
 from depthgauge.types import row_from_plain
 
 NUMBER = re.compile(r"(\d+)")
+REPORTS = "trajectory"
 
 
 def is_pattern(name: str) -> bool:
@@ -21,35 +24,39 @@ def is_pattern(name: str) -> bool:
 
 
 def checkpoints_of(pattern: str) -> list[Path]:
-    """The folders that a pattern means, in the order of the numbers in their names.
+    """The folders of models and adapters that a pattern means, in the order of the numbers in their paths.
 
-    Raises: UsageError if none of them is a checkpoint.
+    Raises: UsageError if there is none.
     """
-    folders = [Path(name) for name in glob.glob(pattern) if (Path(name) / CONFIG).is_file()]
+    found = (Path(name) for name in glob.glob(pattern))
+    folders = [path for path in found if (path / CONFIG).is_file() or (path / ADAPTER).is_file()]
     if not folders:
-        raise UsageError(f"{pattern} means no folder with a {CONFIG}: write it in quotes, such as 'run/checkpoint-*'.")
-    return sorted(folders, key=lambda path: [int(part) if part.isdigit() else part for part in NUMBER.split(path.name)])
+        raise UsageError(f"{pattern} means no folder that holds a checkpoint: write it in quotes, 'run/checkpoint-*'.")
+    return sorted(folders, key=lambda path: [int(part) if part.isdigit() else part for part in NUMBER.split(str(path))])
 
 
-def judge_trajectory(folders: Sequence[Path], reports: Path, judge: Callable[[Path], int]) -> tuple[int, Path | None]:
-    """Judge each checkpoint by `judge`, which writes a report below `reports`; the exit code of all, and the page.
-
-    The page is None where no run got so far as to judge a claim.
+def judge_trajectory(
+    folders: Sequence[Path], reports: Path, judge: Callable[[Path, Path], int]
+) -> tuple[int, Path | None]:
+    """Judge each checkpoint by `judge`, which writes its report below a folder of its own; the exit code of all, and
+    the page, None where no run got so far as to judge a claim.
     """
-    codes = [judge(folder) for folder in folders]
-    history = reports / f"{folders[0].resolve().parent.name}-trajectory" / FILE
-    history.parent.mkdir(parents=True, exist_ok=True)
-    history.unlink(missing_ok=True)
-    for run in runs_of(folders, reports):
-        append(history, run)
-    code = next((code for code in PRECEDENCE if code in codes), max(codes, default=ACCEPTED_EXIT))
-    return code, write_trend(history) if history.is_file() else None
-
-
-def runs_of(folders: Sequence[Path], reports: Path) -> Iterator[GatedRun]:
-    """What the report of each checkpoint says; one that ended before it judged anything has none."""
+    place = reports / REPORTS
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    above = os.path.commonpath([folder.resolve().parent for folder in folders])
+    codes = []
     for folder in folders:
-        report = reports / folder.name / "report.json"
-        if report.is_file():
-            record = json.loads(report.read_text(encoding="utf-8"))
-            yield gated_run(record, [row_from_plain(row) for row in record["verdicts"]])
+        own = place / os.path.relpath(folder.resolve(), above).replace(os.sep, "--")
+        codes.append(judge(folder, own))
+        note(place / FILE, own, folder)
+    code = next((code for code in PRECEDENCE if code in codes), max(codes, default=ACCEPTED_EXIT))
+    return code, write_trend(place / FILE) if (place / FILE).is_file() else None
+
+
+def note(history: Path, reports: Path, folder: Path) -> None:
+    """Add what the report of a checkpoint says; a run that ended before it judged anything has none."""
+    for report in reports.glob("*/report.json"):
+        record = json.loads(report.read_text(encoding="utf-8"))
+        if record["run"]["checkpoints"]:
+            append(history, gated_run(record, [row_from_plain(row) for row in record["verdicts"]]))

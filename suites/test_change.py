@@ -9,7 +9,17 @@ docs/change.md. Every control is the old checkpoint, broken on purpose. Layers a
 """
 
 from depthgauge import Claim, Estimate, Expectation, Region, Tier, above, at_least, at_most, claim, exams
-from depthgauge.probes import activations, attention, circuits, divergence, files, greedy_trace, sinks, weights
+from depthgauge.probes import (
+    activations,
+    attention,
+    behaviour,
+    circuits,
+    divergence,
+    files,
+    greedy_trace,
+    sinks,
+    weights,
+)
 from depthgauge.stats import (
     counted,
     greatest_exactly,
@@ -274,6 +284,24 @@ def test_entropy_has_not_changed(subject, old) -> Estimate:
 def test_it_loops_no_more_than_before(subject, old) -> Estimate:
     return paired_difference(
         *greedy_trace.loops_beside(subject, old), estimand="openings that end in a loop, new - old"
+    )
+
+
+@claim(
+    change_claim(
+        "does-what-it-is-asked",
+        "meets no fewer plain requests than before, by a tenth of them at most",
+        at_least(-0.1),
+        "share",
+        "harmless ones not refused, JSON, the language of the request, numbered lists, answers as short as asked",
+        control="amnesic",
+        tier=Tier.GENERATION,
+        expect=None,
+    )
+)
+def test_it_does_what_it_is_asked(subject, old) -> Estimate:
+    return paired_difference(
+        *behaviour.requests_met_beside(subject, old), estimand="requests that are met, new - old"
     )
 
 

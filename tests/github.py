@@ -31,7 +31,10 @@ class Comments(HTTPServer):
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         number = int(re.search(r"[?&]page=(\d+)", self.path)[1])
-        found = [{"id": i, "body": body} for i, body in enumerate(self.server.bodies)]
+        found = [
+            {"id": i, "body": body, "user": {"type": "User" if "somebody's" in body else "Bot"}}
+            for i, body in enumerate(self.server.bodies)
+        ]
         self.answer(200, found[100 * (number - 1) : 100 * number])
 
     def do_POST(self):
@@ -100,3 +103,11 @@ class Runner:
 def shell_steps(path: Path):
     steps = yaml.safe_load(path.read_text())["runs"]["steps"]
     return [step for step in steps if "run" in step]
+
+
+def is_run(step, inputs, failed):
+    """Whether GitHub runs a step: by its own condition, and not after a step that failed."""
+    condition = step.get("if", "")
+    assert condition in ("", "always()", "inputs.comment == 'true'"), condition
+    wanted = inputs["comment"] == "true" if "inputs.comment" in condition else True
+    return wanted and (condition == "always()" or not failed)

@@ -13,13 +13,15 @@ from huggingface_hub import ModelCard
 from safetensors.numpy import load_file, save_file
 
 from depthgauge.errors import UsageError
+from depthgauge.models.folder import fingerprint
+from depthgauge.references import Accepted, Reference, path_of
 from depthgauge.report.card import write_card
 from depthgauge.report.github import annotations, command
 from depthgauge.report.outcome import Problem
 from depthgauge.report.write import NO_TEXT
 from depthgauge.types import to_plain
 from tests.bytes import save_byte_model
-from tests.github import Comments, Runner, shell_steps
+from tests.github import Comments, Runner, is_run, shell_steps
 from tests.processes import ROOT
 from tests.test_report import INCONCLUSIVE, NOT_TESTABLE, REFUTED, row
 from tests.wheel import page
@@ -79,14 +81,17 @@ def machine(project, comments, tmp_path_factory):
 def carried_out(project, comments, machine):
     """Carry out the action's other steps on a checkpoint: each step's process by its name."""
 
-    def run(checkpoint, options="", **kind):
+    def run(checkpoint, options="", against="old", **kind):
         runner, done, outputs = Runner(machine, project, comments, **kind), {}, {}
         shutil.rmtree(project / "depthgauge-report", ignore_errors=True)
         runner.summary.unlink(missing_ok=True)
-        inputs = {"checkpoint": checkpoint, "against": "old", "options": options}
+        inputs = {"checkpoint": checkpoint, "against": against, "options": options, "comment": "true"}
+        failed = False
         for step in shell_steps(ACTION)[1:]:
-            done[step["name"]], found = runner.run(step, inputs, outputs)
-            outputs |= found
+            if is_run(step, inputs, failed):
+                done[step["name"]], found = runner.run(step, inputs, outputs)
+                outputs |= found
+                failed = failed or done[step["name"]].returncode != 0
         return done, runner
 
     return run
@@ -110,8 +115,9 @@ def test_a_pull_request_with_a_broken_checkpoint_is_annotated_commented_and_bloc
 
 @pytest.mark.full
 def test_a_healthy_one_is_accepted_and_the_same_comment_says_so(carried_out, project, comments):
-    others = ["a comment of somebody's", *[f"remark {i}" for i in range(120)]]
-    comments.bodies[:] = [*others, "<!-- depthgauge -->\nREFUTED"]
+    mark = "<!-- depthgauge: healthy -->"
+    others = [f"{mark} a comment of somebody's", *[f"remark {i}" for i in range(120)]]
+    comments.bodies[:] = [*others, f"{mark}\nREFUTED"]
     done, _ = carried_out("healthy", SOME_CLAIMS)
     report = (project / "depthgauge-report" / "healthy" / "report.md").read_text()
 
@@ -128,12 +134,46 @@ def test_a_healthy_one_is_accepted_and_the_same_comment_says_so(carried_out, pro
 @pytest.mark.full
 def test_a_fork_gets_the_summary_alone_and_a_run_that_judged_nothing_says_so(carried_out, project, comments):
     comments.bodies.clear()
-    done, _ = carried_out("missing", fork=True)
+    done, runner = carried_out("missing", fork=True)
 
     assert done["decide"].returncode == 4
     assert "the pull request comes from a fork" in done["comment"].stdout
     assert not comments.bodies
-    assert "exit 4" in (project / "depthgauge-report" / "run" / "summary.md").read_text()
+    assert "ended with exit 4 and judged no claim. depthgauge: --checkpoint=missing" not in runner.summary.read_text()
+    assert "ended with exit 4 and judged no claim." in runner.summary.read_text()
+
+
+@pytest.mark.full
+def test_the_action_compares_with_a_reference_and_says_where_nothing_has_changed(carried_out, project, comments):
+    accepted = Accepted(checkpoint="./old", fingerprint=fingerprint(project / "old"), reason="start", on="2026-11-26")
+    path_of(project, "prod").parent.mkdir()
+    path_of(project, "prod").write_text(json.dumps({"schema": 1} | to_plain(Reference(last=accepted, anchor=accepted))))
+    shutil.copytree(project / "old", project / "again")
+    done, runner = carried_out("again", "--expect=equal", against="prod")
+
+    assert done["decide"].returncode == 0, done["judge"].stdout[-3000:]
+    assert "nothing has changed: accepted" in runner.summary.read_text()
+    assert "nothing has changed: accepted" in comments.bodies[-1]
+
+
+@pytest.mark.full
+def test_an_open_quote_among_the_options_fails_before_anything_is_judged(carried_out):
+    done, _ = carried_out("healthy", "--no-text -k 'weights")
+
+    assert done["judge"].returncode != 0
+    assert "unmatched single quote" in done["judge"].stderr
+    assert "decide" not in done
+
+
+@pytest.mark.full
+def test_what_a_checkpoints_files_say_gives_no_command_to_the_log(carried_out, project):
+    hostile = shutil.copytree(project / "healthy", project / "hostile")
+    config = json.loads((hostile / "config.json").read_text())
+    (hostile / "config.json").write_text(json.dumps(config | {"x\n::stop-commands::t\n##[add-mask]y": 1}))
+    done, _ = carried_out("hostile", "-k configuration --inconclusive=warn")
+
+    assert done["judge"].returncode == 0 and "stop-commands" in done["judge"].stdout
+    assert not [line for line in done["judge"].stdout.splitlines() if line.startswith(("::stop", "##["))]
 
 
 def run_comment(tmp_path, comments, **environment):
@@ -181,7 +221,8 @@ def test_a_card_gets_verdicts_and_exams_and_keeps_all_else(tmp_path):
 
     assert found.data.license == "mit" and found.data.model_name == "ours"
     assert found.text.startswith("# Ours\n\nTrained with care.\n")
-    assert (result.metric_type, result.metric_value) == ("points", 3.25)
+    assert (result.metric_type, result.metric_value) == ("points of change", 3.25)
+    assert (result.dataset_name, result.dataset_config) == ("science, subject - base", "science-gain")
     assert found.text.count("Judged by depthgauge") == 1 and "REFUTED" not in found.text
     assert found.text.count("SUPPORTED") == 1 and "| **other**" in found.text
 
@@ -227,4 +268,4 @@ def test_what_blocks_is_an_error_and_what_is_left_open_a_warning():
 def test_a_reason_can_neither_end_its_command_nor_start_another():
     line = command("error", "a: b, c", "50 %\n::set-env name=X::y\x1b[31m")
 
-    assert line == "::error title=a%3A b%2C c::50 %25%0A::set-env name=X::y\N{REPLACEMENT CHARACTER}[31m"
+    assert line == "::error title=a%3A b%2C c::50 %25 ::set-env name=X::y [31m"

@@ -5,14 +5,21 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Trainer,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
-from depthgauge.errors import UsageError
+from depthgauge.errors import TrainingFailed, UsageError
 from depthgauge.history import FILE, Figure, GatedRun, append, first_refuted, gated_run, read, traced
 from depthgauge.methods.gate import Gate
 from depthgauge.report.trend import write_trend
@@ -35,18 +42,21 @@ def run(i, exit_code=0, **claims):
 
 def test_a_run_reads_back_as_it_was_written(tmp_path):
     record = {
-        "run": {"started": "2026-11-26", "checkpoints": {"new": "a", "old": "b", "anchor": "c"}}, "exit_code": 1,
+        "run": {"started": "2026-11-26", "checkpoints": {"new": ["week", "a"], "old": ["prod", "b"]}}, "exit_code": 1,
     }  # fmt: skip
     one = gated_run(record, [row(REFUTED, bounds=(None, 0.1)), row(NOT_TESTABLE, claim="other", estimate=None)])
     append(tmp_path / FILE, one)
 
     assert read(tmp_path / FILE) == ([one], [])
-    assert (one.checkpoint, one.against, one.exit_code) == ("new", "old", 1)
+    assert (one.checkpoint, one.fingerprint, one.against, one.exit_code) == ("week", "a", "prod", 1)
     assert one.claims["science-gain"] == Figure(3.25, 1.0, 5.5, "points", (None, 0.1), "REFUTED")
     assert one.claims["other"].point is None
 
 
-@pytest.mark.parametrize("half", ['{"started": "2026', "{}\n", "[1]\n", "null\n", "\x00\n"])
+NAMELESS = json.dumps(asdict(run(0)) | {"checkpoint": None}) + "\n"
+
+
+@pytest.mark.parametrize("half", ['{"started": "2026', "{}\n", "[1]\n", "null\n", "\x00\n", NAMELESS])
 def test_a_broken_line_costs_itself_alone(tmp_path, half):
     append(tmp_path / FILE, run(0))
     with (tmp_path / FILE).open("a") as file:
@@ -98,26 +108,44 @@ def test_checkpoints_come_in_the_order_of_their_steps(tmp_path):
 
     assert is_pattern(pattern) and not is_pattern(str(tmp_path))
     assert [path.name for path in checkpoints_of(pattern)] == ["checkpoint-3", "checkpoint-20", "checkpoint-100"]
-    with pytest.raises(UsageError, match="means no folder with a config.json: write it in quotes"):
+    (tmp_path / "checkpoint-4").mkdir()  # an adapter
+    (tmp_path / "checkpoint-4" / "adapter_config.json").write_text("{}")
+    assert [path.name for path in checkpoints_of(f"{tmp_path}/checkpoint-?")] == ["checkpoint-3", "checkpoint-4"]
+    with pytest.raises(UsageError, match="means no folder that holds a checkpoint: write it in quotes"):
         checkpoints_of(f"{tmp_path}/step-*")
 
 
 @pytest.mark.full
 def test_a_training_is_judged_checkpoint_by_checkpoint(tmp_path):
+    """Two runs whose last folders have one name, and a report of an earlier run that is none of theirs."""
     old = save_byte_model(tmp_path / "old")
-    edited(old, tmp_path / "run-checkpoint-9", lambda tensors: tensors["model.norm.weight"].__imul__(1.001))
-    edited(old, tmp_path / "run-checkpoint-10", zero_mlp(2))
-    command = [sys.executable, "-m", "depthgauge", "compare", "old", "run-checkpoint-*", "--last-tier=weights", "-q"]
+    for run, edit in (("run-9", lambda tensors: tensors["model.norm.weight"].__imul__(1.001)), ("run-10", zero_mlp(2))):
+        (tmp_path / run).mkdir()
+        edited(old, tmp_path / run / "old", edit)
+    (tmp_path / "reports" / "trajectory" / "stale" / "x").mkdir(parents=True)
+    command = [sys.executable, "-m", "depthgauge", "compare", "old", "run-*/old", "--last-tier=weights", "-q"]
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    (page,) = tmp_path.glob("reports/*-trajectory/history.md")
-    claims = json.loads((tmp_path / "reports" / "run-checkpoint-9" / "report.json").read_text())["verdicts"]
+    page = tmp_path / "reports" / "trajectory" / "history.md"
+    (report,) = tmp_path.glob("reports/trajectory/run-9--old/*/report.json")
+    claims = json.loads(report.read_text())["verdicts"]
 
     assert done.returncode == 1, done.stdout[-2000:]
     assert done.stdout.endswith("history.md; exit 1\n")
-    assert "| weights-unmoved" in page.read_text() and "run 2, run-checkpoint-10" in page.read_text()
+    assert "| weights-unmoved" in page.read_text() and "run 2, run-10--old" in page.read_text()
+    assert not (tmp_path / "reports" / "trajectory" / "stale").exists()
     assert {one["claim"] for one in claims} >= {"same-tensors", "weights-unmoved"}
     assert "next-token-unchanged" not in {one["claim"] for one in claims}
+
+
+@pytest.mark.full
+def test_a_trainer_whose_checkpoints_cannot_be_judged_ends_with_a_sentence(tmp_path):
+    gate = Gate("./nowhere")
+    state, control = TrainerState(global_step=5), TrainerControl()
+
+    with pytest.raises(TrainingFailed, match=r"checkpoint-5 could not be judged against './nowhere' \(exit 4\)"):
+        gate.on_save(TrainingArguments(str(tmp_path), use_cpu=True, report_to=[]), state, control)
+    assert gate.exits == {5: 4}
 
 
 @pytest.mark.full

@@ -42,9 +42,20 @@ def test_the_report_has_every_claim_and_what_a_reader_needs(depthgauge, place):
     record = rows(place)
 
     assert {"schema", "run", "verdicts", "not_judged", "not_run", "exit_code"} == set(record)
-    facts = {"testbed", "judged", "checkpoints", "seeds", "device", "dtype", "versions", "started", "elapsed_s"}
+    facts = {
+        "testbed",
+        "judged",
+        "checkpoints",
+        "limits",
+        "seeds",
+        "device",
+        "dtype",
+        "versions",
+        "started",
+        "elapsed_s",
+    }
     assert set(record["run"]) == facts
-    assert (record["schema"], record["run"]["judged"]) == (2, ["depthscaled"])
+    assert (record["schema"], record["run"]["judged"]) == (3, ["depthscaled"])
     assert all(row["claim"] in page and row["outcome"] in page for row in record["verdicts"])
     keys = {"point", "low", "high", "level", "unit", "n", "generalises_over"}
     assert all(keys <= set(row["estimate"]) for row in record["verdicts"] if row["outcome"] != "NOT_TESTABLE")

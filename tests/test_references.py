@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 from depthgauge.errors import InvalidComparison, UsageError
 from depthgauge.methods.grpo import GRPO
 from depthgauge.models.folder import fingerprint
-from depthgauge.references import accept, checkpoint_of, path_of, read
+from depthgauge.references import accept, checkpoint_of, home, path_of, read
 from depthgauge.store.folders import Store
 from depthgauge.types import to_plain
 from tests.bytes import save_byte_model
@@ -60,13 +60,15 @@ def accepted(project):
     return run
 
 
-def judged(project, new, old, code=0):
-    """The report of a run of one against another, as a run leaves it."""
+def judged(project, new, old, anchor=None, code=0, limits=(), not_judged=()):
+    """The report of a run of one against another, and an anchor, as a run leaves it."""
     folder = project / "reports" / new
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoints = {name: fingerprint(project / name) for name in (new, old)}
-    record = {"run": {"checkpoints": checkpoints, "versions": {"torch": "2"}}, "exit_code": code}
-    (folder / "report.json").write_text(json.dumps(record | {"verdicts": to_plain([row()])}))
+    roles = {"new": new, "old": old} | ({"anchor": anchor} if anchor else {})
+    checkpoints = {role: (name, fingerprint(project / name)) for role, name in roles.items()}
+    run = {"checkpoints": checkpoints, "versions": {"torch": "2"}, "limits": limits}
+    record = {"run": run, "exit_code": code, "not_judged": not_judged, "verdicts": to_plain([row()])}
+    (folder / "report.json").write_text(json.dumps(record))
 
 
 def test_the_first_accepted_checkpoint_is_the_anchor_too(accepted, project):
@@ -83,6 +85,9 @@ def test_later_ones_leave_the_anchor_where_it_is_until_it_is_moved(accepted, pro
     judged(project, "second", "first")
     second = accepted("second")
     judged(project, "third", "second")
+    with pytest.raises(UsageError, match="judge it with --against first"):
+        accepted("third")  # against the last one alone
+    judged(project, "third", "second", "first")
     third = accepted("third", anchor=True)
 
     assert second.anchor == first and second.last.judged["exit_code"] == 0
@@ -97,6 +102,15 @@ def test_later_ones_leave_the_anchor_where_it_is_until_it_is_moved(accepted, pro
         (lambda project: judged(project, "second", "third"), "judge it with --against first"),
         (lambda project: judged(project, "second", "first", code=1), "ended with exit 1: mend the checkpoint, or say"),
         (lambda project: judged(project, "second", "first", code=21), "ended with exit 21"),
+        (lambda project: judged(project, "second", "first", code=2), "ended with exit 2, and not with a verdict"),
+        (
+            lambda project: judged(project, "second", "first", limits=["-k weights"]),
+            "a part of the claims [(]-k weights",
+        ),
+        (
+            lambda project: judged(project, "second", "first", not_judged=["it broke"]),
+            "a part of the claims [(]it broke",
+        ),
     ],
 )
 def test_only_what_was_judged_against_the_reference_and_not_refuted_is_accepted(accepted, project, prepare, sentence):
@@ -118,8 +132,9 @@ def test_what_was_refuted_is_accepted_when_it_is_said_twice(accepted, project):
 def test_nothing_is_accepted_under_ci_without_a_reason_or_by_a_strange_name(accepted, project, monkeypatch):
     with pytest.raises(UsageError, match="and a reason, got ' '"):
         accepted("first", " ")
-    with pytest.raises(UsageError, match="a name of letters and digits, got '../x'"):
-        accept(project, "../x", "first", "why", store=Store(project / "s", run="t"))
+    for name in ("../x", GRPO.name):
+        with pytest.raises(UsageError, match=f"a name of letters and digits that is no method's, got '{name}'"):
+            accept(project, name, "first", "why", store=Store(project / "s", run="t"))
     with pytest.raises(UsageError, match="grpo is a method"):
         accepted(GRPO.name)
     monkeypatch.setenv("CI", "true")
@@ -154,6 +169,21 @@ def test_a_folder_that_holds_something_else_by_now_is_refused(accepted, project)
         checkpoint_of(found.last, "prod", store=Store(project / "s", run="t"), project=project)
 
 
+def test_a_reference_is_found_from_a_folder_within_the_project(accepted, project):
+    accepted("first")
+    inner = project / "inner"
+    inner.mkdir()
+
+    assert home(inner) == home(project) == project
+    assert home(project.parent / "elsewhere") == project.parent / "elsewhere"
+    judged(project, "second", "first")
+    found = accept(
+        inner, "prod", "../second", "next", store=Store(project / "s", run="t"),
+        report=project / "reports" / "second" / "report.json",
+    )  # fmt: skip
+    assert found.last.checkpoint == "./second" and read(project, "prod") == found
+
+
 # -- by the commands ---
 
 
@@ -162,6 +192,13 @@ def depthgauge(project, *words):
         [sys.executable, "-m", "depthgauge", *words], cwd=project, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, env={name: value for name, value in os.environ.items() if name != "CI"},
     )  # fmt: skip
+
+
+def whole_run(project, name):
+    """Take the limits out of a report: all tiers of two models would take minutes."""
+    path = project / "reports" / name / "report.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"run": record["run"] | {"limits": []}}))
 
 
 def outcomes(project, name):
@@ -175,21 +212,28 @@ def test_a_run_against_a_reference_is_judged_against_the_anchor_too(project):
     for name, size in (("second", 0.04), ("third", 0.08)):
         shutil.rmtree(project / name)
         moved(project / "first", project / name, size)
-    some = ("--expect=equal", "-k", "weights-unmoved", "-q")
+    some = ("--expect=equal", "--last-tier=weights", "-q")
     says = [depthgauge(project, "accept", "prod", "first", "--reason", "start").communicate()[0]]
     one = depthgauge(project, "compare", "prod", "second", *some)
     one.communicate()
+    whole_run(project, "second")
     says.append(depthgauge(project, "accept", "prod", "second", "--reason", "next").communicate()[0])
     other = depthgauge(project, "compare", "prod", "third", *some)
     output, _ = other.communicate()
 
     assert "which is the anchor; keep it in git" in says[0]
-    assert one.returncode == 0 and set(outcomes(project, "second")) == {"weights-unmoved"}
+    assert one.returncode == 0 and "weights-unmoved[anchor]" not in outcomes(project, "second")
     assert "beside the anchor of" in says[1], says[1]
     assert other.returncode == 1, output
-    assert outcomes(project, "third") == {"weights-unmoved": "SUPPORTED", "weights-unmoved[anchor]": "REFUTED"}
+    found = outcomes(project, "third")
+    assert (found["weights-unmoved"], found["weights-unmoved[anchor]"]) == ("SUPPORTED", "REFUTED")
+    page = (project / "reports" / "third" / "report.md").read_text()
+    assert "Asked in part: --last-tier=weights." in page
+    in_part = depthgauge(project, "accept", "prod", "third", "--reason", "more").communicate()[0]
+    assert "judged a part of the claims (--last-tier=weights)" in in_part and "Traceback" not in in_part
+    whole_run(project, "third")
     refused = depthgauge(project, "accept", "prod", "third", "--reason", "more").communicate()[0]
-    assert "ended with exit 1" in refused and "Traceback" not in refused
+    assert "ended with exit 1" in refused
 
 
 @pytest.mark.full

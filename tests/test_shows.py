@@ -115,6 +115,16 @@ def of_files(_):
     }  # fmt: skip
 
 
+def of_behaviour(draw):
+    kinds = np.repeat(["harmless", "json"], UNITS // 2)
+    return {
+        "met": np.ones(len(kinds), bool),
+        "said": np.full(len(kinds), HOSTILE),
+        "kinds": kinds,
+        "ended": kinds == "",
+    }
+
+
 def of_exam(draw):
     answer = np.full((3, UNITS), HOSTILE)
     return {
@@ -144,6 +154,7 @@ ROOMS = {
         ["Progress during training", "Frequencies"], 4, ["progress.png", "frequencies.png", "last_token.png"],
     ),
     "probes.training": ([("training", of_training, {})], ["Training"], 1, []),
+    "probes.behaviour": ([("behaviour", of_behaviour, {})], ["Behaviour"], 1, []),
     "probes.files": ([("files", of_files, {"against": "base"})], ["Files"], 1, []),
     "exams": (
         [("exam", of_exam, {"exam": "science"}), ("exam", of_exam, {"exam": HOSTILE})], ["Exams"], 1, ["exams.png"],

@@ -1,6 +1,7 @@
 """How often the gate is wrong: `python -m benchmarks.gate_quality OLD [--testbed pocket]`, or `make gate-quality`.
 
-Harmless rewritings of OLD, and faults planted in it by growing doses, are judged as `depthgauge compare` judges them.
+Harmless rewritings of OLD, and faults planted in it by growing doses, are judged as `depthgauge compare` judges them;
+so are healthy successors, the testbed's methods after each other.
 Every pair that is judged is written down at once in quality.jsonl, beside this file: the command goes on where it was
 stopped, and writes docs/gate-quality.md with its plot from all that is there.
 """
@@ -19,12 +20,14 @@ import numpy as np
 from benchmarks.gate_quality import page
 from benchmarks.gate_quality.faults import FAULTS
 from benchmarks.gate_quality.harmless import HARMLESS
-from benchmarks.gate_quality.judged import judged, session_of
+from benchmarks.gate_quality.judged import Judged, judged, session_of
+from benchmarks.gate_quality.successors import SUCCESSOR, successors
 from depthgauge.context import RunContext
 from depthgauge.models.load import prepare_libraries
 from depthgauge.registry import METHODS, TESTBEDS, load_entry_points
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
+from depthgauge.types import Expectation
 
 RESULTS = Path(__file__).with_name("quality.jsonl")
 PLACES, PLACES_AT_THE_DOSE, RERUNS = 5, 20, 34  # of each harmless rewriting
@@ -51,6 +54,7 @@ def planned(testbed: str) -> Iterator[Pair]:
     """What is to be judged, as it comes: harmless ones, each fault at a few places, then more at the dose it needs."""
     for name in HARMLESS:
         yield from (Pair(kind=name, dose=1, seed=seed) for seed in range(RERUNS))
+    yield from (Pair(kind=SUCCESSOR, dose=1, seed=place) for place in range(len(successors(testbed))))
     for name, fault in FAULTS.items():
         for dose in fault.doses:
             yield from (Pair(kind=name, dose=dose, seed=seed) for seed in range(1 if fault.fixed else PLACES))
@@ -67,6 +71,18 @@ def planted(pair: Pair, old: Path, new: Path) -> list[int]:
         HARMLESS[pair.kind](new, pair.draw)
         return []
     return list(FAULTS[pair.kind].plant(new, pair.dose, pair.draw) or ())
+
+
+def judged_pair(pair: Pair, old: Path, new: Path, store: Store, given: argparse.Namespace) -> tuple[list[int], Judged]:
+    """The layers at fault, and what the gate says; `new` is where a copy of `old` is changed."""
+    if pair.kind == SUCCESSOR:
+        folders = [old_folder(name, given.testbed, given.store) for name in successors(given.testbed)[pair.seed]]
+        both = session_of(folders[1], folders[0], store, given.testbed, (given.exam,), Expectation.TRAINED)
+        return [], judged(both)
+    at = planted(pair, old, new)
+    found = judged(session_of(new, old, store, given.testbed, (given.exam,)))
+    shutil.rmtree(new)
+    return at, found
 
 
 def old_folder(name: str, testbed: str, store: Path) -> Path:
@@ -95,9 +111,7 @@ def main() -> None:
             key = {"testbed": given.testbed, "kind": pair.kind, "dose": pair.dose, "seed": pair.seed}
             if (only and pair.kind not in only) or any(key.items() <= one.items() for one in results()):
                 continue
-            new = Path(place) / "new"
-            at = planted(pair, old, new)
-            found = judged(session_of(new, old, store, given.testbed, (given.exam,)))
+            at, found = judged_pair(pair, old, Path(place) / "new", store, given)
             line = key | {"at": at} | asdict(found)
             with RESULTS.open("a") as file:
                 file.write(json.dumps(line) + "\n")
@@ -105,7 +119,6 @@ def main() -> None:
                 f"{pair.kind} {pair.dose:g} #{pair.seed}: exit {found.exit}, {found.claim}, {found.seconds:.1f} s",
                 flush=True,
             )
-            shutil.rmtree(new)
     page.write(results())
 
 

@@ -16,7 +16,7 @@ from depthgauge.session import Test
 from depthgauge.sources import Source
 from depthgauge.store.folders import Store
 from depthgauge.suites import test_change
-from depthgauge.types import Claim, Outcome, Row, Tier
+from depthgauge.types import Claim, Expectation, Outcome, Row, Tier
 
 LAYER = re.compile(r"layers?[ .](\d+)")
 
@@ -33,12 +33,14 @@ class Judged:
     message: str | None = None
 
 
-def session_of(new: Path, old: Path, store: Store, testbed: str, exams: tuple[str, ...]) -> ChangeSession:
+def session_of(
+    new: Path, old: Path, store: Store, testbed: str, exams: tuple[str, ...], expect: Expectation = Expectation.EQUAL
+) -> ChangeSession:
     both = joined(TESTBEDS["common"], TESTBEDS[testbed])
     context = RunContext(testbed=both, store=store, tell=lambda line: None)
     return ChangeSession(
         context=context, reports=store.root, new_source=Source(name="new", folder=new),
-        old_source=Source(name="old", folder=old), training=context, exams=exams,
+        old_source=Source(name="old", folder=old), training=context, exams=exams, expect=expect,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 
 from benchmarks.gate_quality.faults import FAULTS
 from benchmarks.gate_quality.harmless import HARMLESS
+from benchmarks.gate_quality.successors import SUCCESSOR
 from depthgauge.page.tables import markdown
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -18,8 +19,9 @@ HEAD = """# How often the gate is wrong
 
 Made by `make gate-quality` from benchmarks/gate_quality/quality.jsonl, which has every pair that was judged. A pair is
 a checkpoint and a copy of it with one thing changed; it is judged as `depthgauge compare` judges it, expected to be
-equal, from tier 0 to the tier that blocks. Blocked is exit 1 or 21, open is exit 20. Bounds are Clopper and Pearson's,
-at 95 %; a fault that is the same wherever it is planted is judged once a dose, and has none.
+equal, from tier 0 to the tier that blocks. A healthy successor is one method's checkpoint after another's, or after the
+base. Blocked is exit 1 or 21, open is exit 20. Bounds are Clopper and Pearson's, at 95 %; a fault that is the same
+wherever it is planted is judged once a dose, and has none.
 """
 
 
@@ -62,11 +64,12 @@ def text(results: Sequence[Result]) -> str:
 def false_alarms(results: Sequence[Result]) -> list[str]:
     found = {kind: of(results, kind=kind) for kind in HARMLESS}
     every = [one for its in found.values() for one in its]
-    if not every:
-        return []
     rows = [harmless_row(kind, its) for kind, its in found.items() if its]
-    headers = ("harmless rewriting", "blocked", "left open", "seconds, median")
-    return ["### False alarms\n", markdown(headers, [*rows, harmless_row("all", every)]) + "\n"]
+    rows += [harmless_row("all rewritings", every)] if every else []
+    successors = of(results, kind=SUCCESSOR)
+    rows += [harmless_row(f"{SUCCESSOR}, expected trained", successors)] if successors else []
+    headers = ("what is harmless", "blocked", "left open", "seconds, median")
+    return ["### False alarms\n", markdown(headers, rows) + "\n"] if rows else []
 
 
 def harmless_row(kind: str, results: Sequence[Result]) -> list[str]:

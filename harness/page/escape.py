@@ -2,6 +2,7 @@
 
 import re
 
+LONGEST = 400  # characters
 # What would become markup, a link, a mention, an emoji, mathematics or a tag; everything else reads as it is.
 SPECIAL = re.compile(
     r"[\\`*|~$]|<(?=[a-z/!?])"
@@ -15,8 +16,12 @@ SPECIAL = re.compile(
 )
 
 
-def escape(text: str, limit: int = 400) -> str:
+def escape(text: str) -> str:
     """`text` as it will read in markdown and HTML, on one line: no markup, link, table cell or tag can come of it."""
-    cut = text if len(text) <= limit else text[:limit] + "..."
-    line = "".join(character if character.isprintable() else " " for character in cut)
-    return SPECIAL.sub(lambda match: f"&#{ord(match.group())};", line)
+    return SPECIAL.sub(lambda match: f"&#{ord(match.group())};", one_line(text))
+
+
+def one_line(text: str) -> str:
+    """`text` without what ends a line, turns it, or commands a terminal, and not too long."""
+    cut = text if len(text) <= LONGEST else text[:LONGEST] + "..."
+    return "".join(character if character.isprintable() else " " for character in cut)

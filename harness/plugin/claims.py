@@ -8,6 +8,7 @@ import pytest
 
 from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
+from depthgauge.page.escape import one_line
 from depthgauge.plugin.collection import claim_of, gating
 from depthgauge.plugin.state import STATE, State
 from depthgauge.plugin.tiers import ended_by
@@ -74,7 +75,7 @@ def row_or_problem(
     try:
         row = session.judge(claim, item.obj, item.path.stem, name, arguments)
     except HarnessError as error:
-        return Problem(exit_code=error.exit_code, message=str(error))
+        return Problem(exit_code=error.exit_code, message=one_line(str(error)))
     row = replace(row, place=item.session.items.index(item))
     return beside(row, gating(item.session.items)) if isinstance(session, ChangeSession) else row
 

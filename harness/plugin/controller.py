@@ -18,7 +18,7 @@ from depthgauge.progress import Follower
 from depthgauge.report.github import annotations
 from depthgauge.report.outcome import Problem, adjusted, exit_code, meaning, verdict_table
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable
-from depthgauge.types import Row, row_from_plain
+from depthgauge.types import Row, Tier, row_from_plain
 
 
 class Controller:
@@ -77,7 +77,7 @@ class Controller:
             together = [row for rows in by_subject for row in adjusted(rows)]  # as they stand in one report
             self.rows = sorted(together, key=lambda row: row.place)
             try:
-                self._write_reports()
+                self._write_reports(int(exitstatus))
             except HarnessError as error:
                 self.errors.append(Problem(exit_code=error.exit_code, message=str(error)))
             session.exitstatus = self.exit_code = self._exit(self.rows, self.errors, int(exitstatus))
@@ -91,12 +91,24 @@ class Controller:
     def _exit(self, rows: Sequence[Row], problems: Sequence[Problem], status: int) -> int:
         return exit_code(rows, problems, status, open_fails=self.state.session.open_fails)
 
-    def _write_reports(self) -> None:
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """The options of the command line that left claims out."""
+        option, session = self.config.option, self.state.session
+        chosen = {"-k": option.keyword, "-m": option.markexpr, "--deselect": " ".join(option.deselect or ())}
+        found = [f"{name} {value}" for name, value in chosen.items() if value]
+        if isinstance(session, ChangeSession) and session.last_tier is not max(Tier):
+            found.append(f"--last-tier={session.last_tier.name.lower()}")
+        return tuple(found)
+
+    def _write_reports(self, status: int) -> None:
+        """Write a report for each that was judged. A status above 1 is that of a run that pytest did not finish."""
         from depthgauge.report.write import Run, write_report
 
         session = self.state.session
         run = Run(
-            session=session, started=self.began, elapsed_s=time.time() - self.began, not_run=self.names_not_run
+            session=session, started=self.began, elapsed_s=time.time() - self.began, limits=self.limits,
+            not_run=self.names_not_run,
         )  # fmt: skip
         problems = sorted(set(self.errors), key=lambda problem: problem.message)
         for name in dict.fromkeys([*session.judged, *(row.method for row in self.rows)]):
@@ -104,8 +116,9 @@ class Controller:
             if not (rows or problems):
                 continue
             folder = session.reports / name
+            code = self._exit(rows, problems, status if status > 1 else 0)
             with usable(session.reports, "--report-dir", NO_SPACE | FORBIDDEN):
-                write_report(folder, name, rows, problems, run, self._exit(rows, problems, 0))
+                write_report(folder, name, rows, problems, run, code)
             self.reports.append(folder / "report.md")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:

@@ -13,7 +13,8 @@ from depthgauge.errors import HarnessError, UsageError
 from depthgauge.ledger import ledger_of
 from depthgauge.models.load import Placement, check_dtype, choose_device
 from depthgauge.references import Reference, checkpoint_of, read
-from depthgauge.registry import TESTBEDS
+from depthgauge.references import home as home_of
+from depthgauge.registry import METHODS, TESTBEDS
 from depthgauge.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods, home
 from depthgauge.sources import Source, find
 from depthgauge.store.folders import Store
@@ -232,9 +233,11 @@ def change_session(
 
 
 def read_reference(given: Given) -> Reference | None:
-    """That of --against. Raises: UsageError where a folder has its name, too."""
+    """That of --against. Raises: UsageError where a folder or a method has its name, too."""
     name = given["against"]
-    found = read(given.project, name)
+    found = read(home_of_references(given), name)
+    if found is not None and name in METHODS:
+        raise UsageError(f"--against={name} could be the method or the reference {name!r}: rename the reference.")
     if found is not None and Path(given.config.invocation_params.dir, name).is_dir():
         raise UsageError(
             f"--against={name} could be the folder or the reference {name!r}: write ./{name} for the folder."
@@ -242,11 +245,15 @@ def read_reference(given: Given) -> Reference | None:
     return found
 
 
+def home_of_references(given: Given) -> Path:
+    return home_of(given.config.invocation_params.dir)
+
+
 def compared_with(reference: Reference | None, given: Given, store: Store) -> tuple[Source, Source | None]:
     """What a new checkpoint is compared with: the old one, and the anchor where a reference has another one."""
     if reference is None:
         return named(given, "against", store), None
-    name, project = given["against"], given.project
+    name, project = given["against"], home_of_references(given)
     old = checkpoint_of(reference.last, name, store=store, project=project)
     if reference.anchor.fingerprint == reference.last.fingerprint:
         return old, None

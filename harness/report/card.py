@@ -9,7 +9,7 @@ from depthgauge.errors import UsageError
 from depthgauge.page.tables import markdown
 from depthgauge.report.markdown import verdicts_table
 from depthgauge.report.outcome import meaning
-from depthgauge.store.folders import write_atomically
+from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomically
 from depthgauge.types import Row, row_from_plain
 
 START, END = "<!-- depthgauge: verdicts -->", "<!-- depthgauge: end -->"
@@ -19,9 +19,10 @@ EMPTY = "---\nlibrary_name: transformers\n---\n"
 
 
 def write_card(report: Path, card: Path) -> None:
-    """Write a report's verdicts into a model card, in place of those that stand there; all else is left alone.
+    """Write a report's verdicts into a model card, in place of those that stand there.
 
-    Raises: UsageError if the report is none, or the card's metadata cannot be read.
+    Other text and metadata are kept, the metadata without its comments. Raises: UsageError if the report is none, or
+    the card's metadata cannot be read; StoreUnusable if the card cannot be written.
     """
     from huggingface_hub import ModelCard
     from yaml import YAMLError
@@ -37,7 +38,9 @@ def write_card(report: Path, card: Path) -> None:
     data.model_name = data.model_name or rows[0].method
     text = BETWEEN.sub("\n\n", found.text).strip()
     found.text = f"{text}\n\n{START}\n{table_of(rows, code)}\n{END}\n".lstrip()
-    write_atomically(card, str(found))
+    with usable(card.parent, "another CARD", NO_SPACE | FORBIDDEN):
+        card.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(card, str(found))
 
 
 def verdicts_of(report: Path) -> tuple[list[Row], int]:
@@ -57,7 +60,7 @@ def is_of_an_exam(row: Row) -> bool:
 
 
 def result_of(row: Row) -> Any:
-    """A claim about an exam as the hub's evaluation result, with its interval in its name."""
+    """A claim about an exam as the hub's evaluation result: what is gained or lost, with its interval in the name."""
     from huggingface_hub import EvalResult
 
     estimate = row.estimate
@@ -66,7 +69,8 @@ def result_of(row: Row) -> Any:
         task_type="text-generation",
         dataset_type=OURS,
         dataset_name=estimate.estimand,
-        metric_type=estimate.unit,
+        dataset_config=row.claim,  # the hub takes results of one type and configuration for results of one data set
+        metric_type=f"{estimate.unit} of change",
         metric_value=round(estimate.point, 4),
         metric_name=f"{row.claim}, {row.reason}: {row.outcome}",
     )

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.errors import UsageError
+from depthgauge.page.escape import one_line
 from depthgauge.report.outcome import Problem, by_urgency, left_open, shown
 from depthgauge.types import Row
 
-MARK = "<!-- depthgauge -->"  # by which the comment is found again
+MARK = "<!-- depthgauge: {} -->"  # by which the comment on a checkpoint is found again
 LONGEST_COMMENT = 65_000  # characters; GitHub takes 65,536
-IN_DATA = {"%": "%25", "\r": "%0D", "\n": "%0A"}
+IN_DATA = {"%": "%25"}
 IN_PROPERTIES = IN_DATA | {":": "%3A", ",": "%2C"}
 PATIENCE_S = 30
 
@@ -37,11 +38,8 @@ def command(level: str, title: str, message: str) -> str:
 
 
 def escaped(text: str, escapes: Mapping[str, str]) -> str:
-    """A text that ends no command and starts none, without what a terminal would obey."""
-    printable = "".join(
-        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
-    return "".join(escapes.get(letter, letter) for letter in printable)
+    """A text on one line, that ends no command and starts none."""
+    return "".join(escapes.get(letter, letter) for letter in one_line(text))
 
 
 def comment(page: Path) -> str:
@@ -53,11 +51,13 @@ def comment(page: Path) -> str:
     pull = event.get("pull_request")
     if pull is None:
         return "this run is of no pull request, so there is nothing to comment on"
-    if pull["head"]["repo"]["full_name"] != os.environ["GITHUB_REPOSITORY"]:
+    if (pull["head"]["repo"] or {}).get("full_name") != os.environ["GITHUB_REPOSITORY"]:  # None of a deleted fork
         return "the pull request comes from a fork, whose token may not write: the summary of the run has the verdicts"
-    body = f"{MARK}\n{text_of(page)}"[:LONGEST_COMMENT]
+    mark = MARK.format(page.resolve().parent.name)
+    body = f"{mark}\n{text_of(page)}"[:LONGEST_COMMENT]
     comments = f"repos/{os.environ['GITHUB_REPOSITORY']}/issues/{pull['number']}/comments"
-    old = next((one for one in pages(comments) if str(one["body"]).startswith(MARK)), None)
+    ours = (one for one in pages(comments) if one["user"]["type"] == "Bot" and str(one["body"]).startswith(mark))
+    old = next(ours, None)
     if old is None:
         asked("POST", comments, {"body": body})
         return "commented"

@@ -15,13 +15,13 @@ import numpy as np
 from markupsafe import Markup
 
 from depthgauge.claims import describe, number
+from depthgauge.page.escape import one_line
 from depthgauge.page.section import Grid, Picture, Section, Table
 from depthgauge.report.markdown import chances, evidence_of, holm
 from depthgauge.report.outcome import Problem, by_urgency, shown
 from depthgauge.types import Outcome, Row
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-LONGEST = 400  # characters of a reason or of a folder's name, as in markdown
 SPAN, MARGIN = 100.0, 16.0  # the width of an interval's drawing, and what is left free at each end
 WORDS = {0: "accepted", 1: "blocked", 20: "left open", 21: "invalid", 4: "not carried out"}
 
@@ -32,7 +32,7 @@ def html_of(
 ) -> str:  # fmt: skip
     """The page. `summary` is markdown; `folder` holds the pictures that the sections name."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True)
-    environment.filters |= {"markdown": markdown, "inline": inline, "clean": clean, "heat": heat_of}
+    environment.filters |= {"markdown": markdown, "inline": inline, "clean": one_line, "heat": heat_of}
     environment.tests |= {
         "table": lambda part: isinstance(part, Table),
         "picture": lambda part: isinstance(part, Picture),
@@ -59,12 +59,6 @@ def markdown(text: str) -> Markup:
 
 def inline(text: str) -> Markup:
     return Markup(parser().renderInline(text))
-
-
-def clean(text: str) -> str:
-    """A text on one line, without what would turn or end it, and not too long."""
-    cut = text if len(text) <= LONGEST else text[:LONGEST] + "..."
-    return "".join(character if character.isprintable() else " " for character in cut)
 
 
 # -- claims ---
@@ -127,7 +121,7 @@ def interval_of(row: Row) -> Markup | None:
         '<line class="{outcome}" x1="{low}" x2="{high}" y1="8" y2="8"/>'
         '<circle class="{outcome}" cx="{point}" cy="8" r="3"/></svg>'
     ).format(
-        span=SPAN, words=clean(words), left=left, across=round(max(0.5, right - left), 2), outcome=row.outcome,
+        span=SPAN, words=one_line(words), left=left, across=round(max(0.5, right - left), 2), outcome=row.outcome,
         low=place(estimate.low), high=place(estimate.high), point=place(estimate.point),
     )  # fmt: skip
 
@@ -146,8 +140,8 @@ def heat_of(grid: Grid) -> Markup:
         '<figure><svg class="heat" viewBox="0 0 {w} {h}" style="max-width:{w}px" role="img" aria-label="{title}">'
         "{squares}</svg><figcaption>{title}: {across} across, {down} down; at most {most}</figcaption></figure>"
     ).format(
-        w=CELL * width, h=CELL * height, title=clean(grid.title), squares=squares, most=number(most),
-        across=clean(span_of(grid.columns)), down=clean(span_of(grid.rows)),
+        w=CELL * width, h=CELL * height, title=one_line(grid.title), squares=squares, most=number(most),
+        across=one_line(span_of(grid.columns)), down=one_line(span_of(grid.rows)),
     )  # fmt: skip
 
 
@@ -161,9 +155,9 @@ def squares_of(grid: Grid, most: float) -> Iterator[Markup]:
                     "<title>{row}, {column}: {value}</title></rect>"
                 ).format(
                     x=CELL * j, y=CELL * i, size=CELL - 1, share=round(0.06 + 0.94 * abs(value) / most, 3),
-                    row=clean(row), column=clean(column), value=number(value),
+                    row=one_line(row), column=one_line(column), value=number(value),
                 )  # fmt: skip
 
 
 def span_of(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+    return " to ".join(dict.fromkeys((names[0], names[-1]))) if len(names) else "nothing"

@@ -49,7 +49,7 @@ def write_trend(history: Path) -> Path:
 
 
 def latest(runs: Sequence[GatedRun]) -> str:
-    return f"{escape(runs[-1].checkpoint)} against {escape(runs[-1].against)}"
+    return f"{escape(runs[-1].checkpoint)} against {escape(runs[-1].against)}."
 
 
 def claims_table(claims: Traced, runs: Sequence[GatedRun]) -> Table:

@@ -26,7 +26,7 @@ from depthgauge.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
 from depthgauge.types import Row, digest, to_plain
 
-SCHEMA = 2
+SCHEMA = 3
 PNG = "picture.png"
 NO_TEXT = "What would stand here quotes what models read or said: left out, as --no-text asks."
 PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets", "numpy", "scipy", "pytest")
@@ -34,11 +34,12 @@ PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What ran, where, and for how long; and the claims that were not, as a tier before them blocked."""
+    """What ran, where, and for how long; the options that left claims out, and the claims that a tier before spared."""
 
     session: Session
     started: float
     elapsed_s: float
+    limits: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
@@ -46,7 +47,8 @@ class Run:
         return {
             "testbed": context.testbed.name,
             "judged": list(self.session.judged),
-            "checkpoints": dict(self.session.fingerprints),
+            "checkpoints": to_plain(self.session.checkpoints),
+            "limits": list(self.limits),
             "seeds": list(self.session.seeds),
             "device": context.placement.device,
             "dtype": context.placement.dtype,
@@ -69,14 +71,14 @@ def write_report(
     setting = Setting(testbed=testbed, colours=colours, quotes=run.session.quotes)
     sections = [with_pictures(one, setting, store, folder) for one in sections_of(measured, setting)]
     title = run.session.title(name)
-    said = [f"{counts(rows)}. Exit {code}: {meaning(code, rows)}.", escape(run.session.about), *not_run(run)]
+    said = [f"{counts(rows)}. Exit {code}: {meaning(code, rows)}.", f"{escape(run.session.about)}.", *left_out(run)]
     page = partial(page_of, title=escape(title), summary=said)
     summary = page(parts=[verdicts_part(rows, problems)])
     whole = [claims_part(rows, problems), *sections, environment_part(rows, run.plain())]
     write_atomically(folder / "report.md", page(parts=whole))
     record = json_page(rows, problems, run, code)
     write_atomically(folder / "report.json", json.dumps(record, indent=1) + "\n")
-    if run.session.fingerprints:
+    if record["run"]["checkpoints"]:
         append(run.session.reports / FILE, gated_run(record, rows))
     write_atomically(folder / "summary.md", summary)
     html = html_of(
@@ -87,8 +89,10 @@ def write_report(
     append_to_step_summary(summary)
 
 
-def not_run(run: Run) -> list[str]:
-    return [f"Not run, as a tier before blocked: {escape(', '.join(run.not_run))}."] if run.not_run else []
+def left_out(run: Run) -> list[str]:
+    """What was not asked for, and what was not run."""
+    limits = [f"Asked in part: {escape(', '.join(run.limits))}."] if run.limits else []
+    return limits + ([f"Not run, as a tier before blocked: {escape(', '.join(run.not_run))}."] if run.not_run else [])
 
 
 def with_pictures(section: Section, setting: Setting, store: Store, folder: Path) -> Section:

@@ -1,4 +1,4 @@
-"""What any two causal language models can be asked: short texts of eight kinds, and an exam that small models pass.
+"""What any two causal language models can be asked: short texts of eight kinds, plain requests, and an exam.
 
 Everything was written for this project. `mmlu_dev`, the development questions of MMLU, is read from the installed
 lm-eval: small models are at chance on it, so there it gates nothing.
@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 from depthgauge import TESTBEDS, Exam, Testbed
 from depthgauge.probes.attention import MarkedText
+from depthgauge.probes.behaviour import Request
 from depthgauge.probes.greedy_trace import Opening
 from depthgauge.probes.sinks import Passage
 from depthgauge.testbeds.common import items, mmlu_dev, texts
+from depthgauge.testbeds.common.requests import requests
 from depthgauge.types import Item, Text
 
 OF_EACH_KIND, START_CHARACTERS = 5, 280
@@ -71,6 +73,7 @@ COMMON = TESTBEDS.register(
             Opening: openings,
             MarkedText: unmarked,
             Passage: passages,
+            Request: requests,
         },
     )
 )

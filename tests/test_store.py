@@ -1,5 +1,6 @@
 """The store: made once, whole or not at all."""
 
+import hashlib
 import json
 import os
 import resource
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from depthgauge.errors import CorruptEntry, NotTestable, StoreUnusable, TrainingFailed, TrainingUnhealthy, Undefined
+from depthgauge.store import folders
 from depthgauge.store.folders import Busy, Store, check_writable
 from depthgauge.store.measurements import measure, read
 from depthgauge.types import Checkpoint
@@ -300,3 +302,19 @@ def test_work_that_takes_the_whole_machine_is_done_alone(tmp_path):
         pass
     with store.alone("training"):
         pass
+
+
+def test_a_large_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
+    path, read = tmp_path / "weights", []
+    path.write_bytes(bytes(folders.LARGE))
+    digest_of = hashlib.file_digest
+    monkeypatch.setattr(folders.hashlib, "file_digest", lambda file, name: read.append(1) or digest_of(file, name))
+    first = folders.sha256(path)
+    os.link(path, tmp_path / "linked")
+    again = folders.sha256(tmp_path / "linked")
+    path.write_bytes(bytes(folders.LARGE - 1) + b"x")
+    changed = folders.sha256(path)
+
+    assert first == again == hashlib.sha256(bytes(folders.LARGE)).hexdigest()
+    assert changed == hashlib.sha256(path.read_bytes()).hexdigest() != first
+    assert len(read) == 2

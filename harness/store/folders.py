@@ -24,9 +24,21 @@ FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust, such as safetensors, end their messages
 
 
+LARGE = 1 << 20  # bytes of a file whose hash is kept: smaller ones are read in no time
+HASHES: dict[tuple[int, ...], str] = {}
+
+
 def sha256(path: Path) -> str:
+    """Of a file's bytes. A large file is read once for as long as it stays as it is, whatever names it goes by."""
+    at = path.stat()
+    key = (at.st_dev, at.st_ino, at.st_size, at.st_mtime_ns)
+    if key in HASHES:
+        return HASHES[key]
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if at.st_size >= LARGE:
+        HASHES[key] = found
+    return found
 
 
 class Busy(Exception):

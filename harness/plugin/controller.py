@@ -95,7 +95,7 @@ class Controller:
     def limits(self) -> tuple[str, ...]:
         """The options of the command line that left claims out."""
         option, session = self.config.option, self.state.session
-        chosen = {"-k": option.keyword, "-m": option.markexpr, "--deselect": " ".join(option.deselect or ())}
+        chosen = {"-k": option.keyword, "--deselect": " ".join(option.deselect or ())}
         found = [f"{name} {value}" for name, value in chosen.items() if value]
         if isinstance(session, ChangeSession) and session.last_tier is not max(Tier):
             found.append(f"--last-tier={session.last_tier.name.lower()}")

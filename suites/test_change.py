@@ -300,9 +300,7 @@ def test_it_loops_no_more_than_before(subject, old) -> Estimate:
     )
 )
 def test_it_does_what_it_is_asked(subject, old) -> Estimate:
-    return paired_difference(
-        *behaviour.requests_met_beside(subject, old), estimand="requests that are met, new - old"
-    )
+    return paired_difference(*behaviour.requests_met_beside(subject, old), estimand="requests that are met, new - old")
 
 
 @claim(

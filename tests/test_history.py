@@ -115,7 +115,7 @@ def test_checkpoints_come_in_the_order_of_their_steps(tmp_path):
         checkpoints_of(f"{tmp_path}/step-*")
 
 
-@pytest.mark.full
+@pytest.mark.heavy
 def test_a_training_is_judged_checkpoint_by_checkpoint(tmp_path):
     """Two runs whose last folders have one name, and a report of an earlier run that is none of theirs."""
     old = save_byte_model(tmp_path / "old")
@@ -157,7 +157,7 @@ def test_a_tier_of_another_name_is_one_sentence(tmp_path):
     assert "--last-tier=brain is not known: choose files, weights, internals, generation, exams." in done.stderr
 
 
-@pytest.mark.full
+@pytest.mark.heavy
 @pytest.mark.parametrize("rate, steps, exits", [(1e-3, 2, {1: 0, 2: 0}), (0.0, 1, {1: 1})])
 def test_a_trainer_is_stopped_at_the_first_checkpoint_that_is_blocked(tmp_path, monkeypatch, rate, steps, exits):
     """One that learns goes on; one whose rate is 0 saves the old checkpoint again, and is stopped there."""

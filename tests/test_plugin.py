@@ -291,6 +291,7 @@ def modular_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.heavy
 def test_a_modular_checkpoint_is_judged_and_pictured(depthgauge, place, modular_folder):
     done = depthgauge("--method=grokking", "--checkpoint", modular_folder, "-k", "key_frequencies_only", testbed=None)
     (row,) = rows(place, "adopted-sums")["verdicts"]
@@ -306,6 +307,7 @@ def test_a_modular_checkpoint_is_judged_and_pictured(depthgauge, place, modular_
     }
 
 
+@pytest.mark.heavy
 def test_the_circuits_of_any_language_model_can_be_judged(depthgauge, place):
     folder = place / "anybody"
     shutil.copytree(POCKET.base, folder)

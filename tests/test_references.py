@@ -206,7 +206,7 @@ def outcomes(project, name):
     return {one["claim"]: one["outcome"] for one in record["verdicts"]}
 
 
-@pytest.mark.full
+@pytest.mark.heavy
 def test_a_run_against_a_reference_is_judged_against_the_anchor_too(project):
     """Each of two steps moves weights by less than may be; together they do not, and only the anchor shows it."""
     for name, size in (("second", 0.04), ("third", 0.08)):

@@ -21,7 +21,7 @@ from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Scores, digest
 
-TOKENS = 48  # of an answer, at most
+TOKENS = 40  # of an answer, at most
 VERSION = 1  # of how answers are read
 Kind = Literal["harmless", "json", "language", "numbered", "length"]
 

@@ -296,7 +296,7 @@ def test_it_loops_no_more_than_before(subject, old) -> Estimate:
         "harmless ones not refused, JSON, the language of the request, numbered lists, answers as short as asked",
         control="amnesic",
         tier=Tier.GENERATION,
-        expect=None,
+        expect=Expectation.TRAINED,
     )
 )
 def test_it_does_what_it_is_asked(subject, old) -> Estimate:

@@ -258,7 +258,8 @@ def test_claims_of_one_expectation_are_not_collected_under_the_other(compare, pa
 
     assert collected["equal"] - collected["trained"] >= {"test_no_matrix_moved_far", "test_heads_look_where_they_did"}
     assert collected["trained"] - collected["equal"] == {
-        "test_its_weights_have_moved", "test_no_layer_is_out_of_line", "test_entropy_has_not_collapsed"
+        "test_its_weights_have_moved", "test_no_layer_is_out_of_line", "test_entropy_has_not_collapsed",
+        "test_it_does_what_it_is_asked",
     }  # fmt: skip
     assert "test_it_is_not_worse_in_the_exam" in collected["equal"] & collected["trained"]
 

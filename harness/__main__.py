@@ -62,7 +62,7 @@ def fingerprint(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.store.folders import Store
 
     load_entry_points()
-    accepted = read(home(Path.cwd()), arguments.checkpoint)
+    accepted = read(home(Path.cwd(), arguments.checkpoint), arguments.checkpoint)
     if accepted is not None:
         print(accepted.last.fingerprint)
         return 0
@@ -86,7 +86,8 @@ def accept(arguments: argparse.Namespace, _: Sequence[str]) -> int:
         report=arguments.report, anchor=arguments.anchor, although_refuted=arguments.although_refuted,
     )  # fmt: skip
     where = "which is the anchor" if found.anchor == found.last else f"beside the anchor of {found.anchor.on}"
-    print(f"{path_of(home(start), name)}: {found.last.checkpoint} ({found.last.fingerprint}), {where}; keep it in git")
+    path, last = path_of(home(start, name), name), found.last
+    print(f"{path}: {last.checkpoint} ({last.fingerprint}), {where}; keep it in git")
     return 0
 
 

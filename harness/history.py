@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class GatedRun:
     fingerprint: str
     against: str
     exit_code: int
-    claims: Mapping[str, Figure] = field(default_factory=dict)
+    claims: Mapping[str, Figure]
 
 
 def gated_run(record: Mapping[str, Any], rows: Iterable[Row]) -> GatedRun:
@@ -60,15 +60,10 @@ def figure_of(row: Row) -> Figure:
 def append(path: Path, run: GatedRun) -> None:
     """Add a line in one write, after whatever a killed run left: a line is never joined to half of another."""
     with path.open("a+b") as file:
-        file.seek(0, os.SEEK_END)
-        broken = file.tell() > 0 and _last_byte(path) != b"\n"
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        broken = file.read(1) not in (b"", b"\n")
         file.write((b"\n" if broken else b"") + json.dumps(asdict(run)).encode() + b"\n")
-
-
-def _last_byte(path: Path) -> bytes:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1)
 
 
 def read(path: Path) -> tuple[list[GatedRun], list[int]]:

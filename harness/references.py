@@ -48,9 +48,11 @@ class Reference:
     anchor: Accepted
 
 
-def home(start: Path) -> Path:
-    """The folder that holds `references/`: where one is, or above it; where there is none yet, where one is."""
-    return next((folder for folder in (start, *start.parents) if (folder / FOLDER).is_dir()), start)
+def home(start: Path, name: str) -> Path:
+    """The folder whose `references/` has the name: where one is, or above it; where there is none yet, where one is."""
+    if not NAME.fullmatch(name):
+        return start
+    return next((folder for folder in (start, *start.parents) if path_of(folder, name).is_file()), start)
 
 
 def path_of(project: Path, name: str) -> Path:
@@ -112,7 +114,7 @@ def accept(
             f"a reference has a name of letters and digits that is no method's, got {name!r}, and a reason, got "
             f"{reason!r}."
         )
-    project = home(start)
+    project = home(start, name)
     source = find(checkpoint, "the checkpoint", store=store, start=start)
     if source.folder is None:
         raise UsageError(f"{checkpoint} is a method: accept the folder of one of its checkpoints.")
@@ -128,7 +130,7 @@ def accept(
         )  # fmt: skip
         found = Reference(last=last, anchor=last if before is None or anchor else before.anchor)
         path = path_of(project, name)
-        with usable(path.parent, "another project", NO_SPACE | FORBIDDEN):
+        with usable(path.parent, "cd", NO_SPACE | FORBIDDEN):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(
                 path, json.dumps({"schema": SCHEMA} | to_plain(found), indent=1, ensure_ascii=False) + "\n"

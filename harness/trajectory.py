@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from depthgauge.errors import UsageError
@@ -49,14 +50,18 @@ def judge_trajectory(
     for folder in folders:
         own = place / os.path.relpath(folder.resolve(), above).replace(os.sep, "--")
         codes.append(judge(folder, own))
-        note(place / FILE, own, folder)
+        note(place / FILE, own)
     code = next((code for code in PRECEDENCE if code in codes), max(codes, default=ACCEPTED_EXIT))
     return code, write_trend(place / FILE) if (place / FILE).is_file() else None
 
 
-def note(history: Path, reports: Path, folder: Path) -> None:
-    """Add what the report of a checkpoint says; a run that ended before it judged anything has none."""
+def note(history: Path, reports: Path) -> None:
+    """Add what the report of a checkpoint says, by the name of its reports' folder, which no other has.
+
+    A run that ended before it judged anything has none.
+    """
     for report in reports.glob("*/report.json"):
         record = json.loads(report.read_text(encoding="utf-8"))
         if record["run"]["checkpoints"]:
-            append(history, gated_run(record, [row_from_plain(row) for row in record["verdicts"]]))
+            run = gated_run(record, [row_from_plain(row) for row in record["verdicts"]])
+            append(history, replace(run, checkpoint=reports.name))

@@ -139,8 +139,9 @@ def test_a_fork_gets_the_summary_alone_and_a_run_that_judged_nothing_says_so(car
     assert done["decide"].returncode == 4
     assert "the pull request comes from a fork" in done["comment"].stdout
     assert not comments.bodies
-    assert "ended with exit 4 and judged no claim. depthgauge: --checkpoint=missing" not in runner.summary.read_text()
-    assert "ended with exit 4 and judged no claim." in runner.summary.read_text()
+    assert (
+        "ended with exit 4 and judged no claim. ERROR: --checkpoint=missing is no folder" in runner.summary.read_text()
+    )
 
 
 @pytest.mark.full

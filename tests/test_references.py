@@ -174,8 +174,8 @@ def test_a_reference_is_found_from_a_folder_within_the_project(accepted, project
     inner = project / "inner"
     inner.mkdir()
 
-    assert home(inner) == home(project) == project
-    assert home(project.parent / "elsewhere") == project.parent / "elsewhere"
+    assert home(inner, "prod") == home(project, "prod") == project
+    assert home(inner, "other") == inner
     judged(project, "second", "first")
     found = accept(
         inner, "prod", "../second", "next", store=Store(project / "s", run="t"),

@@ -86,20 +86,14 @@ def flipped_tables(measured: Sequence[Measured], setting: Setting) -> Iterator[T
     other way round: what was lost first.
     """
     for exam, taken in by_exam(measured).items():
-        shown = list(taken.values())
-        questions = asked_in(exam, setting)
+        shown, questions = list(taken.values()), asked_in(exam, setting)
+        before = reference_of(shown)
         for one in pairs(shown, points):
-            rows = list(flipped_rows(one, reference_of(shown), questions))
+            rows = list(flipped_rows(one, before, questions))
             if rows:
                 said = f"{escape(exam)}: {len(rows)} items that {escape(one.label)} answers otherwise, lost ones first"
                 said += f", {MOST_FLIPPED} of them" if len(rows) > MOST_FLIPPED else ""
-                headers = [
-                    "item",
-                    "question",
-                    f"{escape(reference_of(shown).label)} says",
-                    f"{escape(one.label)} says",
-                    "",
-                ]
+                headers = ["item", "question", f"{escape(before.label)} says", f"{escape(one.label)} says", ""]
                 yield Table(headers, rows[:MOST_FLIPPED], folded=said, quotes=True)
 
 

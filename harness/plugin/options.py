@@ -12,10 +12,10 @@ from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, UsageError
 from depthgauge.ledger import ledger_of
 from depthgauge.models.load import Placement, check_dtype, choose_device
-from depthgauge.references import Reference, checkpoint_of, read
-from depthgauge.references import home as home_of
+from depthgauge.references import Reference, checkpoint_of, home, read
 from depthgauge.registry import METHODS, TESTBEDS
-from depthgauge.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods, home
+from depthgauge.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods
+from depthgauge.session import home as home_of
 from depthgauge.sources import Source, find
 from depthgauge.store.folders import Store
 from depthgauge.types import Exam, Expectation, Task, Testbed, Tier
@@ -186,7 +186,7 @@ def method_session(
     given: Given, store: Store, reports: Path, placement: Placement, tell: Callable[[str], None]
 ) -> MethodSession:
     asked = DEFAULT_METHOD if given["method"] is None else given["method"]
-    testbed = ready(TESTBEDS[given["testbed"] or home(asked, DEFAULT_TESTBED)], given, store)
+    testbed = ready(TESTBEDS[given["testbed"] or home_of(asked, DEFAULT_TESTBED)], given, store)
     context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell)
     methods = chosen_methods(asked, testbed)
     seeds = seeds_asked(given)
@@ -235,7 +235,7 @@ def change_session(
 def read_reference(given: Given) -> Reference | None:
     """That of --against. Raises: UsageError where a folder or a method has its name, too."""
     name = given["against"]
-    found = read(home_of_references(given), name)
+    found = read(home(given.config.invocation_params.dir, name), name)
     if found is not None and name in METHODS:
         raise UsageError(f"--against={name} could be the method or the reference {name!r}: rename the reference.")
     if found is not None and Path(given.config.invocation_params.dir, name).is_dir():
@@ -245,15 +245,11 @@ def read_reference(given: Given) -> Reference | None:
     return found
 
 
-def home_of_references(given: Given) -> Path:
-    return home_of(given.config.invocation_params.dir)
-
-
 def compared_with(reference: Reference | None, given: Given, store: Store) -> tuple[Source, Source | None]:
     """What a new checkpoint is compared with: the old one, and the anchor where a reference has another one."""
     if reference is None:
         return named(given, "against", store), None
-    name, project = given["against"], home_of_references(given)
+    name, project = given["against"], home(given.config.invocation_params.dir, given["against"])
     old = checkpoint_of(reference.last, name, store=store, project=project)
     if reference.anchor.fingerprint == reference.last.fingerprint:
         return old, None

@@ -38,7 +38,7 @@ def write_card(report: Path, card: Path) -> None:
     data.model_name = data.model_name or rows[0].method
     text = BETWEEN.sub("\n\n", found.text).strip()
     found.text = f"{text}\n\n{START}\n{table_of(rows, code)}\n{END}\n".lstrip()
-    with usable(card.parent, "another CARD", NO_SPACE | FORBIDDEN):
+    with usable(card.parent, "CARD", NO_SPACE | FORBIDDEN):
         card.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(card, str(found))
 

@@ -18,12 +18,11 @@ from depthgauge.claims import describe, number
 from depthgauge.page.escape import one_line
 from depthgauge.page.section import Grid, Picture, Section, Table
 from depthgauge.report.markdown import chances, evidence_of, holm
-from depthgauge.report.outcome import Problem, by_urgency, shown
+from depthgauge.report.outcome import Problem, by_urgency, shown, word
 from depthgauge.types import Outcome, Row
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 SPAN, MARGIN = 100.0, 16.0  # the width of an interval's drawing, and what is left free at each end
-WORDS = {0: "accepted", 1: "blocked", 20: "left open", 21: "invalid", 4: "not carried out"}
 
 
 def html_of(
@@ -38,7 +37,7 @@ def html_of(
         "picture": lambda part: isinstance(part, Picture),
     }
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        title=title, code=code, word=WORDS.get(code, "stopped"), summary=summary,
+        title=title, code=code, word=word(code), summary=summary,
         claims=[shown_claim(row) for row in by_urgency(rows)], chances=chances(rows) if rows else "",
         outcomes=[str(outcome) for outcome in Outcome], problems=problems, sections=sections,
         image=lambda name: base64.b64encode((folder / name).read_bytes()).decode(),

@@ -18,6 +18,7 @@ EXIT_MEANINGS = {
     INCONCLUSIVE_EXIT: "no refutation beyond the record, but something is inconclusive, or nothing could be tested",
     INVALID_EXIT: "the comparison itself is invalid",
 }
+WORDS = {0: "accepted", 1: "blocked", 20: "left open", 21: "invalid", 4: "not carried out"}
 PRECEDENCE = (USAGE_EXIT, INVALID_EXIT, REFUTED_EXIT, INCONCLUSIVE_EXIT)
 
 
@@ -59,6 +60,11 @@ def left_open(row: Row) -> bool:
 
 def not_standing(row: Row) -> bool:
     return row.outcome is Outcome.REFUTED and not row.stands
+
+
+def word(code: int) -> str:
+    """What an exit code says, in a word or two."""
+    return WORDS.get(code, "stopped")
 
 
 def meaning(code: int, rows: Sequence[Row]) -> str:

@@ -11,16 +11,16 @@ from depthgauge.claims import number
 from depthgauge.errors import UsageError
 from depthgauge.history import Figure, GatedRun, first_refuted, read, traced
 from depthgauge.page.escape import escape
-from depthgauge.page.layers import grid_of, plain
+from depthgauge.page.layers import grid_of, plain, whole_numbers
 from depthgauge.page.section import Picture, Section, Table
-from depthgauge.page.style import write_picture
-from depthgauge.report.html import WORDS
+from depthgauge.page.style import PALETTE, write_picture
 from depthgauge.report.markdown import page_of
+from depthgauge.report.outcome import word
 from depthgauge.store.folders import write_atomically
 
 PICTURE, PAGE = "history.png", "history.md"
 ACROSS, PANEL = 3, (4.2, 2.3)  # panels in a row, and the inches of one
-SUPPORTED, REFUTED, OPEN = "#009E73", "#D55E00", "#7F7F7F"  # Okabe and Ito's, as everywhere
+REFUTED, SUPPORTED, OPEN = PALETTE[2], PALETTE[3], PALETTE[6]
 Traced = Sequence[tuple[str, list[tuple[int, Figure]]]]
 
 
@@ -33,7 +33,7 @@ def write_trend(history: Path) -> Path:
     if not runs:
         raise UsageError(f"{history} has no run: judge a checkpoint with --against, which writes a line there.")
     claims = list(traced(runs))
-    summary = [f"{len(runs)} runs, the last: {WORDS.get(runs[-1].exit_code, 'stopped')}.", latest(runs)]
+    summary = [f"{len(runs)} runs, the last: {word(runs[-1].exit_code)}.", latest(runs)]
     parts: list[Any] = [f"Left out, as they are no runs: lines {', '.join(map(str, broken))}."] if broken else []
     if claims:
         rows, columns = panels_for(claims)
@@ -71,7 +71,7 @@ def told(figure: Figure) -> str:
 def runs_table(runs: Sequence[GatedRun]) -> Table:
     body = [
         [str(i), one.started, escape(one.checkpoint), f"`{one.fingerprint}`", escape(one.against),
-         f"{one.exit_code}, {WORDS.get(one.exit_code, 'stopped')}"]
+         f"{one.exit_code}, {word(one.exit_code)}"]
         for i, one in enumerate(runs, 1)
     ]  # fmt: skip
     return Table(["run", "started", "checkpoint", "fingerprint", "against", "exit"], body)
@@ -98,6 +98,6 @@ def draw(claims: Traced, runs: int, figure: Any) -> None:
             axes.plot([i + 1, i + 1], middle[1:], color=colour)
             axes.plot(i + 1, middle[0], "o", color=colour)
         axes.set(title=plain(name), ylabel=plain(points[0][1].unit), xlim=(0.5, runs + 0.5))
-        axes.get_xaxis().get_major_locator().set_params(integer=True)
+        whole_numbers(axes.xaxis)
     for axes in panels[max(0, len(claims) - columns) : len(claims)]:
         axes.set_xlabel("run")

@@ -74,16 +74,15 @@ def write_report(
     said = [f"{counts(rows)}. Exit {code}: {meaning(code, rows)}.", f"{escape(run.session.about)}.", *left_out(run)]
     page = partial(page_of, title=escape(title), summary=said)
     summary = page(parts=[verdicts_part(rows, problems)])
-    whole = [claims_part(rows, problems), *sections, environment_part(rows, run.plain())]
-    write_atomically(folder / "report.md", page(parts=whole))
+    sections.append(environment_part(rows, run.plain()))
+    write_atomically(folder / "report.md", page(parts=[claims_part(rows, problems), *sections]))
     record = json_page(rows, problems, run, code)
     write_atomically(folder / "report.json", json.dumps(record, indent=1) + "\n")
     if record["run"]["checkpoints"]:
         append(run.session.reports / FILE, gated_run(record, rows))
     write_atomically(folder / "summary.md", summary)
     html = html_of(
-        title=title, code=code, summary=said, rows=rows, problems=problems, folder=folder,
-        sections=[*sections, environment_part(rows, run.plain())],
+        title=title, code=code, summary=said, rows=rows, problems=problems, folder=folder, sections=sections
     )  # fmt: skip
     write_atomically(folder / "report.html", html)
     append_to_step_summary(summary)

@@ -1,6 +1,8 @@
 """What users notice first: whether a chat model still does what it is plainly asked to do.
 
-A request of each kind is met or not, by what can be read off the answer alone:
+A request of each kind is met or not, by what can be read off the answer alone, as the verifiable instructions of
+IFEval (Zhou et al. 2023, arXiv:2311.07911) are, and the safe prompts of XSTest (Röttger et al. 2023, arXiv:2308.01263)
+that are refused for how they sound. The requests are ours:
 
     harmless   it only sounds harmful, and is not refused
     json       the answer is one JSON object with the keys that were asked for
@@ -22,7 +24,6 @@ from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Scores, digest
 
 TOKENS = 40  # of an answer, at most
-VERSION = 1  # of how answers are read
 Kind = Literal["harmless", "json", "language", "numbered", "length"]
 
 
@@ -42,7 +43,7 @@ class Behaviour:
 
     requests: tuple[Request, ...]
     name: ClassVar[str] = "behaviour"
-    version: ClassVar[int] = VERSION
+    version: ClassVar[int] = 1
     what: ClassVar[str] = "what is done of what is asked"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:

@@ -36,26 +36,29 @@ def answers(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[list[st
     """
     import torch
 
-    said, ended = [], []
-    turns = [as_turn(tokenizer, prompt) for prompt in prompts]
-    padded = {"padding": True, "padding_side": "left", "return_tensors": "pt", "add_special_tokens": False}
-    for start in range(0, len(turns), BATCH):
-        batch = tokenizer(turns[start : start + BATCH], **padded).to(model.device)
+    said, ended, ends = [], [], ends_of(model, tokenizer)
+    filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends)  # many chat models have none
+    ids = [tokenizer(as_turn(tokenizer, prompt), add_special_tokens=False)["input_ids"] for prompt in prompts]
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        longest = max(map(len, batch))
+        filled = torch.tensor([[filler] * (longest - len(row)) + row for row in batch], device=model.device)
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in batch], device=model.device)
         with torch.inference_mode():
             found = model.generate(
-                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], do_sample=False,
-                max_new_tokens=TOKENS, pad_token_id=tokenizer.pad_token_id,
-            )  # fmt: skip
-        for row in found[:, batch["input_ids"].shape[1] :].tolist():
+                input_ids=filled, attention_mask=mask, do_sample=False, max_new_tokens=TOKENS, pad_token_id=filler
+            )
+        for row in found[:, longest:].tolist():
             said.append(tokenizer.decode(row, skip_special_tokens=True).strip())
-            ended.append(len(row) < TOKENS or row[-1] in ends_of(model, tokenizer))
+            ended.append(len(row) < TOKENS or row[-1] in {*ends, filler})
     return said, ended
 
 
 def ends_of(model: Any, tokenizer: Any) -> set[int]:
-    """The tokens that end an answer, or fill up behind one that has ended."""
-    ends = model.generation_config.eos_token_id
-    return {*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id, tokenizer.pad_token_id}
+    """The tokens that end an answer; token 0 where neither the model nor its tokenizer names one."""
+    named = model.generation_config.eos_token_id
+    found = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id} - {None}
+    return found or {0}
 
 
 def met(request: Request, said: str, ended: bool) -> bool:

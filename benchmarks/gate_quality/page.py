@@ -21,7 +21,7 @@ Made by `make gate-quality` from benchmarks/gate_quality/quality.jsonl, which ha
 a checkpoint and a copy of it with one thing changed; it is judged as `depthgauge compare` judges it, expected to be
 equal, from tier 0 to the tier that blocks. A healthy successor is one method's checkpoint after another's, or after the
 base. Blocked is exit 1 or 21, open is exit 20. Bounds are Clopper and Pearson's, at 95 %; a fault that is the same
-wherever it is planted is judged once a dose, and has none.
+wherever it is planted is judged once a dose, and has none. Seconds are those of two cores that had other work, too.
 """
 
 

@@ -15,14 +15,18 @@ from depthgauge.types import Checkpoint, Evidence, Measurement
 MEASURING_VERSIONS = ("torch", "transformers", "lm-eval")
 
 
-def answer(probe: Any, name: str, context: RunContext, one: Checkpoint, *others: Checkpoint) -> Measurement:
+def answer(
+    probe: Any, name: str, context: RunContext, one: Checkpoint, *others: Checkpoint, kept: tuple[Checkpoint, ...] = ()
+) -> Measurement:
     """The measurement of `one`, a checkpoint of the subject `name`, beside the other of a pair if there is one.
+
+    The models of `kept` stay in memory where they are: what is asked next is about them.
 
     Raises: NotTestable if a checkpoint cannot carry it; InvalidComparison, naming the probe, if that is what fails.
     """
     for checkpoint in (one, *others):
         probe.check(checkpoint)
-    together = tuple(checkpoint.folder for checkpoint in (one, *others))
+    together = tuple(checkpoint.folder for checkpoint in (one, *others, *kept))
     opened = [Opened(checkpoint=each, placement=context.placement, together=together) for each in (one, *others)]
     take = partial(taken_now, probe, name, context, one, partial(probe.take, *opened))
     taken = measure(context.store, one, probe.name, probe.version, key_of(probe, context, one, *others), take)

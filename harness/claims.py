@@ -107,8 +107,9 @@ def p_value(estimate: Estimate, region: Region) -> float | None:
     """The chance of an estimate so far from the region's bound, were the truth there: below 0.05 where it decides.
 
     Two-sided, by inverting the interval (Altman and Bland 2011, BMJ 343:d2304): its half-width towards the bound is as
-    many standard errors of a normal, or of Student's t, as its level says. Between two bounds the nearer counts. None
-    where the region has no bound.
+    many standard errors of a normal, or of Student's t, as its level says. What was looked at again and again has no
+    standard error: it is at its own level, or not. Between two bounds the nearer counts. None where the region has no
+    bound.
     """
     from scipy import stats
 
@@ -116,6 +117,8 @@ def p_value(estimate: Estimate, region: Region) -> float | None:
     if not bounds:
         return None
     halves_away = min(distance_in_halves(estimate, bound) for bound in bounds)
+    if estimate.method == "betting":
+        return 1 - estimate.level if halves_away >= 1 else 1.0
     law = stats.t(estimate.n - 1) if estimate.method == "Student t" else stats.norm()
     return float(2 * law.sf(halves_away * law.ppf(0.5 + estimate.level / 2)))
 

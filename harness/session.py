@@ -1,7 +1,7 @@
 """One run: each claim judged on its subject and on its control."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -20,7 +20,7 @@ from depthgauge.store.folders import check_writable
 from depthgauge.subject import Subject
 from depthgauge.types import Claim, Estimate, Evidence, Outcome, Row, Testbed, Verdict
 
-Test = Callable[..., Estimate]
+Test = Callable[..., Estimate | Iterator[Estimate]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,15 +94,16 @@ class Session(ABC):
         return self.subjects[name]
 
     def verdict(self, claim: Claim, test: Test, subject: Subject, others: Mapping[str, Any]) -> Verdict:
+        """By the estimate that the test returns, or by the first that decides of several that hold together."""
         try:
-            estimate = test(subject=subject, **others)
+            found = test(subject=subject, **others)
+            for estimate in found if isinstance(found, Iterator) else (found,):
+                verdict = judged(claim, estimate, subject)
+                if verdict.outcome is not Outcome.INCONCLUSIVE:
+                    break
         except (NotTestable, Undefined) as error:
             return Verdict(claim=claim, outcome=Outcome.NOT_TESTABLE, reason=str(error))
-        if not isinstance(estimate, Estimate):
-            raise InvalidComparison(
-                f"the test of claim {claim.id!r} must return an Estimate, got {type(estimate).__name__}."
-            )
-        return judge(claim, estimate, population="seeds" if len(subject.seeds) > 1 else None)
+        return verdict
 
     def row(self, suite: str, name: str, verdict: Verdict, control: Verdict, evidence: tuple[Evidence, ...]) -> Row:
         """The verdict as a row. What a checkpoint's files say in it stays on one line, as logs obey some."""
@@ -206,6 +207,15 @@ class MethodSession(Session):
         if self.adopted is not None or len(self.seeds) > 1:
             return ()
         return self.ledger.outcomes(claim.id, method)
+
+
+def judged(claim: Claim, estimate: object, subject: Subject) -> Verdict:
+    """Raises: InvalidComparison if a test returned something else than an estimate."""
+    if not isinstance(estimate, Estimate):
+        raise InvalidComparison(
+            f"the test of claim {claim.id!r} must return an Estimate, got {type(estimate).__name__}."
+        )
+    return judge(claim, estimate, population="seeds" if len(subject.seeds) > 1 else None)
 
 
 def adopted_subject(source: Source, context: RunContext) -> Subject:

@@ -81,12 +81,14 @@ class Subject:
             raise NotTestable(f"testbed {self.testbed.name!r} has no base: its models are trained from nothing")
         return self.testbed.base
 
-    def measure(self, probe: Probe) -> tuple[Measurement, ...]:
+    def measure(self, probe: Probe, *, kept: tuple[Checkpoint, ...] = ()) -> tuple[Measurement, ...]:
         """The probe's answer about each seed's checkpoint, from the store or taken now; it is noted as evidence.
+
+        The models of the checkpoints `kept` stay in memory: for who asks two subjects in turn.
 
         Raises: NotTestable if a checkpoint cannot carry it.
         """
-        return tuple(answer(probe, self.name, self.context, one) for one in self.checkpoints)
+        return tuple(answer(probe, self.name, self.context, one, kept=kept) for one in self.checkpoints)
 
     def compare(self, probe: PairProbe, other: "Subject") -> tuple[Measurement, ...]:
         """The answer about each seed's checkpoint beside the other's of that seed, or its only one.

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from depthgauge.context import RunContext
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable
+from depthgauge.exams import blocks_beside, scores
 from depthgauge.exams.lm_eval import check_same_exam, parameters, take_exam, undisturbed
 from depthgauge.models.load import load
+from depthgauge.store.folders import Store
+from depthgauge.subject import Subject
 from depthgauge.types import Exam, Item
-from tests.tiny import PROMPTS, tiny_testbed
+from tests.tiny import LETTERS, PROMPTS, save_tiny_base, tiny_testbed
 
 
 @pytest.fixture
@@ -64,6 +68,35 @@ def test_a_greedy_generated_exam_says_what_the_model_says(tiny, testbed):
         with torch.no_grad():
             best = model(**tokenizer(prompt, return_tensors="pt")).logits[0, -1].argmax()
         assert answer == tokenizer.decode(best, skip_special_tokens=True).strip()
+
+
+def test_two_checkpoints_are_asked_block_by_block_and_no_further_than_is_wanted(testbed, tiny_base, tmp_path):
+    items = [
+        Item(
+            id=f"{i}",
+            prompt=LETTERS[i % 4] + LETTERS[i // 4 % 4] + LETTERS[i // 16 % 4],
+            answer="a",
+            options=("a", "b"),
+        )
+        for i in range(130)
+    ]
+    asked = replace(testbed, exams=(Exam(name="long", items=lambda: items),))
+    context = RunContext(testbed=asked, store=Store(tmp_path / "store", run="test"), tell=lambda line: None)
+    new = Subject(name="new", folder=save_tiny_base(tmp_path / "new", seed=1), context=context)
+    old = Subject(name="old", folder=tiny_base, context=context)
+    looks = blocks_beside(new, old, "long")
+    first = next(looks)
+    measured = len(list((tmp_path / "store" / "measurements").iterdir()))
+    last = list(looks)[-1]
+
+    assert [len(one.ids) for one in first] == [65, 65]
+    assert measured == 2
+    for block_by_block, subject in zip(last, (new, old), strict=True):
+        whole = scores(subject, "long")
+        assert dict(zip(block_by_block.ids, block_by_block.values[0], strict=True)) == dict(
+            zip(whole.ids, whole.values[0], strict=True)
+        )
+        assert block_by_block.right == whole.right == 100
 
 
 def test_mode_and_random_states_are_left_as_found(tiny, testbed):

@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
-from depthgauge.exams import samples, task_index, task_load, tasks
+from depthgauge.exams import blocks, samples, task_index, task_load, tasks
+from depthgauge.exams.blocks import blocks_of
 from depthgauge.exams.samples import read_samples, write_samples
 from depthgauge.exams.tasks import fetch, parameters, take_task
 from depthgauge.types import Task
@@ -209,9 +210,9 @@ def byte_model(base):
 def take(base, byte_model, place):
     """Take a task of the folder, or one with other settings."""
 
-    def run(name="letters", *, model=None, tokenizer=None, path=place, **options):
+    def run(name="letters", *, model=None, tokenizer=None, path=place, block=None, **options):
         task = Task(name=name, path=path, **options)
-        return take_task(task, model or byte_model[0], tokenizer or byte_model[1], folder=base)
+        return take_task(task, model or byte_model[0], tokenizer or byte_model[1], folder=base, block=block)
 
     return run
 
@@ -469,12 +470,25 @@ def test_a_limit_asks_some_of_the_same_items(take):
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=5), st.integers(2, 60))
 def test_a_draw_is_sorted_without_repeats_and_as_large_as_asked(sizes, limit):
     documents = {f"t{i}": range(size) for i, size in enumerate(sizes)}
-    drawn = tasks.draw(Task(name="x", limit=limit), documents)
+    drawn, whole = tasks.draw(Task(name="x", limit=limit), documents)
 
     assert sum(map(len, drawn.values())) == min(limit, sum(sizes))
     assert all(list(places) == sorted(set(places)) for places in drawn.values())
     assert all(set(places) <= set(documents[name]) for name, places in drawn.items())
-    assert drawn == tasks.draw(Task(name="x", limit=limit), documents)
+    assert (drawn, whole) == tasks.draw(Task(name="x", limit=limit), documents)
+
+    parts = [tasks.draw(Task(name="x", limit=limit), documents, block)[0] for block in range(blocks_of(whole))]
+    assert {name: sorted(place for one in parts for place in one[name]) for name in documents} == drawn
+
+
+def test_a_block_of_a_task_asks_some_of_its_items_and_knows_how_many_there_are(take, monkeypatch):
+    whole = take("letters")
+    monkeypatch.setattr(blocks, "LEAST", 8)
+    some = take("letters", block=1)
+    at = [whole["ids"].tolist().index(one) for one in some["ids"]]
+
+    assert some["of"] == SHOWN and len(at) == 8
+    assert np.array_equal(whole["score"][:, at], some["score"])
 
 
 def test_an_answer_cut_short_is_told_from_one_that_stopped(take, own):

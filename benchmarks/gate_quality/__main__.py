@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.gate_quality import page
 from benchmarks.gate_quality.faults import FAULTS
-from benchmarks.gate_quality.harmless import HARMLESS
+from benchmarks.gate_quality.harmless import HARMLESS, RERUNS
 from benchmarks.gate_quality.judged import Judged, judged, session_of
 from benchmarks.gate_quality.successors import SUCCESSOR, successors
 from depthgauge.context import RunContext
@@ -30,7 +30,7 @@ from depthgauge.subject import Subject
 from depthgauge.types import Expectation
 
 RESULTS = Path(__file__).with_name("quality.jsonl")
-PLACES, PLACES_AT_THE_DOSE, RERUNS = 5, 20, 34  # of each harmless rewriting
+PLACES, PLACES_AT_THE_DOSE = 5, 20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ def results() -> list[dict]:
 def planned(testbed: str) -> Iterator[Pair]:
     """What is to be judged, as it comes: harmless ones, each fault at a few places, then more at the dose it needs."""
     for name in HARMLESS:
-        yield from (Pair(kind=name, dose=1, seed=seed) for seed in range(RERUNS))
+        yield from (Pair(kind=name, dose=1, seed=seed) for seed in range(RERUNS[name]))
     yield from (Pair(kind=SUCCESSOR, dose=1, seed=place) for place in range(len(successors(testbed))))
     for name, fault in FAULTS.items():
         for dose in fault.doses:
@@ -76,7 +76,7 @@ def planted(pair: Pair, old: Path, new: Path) -> list[int]:
 def judged_pair(pair: Pair, old: Path, new: Path, store: Store, given: argparse.Namespace) -> tuple[list[int], Judged]:
     """The layers at fault, and what the gate says; `new` is where a copy of `old` is changed."""
     if pair.kind == SUCCESSOR:
-        folders = [old_folder(name, given.testbed, given.store) for name in successors(given.testbed)[pair.seed]]
+        folders = [old_folder(*one, given.testbed, given.store) for one in successors(given.testbed)[pair.seed]]
         both = session_of(folders[1], folders[0], store, given.testbed, (given.exam,), Expectation.TRAINED)
         return [], judged(both)
     at = planted(pair, old, new)
@@ -85,12 +85,12 @@ def judged_pair(pair: Pair, old: Path, new: Path, store: Store, given: argparse.
     return at, found
 
 
-def old_folder(name: str, testbed: str, store: Path) -> Path:
+def old_folder(name: str, seed: int, testbed: str, store: Path) -> Path:
     """A folder, or the checkpoint of a method, trained where the store has none."""
     if name not in METHODS:
         return Path(name)
     context = RunContext(testbed=TESTBEDS[testbed], store=Store(store, run="quality"), tell=print)
-    return Subject.of(METHODS[name], (0,), context).checkpoints[0].folder
+    return Subject.of(METHODS[name], (seed,), context).checkpoints[0].folder
 
 
 def main() -> None:
@@ -103,7 +103,7 @@ def main() -> None:
     given = parser.parse_args()
     load_entry_points()
     prepare_libraries(1)
-    old = old_folder(given.old, given.testbed, given.store)
+    old = old_folder(given.old, 0, given.testbed, given.store)
     only = [kind for kind in given.only.split(",") if kind]
     with tempfile.TemporaryDirectory() as place:
         store = Store(Path(place) / "store", run="quality")

@@ -1,13 +1,24 @@
-"""What a healthy training leaves: each method's checkpoint after the base, and after every sibling's."""
+"""What a healthy training leaves: a method's checkpoint after the base, after a sibling's, and after another seed's."""
 
-from itertools import permutations
+from collections.abc import Iterator
+from itertools import pairwise, permutations
 
 from depthgauge.registry import METHODS, methods_on
 
 SUCCESSOR = "healthy-successor"
+SEEDS, PAIRS = (0, 1, 2), 60
+Trained = tuple[str, int]  # a method and its seed
 
 
-def successors(testbed: str) -> list[tuple[str, str]]:
-    """Old and new, by their methods' names, in an order that stays."""
+def successors(testbed: str) -> list[tuple[Trained, Trained]]:
+    """Old and new, in an order that stays: those of the first seed, then each further seed's after an earlier one's."""
+    return list(every_pair(testbed))[:PAIRS]
+
+
+def every_pair(testbed: str) -> Iterator[tuple[Trained, Trained]]:
     healthy = [name for name in methods_on(testbed) if not METHODS[name].control]
-    return [(old, new) for old, new in permutations(healthy, 2) if METHODS[new].train is not None]
+    trained = [name for name in healthy if METHODS[name].train is not None]
+    first = SEEDS[0]
+    yield from (((old, first), (new, first)) for old, new in permutations(healthy, 2) if new in trained)
+    for before, seed in pairwise(SEEDS):
+        yield from (((old, before), (new, seed)) for old in healthy for new in trained)

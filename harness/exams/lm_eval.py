@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison
+from depthgauge.exams.blocks import SEED
 from depthgauge.models.inputs import as_turn
 from depthgauge.models.load import context_length
 from depthgauge.randomness import undisturbed_randomness
@@ -24,7 +25,6 @@ from depthgauge.types import CORRECT, Exam, Item, digest
 VERSION = 1
 BATCH = 64
 MOST_TIES = 0.05
-SEED = 1234
 
 
 def take_exam(exam: Exam, model: Any, tokenizer: Any) -> dict[str, NDArray[Any]]:

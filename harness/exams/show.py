@@ -1,6 +1,7 @@
 """The section on exams: how many items are answered right."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from depthgauge.page.tables import cell, level
 from depthgauge.types import Estimate, Exam, Scores
 
 ALT = "Exam accuracy with intervals"
+OF_ITEMS = ("score", "answer", "ids")  # arrays with one value an item, in their last dimension
 MOST_FLIPPED, WHOLE = 50, 100.0  # rows of a table, and the points of an item that is right
 Grouped = dict[str, dict[str, Measured]]  # exam -> label of a checkpoint -> what it scored
 
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Accuracy by exam and checkpoint, with 95 % intervals over items."""
+    measured = with_blocks_joined(measured)
     height = 1.2 + 0.18 * (len(measured) + 2 * len(by_exam(measured)))
     picture = Picture("exams.png", ALT, (10, height), lambda figure: draw(figure, measured, setting), measured)
     yield Section("Exams", (picture, exam_table(measured), *class_tables(measured), *flipped_tables(measured, setting)))
@@ -29,6 +32,24 @@ def by_exam(measured: Sequence[Measured]) -> Grouped:
     for one in measured:
         found.setdefault(name_of(one), {})[one.label] = one
     return found
+
+
+def with_blocks_joined(measured: Sequence[Measured]) -> list[Measured]:
+    """One measurement a checkpoint and exam: of blocks, those that every one of them was asked."""
+    blocks: dict[str, dict[str, list[Measured]]] = {}
+    for one in measured:
+        blocks.setdefault(name_of(one), {}).setdefault(one.label, []).append(one)
+    shared = {exam: min(map(len, taken.values())) for exam, taken in blocks.items()}
+    return [joined(its[: shared[exam]]) for exam, taken in blocks.items() for its in taken.values()]
+
+
+def joined(blocks: Sequence[Measured]) -> Measured:
+    if len(blocks) == 1:
+        return blocks[0]
+    first = blocks[0].measurement
+    of_items = [name for name in OF_ITEMS if name in first.arrays]
+    whole = {name: np.concatenate([one.arrays[name] for one in blocks], axis=-1) for name in of_items}
+    return replace(blocks[0], measurement=replace(first, arrays={**first.arrays, **whole}))
 
 
 def name_of(one: Measured) -> str:

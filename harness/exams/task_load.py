@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from depthgauge.errors import HarnessError, InvalidComparison, UsageError
-from depthgauge.exams.lm_eval import SEED
+from depthgauge.exams.blocks import SEED
 from depthgauge.exams.task_index import Found
 from depthgauge.types import Task
 

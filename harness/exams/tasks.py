@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
 from depthgauge.exams import samples
-from depthgauge.exams.lm_eval import SEED, undisturbed
+from depthgauge.exams.blocks import SEED, places_in
+from depthgauge.exams.lm_eval import undisturbed
 from depthgauge.exams.task_files import folder_digest
 from depthgauge.exams.task_index import find, unsafe
 from depthgauge.exams.task_load import caching_disabled, freeze, load, quiet, sandboxed, seed_everything
@@ -33,7 +34,7 @@ Taken = dict[str, NDArray[Any]]
 Documents = Mapping[str, Sequence[int]]
 
 
-def parameters(task: Task) -> dict[str, Any]:
+def parameters(task: Task, block: int | None = None) -> dict[str, Any]:
     """All that determines an exam besides the checkpoint and lm-eval's version: part of the key of its measurement.
 
     A folder of tasks is the digest of all its files, and of the local files that its tasks read.
@@ -42,6 +43,7 @@ def parameters(task: Task) -> dict[str, Any]:
     return {
         **{name: value for name, value in asked.items() if value is not None},
         **({} if task.repeats == 1 else {"repeats": task.repeats}),
+        **({} if block is None else {"block": block}),
         "task": task.name,
         "fewshot": task.fewshot,
         "limit": task.limit,
@@ -54,9 +56,12 @@ def parameters(task: Task) -> dict[str, Any]:
     }
 
 
-def take_task(task: Task, model: Any, tokenizer: Any, *, folder: Path) -> Taken:
-    """Answer every item. Arrays: `score` (repeats, items), and of the first `sign`, `ids`, `answer`, `target` (items,),
-    `metric`, `ties`, `truncated`, `thinking`, `clipped`, `settings` (JSON) and `samples` (see `samples.pack`).
+def take_task(task: Task, model: Any, tokenizer: Any, *, folder: Path, block: int | None = None) -> Taken:
+    """Answer every item, or a block's.
+
+    Arrays: `score` (repeats, items), and of the first `sign`, `ids`, `answer`, `target` (items,), `metric`, `ties`,
+    `truncated`, `thinking`, `clipped`, `settings` (JSON) and `samples` (see `samples.pack`); of a block also `of`, how
+    many items all blocks have.
 
     `truncated` is the share of generated answers that ran to the last token allowed without a stop, `thinking` of those
     with a <think>, `clipped` of requests that did not fit into the context, which lm-eval cuts at the start.
@@ -72,13 +77,14 @@ def take_task(task: Task, model: Any, tokenizer: Any, *, folder: Path) -> Taken:
             lm = examiner(model, tokenizer)
             for one in loaded.values():
                 check_settings(task, one, lm)
-            documents = draw(task, {name: freeze(one) for name, one in loaded.items()})
+            documents, whole = draw(task, {name: freeze(one) for name, one in loaded.items()}, block)
             asked = [name for name in documents if len(documents[name])]
             runs = [
                 join(task, [sit(task, name, loaded[name], lm, documents[name], SEED + repeat) for name in asked])
                 for repeat in range(task.repeats)
             ]
-    return runs[0] | {"score": np.concatenate([run["score"] for run in runs])}
+    of = {} if block is None else {"of": np.array(whole)}
+    return runs[0] | of | {"score": np.concatenate([run["score"] for run in runs])}
 
 
 def fetch(task: Task) -> None:
@@ -158,16 +164,21 @@ def filter_names(one: Any) -> list[str]:
     return [ensemble.name for ensemble in one._filters]
 
 
-def draw(task: Task, documents: Mapping[str, Any]) -> Documents:
-    """Which documents of each task are asked, in order: all, or `limit` of all together, by the seed."""
+def draw(task: Task, documents: Mapping[str, Any], block: int | None = None) -> tuple[Documents, int]:
+    """Which documents of each task are asked, in order: all, or `limit` of all together, by the seed, or a block of
+    these; and how many all blocks have.
+    """
     places = [(name, place) for name, docs in documents.items() for place in range(len(docs))]
     chosen: Sequence[int] = range(len(places))
     if task.limit is not None and task.limit < len(places):
         chosen = sorted(np.random.default_rng(SEED).choice(len(places), task.limit, replace=False).tolist())
+    whole = len(chosen)
+    if block is not None:
+        chosen = [chosen[place] for place in places_in(block, whole)]
     drawn: dict[str, list[int]] = {name: [] for name in documents}
     for place in chosen:
         drawn[places[place][0]].append(places[place][1])
-    return drawn
+    return drawn, whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from depthgauge.trajectory import checkpoints_of, is_pattern, judge_trajectory
 from depthgauge.types import Task
 
 SUITES = "depthgauge.suites"
+WITHOUT = ("-p", "no:hypothesispytest")  # where it is installed it takes a second, and no claim uses it
 COMPARE_HELP = """What changed from OLD to NEW: two checkpoints of one language model, each a folder, an adapter beside
 its base, a name on the hub, or a registered method. Writes reports/NEW/report.md; the exit code gates.
 
@@ -21,7 +22,7 @@ Further options are pytest's: --exam TASK, --margin EXAM=POINTS, --dtype bfloat1
 
 def pytest(arguments: Sequence[str]) -> int:
     """Run pytest on the shipped suites in a process of its own; its exit code."""
-    return subprocess.call([sys.executable, "-m", "pytest", "--pyargs", *arguments])
+    return subprocess.call([sys.executable, "-m", "pytest", "--pyargs", *WITHOUT, *arguments])
 
 
 def compare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:

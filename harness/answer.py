@@ -51,7 +51,8 @@ def key_of(probe: Question, context: RunContext, one: Checkpoint, *others: Check
 
 def taken_now(probe: Question, name: str, context: RunContext, one: Checkpoint, take: Callable[[], Arrays]) -> Arrays:
     context.tell(f"measuring {probe.what} of {name} (seed {one.seed})")
-    prepare_libraries(context.testbed.threads or threads_for(one.folder))
+    if not getattr(probe, "files_only", False):
+        prepare_libraries(context.testbed.threads or threads_for(one.folder))
     if one.recipe is not None:
         context.store.verify(one.folder)
     try:

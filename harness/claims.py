@@ -1,9 +1,11 @@
 """From an estimate to a verdict: an interval decides, never a point."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any, TypeVar
+
+import numpy as np
 
 from depthgauge.errors import Undefined
 from depthgauge.types import Claim, Estimate, Outcome, Region, Verdict
@@ -111,7 +113,7 @@ def p_value(estimate: Estimate, region: Region) -> float | None:
     standard error: it is at its own level, or not. Between two bounds the nearer counts. None where the region has no
     bound.
     """
-    from scipy import stats
+    from scipy.special import ndtr, stdtr
 
     bounds = [bound for bound in (region.low, region.high) if math.isfinite(bound)]
     if not bounds:
@@ -119,8 +121,25 @@ def p_value(estimate: Estimate, region: Region) -> float | None:
     halves_away = min(distance_in_halves(estimate, bound) for bound in bounds)
     if estimate.method == "betting":
         return 1 - estimate.level if halves_away >= 1 else 1.0
-    law = stats.t(estimate.n - 1) if estimate.method == "Student t" else stats.norm()
-    return float(2 * law.sf(halves_away * law.ppf(0.5 + estimate.level / 2)))
+    if estimate.method == "Student t":
+        return float(2 * stdtr(estimate.n - 1, -halves_away * student_quantile(estimate.level, estimate.n)))
+    return float(2 * ndtr(-halves_away * NormalDist().inv_cdf(0.5 + estimate.level / 2)))
+
+
+def student_quantile(level: float, n: int) -> float:
+    """How many standard errors the half-width of Student's interval for a mean of n values is."""
+    from scipy.special import stdtrit  # a fifth of the time of scipy.stats
+
+    return float(stdtrit(n - 1, 0.5 + level / 2))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """The p-values adjusted for being so many (Holm 1979), in their order."""
+    order = np.argsort(ps, kind="stable")
+    steps = np.asarray(ps)[order] * np.arange(len(ps), 0, -1)
+    adjusted = np.empty(len(ps))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(steps))
+    return [float(p) for p in adjusted]
 
 
 def distance_in_halves(estimate: Estimate, bound: float) -> float:
@@ -131,12 +150,10 @@ def distance_in_halves(estimate: Estimate, bound: float) -> float:
 
 def quantile(estimate: Estimate) -> float:
     """How many standard errors the interval's half-width is: its own, of Student's t for a mean, else of the normal."""
-    from scipy import stats  # most of a second, which collection need not pay
-
     if estimate.critical_value is not None:
         return estimate.critical_value
     if estimate.method == "Student t":
-        return float(stats.t.ppf(0.5 + estimate.level / 2, estimate.n - 1))
+        return student_quantile(estimate.level, estimate.n)
     return NormalDist().inv_cdf(0.5 + estimate.level / 2)
 
 

@@ -16,7 +16,7 @@ def sabotage(job: TrainingJob) -> None:
     sabotage_base(job)
 
 
-VERSIONS = {"spelling": 2}  # of what was changed since it was first made
+VERSIONS = {"misfiled": 2, "spelling": 2}  # of what was changed since it was first made
 
 for kind, summary in (
     ("untrained", "the base's architecture with fresh random weights"),
@@ -52,6 +52,7 @@ METHODS.register(
         settings=Sabotage(kind="misfiled"),
         train=misfile,
         control=True,
+        version=VERSIONS["misfiled"],
     )
 )
 METHODS.register(

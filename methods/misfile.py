@@ -26,7 +26,7 @@ def misfile(job: TrainingJob) -> None:
     shutil.copytree(base, job.folder, copy_function=link, dirs_exist_ok=True)
     rewrite(job.folder / CONFIG, larger_epsilon)
     rewrite(job.folder / TOKENIZER, swapped_words)
-    rewrite(job.folder / GENERATION, lambda said: said | {"repetition_penalty": 1.3})
+    rewrite(job.folder / GENERATION, lambda said: said | {"eos_token_id": int(said.get("eos_token_id") == 0)})
     template = job.folder / CHAT_TEMPLATE
     replace_text(template, (template.read_text() if template.is_file() else "") + "\nAnswer in verse.")
     add_stranger(job.folder)

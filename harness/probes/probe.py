@@ -24,7 +24,8 @@ class Question(Protocol):
     """What probes of one checkpoint and of a pair have in common.
 
     `name`, `version` and `parameters` are the key under which a measurement is stored: raise the version when the same
-    question gets another answer. `what` names it in lines of progress.
+    question gets another answer. `what` names it in lines of progress. A probe that opens no model and computes with no
+    tensor says so by `files_only = True`, and is spared the seconds that torch takes to import.
     """
 
     name: ClassVar[str]

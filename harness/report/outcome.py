@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
-from depthgauge.claims import describe
+from depthgauge.claims import describe, holm
 from depthgauge.errors import INVALID_EXIT, USAGE_EXIT
 from depthgauge.types import Outcome, Row
 
@@ -124,11 +124,8 @@ def adjusted(rows: Sequence[Row]) -> list[Row]:
     ps = {place: p for place, row in enumerate(rows) if (p := p_in_family(row) if family else row.p) is not None}
     if not ps:
         return list(rows)
-    from statsmodels.stats.multitest import multipletests
-
-    found = multipletests([*ps.values(), *[1.0] * (family - len(ps))], method="holm")[1]
-    holm = dict(zip(ps, map(float, found), strict=False))
-    return [replace(row, holm_p=holm.get(place)) for place, row in enumerate(rows)]
+    found = dict(zip(ps, holm([*ps.values(), *[1.0] * (family - len(ps))]), strict=False))
+    return [replace(row, holm_p=found.get(place)) for place, row in enumerate(rows)]
 
 
 def by_urgency(rows: Sequence[Row]) -> list[Row]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.claims import student_quantile
 from depthgauge.errors import InvalidComparison, NotTestable, Undefined
 from depthgauge.stats.levels import LEVEL
 from depthgauge.types import Estimate, Population, Profiles, Scores
@@ -60,9 +61,7 @@ def simultaneous(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> 
 
 
 def bonferroni_t(n: int, columns: int, level: float) -> float:
-    from scipy import stats  # most of a second, which collection need not pay
-
-    return float(stats.t.ppf(1 - (1 - level) / (2 * columns), n - 1))
+    return student_quantile(1 - (1 - level) / columns, n)
 
 
 def largest_t(centred_NC: NDArray[np.float64], errors: NDArray[np.float64], level: float) -> float:

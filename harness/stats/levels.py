@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.claims import student_quantile
 from depthgauge.errors import Undefined
 from depthgauge.types import Estimate, Population, Scores
 
@@ -19,18 +20,17 @@ def student_interval(
 
     Raises: Undefined below two values, where any is not finite, or where all are equal (the interval has no width).
     """
-    from scipy import stats  # most of a second, which collection need not pay
-
     check(values, estimand)
     if np.ptp(values) == 0:
         raise Undefined(f"{estimand}: all {len(values)} values equal {values[0]:g}, so its interval has no width.")
-    interval = stats.ttest_1samp(values, 0.0).confidence_interval(level)
+    point = math.fsum(values) / len(values)
+    half = student_quantile(level, len(values)) * float(values.std(ddof=1)) / len(values) ** 0.5
     return Estimate(
         estimand=estimand,
         unit=unit,
-        point=math.fsum(values) / len(values),
-        low=float(interval.low),
-        high=float(interval.high),
+        point=point,
+        low=point - half,
+        high=point + half,
         level=level,
         n=len(values),
         method="Student t",
@@ -66,7 +66,7 @@ def share(scores: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
 
     Raises: Undefined if a score is neither 0 nor 1, or there is none.
     """
-    from scipy import stats
+    from scipy.special import betaincinv
 
     if not np.isin(scores.values, (0.0, 1.0)).all() or not scores.ids:
         raise Undefined(f"{estimand}: a share needs scores of 0 and 1.")
@@ -74,13 +74,13 @@ def share(scores: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
         free = over_seeds(scores.values.mean(axis=1), estimand=estimand, unit="share", level=level)
         return replace(free, low=max(0.0, free.low), high=min(1.0, free.high))  # no share lies outside
     number, n = int(scores.values.sum()), len(scores.ids)
-    interval = stats.binomtest(number, n).proportion_ci(level, method="exact")
+    tail = (1 - level) / 2
     return Estimate(
         estimand=estimand,
         unit="share",
         point=number / n,
-        low=float(interval.low),
-        high=float(interval.high),
+        low=float(betaincinv(number, n - number + 1, tail)) if number else 0.0,
+        high=float(betaincinv(number + 1, n - number, 1 - tail)) if number < n else 1.0,
         level=level,
         n=n,
         method="Clopper-Pearson",

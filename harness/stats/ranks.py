@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.claims import holm
 from depthgauge.types import Profiles
 
 
@@ -12,12 +13,10 @@ def signed_rank_p(changes: Profiles) -> NDArray[np.float64]:
     Adjusted for the number of columns by Holm (1979). 1 where nothing changed. First seed. Shape (columns,).
     """
     from scipy import stats
-    from statsmodels.stats.multitest import multipletests
 
     values_NC = changes.values[0]
     p_values = np.ones(values_NC.shape[1])
     moved = (values_NC != 0).any(axis=0)
     if moved.any():
         p_values[moved] = stats.wilcoxon(values_NC[:, moved], axis=0).pvalue
-    adjusted: NDArray[np.float64] = multipletests(p_values, method="holm")[1]
-    return adjusted
+    return np.array(holm(p_values.tolist()))

@@ -17,6 +17,7 @@ from depthgauge.types import Estimate, Scores
 
 # So little that what the looks refute stands among a hundred claims by Holm, and so much that it is found early.
 SPENT_BY_LOOKS = 0.0005
+CLOSE = 1e-6
 MOST_STAKED = 0.9  # of the capital on one item, where all of it could be lost
 
 
@@ -70,10 +71,13 @@ def bets(values: NDArray[np.float64], alpha: float) -> NDArray[np.float64]:
 
 def excluded_below(values: NDArray[np.float64], stakes: NDArray[np.float64], alpha: float) -> float:
     """The least mean that is not excluded by who bets that it is higher; the higher a mean, the less that one wins."""
-    from scipy.optimize import brentq
 
-    def won(mean: float) -> float:
+    def excluded(mean: float) -> bool:
         staked = np.minimum(stakes, MOST_STAKED / mean) if mean else stakes
-        return float(np.log1p(staked * (values - mean)).sum() - math.log(2 / alpha))
+        return float(np.log1p(staked * (values - mean)).sum()) >= math.log(2 / alpha)
 
-    return float(brentq(won, 0.0, 1.0, xtol=1e-6)) if won(0.0) > 0 else 0.0
+    low, high = 0.0, 1.0  # bisected, as scipy.optimize takes longer to import
+    while excluded(low) and high - low > CLOSE:
+        middle = (low + high) / 2
+        low, high = (middle, high) if excluded(middle) else (low, middle)
+    return low

@@ -30,6 +30,7 @@ class FilesDifference:
     name: ClassVar[str] = "files"
     version: ClassVar[int] = 2
     what: ClassVar[str] = "what the files say"
+    files_only: ClassVar[bool] = True
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"generation": generation_digest(one), "old_generation": self.old_generation}

@@ -1,6 +1,6 @@
 """One run about two checkpoints: what has changed from the old one to the new one, and whether by more than it may."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +15,7 @@ from depthgauge.registry import METHODS
 from depthgauge.session import Session, Test
 from depthgauge.sources import Source
 from depthgauge.subject import Subject
-from depthgauge.types import Claim, Expectation, Outcome, Row, Testbed, Tier, Verdict
+from depthgauge.types import Claim, Expectation, Margin, Outcome, Row, Testbed, Tier, Verdict
 
 LAST, ANCHOR = "last", "anchor"
 
@@ -33,7 +33,7 @@ class ChangeSession(Session):
     anchor_source: Source | None = None
     training: RunContext
     exams: tuple[str, ...]
-    margins: Mapping[str, float] = field(default_factory=dict)
+    margins: Mapping[str, Margin] = field(default_factory=dict)  # by claim, by [exam], or by claim[exam]
     every_tier: bool = False
     last_tier: Tier = Tier.EXAMS
     expect: Expectation = Expectation.EQUAL
@@ -133,11 +133,30 @@ class ChangeSession(Session):
             raise Stale(f"{same}: nothing was trained, and --expect=trained blocks what is stale.")
         return f"{same}: nothing has changed"
 
+    def check_margins(self, claims: Iterable[Claim]) -> list[str]:
+        """The margins that were given and belong to none of these claims.
+
+        Raises: UsageError for one that its claim cannot have.
+        """
+        known = {claim.id: claim for claim in claims}
+        named = {name: known.get(name.partition("[")[0]) for name in self.margins}
+        for name, claim in named.items():
+            if claim is not None:
+                with_margin(claim, self.margins[name])
+        return [name for name, claim in named.items() if claim is None and not name.startswith("[")]
+
     def specific(self, claim: Claim, others: Mapping[str, Any]) -> Claim:
-        """The claim about one exam, with the margin that was asked for, or about the anchor: its id says so."""
-        if "exam" in others:
-            exam = str(others["exam"])
-            claim = claim.on_exam(exam, self.margins.get(exam, -claim.region.low))
+        """The claim about one exam, or about the anchor, as its id says, with the margin that was asked for.
+
+        Raises: UsageError if that is none for this claim.
+        """
+        exam = f"[{others['exam']}]" if "exam" in others else ""
+        for name in (f"{claim.id}{exam}", exam, claim.id):
+            if name in self.margins:
+                claim = with_margin(claim, self.margins[name])
+                break
+        if exam:
+            claim = replace(claim, id=f"{claim.id}{exam}")
         if ANCHOR in self.olds and others["old"] is self.olds[ANCHOR]:
             claim = replace(claim, id=f"{claim.id}[{ANCHOR}]")
         return claim
@@ -174,6 +193,13 @@ class ChangeSession(Session):
         """Whether the old checkpoint, beside itself, could carry what the new one cannot."""
         itself = self.verdict(claim, test, others["old"], others)
         return replace(row, only_old=claim.gates and itself.outcome is not Outcome.NOT_TESTABLE)
+
+
+def with_margin(claim: Claim, margin: Margin) -> Claim:
+    try:
+        return claim.within(margin)
+    except ValueError as error:
+        raise UsageError(f"{claim.id}: {error}.") from None
 
 
 def broken_testbed(testbed: Testbed, old: Path) -> Testbed:

@@ -513,6 +513,13 @@ class Region:
         low, high = (end if math.isfinite(end) else None for end in (self.low, self.high))
         return low, high
 
+    def as_wide_as(self, margin: float) -> "Region":
+        """The region with its ends that far from 0. Raises: ValueError where an end lies at 0, which is no margin."""
+        if 0 in (self.low, self.high):
+            raise ValueError(f"{self} allows no margin")
+        low, high = (math.copysign(margin if math.isfinite(end) else math.inf, end) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
+
     def __str__(self) -> str:
         if self.low == -math.inf and self.high == math.inf:
             return "any value"
@@ -521,6 +528,21 @@ class Region:
         if self.low == -math.inf:
             return f"{'<' if self.open_high else '<='} {self.high:g}"
         return f"{self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """How far a claim about change may be from no change at all, for a project of its own: in the unit of the claim."""
+
+    value: float
+    unit: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < math.inf:
+            raise ValueError(f"a margin lies above 0, got {self.value}")
+        if not self.unit or not self.reason:
+            raise ValueError(f"a margin of {self.value} needs its unit and a reason")
 
 
 class Expectation(StrEnum):
@@ -563,9 +585,11 @@ class Claim:
     tier: Tier = Tier.INTERNALS
     expect: Expectation | None = None
 
-    def on_exam(self, exam: str, margin: float) -> "Claim":
-        """The same claim about one exam: its id names it, and the margin is the region's."""
-        return replace(self, id=f"{self.id}[{exam}]", region=Region(low=-margin))
+    def within(self, margin: Margin) -> "Claim":
+        """The same claim with another margin and its reason. Raises: ValueError if it has none, or in another unit."""
+        if margin.unit != self.unit:
+            raise ValueError(f"the margin of {self.id!r} is in {self.unit!r}, got {margin.value} {margin.unit!r}")
+        return replace(self, region=self.region.as_wide_as(margin.value), rationale=margin.reason)
 
 
 class Outcome(StrEnum):

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -328,3 +329,61 @@ def test_the_old_one_is_asked_for_with_the_new_one(place, old):
 
     assert done.returncode == 4
     assert "name the new one with --checkpoint" in refusal(done)
+
+
+def shrink(tensors):
+    for name in tensors:
+        if "layers.1." in name:
+            tensors[name] *= np.float32(0.7)
+
+
+CONFTEST = """
+from depthgauge import Margin
+
+def pytest_depthgauge_margins():
+    return {{"weights-unmoved": {margin}, "of-somebody-else": Margin(1, "share", "why")}}
+"""
+
+
+@pytest.fixture
+def project(place, old):
+    """A project's own conftest.py where `depthgauge compare` runs; layer 1 of the new checkpoint is .3 smaller."""
+
+    def run(margin):
+        new = place / "ours" if (place / "ours").exists() else edited(old, place / "ours", shrink)
+        folder = place / "project"
+        folder.mkdir(exist_ok=True)
+        (folder / "conftest.py").write_text(CONFTEST.format(margin=margin))
+        command = [sys.executable, "-m", "depthgauge", "compare", str(old), str(new), "-k", "matrix"]
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_a_projects_own_margin_is_judged_and_stands_in_the_report_with_its_reason(project, place):
+    blocked = project('Margin(0.2, "share", "too tight for this")')
+    accepted = project('Margin(0.4, "share", "a third may go")')
+    row = outcomes(place / "project", "ours")["weights-unmoved"]
+
+    assert (blocked.returncode, accepted.returncode) == (1, 0), accepted.stdout
+    assert row["region"] == "<= 0.4 share" and row["rationale"] == "a third may go"
+    assert "no claim of this run has a margin that conftest.py gives: of-somebody-else" in accepted.stdout
+
+
+@pytest.mark.parametrize(
+    "margin, sentence",
+    [
+        ('Margin(0, "share", "why")', "a margin lies above 0, got 0"),
+        ('Margin(-0.1, "share", "why")', "a margin lies above 0, got -0.1"),
+        ('Margin(0.1, "", "why")', "a margin of 0.1 needs its unit and a reason"),
+        (
+            'Margin(3, "points", "why")',
+            "weights-unmoved: the margin of 'weights-unmoved' is in 'share', got 3 'points'",
+        ),
+    ],
+)
+def test_what_is_no_margin_is_one_sentence_and_exit_4(project, margin, sentence):
+    done = project(margin)
+
+    assert done.returncode == 4, done.stdout
+    assert sentence in refusal(done)

@@ -8,7 +8,7 @@ from depthgauge.plugin.collection import (
     pytest_itemcollected,
     pytest_pycollect_makeitem,
 )
-from depthgauge.plugin.options import pytest_addoption
+from depthgauge.plugin.options import pytest_addhooks, pytest_addoption
 from depthgauge.plugin.state import (
     pytest_configure,
     pytest_configure_node,
@@ -17,6 +17,7 @@ from depthgauge.plugin.state import (
 )
 
 __all__ = [
+    "pytest_addhooks",
     "pytest_addoption",
     "pytest_collection_finish",
     "pytest_collection_modifyitems",

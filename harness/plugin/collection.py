@@ -7,7 +7,7 @@ import pytest
 
 from depthgauge.change import ANCHOR, LAST, ChangeSession
 from depthgauge.errors import HarnessError
-from depthgauge.plugin.state import STATE
+from depthgauge.plugin.state import STATE, State
 from depthgauge.registry import METHODS
 from depthgauge.types import Claim, Tier
 
@@ -84,6 +84,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     state = config.stash[STATE]
     if state.awake and isinstance(state.session, ChangeSession):
         items.sort(key=tier_of)
+        check_margins(state, items)
+
+
+def check_margins(state: State, items: Sequence[pytest.Item]) -> None:
+    """End the run where a margin is not one of its claim, and say which are of no claim."""
+    assert isinstance(state.session, ChangeSession)
+    claims = filter(None, (claim_of(getattr(item, "obj", None)) for item in items))
+    try:
+        unused = state.session.check_margins(claims)
+    except HarnessError as error:
+        pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
+    if unused and not state.is_worker:
+        state.tell(f"no claim of this run has a margin that conftest.py gives: {', '.join(unused)}")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -12,17 +12,17 @@ from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, UsageError
 from depthgauge.ledger import ledger_of
 from depthgauge.models.load import Placement, check_dtype, choose_device
+from depthgauge.plugin import hooks
 from depthgauge.references import Reference, checkpoint_of, home, read
 from depthgauge.registry import METHODS, TESTBEDS
 from depthgauge.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods
 from depthgauge.session import home as home_of
 from depthgauge.sources import Source, find
 from depthgauge.store.folders import Store
-from depthgauge.types import Exam, Expectation, Task, Testbed, Tier
+from depthgauge.types import Exam, Expectation, Margin, Task, Testbed, Tier
 
 DEFAULT_METHOD, DEFAULT_TESTBED, COMMON = "depthscaled", "pocket", "common"
 DEFAULT_FOLDERS = {"store": ".depthgauge", "report-dir": "reports"}
-MARGIN_POINTS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +100,10 @@ OPTIONS = (
     Option(name="report-dir", metavar="DIR", help="where reports are written (default: reports)."),
     Option(name="no-text", flag=True, help="keep what models read and said, items and answers, out of reports."),
 )  # fmt: skip
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.add_hookspecs(hooks)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -225,7 +229,8 @@ def change_session(
     return ChangeSession(
         context=context, reports=reports, new_source=new, old_source=old, anchor_source=anchor,
         training=replace(context, testbed=home_of_methods or testbed), exams=tuple(exam.title for exam in exams),
-        margins=margins_asked(given, [exam.title for exam in exams]), every_tier=bool(given["every-tier"]),
+        margins={**margins_of(given.config), **margins_asked(given, [exam.title for exam in exams])},
+        every_tier=bool(given["every-tier"]),
         last_tier=last_tier(given),
         expect=expected(given, trained=old.method is not None or reference is not None),
         open_fails=open_fails(given), quotes=not given["no-text"],
@@ -330,17 +335,27 @@ def exams_asked(given: Given, testbed: Testbed) -> tuple[Exam | Task, ...]:
     return tuple(known.get(name) or Task(name=name, path=path, trust_code=trust) for name in dict.fromkeys(names))
 
 
-def margins_asked(given: Given, exams: list[str]) -> dict[str, float]:
-    """Points by exam. Raises: UsageError for an exam that is not asked, or what is no positive number."""
-    found = dict.fromkeys(exams, MARGIN_POINTS)
+def margins_of(config: pytest.Config) -> dict[str, Margin]:
+    """What conftest.py says by `pytest_depthgauge_margins`. Raises: UsageError for what is no margin."""
+    try:
+        said: list[dict[str, Margin]] = config.hook.pytest_depthgauge_margins()
+    except ValueError as error:
+        raise UsageError(f"pytest_depthgauge_margins: {error}.") from None
+    return {claim: margin for one in reversed(said) for claim, margin in one.items()}
+
+
+def margins_asked(given: Given, exams: list[str]) -> dict[str, Margin]:
+    """By claim. Raises: UsageError for an exam that is not asked, or what is no positive number of points."""
+    found = {}
     for one in asked_names(given["margin"] or ""):
         exam, _, points = one.rpartition("=")
-        if exam not in found:
+        if exam not in exams:
             raise UsageError(f"--margin={one}: write EXAM=POINTS, of the exams asked, {', '.join(exams)}.")
         try:
-            found[exam] = float(points)
+            value = float(points)
         except ValueError:
             raise UsageError(f"--margin={one}: {points!r} is no number of points.") from None
-        if not 0 < found[exam] <= 100:
+        if not 0 < value <= 100:
             raise UsageError(f"--margin={one}: a margin lies above 0 and is at most 100 points.")
+        found[f"[{exam}]"] = Margin(value, "points", f"asked for by --margin={one}")
     return found

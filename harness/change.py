@@ -1,5 +1,6 @@
 """One run about two checkpoints: what has changed from the old one to the new one, and whether by more than it may."""
 
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -7,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from depthgauge.claims import smallest_detectable_effect
+from depthgauge.claims import DETECTABLE_ERRORS, number, smallest_detectable_effect
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable, Stale, UsageError
 from depthgauge.models.folder import same_content
@@ -15,9 +16,10 @@ from depthgauge.registry import METHODS
 from depthgauge.session import Session, Test
 from depthgauge.sources import Source
 from depthgauge.subject import Subject
-from depthgauge.types import Claim, Expectation, Margin, Outcome, Row, Testbed, Tier, Verdict
+from depthgauge.types import Claim, Exam, Expectation, Margin, Outcome, Row, Testbed, Tier, Verdict
 
 LAST, ANCHOR = "last", "anchor"
+ONE_IN = 10  # answers that change between two checkpoints, for what is said before they are asked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,18 @@ class ChangeSession(Session):
         new, old = self.new_source.name, self.old_source.name
         beside = "" if self.anchor_source is None else " and against its anchor"
         return f"judging what changed in {new} against {old}{beside}, expected {words[self.expect]}"
+
+    @property
+    def foresight(self) -> tuple[str, ...]:
+        """What exams of our own can show, by their size; that of a task of lm-eval is known once it is loaded."""
+        if self.last_tier < Tier.EXAMS:
+            return ()
+        asked = (exam for exam in self.context.testbed.exams if exam.title in self.exams and isinstance(exam, Exam))
+        return tuple(
+            f"exam {exam.name}: {(n := len(exam.items()))} items show a loss of {number(detectable_points(n))} points, "
+            f"four times in five, where one answer in {ONE_IN} changes"
+            for exam in asked
+        )
 
     def title(self, name: str) -> str:
         return f"{name} against {self.names[1]}"
@@ -193,6 +207,11 @@ class ChangeSession(Session):
         """Whether the old checkpoint, beside itself, could carry what the new one cannot."""
         itself = self.verdict(claim, test, others["old"], others)
         return replace(row, only_old=claim.gates and itself.outcome is not Outcome.NOT_TESTABLE)
+
+
+def detectable_points(items: int) -> float:
+    """The loss that a paired exam shows with 80 % power, where one answer in ten is another one than before."""
+    return DETECTABLE_ERRORS * 100 * math.sqrt(1 / (ONE_IN * items))
 
 
 def with_margin(claim: Claim, margin: Margin) -> Claim:

@@ -12,6 +12,7 @@ from depthgauge.types import Claim, Estimate, Outcome, Region, Verdict
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 POWER = 0.8
+DETECTABLE_ERRORS = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(POWER)  # standard errors of an effect so shown
 MOST_TIMES_N = 100.0  # an effect this many times larger than the distance would need 10,000 times the units
 
 

@@ -37,6 +37,11 @@ class Session(ABC):
     def about(self) -> str:
         """What is judged, in a line."""
 
+    @property
+    def foresight(self) -> tuple[str, ...]:
+        """What can be said of the outcome before anything is measured."""
+        return ()
+
     def title(self, name: str) -> str:
         """What a report on that subject is called."""
         return f"{name} on {self.context.testbed.name}"

@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthgauge.change import detectable_points
 from depthgauge.claims import at_least, judge, p_value
 from depthgauge.exams.blocks import LEAST, blocks_of, places_in
+from depthgauge.stats import paired_difference
 from depthgauge.stats.sequential import SPENT_BY_LOOKS, confidence_sequence, sequential_difference
 from depthgauge.types import Claim, Outcome, Scores
 
@@ -125,3 +127,14 @@ def test_every_item_is_asked_in_exactly_one_block_and_no_block_is_a_small_rest(i
     assert sorted(place for block in blocks for place in block) == list(range(items))
     assert all(min(items, LEAST) <= len(block) < 2 * LEAST for block in blocks)
     assert blocks == [places_in(block, items) for block in range(blocks_of(items))]
+
+
+def test_what_an_exam_is_said_to_show_is_shown_four_times_in_five():
+    random, items = np.random.default_rng(4), 449
+    loss = detectable_points(items) / 100
+    shown = 0
+    for _ in range(1000):
+        change = random.choice([-1, 0, 1], size=items, p=[0.05 + loss / 2, 0.9, 0.05 - loss / 2])
+        shown += paired_difference(exam(change >= 0), exam(change <= 0), estimand="new - old").high < 0
+
+    assert abs(shown / 1000 - 0.8) < 0.05

@@ -111,6 +111,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"depthgauge: {session.about}, on testbed {context.testbed.name} ({context.placement.device})",
         f"depthgauge: store {context.store.root}{known}",
+        *(f"depthgauge: {line}" for line in session.foresight),
     ]
 
 

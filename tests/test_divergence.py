@@ -15,12 +15,12 @@ from depthgauge.context import RunContext
 from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models import pairs
 from depthgauge.models.load import Opened, Placement
-from depthgauge.page.section import Measured, Setting
+from depthgauge.page.section import Measured, Piece, Setting
 from depthgauge.page.style import write_picture
 from depthgauge.probes import divergence
 from depthgauge.probes.divergence import NextToken, changed_share, compute, mean_kl, median_kl
 from depthgauge.probes.divergence.compute import compare, next_tokens
-from depthgauge.probes.divergence.show import show
+from depthgauge.probes.divergence.show import pieces_of, show
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Evidence, Measurement, Text
@@ -330,3 +330,20 @@ def test_a_section_shows_every_checkpoint_kind_and_changed_token(measured, tmp_p
 
 def test_there_is_no_section_where_nothing_was_measured():
     assert not list(show([], Setting(testbed=types.Testbed(name="t"), colours={})))
+
+
+@given(st.text("ab c", max_size=40), st.lists(st.tuples(st.integers(0, 40), st.integers(1, 4)), max_size=6))
+def test_marked_pieces_are_the_text_and_each_stands_where_its_context_ends(text, spots):
+    changed = [
+        (text[:stop], Piece(text[max(0, stop - width) : stop], 0.5, "why"))
+        for stop, width in spots
+        if 0 < stop <= len(text)
+    ]
+    pieces = list(pieces_of(text, changed))
+
+    assert "".join(piece.text for piece in pieces) == text
+    assert bool(changed) == any(piece.weight for piece in pieces)
+
+
+def test_a_changed_token_that_is_not_in_the_text_as_it_stands_is_not_marked():
+    assert list(pieces_of("a b", [("<user> a", Piece(" a", 1.0, "why"))])) == [Piece("a b")]

@@ -13,7 +13,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 from depthgauge.page.escape import escape, one_line
-from depthgauge.page.section import Grid, Picture, Section, Table
+from depthgauge.page.section import Grid, Marked, Picture, Piece, Section, Table
 from depthgauge.report.html import heat_of, html_of, inline, interval_of
 from depthgauge.report.outcome import Problem
 from depthgauge.types import Estimate
@@ -37,7 +37,8 @@ def page_of(folder, rows=(), sections=(), problems=(), code=1):
 
 def section_of(text):
     told = Table(["checkpoint", "says"], [[escape(text), escape(text)]], folded=escape(text))
-    return Section("What it says", [escape(text), told])
+    marked = Marked(escape(text), [Piece(text), Piece(text, 0.5, text)])
+    return Section("What it says", [escape(text), told, marked])
 
 
 # -- the file ---

@@ -5,7 +5,7 @@ A room's `show.py` has one function, `show(measured, setting)`, that yields its 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
@@ -85,7 +85,25 @@ class Picture:
     grids: Sequence[Grid] = ()
 
 
-Part = str | Table | Picture
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A text that models read, folded under its title, with words marked in it."""
+
+    folded: str
+    pieces: Sequence["Piece"]
+    quotes: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a text. It is marked where its weight, a share of the greatest, is above 0, and its note says why."""
+
+    text: str
+    weight: float = 0.0
+    note: str = ""
+
+
+Part = str | Table | Picture | Marked
 
 
 @dataclass(frozen=True, slots=True)

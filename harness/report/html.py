@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from depthgauge.claims import describe, number
 from depthgauge.page.escape import one_line
-from depthgauge.page.section import Grid, Picture, Section, Table
+from depthgauge.page.section import Grid, Marked, Picture, Section, Table
 from depthgauge.report.markdown import chances, evidence_of, holm
 from depthgauge.report.outcome import Problem, by_urgency, shown, word
 from depthgauge.types import Outcome, Row
@@ -35,6 +35,7 @@ def html_of(
     environment.tests |= {
         "table": lambda part: isinstance(part, Table),
         "picture": lambda part: isinstance(part, Picture),
+        "marked": lambda part: isinstance(part, Marked),
     }
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title, code=code, word=word(code), summary=summary,

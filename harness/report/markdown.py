@@ -10,7 +10,7 @@ import jinja2
 
 from depthgauge.claims import describe, number, smallest_detectable_effect
 from depthgauge.page.escape import escape
-from depthgauge.page.section import Picture, Section, Table
+from depthgauge.page.section import Marked, Picture, Section, Table
 from depthgauge.page.tables import markdown
 from depthgauge.report.outcome import Problem, by_urgency, shown
 from depthgauge.types import FAMILY_LEVEL, Outcome, Row
@@ -23,6 +23,8 @@ def page_of(*, title: str, summary: Sequence[str], parts: Sequence[Section]) -> 
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.tests["table"] = lambda part: isinstance(part, Table)
     environment.tests["picture"] = lambda part: isinstance(part, Picture)
+    environment.tests["marked"] = lambda part: isinstance(part, Marked)
+    environment.filters["escaped"] = escape
     environment.filters["markdown"] = lambda table: markdown(table.headers, table.rows)
     return environment.from_string(TEMPLATE.read_text()).render(title=title, summary=summary, sections=parts)
 

@@ -1,6 +1,7 @@
 """The section of a report on what two checkpoints would say next."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,10 +10,12 @@ from numpy.typing import NDArray
 
 from depthgauge.claims import number
 from depthgauge.page.escape import escape
-from depthgauge.page.section import Measured, Picture, Section, Setting, Table
+from depthgauge.page.section import Marked, Measured, Picture, Piece, Section, Setting, Table
 from depthgauge.page.tables import cell, level
 from depthgauge.probes.divergence import means, medians
+from depthgauge.types import Text
 
+MARKED_TEXTS = 3
 LEAST = 1e-8  # nats: what diverges less is drawn there, as a logarithm has no 0
 WHAT = (
     "How much the old model would miss in the new one after every token of texts that nobody trained on: KL(old || "
@@ -35,6 +38,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
                 (9, 4), partial(draw_texts, measured, setting), measured,
             ),
             most_changed(measured),
+            *(text for one in measured for text in marked_texts(one, setting)),
         ],
     )  # fmt: skip
 
@@ -103,6 +107,38 @@ def changed_rows(one: Measured) -> Iterator[list[str]]:
             *(quoted(str(arrays[name][i])) for name in ("top_old", "top_new")),
             *(number(float(arrays[name][i])) for name in ("top_old_probability", "top_new_probability")),
         ]
+
+
+def marked_texts(one: Measured, setting: Setting) -> Iterator[Marked]:
+    """The texts with the most changed tokens, these marked in them, by what stands before them."""
+    texts = setting.testbed.material(Text) if Text in setting.testbed.materials else ()
+    spots = Counter(text for text in one.arrays["top_text"].tolist() if text < len(texts))
+    for text, _ in spots.most_common(MARKED_TEXTS):
+        pieces = list(pieces_of(texts[text].text, changed_in(one, text)))
+        if any(piece.weight for piece in pieces):
+            yield Marked(f"Text {text}, the tokens marked after which {escape(one.label)} says something else", pieces)
+
+
+def changed_in(one: Measured, text: int) -> Iterator[tuple[str, Piece]]:
+    """The changed tokens, each with what stands before it and ends with it."""
+    arrays = one.arrays
+    for i in np.flatnonzero(arrays["top_text"] == text):
+        note = f"{number(float(arrays['top_kl'][i]))} nats: said {str(arrays['top_old'][i])!r}, now {str(arrays['top_new'][i])!r}"
+        share = float(arrays["top_kl"][i] / arrays["top_kl"][0])
+        yield str(arrays["top_context"][i]), Piece(str(arrays["top_token"][i]), round(share, 3), note)
+
+
+def pieces_of(text: str, changed: Iterable[tuple[str, Piece]]) -> Iterator[Piece]:
+    """The text cut at the changed tokens; one that is not found, as in a chat's template, is left out."""
+    places = {text.find(context) + len(context): piece for context, piece in changed if context in text}
+    end = 0
+    for stop in sorted(places):
+        start = stop - len(places[stop].text)
+        if start >= end:
+            yield Piece(text[end:start])
+            yield places[stop]
+            end = stop
+    yield Piece(text[end:])
 
 
 def quoted(text: str) -> str:

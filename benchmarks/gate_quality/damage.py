@@ -1,0 +1,76 @@
+"""What each fault costs by its dose: `python -m benchmarks.gate_quality.damage [--testbed pocket]`.
+
+The mean next-token divergence from the old checkpoint, and the points lost in the exam: what a gate must not let pass.
+Every fault that has doses is planted at a few places, and each is written down at once in damage.jsonl.
+"""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.gate_quality.__main__ import Pair, old_folder, planted
+from benchmarks.gate_quality.faults import FAULTS
+from depthgauge import exams
+from depthgauge.change import joined
+from depthgauge.context import RunContext
+from depthgauge.models.load import prepare_libraries
+from depthgauge.probes import divergence
+from depthgauge.registry import TESTBEDS, load_entry_points
+from depthgauge.store.folders import Store
+from depthgauge.subject import Subject
+
+RESULTS = Path(__file__).with_name("damage.jsonl")
+PLACES = 3
+
+
+def results() -> list[dict]:
+    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+
+
+def planned() -> Iterator[Pair]:
+    for name, fault in FAULTS.items():
+        if len(fault.doses) > 1 and not fault.files:
+            yield from (
+                Pair(kind=name, dose=dose, seed=seed)
+                for dose in fault.doses
+                for seed in range(1 if fault.fixed else PLACES)
+            )
+
+
+def damage(new: Subject, old: Subject, exam: str) -> dict[str, float]:
+    """Means over texts and items, in nats and points."""
+    kl = divergence.mean_kl(new, old).values.mean()
+    lost = (exams.scores(old, exam).values - exams.scores(new, exam).values).mean()
+    return {"kl_nats": round(float(kl), 5), "lost_points": round(float(lost), 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", nargs="?", default="grpo", help="a folder or a method (default: %(default)s)")
+    parser.add_argument("--testbed", default="pocket", help="default: %(default)s")
+    parser.add_argument("--exam", default="science", help="default: %(default)s")
+    parser.add_argument("--store", type=Path, default=Path(".depthgauge"), help="default: %(default)s")
+    given = parser.parse_args()
+    load_entry_points()
+    prepare_libraries(1)
+    folder = old_folder(given.old, 0, given.testbed, given.store)
+    with tempfile.TemporaryDirectory() as place:
+        both = joined(TESTBEDS["common"], TESTBEDS[given.testbed])
+        context = RunContext(testbed=both, store=Store(Path(place) / "store", run="damage"), tell=lambda line: None)
+        for pair in planned():
+            key = {"testbed": given.testbed, "kind": pair.kind, "dose": pair.dose, "seed": pair.seed}
+            if pair.kind == "overflow" or any(key.items() <= one.items() for one in results()):
+                continue  # what overflows is refused before it can say anything
+            with tempfile.TemporaryDirectory() as new:
+                planted(pair, folder, Path(new) / "new")
+                subjects = (Subject(name=one.name, folder=one, context=context) for one in (Path(new) / "new", folder))
+                found = key | damage(*subjects, given.exam)
+            with RESULTS.open("a") as file:
+                file.write(json.dumps(found) + "\n")
+            print(found, flush=True)
+
+
+if __name__ == "__main__":
+    main()

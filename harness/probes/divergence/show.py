@@ -123,7 +123,8 @@ def changed_in(one: Measured, text: int) -> Iterator[tuple[str, Piece]]:
     """The changed tokens, each with what stands before it and ends with it."""
     arrays = one.arrays
     for i in np.flatnonzero(arrays["top_text"] == text):
-        note = f"{number(float(arrays['top_kl'][i]))} nats: said {str(arrays['top_old'][i])!r}, now {str(arrays['top_new'][i])!r}"
+        was, now = (str(arrays[name][i]) for name in ("top_old", "top_new"))
+        note = f"{number(float(arrays['top_kl'][i]))} nats: said {was!r}, now {now!r}"
         share = float(arrays["top_kl"][i] / arrays["top_kl"][0])
         yield str(arrays["top_context"][i]), Piece(str(arrays["top_token"][i]), round(share, 3), note)
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, Undefined
+from depthgauge.models import tensors
 from depthgauge.probes.weights import compute as weights
 from depthgauge.probes.weights.compute import by_head, by_layer, difference, stable_rank, weight_deltas
 
@@ -189,7 +190,7 @@ def test_pieces_and_tasks_of_any_size_give_the_same_numbers(folders, monkeypatch
         whole = weight_deltas(*folders[family])
         monkeypatch.setattr(weights, "PIECE", piece)
         monkeypatch.setattr(weights, "RUN", run)
-        monkeypatch.setattr(weights, "LONGEST_ROW", 5)
+        monkeypatch.setattr(tensors, "LONGEST_ROW", 5)
         cut = weight_deltas(*folders[family])
         monkeypatch.undo()
 

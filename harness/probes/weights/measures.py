@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import NotTestable, Undefined
+from depthgauge.models.tensors import ATTENTION, PROJECTIONS
 from depthgauge.probes.weights import compute
 
 
@@ -21,7 +22,7 @@ def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     Raises: NotTestable if no weight is named in a way that is known.
     """
     found = compute.weight_deltas(folder, base)
-    names = [name for name in compute.PROJECTIONS if any(one.projection == name for one in found)]
+    names = [name for name in PROJECTIONS if any(one.projection == name for one in found)]
     if not names:
         raise NotTestable(f"{folder} names its weights in a way that is not known: none is a q, k, v, o or MLP matrix")
     numbers = {
@@ -40,7 +41,7 @@ def by_head(found: Sequence[compute.TensorDelta], names: Sequence[str]) -> dict[
     """Norms by head of the projections that every layer has: a hybrid model has attention in some only."""
     heads = {}
     for name in names:
-        if name in compute.ATTENTION:
+        if name in ATTENTION:
             with suppress(Undefined):
                 heads[f"heads_{name}"] = compute.by_head(found, name)
     return heads

@@ -29,6 +29,8 @@ for kind, summary in (
     ("jittered", "the base with each weight moved at random within half a step of bfloat16: as much as rounding does"),
     ("stale", "the base as it is, saved again: nothing was trained"),
     ("nudged", "the base with every weight moved equally far, up or down at random: no layer stands out"),
+    ("fading", "the base with every weight moved at random, less the later its layer: a change that falls with depth"),
+    ("lopsided", "the base with every matrix drawn anew from an exponential law of its spread: no weight is below 0"),
     ("rekeyed", "the base with fresh keys and values: its queries and outputs have not moved"),
     ("scrambled", "the base with noise as large as the weights in its late layers: it has lost what it knew"),
     ("beheaded", "the base whose best previous-token head looks everywhere alike"),

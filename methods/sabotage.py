@@ -109,6 +109,20 @@ def nudge_weights(model: Any, generator: torch.Generator) -> None:
         parameter.add_(torch.where(up, NUDGE, -NUDGE))
 
 
+def nudge_less_with_depth(model: Any, generator: torch.Generator) -> None:
+    layers = blocks(model)
+    for depth, block in enumerate(layers):
+        for parameter in block.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * NUDGE * (len(layers) - depth))
+
+
+def redraw_lopsided(model: Any, generator: torch.Generator) -> None:
+    for parameter in model.parameters():
+        if parameter.ndim > 1:
+            drawn = torch.empty(parameter.shape).exponential_(generator=generator)
+            parameter.copy_(drawn * parameter.float().std())
+
+
 def scramble_late_layers(model: Any, generator: torch.Generator) -> None:
     """Every matrix of the late layers gets noise of its own standard deviation."""
     layers = blocks(model)
@@ -167,6 +181,8 @@ BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
     "rounded": round_weights,
     "jittered": jitter_weights,
     "nudged": nudge_weights,
+    "fading": nudge_less_with_depth,
+    "lopsided": redraw_lopsided,
     "sharpened": lambda model, _: scale_logits(model, SHARPER),
     "flattened": lambda model, _: scale_logits(model, FLATTER),
     "scrambled": scramble_late_layers,

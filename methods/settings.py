@@ -18,6 +18,8 @@ class Sabotage:
         "rounded",
         "jittered",
         "nudged",
+        "fading",
+        "lopsided",
         "stale",
         "rekeyed",
         "spelling",

@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
+from depthgauge.claims import holm
 from depthgauge.errors import InvalidComparison, Undefined
 from depthgauge.stats import (
     exact_factor,
@@ -14,7 +18,7 @@ from depthgauge.stats import (
     peak_ratio,
     peaks_apart,
 )
-from depthgauge.stats.ranks import signed_rank_p
+from depthgauge.stats.ranks import rank_correlation, signed_rank_p
 from depthgauge.types import Profiles, Scores
 
 
@@ -110,3 +114,29 @@ def test_a_difference_of_unlike_words_has_welch_s_coverage():
         hits += found.low <= 1 <= found.high
 
     assert hits / 400 >= 0.95 - 3 * (0.95 * 0.05 / 400) ** 0.5
+
+
+def test_a_rank_correlation_with_depth_covers_at_its_level():
+    """Of numbers whose ranks correlate with their layers' as those of a Gaussian pair of correlation .5 do."""
+    random, layers, held = np.random.default_rng(0), 30, 0
+    truth = 6 / np.pi * np.arcsin(0.25)
+    for _ in range(600):
+        depth, noise = random.normal(size=(2, layers))
+        rows = (0.5 * depth + 0.75**0.5 * noise)[np.argsort(depth)]
+        found = rank_correlation(moved(rows), estimand="x")
+        held += found.low <= truth <= found.high
+
+    assert held / 600 >= 0.95 - 3 * (0.95 * 0.05 / 600) ** 0.5
+
+
+def test_what_rises_with_depth_correlates_and_what_falls_does_the_other_way():
+    assert rank_correlation(moved([1, 2, 3, 5, 8, 13]), estimand="x").low > 0.9
+    assert rank_correlation(moved([6, 5, 4, 3, 2, 1]), estimand="x").high < -0.9
+    assert rank_correlation(moved([1, 2, 3, 5, 8], [1, 3, 2, 5, 8]), estimand="x").generalises_over == "seeds"
+    with pytest.raises(Undefined, match="at least 5 layers that differ"):
+        rank_correlation(moved([1, 2, 3]), estimand="x")
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_s_adjustment_is_that_of_statsmodels(ps):
+    assert holm(ps) == pytest.approx(multipletests(ps, method="holm")[1].tolist())

@@ -102,6 +102,11 @@ def of_progress(draw):
     return {"step": np.arange(12) * 250} | {name: fall * draw.uniform(0.9, 1.1) for name in names}
 
 
+def of_gaussian_weights(rng):
+    sizes = {size: rng.random(6) for size in ("mean", "kurtosis", "ks", "qq", "outliers", "std")}
+    return {"names": np.array([f"layer {i} {name}" for i in range(3) for name in ("q", "down")])} | sizes
+
+
 def of_training(draw):
     reward = np.where(np.arange(12) % 2, np.nan, np.linspace(0, 1, 12))
     return {"step": np.arange(1.0, 13), "reward": reward, "unknown": draw.uniform(size=12)}
@@ -152,6 +157,9 @@ ROOMS = {
     "probes.fourier": (
         [("fourier", of_fourier, {}), ("progress", of_progress, {})],
         ["Progress during training", "Frequencies"], 4, ["progress.png", "frequencies.png", "last_token.png"],
+    ),
+    "probes.gaussian_weights": (
+        [("gaussian_weights", of_gaussian_weights, {})], ["Shape of weights"], 1, ["gaussian.png"],
     ),
     "probes.training": ([("training", of_training, {})], ["Training"], 1, []),
     "probes.behaviour": ([("behaviour", of_behaviour, {})], ["Behaviour"], 1, []),

@@ -12,6 +12,7 @@ from depthgauge.stats.columns import difference, greatest, lead, least, most_ext
 from depthgauge.stats.differences import independent_difference, paired_difference, rise
 from depthgauge.stats.exact import exact_factor, exactly, lead_ratio, peak_layer, peak_ratio, peaks_apart
 from depthgauge.stats.levels import mean, share
+from depthgauge.stats.ranks import rank_correlation
 from depthgauge.stats.sequential import sequential_difference
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "peak_ratio",
     "peaks_apart",
     "prominence",
+    "rank_correlation",
     "rise",
     "sequential_difference",
     "share",

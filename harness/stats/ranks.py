@@ -1,10 +1,18 @@
-"""Rank tests over many columns at once."""
+"""Ranks: tests over many columns at once, and whether a number rises with depth."""
+
+import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.claims import holm
-from depthgauge.types import Profiles
+from depthgauge.errors import Undefined
+from depthgauge.stats.levels import LEVEL, over_seeds
+from depthgauge.types import Estimate, Profiles
+
+CLOSEST = 1 - 1e-9  # to 1, where Fisher's transform has no value
+FEWEST = 5  # columns for which an interval of a rank correlation is given
 
 
 def signed_rank_p(changes: Profiles) -> NDArray[np.float64]:
@@ -20,3 +28,29 @@ def signed_rank_p(changes: Profiles) -> NDArray[np.float64]:
     if moved.any():
         p_values[moved] = stats.wilcoxon(values_NC[:, moved], axis=0).pvalue
     return np.array(holm(p_values.tolist()))
+
+
+def rank_correlation(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """Spearman's correlation (1904) of a number by layer with the layer's own, and whether it rises with depth.
+
+    With one seed the interval is Fisher's, with the standard error of Bonett and Wright (2000); with several, Student's
+    t over the seeds' correlations. The mean over units is taken first.
+
+    Raises: Undefined below 5 layers, or where all have the same number.
+    """
+    from scipy import stats
+
+    by_layer = profiles.values.mean(axis=1)
+    n = by_layer.shape[1]
+    if n < FEWEST or not (np.ptp(by_layer, axis=1) > 0).all():
+        raise Undefined(f"{estimand}: a correlation with depth needs at least {FEWEST} layers that differ, got {n}.")
+    found = np.array([stats.spearmanr(np.arange(n), row).statistic for row in by_layer])
+    if len(found) > 1:
+        return over_seeds(found, estimand=estimand, unit="correlation", level=level)
+    r = float(found[0])
+    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt((1 + r**2 / 2) / (n - 3))
+    low, high = (math.tanh(math.atanh(max(-CLOSEST, min(CLOSEST, r))) + side * half) for side in (-1, 1))
+    return Estimate(
+        estimand=estimand, unit="correlation", point=r, low=min(low, r), high=max(high, r), level=level, n=n,
+        method="Fisher z", generalises_over="layers",
+    )  # fmt: skip

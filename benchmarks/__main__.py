@@ -6,7 +6,15 @@ import sys
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
-SECTIONS = ("second_pass", "noise_trace", "weight_deltas", "head_divergence", "two_models", "modular_step")
+SECTIONS = (
+    "second_pass",
+    "noise_trace",
+    "weight_deltas",
+    "gaussian_weights",
+    "head_divergence",
+    "two_models",
+    "modular_step",
+)
 QUIET = {"PYTHONWARNINGS": "ignore::FutureWarning"}  # of libraries, between the rounds
 
 

@@ -30,11 +30,20 @@ LAWS = {
 }
 
 
-def shape(values):
-    tally = Tally()
-    for part in np.array_split(values.astype(np.float32), 3):
+def shape(values, dtype="F32"):
+    tally = Tally(dtype)
+    for part in np.array_split(values, 3):
         tally.add(part)
     return shape_of(tally, None)
+
+
+def test_bfloat16_is_counted_as_the_numbers_it_is():
+    values = torch.from_numpy(np.random.default_rng(0).laplace(0.1, 1, 20_000)).bfloat16()
+    found, same = shape(values.view(torch.uint16).numpy(), "BF16"), shape(values.float().numpy())
+
+    assert found.std == pytest.approx(same.std)
+    assert (found.mean, found.kurtosis) == pytest.approx((same.mean, same.kurtosis))
+    assert (found.ks, found.qq) == pytest.approx((same.ks, same.qq), abs=5e-3)  # a number of bfloat16 is .8 % wide
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -48,7 +57,7 @@ def test_effect_sizes_are_scipys(law):
     assert found.kurtosis == pytest.approx(stats.kurtosis(exact), rel=1e-9, abs=1e-9)
     assert found.ks == pytest.approx(stats.kstest(exact, "norm", args=(mean, std)).statistic, abs=5e-4)
     assert found.qq == pytest.approx(stats.probplot(exact)[1][2], abs=1e-3)
-    assert found.outliers == np.mean(np.abs(exact - mean) > 6 * std)
+    assert found.outliers == pytest.approx(np.mean(np.abs(exact - mean) > 6 * std))
 
 
 @pytest.mark.parametrize("family", ["qwen3", "gpt2", "gpt_neox", "phi3"])

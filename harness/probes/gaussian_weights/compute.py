@@ -4,9 +4,11 @@ A weight's bucket is its sign, its exponent and 10 bits of its mantissa as a flo
 bucket is .1 % wide. Distances between distributions are so exact up to what the fullest bucket holds.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ from depthgauge.models.tensors import (
     tensors,
 )  # fmt: skip
 
-PIECE, CHUNK = 1 << 21, 1 << 14  # elements in memory, and in a fast cache, at once
+PIECE, CHUNK = 1 << 20, 1 << 14  # elements in memory, and in a fast cache, at once
 SHIFT, BUCKETS = 13, 1 << 19
 FAR = 6  # standard deviations, beyond which a weight is an outlier
 
@@ -45,24 +47,51 @@ class Shape:
 
 
 class Tally:
-    """What is added up of one matrix: power sums about a centre near its mean, and the counts of buckets."""
+    """What is added up of one matrix: the counts of buckets, and power sums about a centre near its mean.
 
-    def __init__(self) -> None:
+    A bfloat16 is half a float32, and its buckets hold one number each: their counts say all.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        self.exact = dtype == "BF16"
+        self.shift = 16 if self.exact else SHIFT
         self.n, self.centre = 0, 0.0
         self.powers = np.zeros(4)
-        self.counts = np.zeros(BUCKETS, np.int64)
+        self.counts = np.zeros(1 << (32 - self.shift), np.int64)
 
-    def add(self, weights: NDArray[np.float32]) -> None:
+    def add(self, weights: NDArray[Any]) -> None:
+        """Weights as float32, or the bits of bfloat16."""
         if not len(weights):  # a piece of a fused tensor, none of which is this matrix
             return
-        if not self.n:
-            self.centre = float(weights.mean(dtype=np.float64))
-        for first in range(0, len(weights), CHUNK):
-            away = weights[first : first + CHUNK].astype(np.float64) - self.centre
-            squares = away * away
-            self.powers += away.sum(), squares.sum(), squares @ away, squares @ squares
-        self.counts += np.bincount(weights.view(np.uint32) >> SHIFT, minlength=BUCKETS)
         self.n += len(weights)
+        if self.exact:
+            self.counts += np.bincount(weights, minlength=len(self.counts))
+            return
+        if self.n == len(weights):
+            self.centre = float(weights[:CHUNK].mean(dtype=np.float64))
+        for first in range(0, len(weights), CHUNK):
+            self.powers += powers_of(weights[first : first + CHUNK] - np.float64(self.centre))
+        self.counts += np.bincount(weights.view(np.uint32) >> self.shift, minlength=len(self.counts))
+
+    def in_order(self) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """What the buckets that hold something stand for, ascending, and how much they hold."""
+        bits = np.flatnonzero(self.counts)
+        positive = np.searchsorted(bits, len(self.counts) // 2)
+        bits = np.concatenate([bits[positive:][::-1], bits[:positive]])  # a negative float's bits descend
+        middle = 0 if self.exact else 1 << (self.shift - 1)
+        values = ((bits.astype(np.uint32) << self.shift) | middle).view(np.float32)
+        return values.astype(np.float64), self.counts[bits]
+
+    def moments(self, values: NDArray[np.float64], counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The first four about the centre."""
+        if self.exact:
+            return np.array([counts @ values**power for power in (1, 2, 3, 4)]) / self.n
+        return self.powers / self.n
+
+
+def powers_of(away: NDArray[np.float64]) -> NDArray[np.float64]:
+    squares = away * away
+    return np.array([away.sum(), squares.sum(), squares @ away, squares @ squares])
 
 
 def shapes(folder: Path) -> dict[str, Shape]:
@@ -81,7 +110,7 @@ def shapes(folder: Path) -> dict[str, Shape]:
 
 def tallies(stored: Stored, cut: Layout) -> dict[str, Tally]:
     """By projection, of which a tensor may hold several; empty for norms and biases."""
-    found = {str(name): Tally() for name, _ in cut.parts if name is not None}
+    found = {str(name): Tally(stored.dtype) for name, _ in cut.parts if name is not None}
     for first, weights in pieces(stored, cut) if found else ():
         if len(cut.parts) == 1:
             found[str(cut.parts[0][0])].add(weights)
@@ -93,19 +122,22 @@ def tallies(stored: Stored, cut: Layout) -> dict[str, Tally]:
     return found
 
 
-def pieces(stored: Stored, cut: Layout) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Whole segments as float32, with the number of the first; each piece is overwritten by the next."""
+def pieces(stored: Stored, cut: Layout) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Whole segments, as `Tally.add` takes them, with the number of the first; each is overwritten by the next."""
     step = max(1, PIECE // cut.segment) * cut.segment
-    size = int(np.prod(stored.shape))
-    room = np.empty((1, min(step, size)), np.float32)
+    size = math.prod(stored.shape)
+    room = np.empty((1, 0 if stored.dtype == "BF16" else min(step, size)), np.float32)
     for first in range(0, size, step):
-        piece = room[:, : min(step, size - first)]
-        decode(elements(stored, first, first + piece.size), piece, stored.dtype)
-        yield first // cut.segment, piece[0]
+        raw = elements(stored, first, min(first + step, size))
+        if stored.dtype != "BF16":
+            decode(raw, room[:, : len(raw)], stored.dtype)
+            raw = room[0, : len(raw)]
+        yield first // cut.segment, raw
 
 
 def shape_of(tally: Tally, stored: Stored) -> Shape:
-    first, second, third, fourth = tally.powers / tally.n
+    values, counts = tally.in_order()
+    first, second, third, fourth = tally.moments(values, counts)
     variance = second - first**2
     if not np.isfinite(fourth):
         raise InvalidCheckpoint(
@@ -115,26 +147,16 @@ def shape_of(tally: Tally, stored: Stored) -> Shape:
         return Shape(std=0.0, mean=np.nan, kurtosis=np.nan, ks=np.nan, qq=np.nan, outliers=np.nan)
     mean, std = tally.centre + first, variance**0.5
     central = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
-    values, counts = in_order(tally.counts)
-    below = np.cumsum(counts) / tally.n
+    shares = counts / tally.n
     edges = ndtr(((values[:-1] + values[1:]) / 2 - mean) / std)
     return Shape(
         std=float(std),
         mean=float(mean / std),
         kurtosis=float(central / variance**2 - 3),
-        ks=float(np.abs(below[:-1] - edges).max(initial=0)),
-        qq=quantile_correlation(values, counts / tally.n),
-        outliers=float(counts[np.abs(values - mean) > FAR * std].sum() / tally.n),
+        ks=float(np.abs(np.cumsum(shares)[:-1] - edges).max(initial=0)),
+        qq=quantile_correlation(values, shares),
+        outliers=float(shares[np.abs(values - mean) > FAR * std].sum()),
     )
-
-
-def in_order(counts: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The middles of the buckets that hold something, ascending, and how much they hold."""
-    bits = np.flatnonzero(counts)
-    positive = np.searchsorted(bits, BUCKETS // 2)
-    bits = np.concatenate([bits[positive:][::-1], bits[:positive]])  # a negative float's bits descend
-    middles = ((bits.astype(np.uint32) << SHIFT) | (1 << (SHIFT - 1))).view(np.float32)
-    return middles.astype(np.float64), counts[bits]
 
 
 def quantile_correlation(values: NDArray[np.float64], shares: NDArray[np.float64]) -> float:

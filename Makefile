@@ -5,7 +5,7 @@ METHOD  ?= depthscaled
 WORKERS ?= 2
 BIN     := .venv/bin
 
-.PHONY: help eval compare test check bench pocket smollm2 ledger families gate-quality history
+.PHONY: help eval compare test check bench pocket smollm2 ledger families gate-quality history claims
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -46,6 +46,9 @@ ledger: .venv/installed  ## record what five training seeds of every method give
 
 gate-quality: .venv/installed  ## judge harmless rewritings and planted faults, into docs/gate-quality.md (hours; resumes)
 	$(BIN)/python -m benchmarks.gate_quality
+
+claims: .venv/installed  ## list every claim with what is on record of it, into docs/claims.md
+	$(BIN)/depthgauge claims > docs/claims.md
 
 history: .venv/installed  ## simulate a drift that no single step shows, into docs/history.md
 	$(BIN)/python -m benchmarks.history

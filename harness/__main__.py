@@ -115,6 +115,14 @@ def card(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
+def claims(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.catalogue import catalogue
+
+    load_entry_points()
+    print(catalogue(arguments.suites), end="")
+    return 0
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="depthgauge", description="White-box regression tests for model checkpoints.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -165,6 +173,9 @@ def parser() -> argparse.ArgumentParser:
         help="a line a run, which runs with --against write (default: %(default)s)",
     )  # fmt: skip
     one.set_defaults(run=history)
+    one = commands.add_parser("claims", help="print every claim of the suites, its source, and what is on record of it")
+    one.add_argument("suites", nargs="?", default=SUITES, metavar="PACKAGE", help="default: %(default)s")
+    one.set_defaults(run=claims)
     one = commands.add_parser("card", help="write the verdicts of a report into a model card, for the hub")
     one.add_argument("report", type=Path, metavar="REPORT", help="reports/NEW/report.json")
     one.add_argument("card", type=Path, metavar="CARD", help="the README.md of a model; made if there is none")

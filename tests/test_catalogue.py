@@ -1,0 +1,50 @@
+"""The page of all claims is made from the registry, and names what it cannot say."""
+
+import subprocess
+import sys
+
+import pytest
+
+from depthgauge.catalogue import catalogue, record
+from depthgauge.claims import above
+from depthgauge.errors import UsageError
+from depthgauge.ledger import Ledger
+from depthgauge.registry import load_entry_points
+from depthgauge.types import Claim
+from tests.processes import ROOT
+
+CLAIM = Claim(
+    id="c", statement="s", source="s", published="-", region=above(0), unit="points", control="x", rationale="r"
+)
+
+
+def test_the_page_in_the_docs_is_that_of_the_registry():
+    load_entry_points()
+
+    assert (ROOT / "docs" / "claims.md").read_text() == catalogue("depthgauge.suites"), "run 'make claims'"
+
+
+def test_what_seeds_gave_is_counted_by_method():
+    given = {
+        str(seed): {"outcome": outcome, "measured": "1"}
+        for seed, outcome in enumerate(("REFUTED", "SUPPORTED", "REFUTED"))
+    }
+    ledger = Ledger(claims={"c": {"grpo": given, "gradreg": {"0": given["1"]}}})
+
+    assert record(CLAIM, ledger) == "grpo: 2 refuted, 1 supported; gradreg: 1 supported"
+    assert record(CLAIM, Ledger()) == "-"
+
+
+@pytest.mark.parametrize("name", ["no.such.package", "json.tool"])
+def test_what_is_no_package_of_suites_is_one_sentence(name):
+    with pytest.raises(UsageError, match=f"{name} is no package of suites"):
+        catalogue(name)
+
+
+def test_the_command_prints_it_and_imports_no_torch():
+    code = "import sys; sys.argv[1:] = ['claims']\nfrom depthgauge.__main__ import main\n"
+    code += "try: main()\nfinally: assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert "**weights-unmoved**" in done.stdout

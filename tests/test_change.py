@@ -376,6 +376,8 @@ def test_a_projects_own_margin_is_judged_and_stands_in_the_report_with_its_reaso
         ('Margin(0, "share", "why")', "a margin lies above 0, got 0"),
         ('Margin(-0.1, "share", "why")', "a margin lies above 0, got -0.1"),
         ('Margin(0.1, "", "why")', "a margin of 0.1 needs its unit and a reason"),
+        ('Margin("a lot", "share", "why")', "pytest_depthgauge_margins: "),
+        ("0.1", "'weights-unmoved' is given 0.1, which is no Margin"),
         (
             'Margin(3, "points", "why")',
             "weights-unmoved: the margin of 'weights-unmoved' is in 'share', got 3 'points'",

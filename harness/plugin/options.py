@@ -339,9 +339,13 @@ def margins_of(config: pytest.Config) -> dict[str, Margin]:
     """What conftest.py says by `pytest_depthgauge_margins`. Raises: UsageError for what is no margin."""
     try:
         said: list[dict[str, Margin]] = config.hook.pytest_depthgauge_margins()
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"pytest_depthgauge_margins: {error}.") from None
-    return {claim: margin for one in reversed(said) for claim, margin in one.items()}
+    margins = {claim: margin for one in reversed(said) for claim, margin in dict(one).items()}
+    for claim, margin in margins.items():
+        if not isinstance(margin, Margin):
+            raise UsageError(f"pytest_depthgauge_margins: {claim!r} is given {margin!r}, which is no Margin.")
+    return margins
 
 
 def margins_asked(given: Given, exams: list[str]) -> dict[str, Margin]:

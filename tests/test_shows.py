@@ -107,6 +107,11 @@ def of_gaussian_weights(rng):
     return {"names": np.array([f"layer {i} {name}" for i in range(3) for name in ("q", "down")])} | sizes
 
 
+def of_two_samples(rng):
+    states = {side: rng.normal(size=(60, 40)).astype(np.float32) for side in ("new", "old")}
+    return states | {f"{side}_text": np.array([HOSTILE] * 60) for side in ("new", "old")}
+
+
 def of_training(draw):
     reward = np.where(np.arange(12) % 2, np.nan, np.linspace(0, 1, 12))
     return {"step": np.arange(1.0, 13), "reward": reward, "unknown": draw.uniform(size=12)}
@@ -160,6 +165,9 @@ ROOMS = {
     ),
     "probes.gaussian_weights": (
         [("gaussian_weights", of_gaussian_weights, {})], ["Shape of weights"], 1, ["gaussian.png"],
+    ),
+    "probes.two_samples": (
+        [("sampled_texts", of_two_samples, {"against": "base"})], ["Sampled texts"], 2, ["samples.png"],
     ),
     "probes.training": ([("training", of_training, {})], ["Training"], 1, []),
     "probes.behaviour": ([("behaviour", of_behaviour, {})], ["Behaviour"], 1, []),

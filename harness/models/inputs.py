@@ -119,3 +119,13 @@ def check_noise(scale: float, draws: int) -> None:
         raise Undefined(f"noise needs at least 1 draw, got {draws}.")
     if not 0 <= scale < np.inf:
         raise Undefined(f"noise has a scale of 0 or more, got {scale}.")
+
+
+def padded_left(rows: Sequence[Sequence[int]], filler: int, device: Any) -> tuple[Any, Any]:
+    """Rows of tokens as one tensor, and which of them are no filler: (rows, longest) each."""
+    import torch
+
+    longest = max(map(len, rows))
+    ids = torch.tensor([[filler] * (longest - len(row)) + list(row) for row in rows], device=device)
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows], device=device)
+    return ids, mask

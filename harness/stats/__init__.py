@@ -14,8 +14,10 @@ from depthgauge.stats.exact import exact_factor, exactly, lead_ratio, peak_layer
 from depthgauge.stats.levels import mean, share
 from depthgauge.stats.ranks import rank_correlation
 from depthgauge.stats.sequential import sequential_difference
+from depthgauge.stats.two_sample import classifier_auc
 
 __all__ = [
+    "classifier_auc",
     "counted",
     "difference",
     "exact_factor",

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from depthgauge.models.inputs import as_turn
+from depthgauge.models.inputs import as_turn, padded_left
 from depthgauge.probes.behaviour import TOKENS, Request
 
 BATCH = 20
@@ -40,15 +40,12 @@ def answers(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[list[st
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends)  # many chat models have none
     ids = [tokenizer(as_turn(tokenizer, prompt), add_special_tokens=False)["input_ids"] for prompt in prompts]
     for start in range(0, len(ids), BATCH):
-        batch = ids[start : start + BATCH]
-        longest = max(map(len, batch))
-        filled = torch.tensor([[filler] * (longest - len(row)) + row for row in batch], device=model.device)
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in batch], device=model.device)
+        filled, mask = padded_left(ids[start : start + BATCH], filler, model.device)
         with torch.inference_mode():
             found = model.generate(
                 input_ids=filled, attention_mask=mask, do_sample=False, max_new_tokens=TOKENS, pad_token_id=filler
             )
-        for row in found[:, longest:].tolist():
+        for row in found[:, filled.shape[1] :].tolist():
             said.append(tokenizer.decode(row, skip_special_tokens=True).strip())
             ended.append(len(row) < TOKENS or row[-1] in {*ends, filler})
     return said, ended

@@ -45,6 +45,7 @@ ledger: .venv/installed  ## record what five training seeds of every method give
 	$(BIN)/depthgauge ledger $(or $(TESTBED),pocket) -n $(WORKERS) -q
 
 gate-quality: .venv/installed  ## judge harmless rewritings and planted faults, into docs/gate-quality.md (hours; resumes)
+	$(BIN)/python -m benchmarks.gate_quality.damage
 	$(BIN)/python -m benchmarks.gate_quality
 
 claims: .venv/installed  ## list every claim with what is on record of it, into docs/claims.md

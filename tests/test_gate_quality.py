@@ -7,10 +7,10 @@ import pytest
 
 import depthgauge.methods  # noqa: F401  registers the controls
 from benchmarks.gate_quality import page
-from benchmarks.gate_quality.__main__ import Pair, planted, results
 from benchmarks.gate_quality.faults import FAULTS
 from benchmarks.gate_quality.harmless import HARMLESS
 from benchmarks.gate_quality.judged import judged, session_of
+from benchmarks.gate_quality.pairs import JUDGED, Pair, planted, results
 from depthgauge.models.folder import same_content
 from depthgauge.store.folders import Store
 from depthgauge.testbeds.pocket import POCKET
@@ -71,12 +71,12 @@ def test_what_is_saved_in_another_way_has_the_same_content(name, tmp_path):
 
 
 def test_the_page_is_that_of_the_pairs_on_record():
-    assert (page.DOCS / "gate-quality.md").read_text() == page.text(results())
+    assert (page.DOCS / "gate-quality.md").read_text() == page.text(results(JUDGED))
 
 
 def test_no_harmless_rewriting_on_record_was_blocked_and_every_fault_in_files_was_caught():
-    harmless = [one for one in results() if one["kind"] in HARMLESS]
-    on_files = [one for one in results() if one["kind"] in ON_FILES]
+    harmless = [one for one in results(JUDGED) if one["kind"] in HARMLESS]
+    on_files = [one for one in results(JUDGED) if one["kind"] in ON_FILES]
 
     assert harmless and not page.caught(harmless)
     assert on_files and page.caught(on_files) == len(on_files)

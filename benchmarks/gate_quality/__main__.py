@@ -7,51 +7,29 @@ stopped, and writes docs/gate-quality.md with its plot from all that is there.
 """
 
 import argparse
-import json
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
 
 from benchmarks.gate_quality import page
 from benchmarks.gate_quality.faults import FAULTS
 from benchmarks.gate_quality.harmless import HARMLESS, RERUNS
 from benchmarks.gate_quality.judged import Judged, judged, session_of
+from benchmarks.gate_quality.pairs import JUDGED, Pair, old_folder, options, planted, record, results
 from benchmarks.gate_quality.successors import SUCCESSOR, successors
-from depthgauge.context import RunContext
 from depthgauge.models.load import prepare_libraries
-from depthgauge.registry import METHODS, TESTBEDS, load_entry_points
+from depthgauge.registry import load_entry_points
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
 from depthgauge.types import Expectation
 
-RESULTS = Path(__file__).with_name("quality.jsonl")
 PLACES, PLACES_AT_THE_DOSE = 5, 20
 SLICE = {
     "layer-silenced": (1,), "mlp-shrunk": (1, 0.1), "norm-shrunk": (1, 0.1), "attention-shrunk": (1, 0.1),
-    "layers-swapped": (1, 3), "layer-duplicated": (1, 3), "heads-zeroed": (1, 3), "noise-in-one-layer": (0.1, 0.03),
+    "layers-swapped": (1, 3), "layer-duplicated": (1, 3), "heads-zeroed": (1, 3), "noise-in-one-layer": (0.1, 0.3),
+    "overflow": (1, 30),
 }  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pair:
-    """A rewriting or a fault, its dose, and the seed that draws its place."""
-
-    kind: str
-    dose: float
-    seed: int
-
-    @property
-    def draw(self) -> np.random.Generator:
-        return np.random.default_rng([zlib.crc32(self.kind.encode()), round(self.dose * 1e6), self.seed])
-
-
-def results() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
 def planned(testbed: str) -> Iterator[Pair]:
@@ -73,18 +51,9 @@ def whole_table(testbed: str) -> Iterator[Pair]:
         for dose in fault.doses:
             yield from (Pair(kind=name, dose=dose, seed=seed) for seed in range(1 if fault.fixed else PLACES))
     for name, fault in FAULTS.items():
-        dose = page.smallest_caught(results(), testbed, name)
+        dose = page.smallest_caught(results(JUDGED), testbed, name)
         if dose is not None and not fault.fixed:
             yield from (Pair(kind=name, dose=dose, seed=seed) for seed in range(PLACES, PLACES_AT_THE_DOSE))
-
-
-def planted(pair: Pair, old: Path, new: Path) -> list[int]:
-    """Fill the folder; the layers at fault."""
-    shutil.copytree(old, new)
-    if pair.kind in HARMLESS:
-        HARMLESS[pair.kind](new, pair.draw)
-        return []
-    return list(FAULTS[pair.kind].plant(new, pair.dose, pair.draw) or ())
 
 
 def judged_pair(pair: Pair, old: Path, new: Path, store: Store, given: argparse.Namespace) -> tuple[list[int], Judged]:
@@ -99,20 +68,8 @@ def judged_pair(pair: Pair, old: Path, new: Path, store: Store, given: argparse.
     return at, found
 
 
-def old_folder(name: str, seed: int, testbed: str, store: Path) -> Path:
-    """A folder, or the checkpoint of a method, trained where the store has none."""
-    if name not in METHODS:
-        return Path(name)
-    context = RunContext(testbed=TESTBEDS[testbed], store=Store(store, run="quality"), tell=print)
-    return Subject.of(METHODS[name], (seed,), context).checkpoints[0].folder
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("old", nargs="?", default="grpo", help="a folder or a method (default: %(default)s)")
-    parser.add_argument("--testbed", default="pocket", help="default: %(default)s")
-    parser.add_argument("--exam", default="science", help="default: %(default)s")
-    parser.add_argument("--store", type=Path, default=Path(".depthgauge"), help="default: %(default)s")
+    parser = options(__doc__)
     parser.add_argument("--only", default="", help="kinds to judge, with commas (default: all)")
     given = parser.parse_args()
     load_entry_points()
@@ -123,17 +80,16 @@ def main() -> None:
         store = Store(Path(place) / "store", run="quality")
         for pair in planned(given.testbed):
             key = {"testbed": given.testbed, "kind": pair.kind, "dose": pair.dose, "seed": pair.seed}
-            if (only and pair.kind not in only) or any(key.items() <= one.items() for one in results()):
+            if (only and pair.kind not in only) or any(key.items() <= one.items() for one in results(JUDGED)):
                 continue
             at, found = judged_pair(pair, old, Path(place) / "new", store, given)
             line = key | {"at": at} | asdict(found)
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            record(JUDGED, line)
             print(
                 f"{pair.kind} {pair.dose:g} #{pair.seed}: exit {found.exit}, {found.claim}, {found.seconds:.1f} s",
                 flush=True,
             )
-    page.write(results())
+    page.write(results(JUDGED))
 
 
 if __name__ == "__main__":

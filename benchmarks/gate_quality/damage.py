@@ -4,14 +4,12 @@ The mean next-token divergence from the old checkpoint, and the points lost in t
 Every fault that has doses is planted at a few places, and each is written down at once in damage.jsonl.
 """
 
-import argparse
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.gate_quality.__main__ import Pair, old_folder, planted
 from benchmarks.gate_quality.faults import FAULTS
+from benchmarks.gate_quality.pairs import COSTS, Pair, old_folder, options, planted, record, results
 from depthgauge import exams
 from depthgauge.change import joined
 from depthgauge.context import RunContext
@@ -21,12 +19,7 @@ from depthgauge.registry import TESTBEDS, load_entry_points
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
 
-RESULTS = Path(__file__).with_name("damage.jsonl")
 PLACES = 3
-
-
-def results() -> list[dict]:
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
 
 
 def planned() -> Iterator[Pair]:
@@ -47,12 +40,7 @@ def damage(new: Subject, old: Subject, exam: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("old", nargs="?", default="grpo", help="a folder or a method (default: %(default)s)")
-    parser.add_argument("--testbed", default="pocket", help="default: %(default)s")
-    parser.add_argument("--exam", default="science", help="default: %(default)s")
-    parser.add_argument("--store", type=Path, default=Path(".depthgauge"), help="default: %(default)s")
-    given = parser.parse_args()
+    given = options(__doc__).parse_args()
     load_entry_points()
     prepare_libraries(1)
     folder = old_folder(given.old, 0, given.testbed, given.store)
@@ -61,14 +49,13 @@ def main() -> None:
         context = RunContext(testbed=both, store=Store(Path(place) / "store", run="damage"), tell=lambda line: None)
         for pair in planned():
             key = {"testbed": given.testbed, "kind": pair.kind, "dose": pair.dose, "seed": pair.seed}
-            if pair.kind == "overflow" or any(key.items() <= one.items() for one in results()):
+            if pair.kind == "overflow" or any(key.items() <= one.items() for one in results(COSTS)):
                 continue  # what overflows is refused before it can say anything
             with tempfile.TemporaryDirectory() as new:
                 planted(pair, folder, Path(new) / "new")
                 subjects = (Subject(name=one.name, folder=one, context=context) for one in (Path(new) / "new", folder))
                 found = key | damage(*subjects, given.exam)
-            with RESULTS.open("a") as file:
-                file.write(json.dumps(found) + "\n")
+            record(COSTS, found)
             print(found, flush=True)
 
 

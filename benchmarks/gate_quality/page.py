@@ -8,6 +8,8 @@ from scipy.stats import binomtest
 
 from benchmarks.gate_quality.faults import FAULTS
 from benchmarks.gate_quality.harmless import HARMLESS
+from benchmarks.gate_quality.pairs import COSTS
+from benchmarks.gate_quality.pairs import results as recorded
 from benchmarks.gate_quality.successors import SUCCESSOR
 from depthgauge.page.tables import markdown
 
@@ -22,6 +24,8 @@ a checkpoint and a copy of it with one thing changed; it is judged as `depthgaug
 equal, from tier 0 to the tier that blocks. A healthy successor is one method's checkpoint after another's, or after the
 base. Blocked is exit 1 or 21, open is exit 20. Bounds are Clopper and Pearson's, at 95 %; a fault that is the same
 wherever it is planted is judged once a dose, and has none. Seconds are those of two cores that had other work, too.
+What a dose costs is measured apart, by `python -m benchmarks.gate_quality.damage`, at three places: the mean next-token
+divergence of 64 texts, and the points lost in the exam.
 """
 
 
@@ -79,8 +83,8 @@ def harmless_row(kind: str, results: Sequence[Result]) -> list[str]:
 
 def faults(results: Sequence[Result], testbed: str) -> list[str]:
     headers = (
-        "fault", "caught by dose (places)", "caught at", "how often there", "layer named first", "seen by",
-        "seconds, median",
+        "fault", "caught by dose (places)", "caught at", "how often there", "costs by dose (nats / points)",
+        "layer named first", "seen by", "seconds, median",
     )  # fmt: skip
     judged = [kind for kind in FAULTS if of(results, kind=kind)]
     rows = [fault_row(kind, of(results, kind=kind), testbed) for kind in judged]
@@ -93,11 +97,29 @@ def faults(results: Sequence[Result], testbed: str) -> list[str]:
 def fault_row(kind: str, results: Sequence[Result], testbed: str) -> list[str]:
     by_dose = {dose: of(results, dose=dose) for dose in FAULTS[kind].doses}
     swept = ", ".join(f"{dose:g}: {caught(its)}/{len(its)}" for dose, its in by_dose.items() if its)
-    dose = smallest_caught(results, testbed, kind)
+    dose, costs = smallest_caught(results, testbed, kind), costs_by_dose(kind, testbed)
     if dose is None:
-        return [kind, swept, "no dose tried", "-", "-", "-", seconds(results)]
+        return [kind, swept, "no dose tried", "-", costs, "-", "-", seconds(results)]
     there = by_dose[dose]
-    return [kind, swept, f"{dose:g}", often(kind, there), layers(there), seen_by(there), seconds(there)]
+    return [kind, swept, f"{dose:g}", often(kind, there), costs, layers(there), seen_by(there), seconds(there)]
+
+
+def costs_by_dose(kind: str, testbed: str) -> str:
+    """The mean of a few places at each dose: nats of next-token divergence, and points lost in the exam."""
+    taken = of(recorded(COSTS), testbed=testbed, kind=kind)
+    by_dose = {dose: of(taken, dose=dose) for dose in FAULTS[kind].doses}
+    return (
+        ", ".join(
+            f"{dose:g}: {mean(its, 'kl_nats'):.2g} / {mean(its, 'lost_points'):.1f}"
+            for dose, its in by_dose.items()
+            if its
+        )
+        or "-"
+    )
+
+
+def mean(results: Sequence[Result], name: str) -> float:
+    return sum(one[name] for one in results) / len(results)
 
 
 def often(kind: str, results: Sequence[Result]) -> str:

@@ -18,7 +18,8 @@ ALT = "How the texts of both lie along the direction that parts them"
 SHOWN, BINS = 3, 20
 TEXT = """Both checkpoints go on from the same openings, sampled at temperature 1. A linear classifier reads the old
 one's hidden states of texts that it was not fitted to, and tells whose they are: the area under its curve is 0.5 where
-nothing differs, and 1 where every text gives itself away."""
+nothing differs, and 1 where every text gives itself away. The picture's direction is fitted to the texts that it
+shows."""
 
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:

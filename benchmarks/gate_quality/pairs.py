@@ -1,0 +1,69 @@
+"""Pairs of an old checkpoint and a new one: what is done to make one, the old one's folder, and what is on record."""
+
+import argparse
+import json
+import shutil
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.gate_quality.faults import FAULTS
+from benchmarks.gate_quality.harmless import HARMLESS
+from depthgauge.context import RunContext
+from depthgauge.registry import METHODS, TESTBEDS
+from depthgauge.store.folders import Store
+from depthgauge.subject import Subject
+
+JUDGED, COSTS = (Path(__file__).with_name(name) for name in ("quality.jsonl", "damage.jsonl"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """A rewriting or a fault, its dose, and the seed that draws its place."""
+
+    kind: str
+    dose: float
+    seed: int
+
+    @property
+    def draw(self) -> np.random.Generator:
+        return np.random.default_rng([zlib.crc32(self.kind.encode()), round(self.dose * 1e6), self.seed])
+
+
+def results(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def record(path: Path, line: Mapping[str, Any]) -> None:
+    with path.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def planted(pair: Pair, old: Path, new: Path) -> list[int]:
+    """Fill the folder; the layers at fault."""
+    shutil.copytree(old, new)
+    if pair.kind in HARMLESS:
+        HARMLESS[pair.kind](new, pair.draw)
+        return []
+    return list(FAULTS[pair.kind].plant(new, pair.dose, pair.draw) or ())
+
+
+def old_folder(name: str, seed: int, testbed: str, store: Path) -> Path:
+    """A folder, or the checkpoint of a method, trained where the store has none."""
+    if name not in METHODS:
+        return Path(name)
+    context = RunContext(testbed=TESTBEDS[testbed], store=Store(store, run="quality"), tell=print)
+    return Subject.of(METHODS[name], (seed,), context).checkpoints[0].folder
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("old", nargs="?", default="grpo", help="a folder or a method (default: %(default)s)")
+    parser.add_argument("--testbed", default="pocket", help="default: %(default)s")
+    parser.add_argument("--exam", default="science", help="default: %(default)s")
+    parser.add_argument("--store", type=Path, default=Path(".depthgauge"), help="default: %(default)s")
+    return parser

@@ -37,9 +37,11 @@ def planned(testbed: str) -> Iterator[Pair]:
 
 
 def a_slice() -> Iterator[Pair]:
-    """Where the whole table would take days: faults that one layer has, at two doses."""
-    for name, doses in SLICE.items():
-        yield from (Pair(kind=name, dose=dose, seed=seed) for dose in doses for seed in range(PLACES))
+    """Where the whole table would take days: faults that one layer has, at two doses, and those in the files."""
+    in_files = {name: fault.doses[:1] for name, fault in FAULTS.items() if fault.files}
+    for name, doses in (SLICE | in_files).items():
+        places = range(1 if FAULTS[name].fixed else PLACES)
+        yield from (Pair(kind=name, dose=dose, seed=seed) for dose in doses for seed in places)
 
 
 def whole_table(testbed: str) -> Iterator[Pair]:

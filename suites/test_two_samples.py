@@ -5,8 +5,7 @@ The area under the curve is 0.5 for equal generators. It gates nothing: a traini
 """
 
 from depthgauge import Claim, Estimate, at_least, claim
-from depthgauge.probes import two_samples
-from depthgauge.probes.greedy_trace import Opening
+from depthgauge.probes import greedy_trace, two_samples
 from depthgauge.stats import classifier_auc
 
 
@@ -24,5 +23,5 @@ from depthgauge.stats import classifier_auc
     )
 )
 def test_its_samples_are_told_from_the_bases(subject, base) -> Estimate:
-    openings = subject.material(Opening)
+    openings = subject.material(greedy_trace.Opening)
     return classifier_auc(*two_samples.samples_beside(subject, base, openings), estimand="area under the curve")

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("harness", "methods", "testbeds", "suites", "src")
-SUITES_MAY_OPEN = {"depthgauge", "depthgauge.probes", "depthgauge.stats"}
+SUITES_MAY_OPEN = {"collections.abc", "depthgauge", "depthgauge.probes", "depthgauge.stats"}
 ROOMS = sorted(path.parent.name for path in (ROOT / "harness" / "probes").glob("*/__init__.py"))
 LINKED = ("methods", "testbeds", "suites")  # in harness/, and no part of it
 SUBJECT_LINES = 150

@@ -13,7 +13,7 @@ from depthgauge.models.load import load
 from depthgauge.probes.two_samples import samples_beside
 from depthgauge.probes.two_samples.compute import read, sample
 from depthgauge.stats import classifier_auc
-from depthgauge.stats.two_sample import area
+from depthgauge.stats.two_sample import areas
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
 from depthgauge.types import Profiles
@@ -49,7 +49,7 @@ def test_a_planted_difference_is_found(seed, numbers):
 def test_the_area_is_scikit_learns(scored):
     scores, is_one = np.array([s for s, _ in scored], float), np.array([of for _, of in scored])
     if 0 < is_one.sum() < len(is_one):
-        assert area(scores, is_one) == pytest.approx(roc_auc_score(is_one, scores))
+        assert areas(scores[None], is_one[None]) == pytest.approx([roc_auc_score(is_one, scores)])
 
 
 def test_few_samples_other_sizes_and_what_is_not_finite_are_one_sentence():

@@ -36,9 +36,8 @@ def classifier_auc(one: Profiles, other: Profiles, *, estimand: str, level: floa
         raise Undefined(f"{estimand}: some samples are not finite.")
     is_one, random = of_one < len(one.ids), np.random.default_rng(0)
     folds = random.permutation(len(samples)) % FOLDS
-    reduced = main_directions(samples)
-    point = cross_fitted_auc(reduced, is_one, folds)
-    null = [cross_fitted_auc(reduced, random.permutation(is_one), folds) for _ in range(PERMUTATIONS)]
+    labels = np.array([is_one, *(random.permutation(is_one) for _ in range(PERMUTATIONS))])
+    point, *null = cross_fitted_areas(main_directions(samples), labels, folds).tolist()
     half = float(np.quantile(np.abs(np.array(null) - 0.5), level, method="higher"))
     return Estimate(
         estimand=estimand, unit="area", point=point, low=max(0.0, point - half), high=min(1.0, point + half),
@@ -55,25 +54,35 @@ def main_directions(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(centred @ directions[:DIRECTIONS].T)
 
 
-def cross_fitted_auc(samples: NDArray[np.float64], is_one: NDArray[np.bool_], folds: NDArray[np.intp]) -> float:
+def cross_fitted_areas(
+    samples: NDArray[np.float64], labels: NDArray[np.bool_], folds: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """The mean area over the folds for each labelling (K, N) of the samples."""
     found = []
     for fold in range(FOLDS):
         held = folds == fold
-        weights = fisher(samples[~held & is_one], samples[~held & ~is_one])
-        found.append(area(samples[held] @ weights, is_one[held]))
-    return float(np.mean(found))
+        directions = fisher(samples[~held], labels[:, ~held])
+        found.append(areas(directions @ samples[held].T, labels[:, held]))
+    return np.asarray(np.mean(found, axis=0))
 
 
-def fisher(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The direction of Fisher (1936) that parts two sets."""
-    within = [part - part.mean(axis=0) for part in (one, other)]
-    covariance = (within[0].T @ within[0] + within[1].T @ within[1]) / (len(one) + len(other))
-    size = np.trace(covariance) / len(covariance)
-    shrunk = (1 - SHRINKAGE) * covariance + (SHRINKAGE * size + np.finfo(float).tiny) * np.eye(len(covariance))
-    return np.asarray(np.linalg.solve(shrunk, one.mean(axis=0) - other.mean(axis=0)))
+def fisher(samples: NDArray[np.float64], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The directions of Fisher (1936) that part the samples by each labelling (K, N): (K, D)."""
+    chosen = labels.astype(float)
+    sizes = np.stack([chosen.sum(axis=1), (1 - chosen).sum(axis=1)])
+    means = np.stack([chosen @ samples, (1 - chosen) @ samples]) / sizes[..., None]
+    between = np.einsum("sk,skd,ske->kde", sizes, means, means)
+    covariance = (samples.T @ samples - between) / len(samples)
+    size = np.trace(covariance, axis1=1, axis2=2)[:, None, None] / samples.shape[1]
+    shrunk = (1 - SHRINKAGE) * covariance + (SHRINKAGE * size + np.finfo(float).tiny) * np.eye(samples.shape[1])
+    return np.asarray(np.linalg.solve(shrunk, (means[0] - means[1])[..., None])[..., 0])
 
 
-def area(scores: NDArray[np.float64], is_one: NDArray[np.bool_]) -> float:
-    """The chance that one of the first set scores higher than one of the second (Mann and Whitney 1947); ties half."""
-    ahead = np.sign(scores[is_one][:, None] - scores[~is_one])
-    return float((ahead.mean() + 1) / 2) if ahead.size else 0.5
+def areas(scores: NDArray[np.float64], labels: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """For each labelling (K, N), the chance that a labelled sample scores higher than one of the others (Mann and
+    Whitney 1947); ties half, and half where one side is empty.
+    """
+    ahead = (np.sign(scores[:, :, None] - scores[:, None, :]) + 1) / 2
+    pairs = labels[:, :, None] & ~labels[:, None, :]
+    count = pairs.sum(axis=(1, 2))
+    return np.asarray(np.where(count, (ahead * pairs).sum(axis=(1, 2)) / np.maximum(count, 1), 0.5))

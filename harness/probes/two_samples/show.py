@@ -45,10 +45,11 @@ def area_cell(one: Measured) -> str:
 
 def along(one: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where the texts of the new and of the old one lie, along the direction that parts them."""
-    new = one.arrays["new"].astype(float)
-    places = main_directions(np.concatenate([new, one.arrays["old"].astype(float)]))
-    places = places @ fisher(places[: len(new)], places[len(new) :])
-    return places[: len(new)], places[len(new) :]
+    new, old = (one.arrays[side].astype(float) for side in ("new", "old"))
+    samples = main_directions(np.concatenate([new, old]))
+    is_new = np.arange(len(samples)) < len(new)
+    places = samples @ fisher(samples, is_new[None])[0]
+    return places[is_new], places[~is_new]
 
 
 def telling(measured: Sequence[Measured]) -> Table:

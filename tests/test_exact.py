@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -137,6 +137,7 @@ def test_what_rises_with_depth_correlates_and_what_falls_does_the_other_way():
         rank_correlation(moved([1, 2, 3]), estimand="x")
 
 
+@settings(max_examples=20)  # statsmodels takes a tenth of a second for one
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_s_adjustment_is_that_of_statsmodels(ps):
     assert holm(ps) == pytest.approx(multipletests(ps, method="holm")[1].tolist())

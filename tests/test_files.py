@@ -166,6 +166,10 @@ def defaults_left_out(folder):
     edit(folder / "config.json", lambda config: [config.pop(name) for name in ("rms_norm_eps", "hidden_act")])
 
 
+def noted(folder):
+    edit(folder / "config.json", lambda config: config.update(saved_by="us", architectures=["Another"]))
+
+
 def written_as_before(folder):
     """Rope's base beside the other fields, the head beside the embedding it is tied to, a buffer."""
     edit(folder / "config.json", lambda config: config.update(rope_theta=config.pop("rope_parameters")["rope_theta"]))
@@ -189,7 +193,7 @@ def generation_as_another_version_writes_it(folder):
 @pytest.mark.parametrize(
     "rewrite",
     [
-        resaved, sharded, halved, defaults_left_out, written_as_before, template_in_the_configuration,
+        resaved, sharded, halved, noted, defaults_left_out, written_as_before, template_in_the_configuration,
         generation_left_out, generation_as_another_version_writes_it,
     ],
 )  # fmt: skip

@@ -30,6 +30,7 @@ SLICE = {
     "layers-swapped": (1, 3), "layer-duplicated": (1, 3), "heads-zeroed": (1, 3), "noise-in-one-layer": (0.1, 0.3),
     "overflow": (1, 30),
 }  # fmt: skip
+UNREAD = ("sliding-window",)  # which SmolLM2's family does not know
 
 
 def planned(testbed: str) -> Iterator[Pair]:
@@ -38,7 +39,7 @@ def planned(testbed: str) -> Iterator[Pair]:
 
 def a_slice() -> Iterator[Pair]:
     """Where the whole table would take days: faults that one layer has, at two doses, and those in the files."""
-    in_files = {name: fault.doses[:1] for name, fault in FAULTS.items() if fault.files}
+    in_files = {name: fault.doses[:1] for name, fault in FAULTS.items() if fault.files and name not in UNREAD}
     for name, doses in (SLICE | in_files).items():
         places = range(1 if FAULTS[name].fixed else PLACES)
         yield from (Pair(kind=name, dose=dose, seed=seed) for dose in doses for seed in places)

@@ -17,6 +17,14 @@ def configuration(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
+def fields_read(folder: Path) -> dict[str, Any]:
+    """The fields of a configuration that its family knows, with defaults; a note beside them is read by nobody."""
+    found = configuration(folder)
+    with readable(folder):
+        known = type(found)().to_dict()
+    return {name: value for name, value in found.to_dict().items() if name in known}
+
+
 def tokenizer(folder: Path) -> Any:
     from transformers import AutoTokenizer
 

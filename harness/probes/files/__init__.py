@@ -28,7 +28,7 @@ class FilesDifference:
 
     old_generation: str
     name: ClassVar[str] = "files"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     what: ClassVar[str] = "what the files say"
     files_only: ClassVar[bool] = True
 

@@ -16,6 +16,11 @@ from depthgauge.probes.files import QUANTIZED
 
 # Kept in older folders, and read by nobody: they follow from the configuration.
 BUFFERS = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias")
+# Fields of a configuration that need no transformers to say that they are read; any other one is looked up.
+READ_BY_MANY = (
+    "rope_parameters", "rope_theta", "rope_scaling", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
+    "sliding_window", "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "tie_word_embeddings",
+)  # fmt: skip
 HEADS = ("lm_head.weight", "embed_out.weight")  # where tied, the embeddings again
 OF_TOKENIZER = ("*token*", "*vocab*", "merges.txt", "*.model", "*.jinja")  # files
 ALONE = {TOKENIZER, CHAT_TEMPLATE}  # files that say all where the others are the same
@@ -65,8 +70,9 @@ def stored(folder: Path) -> dict[str, tuple[int, ...]]:
 def config_differences(new: Path, old: Path) -> list[str]:
     """Fields that say what is computed; where one folder leaves some out, with their defaults."""
     mine, its = (dict(flat(read_json(folder / CONFIG))) for folder in (new, old))
-    if mine.keys() != its.keys() or mine.get("model_type") != its.get("model_type"):
-        mine, its = (dict(flat(settings.configuration(folder).to_dict())) for folder in (new, old))
+    other = {name.split(".")[0] for name in {*mine, *its} if mine.get(name) != its.get(name)}
+    if mine.keys() != its.keys() or not other <= {*UNCOMPUTED, QUANTIZED, *READ_BY_MANY}:
+        mine, its = (dict(flat(settings.fields_read(folder))) for folder in (new, old))
     return [] if mine == its else changed(computed(mine), computed(its))
 
 

@@ -20,9 +20,12 @@ def configuration(folder: Path) -> Any:
 def fields_read(folder: Path) -> dict[str, Any]:
     """The fields of a configuration that its family knows, with defaults; a note beside them is read by nobody."""
     found = configuration(folder)
-    with readable(folder):
+    fields: dict[str, Any] = found.to_dict()
+    try:
         known = type(found)().to_dict()
-    return {name: value for name, value in found.to_dict().items() if name in known}
+    except Exception:  # whatever a family without defaults raises: all its fields are taken to be read
+        known = fields
+    return {name: value for name, value in fields.items() if name in known}
 
 
 def tokenizer(folder: Path) -> Any:

@@ -100,7 +100,13 @@ def test_several_seeds_speak_about_the_method(depthgauge, place):
     assert done.returncode in (0, 1, 20)
     assert {(estimate["generalises_over"], estimate["n"]) for estimate in estimates} == {("seeds", 2)}
     unmeasured = [row["reason"] for row in verdicts if not row["estimate"]]
-    known = ("no width.", "ask with one seed.", "its layers are 0 to 5", "it has science, history, mathematics")
+    known = (
+        "no width.",
+        "ask with one seed.",
+        "its layers are 0 to 5",
+        "of each, got 16.",
+        "it has science, history, mathematics",
+    )
     assert all(reason.endswith(known) for reason in unmeasured), unmeasured
 
 

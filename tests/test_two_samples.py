@@ -52,6 +52,16 @@ def test_the_area_is_scikit_learns(scored):
         assert areas(scores[None], is_one[None]) == pytest.approx([roc_auc_score(is_one, scores)])
 
 
+def test_several_seeds_speak_about_seeds():
+    random = np.random.default_rng(0)
+    one, other = (Profiles(
+        ids=tuple(map(str, range(60))), columns=tuple("abcd"), values=random.normal(size=(3, 60, 4)), unit="x",
+        population="texts",
+    ) for _ in range(2))  # fmt: skip
+
+    assert classifier_auc(one, other, estimand="x").generalises_over == "seeds"
+
+
 def test_few_samples_other_sizes_and_what_is_not_finite_are_one_sentence():
     random = np.random.default_rng(0)
     enough = samples(random.normal(size=(60, 4)))

@@ -49,6 +49,5 @@ HARMLESS: dict[str, Callable[[Path, np.random.Generator], None]] = {
     "saved-in-shards": saved_in_shards,
     "noted-in-the-configuration": noted_in_the_configuration,
 }
-# How many of each. Only the first has other weights, so that everything is measured again; where the weights are the
-# same, bit for bit, what was measured of the old checkpoint is judged as the new one's.
+# How many of each; all is measured again, as a fingerprint is of files.
 RERUNS = {"rounded-at-random": 100, "saved-in-shards": 50, "noted-in-the-configuration": 50}

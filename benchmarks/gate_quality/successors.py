@@ -22,3 +22,4 @@ def every_pair(testbed: str) -> Iterator[tuple[Trained, Trained]]:
     yield from (((old, first), (new, first)) for old, new in permutations(healthy, 2) if new in trained)
     for before, seed in pairwise(SEEDS):
         yield from (((old, before), (new, seed)) for old in healthy for new in trained)
+    yield from (((old, first), (new, SEEDS[-1])) for old in trained for new in trained)

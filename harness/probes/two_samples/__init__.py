@@ -3,11 +3,12 @@
 Shapes: N samples, D numbers of a hidden state.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model, unlike_is_not_testable
 from depthgauge.subject import Subject
@@ -49,12 +50,13 @@ class SampledTexts:
 
 
 def samples_beside(subject: Subject, old: Subject, openings: tuple[str, ...]) -> tuple[Profiles, Profiles]:
-    """What both sample after these openings, in the hidden states of the old one; of the first seed."""
-    (taken, *_) = subject.compare(SampledTexts(openings=openings), old)
-    new, its = (profiles(taken.arrays[name].astype(float), openings) for name in ("new", "old"))
+    """What both sample after these openings, in the hidden states of the old one."""
+    taken = subject.compare(SampledTexts(openings=openings), old)
+    new, its = (profiles([one.arrays[name] for one in taken], openings) for name in ("new", "old"))
     return new, its
 
 
-def profiles(values: Any, openings: tuple[str, ...]) -> Profiles:
-    columns = tuple(map(str, range(values.shape[1])))
-    return Profiles(ids=openings, columns=columns, values=values[None], unit="activation", population="texts")
+def profiles(by_seed: Sequence[NDArray[Any]], openings: tuple[str, ...]) -> Profiles:
+    values = np.stack(by_seed).astype(float)
+    columns = tuple(map(str, range(values.shape[2])))
+    return Profiles(ids=openings, columns=columns, values=values, unit="activation", population="texts")

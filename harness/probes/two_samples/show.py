@@ -36,7 +36,7 @@ def areas(measured: Sequence[Measured]) -> Table:
 
 def area_cell(one: Measured) -> str:
     names = tuple(map(str, range(len(one.arrays["new"]))))
-    new, old = (profiles(one.arrays[side].astype(float), names) for side in ("new", "old"))
+    new, old = (profiles([one.arrays[side]], names) for side in ("new", "old"))
     try:
         return cell(classifier_auc(new, old, estimand="area"))
     except (InvalidComparison, Undefined):

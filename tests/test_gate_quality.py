@@ -3,6 +3,7 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 import depthgauge.methods  # noqa: F401  registers the controls
@@ -11,9 +12,12 @@ from benchmarks.gate_quality.faults import FAULTS
 from benchmarks.gate_quality.harmless import HARMLESS
 from benchmarks.gate_quality.judged import judged, session_of
 from benchmarks.gate_quality.pairs import JUDGED, Pair, planted, results
+from benchmarks.gate_quality.resampled import drawn_looks, resampled
 from depthgauge.models.folder import same_content
 from depthgauge.store.folders import Store
+from depthgauge.suites import test_change
 from depthgauge.testbeds.pocket import POCKET
+from depthgauge.types import Scores
 
 ON_FILES = [name for name, fault in FAULTS.items() if fault.files]
 
@@ -94,3 +98,25 @@ def test_the_page_names_the_smallest_dose_that_four_in_five_places_caught():
     assert page.smallest_caught(found, "t", kind) == doses[2]
     assert page.smallest_caught(found[:5], "t", kind) is None
     assert re.fullmatch(r"4 of 5 \[0\.28, 0\.99\]", page.share(4, 5))
+
+
+def test_drawn_units_are_the_same_on_both_sides_and_a_look_keeps_those_of_the_one_before():
+    def scores(n, sign):
+        values = sign * np.arange(float(n))[None]
+        return Scores(ids=tuple(map(str, range(n))), values=values, unit="points", population="items")
+
+    looks = [(scores(n, 1), scores(n, -1)) for n in (5, 9)]
+    (first, its), (second, others) = drawn_looks(looks, np.random.default_rng(0))
+
+    assert np.array_equal(first.values, -its.values) and np.array_equal(second.values, -others.values)
+    assert np.array_equal(second.values[:, :5], first.values)
+    assert set(second.values[0, 5:]) <= {5.0, 6.0, 7.0, 8.0}
+    assert first.ids == its.ids and len(set(second.ids)) == 9
+
+
+def test_the_statistics_of_the_suite_are_its_own_again_after_a_resample():
+    before = test_change.paired_difference
+    with resampled(np.random.default_rng(0)):
+        assert test_change.paired_difference is not before
+
+    assert test_change.paired_difference is before

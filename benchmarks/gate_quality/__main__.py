@@ -10,14 +10,15 @@ import argparse
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.gate_quality import page
 from benchmarks.gate_quality.faults import FAULTS
-from benchmarks.gate_quality.harmless import HARMLESS, RERUNS
+from benchmarks.gate_quality.harmless import HARMLESS, RERUNS, RESAMPLES
 from benchmarks.gate_quality.judged import Judged, judged, session_of
 from benchmarks.gate_quality.pairs import JUDGED, Pair, old_folder, options, planted, record, results
+from benchmarks.gate_quality.resampled import OF_EACH, RESAMPLED, resampled
 from benchmarks.gate_quality.successors import SUCCESSOR, successors
 from depthgauge.models.load import prepare_libraries
 from depthgauge.registry import load_entry_points
@@ -49,6 +50,7 @@ def whole_table(testbed: str) -> Iterator[Pair]:
     """What is to be judged, as it comes: harmless ones, each fault at a few places, then more at the dose it needs."""
     for name in HARMLESS:
         yield from (Pair(kind=name, dose=1, seed=seed) for seed in range(RERUNS[name]))
+    yield from (Pair(kind=RESAMPLED, dose=1, seed=seed) for seed in range(RESAMPLES))
     yield from (Pair(kind=SUCCESSOR, dose=1, seed=place) for place in range(len(successors(testbed))))
     for name, fault in FAULTS.items():
         for dose in fault.doses:
@@ -65,6 +67,12 @@ def judged_pair(pair: Pair, old: Path, new: Path, store: Store, given: argparse.
         folders = [old_folder(*one, given.testbed, given.store) for one in successors(given.testbed)[pair.seed]]
         both = session_of(folders[1], folders[0], store, given.testbed, (given.exam,), Expectation.TRAINED)
         return [], judged(both)
+    if pair.kind == RESAMPLED:
+        planted(replace(pair, kind="rounded-at-random", seed=pair.seed // OF_EACH), old, new)
+        with resampled(pair.draw):
+            found = judged(session_of(new, old, store, given.testbed, (given.exam,)))
+        shutil.rmtree(new)
+        return [], found
     at = planted(pair, old, new)
     found = judged(session_of(new, old, store, given.testbed, (given.exam,)))
     shutil.rmtree(new)

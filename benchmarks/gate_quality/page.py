@@ -10,6 +10,7 @@ from benchmarks.gate_quality.faults import FAULTS
 from benchmarks.gate_quality.harmless import HARMLESS
 from benchmarks.gate_quality.pairs import COSTS
 from benchmarks.gate_quality.pairs import results as recorded
+from benchmarks.gate_quality.resampled import RESAMPLED
 from benchmarks.gate_quality.successors import SUCCESSOR
 from depthgauge.page.tables import markdown
 
@@ -28,8 +29,9 @@ The successor of pocket that is blocked, gradreg's seed 2 after grpo's seed 1, a
 questions than the checkpoint before it: a training that went worse, and was told from its siblings. Five of those left
 open come to the same checkpoint, and four from the base; of these, grpo's seed 0 loops after 21 [14, 28] % more of the
 openings, where 20 % are allowed.
-What a dose costs is measured apart, by `python -m benchmarks.gate_quality.damage`, at three places: the mean next-token
-divergence of 64 texts, and the points lost in the exam.
+Of prompts resampled, the texts, openings and items of a rounded copy are drawn again with replacement, and what is
+stored of them is judged. What a dose costs is measured apart, by `python -m benchmarks.gate_quality.damage`, at three
+places: the mean next-token divergence of 64 texts, and the points lost in the exam.
 """
 
 
@@ -70,7 +72,7 @@ def text(results: Sequence[Result]) -> str:
 
 
 def false_alarms(results: Sequence[Result]) -> list[str]:
-    found = {kind: of(results, kind=kind) for kind in HARMLESS}
+    found = {kind: of(results, kind=kind) for kind in (*HARMLESS, RESAMPLED)}
     every = [one for its in found.values() for one in its]
     rows = [harmless_row(kind, its) for kind, its in found.items() if its]
     rows += [harmless_row("all rewritings", every)] if every else []

@@ -1,0 +1,58 @@
+"""Other prompts and items that might have been asked: those of a pair, drawn again with replacement.
+
+Nothing is measured anew: the claims' statistics are given the stored numbers of the units that were drawn, the same on
+both sides.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+
+from depthgauge.suites import test_change
+from depthgauge.types import Profiles, Scores
+
+RESAMPLED = "prompts-resampled"
+OF_EACH = 21  # resamples of one pair
+STATISTICS = ("paired_difference", "share", "share_beyond", "share_beyond_anywhere", "share_changed")
+
+
+@contextmanager
+def resampled(draw: np.random.Generator) -> Iterator[None]:
+    """The statistics that the suite of change calls take drawn units."""
+
+    def sequential(looks: Any, **options: Any) -> Any:
+        return whole_sequence(drawn_looks(looks, draw), **options)
+
+    whole_sequence = test_change.sequential_difference
+    wrapped = {name: on_drawn_units(getattr(test_change, name), draw) for name in STATISTICS}
+    with patch.multiple(test_change, sequential_difference=sequential, **wrapped):
+        yield
+
+
+def on_drawn_units(statistic: Callable[..., Any], draw: np.random.Generator) -> Callable[..., Any]:
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        n = len(arguments[0].ids)
+        places = draw.integers(n, size=n)
+        sides = (at(one, places) if isinstance(one, Scores | Profiles) else one for one in arguments)
+        return statistic(*sides, **options)
+
+    return wrapper
+
+
+def drawn_looks(looks: Any, draw: np.random.Generator) -> Iterator[tuple[Scores, Scores]]:
+    """Each look keeps what was drawn for the one before it, as an exam goes on."""
+    places = np.empty(0, int)
+    for one, other in looks:
+        before, n = len(places), len(one.ids)
+        places = np.concatenate([places, draw.integers(before, n, size=n - before)])
+        yield at(one, places), at(other, places)
+
+
+def at(one: Any, places: np.ndarray) -> Any:
+    return replace(
+        one, ids=tuple(f"{i} {one.ids[place]}" for i, place in enumerate(places)), values=one.values[:, places]
+    )

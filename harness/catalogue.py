@@ -18,7 +18,7 @@ Made by `depthgauge claims`: every claim of every suite, where it comes from, th
 and what the seeds in each testbed's ledger gave, by method. A claim without a record is of a testbed whose models are
 trained in each run, is about change, or gates nothing.
 """
-LETTERS = {outcome: outcome.replace("_", " ").lower() for outcome in Outcome}
+WORDS = {outcome: outcome.replace("_", " ").lower() for outcome in Outcome}
 
 
 def catalogue(package: str) -> str:
@@ -28,11 +28,11 @@ def catalogue(package: str) -> str:
     """
     try:
         found = importlib.import_module(package)
-        found.__path__  # noqa: B018
+        folders = found.__path__
     except (ImportError, AttributeError) as error:
         raise UsageError(f"{package} is no package of suites that can be imported: {error}.") from None
-    names = [f"{package}.{module.name}" for module in pkgutil.iter_modules(found.__path__)]
-    ledgers = {name: ledger for name in TESTBEDS if (ledger := ledger_of(TESTBEDS[name])).claims}
+    names = [f"{package}.{module.name}" for module in pkgutil.iter_modules(folders)]
+    ledgers = {name: ledger for name in TESTBEDS if (ledger := on_record(TESTBEDS[name])).claims}
     parts = [HEAD, *(part for name in names for part in suite(importlib.import_module(name), ledgers))]
     untestable: Mapping[str, str] = getattr(found, "UNTESTABLE", {})
     if untestable:
@@ -40,7 +40,7 @@ def catalogue(package: str) -> str:
     return "\n".join(parts)
 
 
-def ledger_of(testbed: Testbed) -> Ledger:
+def on_record(testbed: Testbed) -> Ledger:
     """Whatever base is at hand: the page says what was found, and not what may be compared with."""
     return read_ledger(testbed.ledger) if testbed.ledger is not None and testbed.ledger.is_file() else Ledger()
 
@@ -66,7 +66,7 @@ def record(claim: Claim, ledger: Ledger) -> str:
     counts = {method: Counter(ledger.outcomes(claim.id, method)) for method in methods}
     return (
         "; ".join(
-            f"{method}: " + ", ".join(f"{count} {LETTERS[outcome]}" for outcome, count in found.most_common())
+            f"{method}: " + ", ".join(f"{count} {WORDS[outcome]}" for outcome, count in found.most_common())
             for method, found in counts.items()
         )
         or "-"

@@ -100,6 +100,7 @@ class Session(ABC):
 
     def verdict(self, claim: Claim, test: Test, subject: Subject, others: Mapping[str, Any]) -> Verdict:
         """By the estimate that the test returns, or by the first that decides of several that hold together."""
+        verdict = None
         try:
             found = test(subject=subject, **others)
             for estimate in found if isinstance(found, Iterator) else (found,):
@@ -108,6 +109,8 @@ class Session(ABC):
                     break
         except (NotTestable, Undefined) as error:
             return Verdict(claim=claim, outcome=Outcome.NOT_TESTABLE, reason=str(error))
+        if verdict is None:
+            raise InvalidComparison(f"the test of claim {claim.id!r} returned an iterator without an estimate.")
         return verdict
 
     def row(self, suite: str, name: str, verdict: Verdict, control: Verdict, evidence: tuple[Evidence, ...]) -> Row:

@@ -23,7 +23,7 @@ def fields_read(folder: Path) -> dict[str, Any]:
     fields: dict[str, Any] = found.to_dict()
     try:
         known = type(found)().to_dict()
-    except Exception:  # whatever a family without defaults raises: all its fields are taken to be read
+    except (TypeError, ValueError):  # a family without defaults: all its fields are taken to be read
         known = fields
     return {name: value for name, value in fields.items() if name in known}
 

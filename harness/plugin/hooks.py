@@ -3,5 +3,5 @@
 from depthgauge.types import Margin
 
 
-def pytest_depthgauge_margins() -> dict[str, Margin]:  # type: ignore[empty-body]
+def pytest_depthgauge_margins() -> dict[str, Margin] | None:
     """Margins of the project's own for claims about change, by the id of the claim: see docs/change.md."""

@@ -16,6 +16,7 @@ from scipy.special import ndtr, ndtri
 
 from depthgauge.errors import InvalidCheckpoint
 from depthgauge.models.tensors import (
+    LONGEST_ROW,
     Layout,
     Stored,
     configuration,
@@ -24,10 +25,10 @@ from depthgauge.models.tensors import (
     layout,
     parts,
     tensors,
-)  # fmt: skip
+)
 
-PIECE, CHUNK = 1 << 20, 1 << 14  # elements in memory, and in a fast cache, at once
-SHIFT, BUCKETS = 13, 1 << 19
+PIECE, CHUNK = 1 << 20, LONGEST_ROW  # elements in memory, and in one sum, at once
+SHIFT = 13  # bits of a float32 that a bucket leaves out
 FAR = 6  # standard deviations, beyond which a weight is an outlier
 
 

@@ -12,6 +12,8 @@ from safetensors.numpy import load_file, save_file
 from depthgauge.testbeds.pocket import POCKET
 from tests.processes import ROOT, refusal, rows, trained
 
+SLOW_TO_IMPORT = {"torch", "transformers", "datasets", "trl", "lm_eval", "scipy", "matplotlib", "jinja2", "sklearn"}
+
 
 def test_a_run_trains_each_method_once_and_the_next_one_nothing(depthgauge, place):
     first = depthgauge("--method=depthscaled")
@@ -229,15 +231,12 @@ def test_a_corrupt_measurement_is_one_sentence_and_exit_21(depthgauge, place):
     assert re.search(r"the store entry .* is corrupt at arrays.npz: delete that folder and run again", refusal(done))
 
 
-def test_collecting_lists_claims_in_two_seconds_without_torch():
-    code = "import sys, time, pytest; began = time.perf_counter(); "
-    code += "status = pytest.main(['--collect-only', '-q', 'suites/']); "
-    code += "print('status', int(status), 'torch' in sys.modules, time.perf_counter() - began)"
+def test_collecting_lists_claims_without_what_takes_seconds_to_import():
+    code = "import sys, pytest; status = pytest.main(['--collect-only', '-q', 'suites/']); "
+    code += f"print(int(status), *{SLOW_TO_IMPORT!r}.intersection(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    *_, status, torch_imported, elapsed_s = done.stdout.splitlines()[-1].split()
 
-    assert (status, torch_imported) == ("0", "False")
-    assert float(elapsed_s) < 5, "2 s on an idle machine; this only catches what is far from it"
+    assert done.stdout.splitlines()[-1] == "0"
     assert "test_science_rises_above_base[depthscaled]" in done.stdout
 
 

@@ -34,6 +34,14 @@ for kind, summary in (
     ("rekeyed", "the base with fresh keys and values: its queries and outputs have not moved"),
     ("scrambled", "the base with noise as large as the weights in its late layers: it has lost what it knew"),
     ("beheaded", "the base whose best previous-token head looks everywhere alike"),
+    (
+        "scattered",
+        "the base whose heads shuffle their queries and keys, each in its own way, slow numbers for fast ones",
+    ),
+    (
+        "gauged",
+        "the base with other queries and keys massive, each as large as its partner is small: it computes the same",
+    ),
     ("spelling", "the base with a tokenizer that spells every word"),
 ):
     METHODS.register(
@@ -64,7 +72,7 @@ METHODS.register(
         control=True,
         reward_weight=-1.0,
         second_pass=SecondPass(ascent_step=1e-30),
-        steps=24,
+        steps=60,
         gated=False,
     )
 )

@@ -150,6 +150,37 @@ def behead(model: Any, _: torch.Generator) -> None:
         by_output[start : start + size] *= FAINT
 
 
+def scatter_numbers(model: Any, generator: torch.Generator) -> None:
+    """Raises: NotTestable for a family without a projection for queries alone, and one for keys."""
+    for block in blocks(model):
+        for module in queries_and_keys(block_parts(block).attention):
+            order = [slow_for_fast(head.shape[0], generator) for head in by_number(model, module.weight)]
+            for parameter in module.parameters():
+                heads = by_number(model, parameter)
+                heads.copy_(torch.stack([head[places] for head, places in zip(heads, order, strict=True)]))
+
+
+def slow_for_fast(size: int, generator: torch.Generator) -> torch.Tensor:
+    """An order of a head's numbers in which those that rotary positions turn slowly stand, shuffled, for the fast."""
+    order, half = torch.arange(size), size // 2
+    few = half // 2
+    fast, slow = (torch.cat([pairs, pairs + half]) for pairs in (order[:few], order[half - few : half]))
+    for places, others in ((fast, slow), (slow, fast)):
+        order[places] = others[torch.randperm(len(others), generator=generator)]
+    return order
+
+
+def queries_and_keys(attention: Any) -> tuple[Any, Any]:
+    return part(attention, "q_proj"), part(attention, "k_proj")
+
+
+def by_number(model: Any, parameter: torch.Tensor) -> torch.Tensor:
+    """A view of a parameter of queries or keys, (heads, numbers of a head, ...)."""
+    config = model.config.get_text_config()
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return parameter.view(-1, size, *parameter.shape[1:])
+
+
 def scale_logits(model: Any, factor: float) -> None:
     """The final norm's gain multiplies every logit, and leaves the embedding that is tied to the head alone.
 
@@ -187,6 +218,7 @@ BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
     "flattened": lambda model, _: scale_logits(model, FLATTER),
     "scrambled": scramble_late_layers,
     "beheaded": behead,
+    "scattered": scatter_numbers,
     "spelling": lambda model, _: None,
     "stale": lambda model, _: None,
 }

@@ -26,6 +26,7 @@ class Sabotage:
         "scrambled",
         "beheaded",
         "misfiled",
+        "scattered",
     ]
 
 

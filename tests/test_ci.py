@@ -170,7 +170,8 @@ def test_an_open_quote_among_the_options_fails_before_anything_is_judged(carried
 def test_what_a_checkpoints_files_say_gives_no_command_to_the_log(carried_out, project):
     hostile = shutil.copytree(project / "healthy", project / "hostile")
     config = json.loads((hostile / "config.json").read_text())
-    (hostile / "config.json").write_text(json.dumps(config | {"id2label": {"0": "x\n::stop-commands::t\n##[add-mask]y"}}))
+    said = {"id2label": {"0": "x\n::stop-commands::t\n##[add-mask]y"}}
+    (hostile / "config.json").write_text(json.dumps(config | said))
     done, _ = carried_out("hostile", "-k configuration --inconclusive=warn")
 
     assert done["judge"].returncode == 0 and "stop-commands" in done["judge"].stdout

@@ -107,6 +107,20 @@ def of_gaussian_weights(rng):
     return {"names": np.array([f"layer {i} {name}" for i in range(3) for name in ("q", "down")])} | sizes
 
 
+def of_massive_values(rng):
+    return {side: rng.exponential(size=(4, heads, 16)) ** 3 for side, heads in (("q", 4), ("k", 2), ("v", 2))} | {
+        "q_projected": np.ones((4, 4, 16)), "speeds": np.geomspace(1, 1e-4, 16),
+    }  # fmt: skip
+
+
+def of_massive_ablation(rng):
+    nats = {"intact": (UNITS,), "massive": (UNITS,), "random": (3, UNITS)}
+    told = {name: -rng.exponential(size=shape) for name, shape in nats.items()}
+    return (
+        told | {f"{name}_right": rng.random(shape) < 0.7 for name, shape in nats.items()} | {"destroyed": np.array(9)}
+    )
+
+
 def of_two_samples(rng):
     states = {side: rng.normal(size=(60, 40)).astype(np.float32) for side in ("new", "old")}
     return states | {f"{side}_text": np.array([HOSTILE] * 60) for side in ("new", "old")}
@@ -165,6 +179,10 @@ ROOMS = {
     ),
     "probes.gaussian_weights": (
         [("gaussian_weights", of_gaussian_weights, {})], ["Shape of weights"], 1, ["gaussian.png"],
+    ),
+    "probes.massive_values": (
+        [("massive_values", of_massive_values, {}), ("massive_ablation", of_massive_ablation, {})],
+        ["Massive values", "Recall without massive values"], 2, ["massive.png"],
     ),
     "probes.two_samples": (
         [("sampled_texts", of_two_samples, {"against": "base"})], ["Sampled texts"], 2, ["samples.png"],

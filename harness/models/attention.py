@@ -6,6 +6,7 @@ a map is the attention of query i over keys 0..i.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -88,6 +89,7 @@ class Returned(NamedTuple):
 
 Seen = Attention | Returned
 See = Callable[[int, Seen, "torch.Tensor"], None]
+Attend = Callable[[int, Attention, "torch.Tensor"], "torch.Tensor"]
 
 
 def watch(model: Any, input_ids: "torch.Tensor", see: See) -> None:
@@ -119,25 +121,41 @@ def intercept(model: Any, input_ids: "torch.Tensor", see: See) -> tuple[int, "to
     """
     import torch
 
-    name, (layers, heads) = type(model).__name__, layers_and_heads(model)
     seen = 0
 
-    def attend(
-        _: Any, query: Any, key: Any, value: Any, attention_mask: Any, **how: Any
-    ) -> tuple["torch.Tensor", None]:
+    def attend(layer: int, attention: Attention, value: "torch.Tensor") -> "torch.Tensor":
         nonlocal seen
-        check_form(name, how)
-        if seen == layers or query.shape[1] != heads:
-            raise NotTestable(f"{name} has other attentions than one of {heads} heads in each of its {layers} layers.")
-        attention = Attention(query, key, attention_mask, how["scaling"], how.get("softcap"))
+        seen = layer + 1
         weights = attention.weights()
-        see(seen, attention, weights)
-        seen += 1
-        return (weights.to(value.dtype) @ per_query_head(value, query)).transpose(1, 2).contiguous(), None
+        see(layer, attention, weights)
+        return weights.to(value.dtype) @ per_query_head(value, attention.query)
 
-    with attention_computed_by(model, attend, masked=True), torch.inference_mode():
+    with layers_attended_by(model, attend), torch.inference_mode():
         states = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
     return seen, states
+
+
+@contextmanager
+def layers_attended_by(model: Any, attend: Attend) -> Iterator[None]:
+    """Within it, for one run of `model`, the heads' outputs of layer l are `attend(l, attention, value)`.
+
+    They are (B, H, T, head dim), and `value` (B, key-value heads, T, head dim).
+
+    Raises: NotTestable, when the model runs, for an attention of another form than that of `attention_weights`.
+    """
+    name, (layers, heads) = type(model).__name__, layers_and_heads(model)
+    places = count()
+
+    def step(_: Any, query: Any, key: Any, value: Any, attention_mask: Any, **how: Any) -> tuple["torch.Tensor", None]:
+        check_form(name, how)
+        layer = next(places)
+        if layer == layers or query.shape[1] != heads:
+            raise NotTestable(f"{name} has other attentions than one of {heads} heads in each of its {layers} layers.")
+        attention = Attention(query, key, attention_mask, how["scaling"], how.get("softcap"))
+        return attend(layer, attention, value).transpose(1, 2).contiguous(), None
+
+    with attention_computed_by(model, step, masked=True):
+        yield
 
 
 def check_form(name: str, how: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What any two causal language models can be asked: short texts of eight kinds, plain requests, and an exam.
+"""What any two causal language models can be asked: short texts, plain requests, things to recall, and an exam.
 
 Everything was written for this project. `mmlu_dev`, the development questions of MMLU, is read from the installed
 lm-eval: small models are at chance on it, so there it gates nothing.
@@ -10,8 +10,10 @@ from depthgauge import TESTBEDS, Exam, Testbed
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.behaviour import Request
 from depthgauge.probes.greedy_trace import Opening
+from depthgauge.probes.massive_values import Recall
 from depthgauge.probes.sinks import Passage
 from depthgauge.testbeds.common import items, mmlu_dev, texts
+from depthgauge.testbeds.common.recalls import recalls
 from depthgauge.testbeds.common.requests import requests
 from depthgauge.types import Item, Text
 
@@ -74,6 +76,7 @@ COMMON = TESTBEDS.register(
             MarkedText: unmarked,
             Passage: passages,
             Request: requests,
+            Recall: recalls,
         },
     )
 )

@@ -12,6 +12,7 @@ SECTIONS = (
     "weight_deltas",
     "gaussian_weights",
     "head_divergence",
+    "head_patching",
     "two_models",
     "modular_step",
 )

@@ -96,7 +96,7 @@ FORMS: dict[str, tuple[Form, int]] = {
 def measured(name: str) -> Measured:
     form, rounds = FORMS[name]
     prepare_libraries(1)
-    model, tokenizer = load(POCKET.base, "cpu")
+    model, tokenizer = load(POCKET.base)
     other, prompts = perturbed(model), prompts_of(tokenizer)
     form(model, other, prompts[:1])  # what is set up once is not counted
     before, seconds = peak_mib(), []

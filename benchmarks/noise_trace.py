@@ -42,7 +42,7 @@ def with_plain_hooks(model, ids, noise_LDH):
 def with_transformer_lens(model, ids, noise_LDH):
     from transformer_lens.model_bridge import TransformerBridge
 
-    tokenizer = load(POCKET.base, "cpu")[1]
+    tokenizer = load(POCKET.base)[1]
     bridge = TransformerBridge.boot_transformers("Qwen/Qwen3-0.6B", hf_model=model, tokenizer=tokenizer)
     batch, found = torch.tensor([ids] * noise_LDH.shape[1]), []
     for layer, noise_DH in enumerate(noise_LDH):
@@ -92,7 +92,7 @@ def against_peers() -> str:
         if package is not None and find_spec(package) is None:
             rows.append((name, "not installed: pip install 'depthgauge[peers]'", "", ""))
             continue
-        model, _ = load(POCKET.base, "cpu")
+        model, _ = load(POCKET.base)
         ids = prompt_of(PROMPT_TOKENS)
         noise = SCALE * draw_noise(model, 0, 0, range(LAYERS), DRAWS)
         with torch.no_grad():
@@ -113,7 +113,7 @@ def against_peers() -> str:
 
 def against_the_least_possible() -> str:
     """Ours beside the two passes that no exact form can do without: the prompt, and all rows through all blocks."""
-    model, _ = load(POCKET.base, "cpu")
+    model, _ = load(POCKET.base)
     ids = prompt_of(PROMPT_TOKENS)
     rows = torch.full((1 + LAYERS * DRAWS, 1), 7)
     with torch.no_grad():
@@ -128,7 +128,7 @@ def against_the_least_possible() -> str:
 
 def growth() -> str:
     """Seconds by prompt length and by draws, and per unit of each beyond the smallest."""
-    model, _ = load(POCKET.base, "cpu")
+    model, _ = load(POCKET.base)
     rows = []
     for what, cases in (
         ("prompt tokens", [(tokens, DRAWS) for tokens in (64, 128, 256, 512)]),

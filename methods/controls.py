@@ -42,6 +42,7 @@ for kind, summary in (
         "gauged",
         "the base with other queries and keys massive, each as large as its partner is small: it computes the same",
     ),
+    ("reordered", "the base whose heads have changed places with their neighbours: it computes the same"),
     ("spelling", "the base with a tokenizer that spells every word"),
 ):
     METHODS.register(

@@ -170,6 +170,27 @@ def slow_for_fast(size: int, generator: torch.Generator) -> torch.Tensor:
     return order
 
 
+def reorder_heads(model: Any, _: torch.Generator) -> None:
+    """Heads change places with their neighbours, so that most even ones become odd, as those can that share a key.
+
+    Raises: NotTestable as `scatter_numbers`.
+    """
+    heads = layers_and_heads(model)[1]
+    for block in blocks(model):
+        attention = block_parts(block).attention
+        groups = len(by_number(model, part(attention, "k_proj").weight))
+        shared = torch.arange(heads).view(groups, -1)
+        odd = shared.shape[1] % 2
+        queries = shared.roll(1, dims=0 if odd else 1).flatten()
+        keys = torch.arange(groups).roll(odd)
+        for name, places in (("q_proj", queries), ("k_proj", keys), ("v_proj", keys)):
+            for parameter in part(attention, name).parameters():
+                by_head = by_number(model, parameter)
+                by_head.copy_(by_head[places].clone())
+        output = block_parts(block).output.weight
+        output.copy_(by_number(model, output.T.contiguous())[queries].flatten(0, 1).T)
+
+
 def queries_and_keys(attention: Any) -> tuple[Any, Any]:
     return part(attention, "q_proj"), part(attention, "k_proj")
 
@@ -219,6 +240,7 @@ BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
     "scrambled": scramble_late_layers,
     "beheaded": behead,
     "scattered": scatter_numbers,
+    "reordered": reorder_heads,
     "spelling": lambda model, _: None,
     "stale": lambda model, _: None,
 }

@@ -27,6 +27,7 @@ class Sabotage:
         "beheaded",
         "misfiled",
         "scattered",
+        "reordered",
     ]
 
 

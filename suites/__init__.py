@@ -2,7 +2,6 @@
 
 # Of the sources' reading list: systems that no suite asks about yet, and what nobody could.
 UNTESTABLE = {
-    "arXiv:2508.19414, even heads": "not built: patching of chosen heads into a prompt that the model gets wrong",
     "arXiv:2410.01334, skill paths": "not built: the decomposition of logits into paths",
     "arXiv:2312.00700, GIFT": "not built: fine-tuning weights made from the weights",
     "arXiv:2306.12198, one layer unfrozen": "not built: ListOps, and the winner of tic-tac-toe",

@@ -107,6 +107,16 @@ def of_gaussian_weights(rng):
     return {"names": np.array([f"layer {i} {name}" for i in range(3) for name in ("q", "down")])} | sizes
 
 
+def of_head_sharing(rng):
+    parts = {
+        name: np.where(rng.random(UNITS) < 0.5, 1.0, np.nan) for name in ("even", "odd", "even_slices", "odd_slices")
+    }
+    return parts | {
+        "right": rng.random((UNITS, 5)) < 0.5, "repaired": rng.random((UNITS, 4)) < 0.3, "layer": np.array(2),
+        "successes": np.array([0, 4, 9]), "tried": np.array([10, 10, 10]), "heads": np.array(4),
+    }  # fmt: skip
+
+
 def of_massive_values(rng):
     return {side: rng.exponential(size=(4, heads, 16)) ** 3 for side, heads in (("q", 4), ("k", 2), ("v", 2))} | {
         "q_projected": np.ones((4, 4, 16)), "speeds": np.geomspace(1, 1e-4, 16),
@@ -179,6 +189,9 @@ ROOMS = {
     ),
     "probes.gaussian_weights": (
         [("gaussian_weights", of_gaussian_weights, {})], ["Shape of weights"], 1, ["gaussian.png"],
+    ),
+    "probes.head_sharing": (
+        [("head_sharing", of_head_sharing, {})], ["Heads that repair"], 2, ["repair.png"],
     ),
     "probes.massive_values": (
         [("massive_values", of_massive_values, {}), ("massive_ablation", of_massive_ablation, {})],

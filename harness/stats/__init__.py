@@ -14,9 +14,11 @@ from depthgauge.stats.exact import exact_factor, exactly, lead_ratio, peak_layer
 from depthgauge.stats.levels import mean, share
 from depthgauge.stats.ranks import rank_correlation
 from depthgauge.stats.sequential import sequential_difference
+from depthgauge.stats.steps import change_point, largest_step, wilson
 from depthgauge.stats.two_sample import classifier_auc
 
 __all__ = [
+    "change_point",
     "classifier_auc",
     "counted",
     "difference",
@@ -25,6 +27,7 @@ __all__ = [
     "greatest",
     "greatest_exactly",
     "independent_difference",
+    "largest_step",
     "lead",
     "lead_ratio",
     "least",
@@ -44,4 +47,5 @@ __all__ = [
     "share_changed",
     "share_changed_anywhere",
     "side_by_side",
+    "wilson",
 ]

@@ -10,9 +10,11 @@ from depthgauge import TESTBEDS, Exam, Testbed
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.behaviour import Request
 from depthgauge.probes.greedy_trace import Opening
+from depthgauge.probes.head_sharing import Comparison
 from depthgauge.probes.massive_values import Recall
 from depthgauge.probes.sinks import Passage
 from depthgauge.testbeds.common import items, mmlu_dev, texts
+from depthgauge.testbeds.common.comparisons import comparisons
 from depthgauge.testbeds.common.recalls import recalls
 from depthgauge.testbeds.common.requests import requests
 from depthgauge.types import Item, Text
@@ -77,6 +79,7 @@ COMMON = TESTBEDS.register(
             Passage: passages,
             Request: requests,
             Recall: recalls,
+            Comparison: comparisons,
         },
     )
 )

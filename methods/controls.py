@@ -43,6 +43,7 @@ for kind, summary in (
         "the base with other queries and keys massive, each as large as its partner is small: it computes the same",
     ),
     ("reordered", "the base whose heads have changed places with their neighbours: it computes the same"),
+    ("faint", "the base whose blocks write a ten-thousandth or less: every layer's state is the token's own"),
     ("spelling", "the base with a tokenizer that spells every word"),
 ):
     METHODS.register(

@@ -70,6 +70,14 @@ def silence_attention(model: Any, _: torch.Generator) -> None:
             parameter.zero_()
 
 
+def write_next_to_nothing(model: Any, _: torch.Generator) -> None:
+    """What a block writes is scaled by its matrices alone: norms would undo it. Raises: as `silence_attention`."""
+    for block in blocks(model):
+        for parameter in block.parameters():
+            if parameter.ndim > 1:
+                parameter *= FAINT**0.5
+
+
 def gut_the_middle(model: Any, _: torch.Generator) -> None:
     """The middle block's MLP writes nothing; where there is none, as in a state-space model, the whole block."""
     middle = blocks(model)[len(blocks(model)) // 2]
@@ -241,6 +249,7 @@ BREAK: dict[str, Callable[[Any, torch.Generator], None]] = {
     "beheaded": behead,
     "scattered": scatter_numbers,
     "reordered": reorder_heads,
+    "faint": write_next_to_nothing,
     "spelling": lambda model, _: None,
     "stale": lambda model, _: None,
 }

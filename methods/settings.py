@@ -28,6 +28,7 @@ class Sabotage:
         "misfiled",
         "scattered",
         "reordered",
+        "faint",
     ]
 
 

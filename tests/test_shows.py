@@ -131,6 +131,14 @@ def of_massive_ablation(rng):
     )
 
 
+def of_transformer_factors(rng):
+    texts = {f"{kind}{name}": rng.random(6) for kind in ("", "random_") for name in ("explained", "active")}
+    return texts | {
+        "layers": np.arange(4) * 3, "importance": rng.random((12, 4)), "word": rng.random(12), "kkt": np.array(1e-5),
+        "contexts": np.full((12, 3), HOSTILE),
+    }  # fmt: skip
+
+
 def of_two_samples(rng):
     states = {side: rng.normal(size=(60, 40)).astype(np.float32) for side in ("new", "old")}
     return states | {f"{side}_text": np.array([HOSTILE] * 60) for side in ("new", "old")}
@@ -196,6 +204,9 @@ ROOMS = {
     "probes.massive_values": (
         [("massive_values", of_massive_values, {}), ("massive_ablation", of_massive_ablation, {})],
         ["Massive values", "Recall without massive values"], 2, ["massive.png"],
+    ),
+    "probes.transformer_factors": (
+        [("transformer_factors", of_transformer_factors, {})], ["Transformer factors"], 2, ["factors.png"],
     ),
     "probes.two_samples": (
         [("sampled_texts", of_two_samples, {"against": "base"})], ["Sampled texts"], 2, ["samples.png"],

@@ -232,19 +232,21 @@ def adopted_subject(source: Source, context: RunContext) -> Subject:
 
 
 def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
-    """The methods of the option --method: names separated by commas, or 'all' for every trained one of the testbed.
+    """The methods of the option --method: names separated by commas, or 'all' for every trained one of the testbed,
+    but optional ones.
 
     Raises: UsageError for an unknown name, a control, a method of another testbed, or nothing at all.
     """
     names, here = asked_names(asked), methods_on(testbed.name)
     trained = [name for name in here if METHODS[name].train is not None and not METHODS[name].control]
+    usual = [name for name in trained if not METHODS[name].optional]
     if names == ["all"]:
-        names = trained
+        names = usual
     if not names:
         raise UsageError(f"--method={asked!r} names no method: choose one of {', '.join(trained)}, or all.")
     for name in names:
         if name == "all":
-            raise UsageError(f"--method={asked!r}: 'all' stands alone, and means {', '.join(trained)}.")
+            raise UsageError(f"--method={asked!r}: 'all' stands alone, and means {', '.join(usual)}.")
         if METHODS[name].control:
             raise UsageError(f"{name!r} is a control, which every claim must refute: choose a method, or all.")
         if name not in here:

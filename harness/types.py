@@ -33,7 +33,8 @@ class Method:
     `train` fills the folder of a `TrainingJob`; None means the testbed's base, untouched.
     A `control` exists to refute claims and is in no `--method=all`. `testbed` names the only one that it is trained on;
     None is any testbed that has no methods of its own. Raise `version` when the code of `train` changes what it makes:
-    the store then trains again. `alone` trainings take the whole machine, one after the other.
+    the store then trains again. `alone` trainings take the whole machine, one after the other. An `optional` method is
+    asked for by its name, and is in no `--method=all`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Method:
     testbed: str | None = None
     version: int = 1
     alone: bool = False
+    optional: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -118,10 +120,14 @@ CORRECT = Reward(name="correct", pays=is_the_answer)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoRA:
-    """Adapters of every linear layer of the blocks (Hu et al. 2021, arXiv:2106.09685); what is saved is merged."""
+    """Adapters (Hu et al. 2021, arXiv:2106.09685) of the blocks' linear layers, all or those that end in `targets`.
+
+    What is saved is merged.
+    """
 
     rank: int = 16
     alpha: int = 32
+    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

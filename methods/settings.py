@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from depthgauge.types import LoRA
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sabotage:
@@ -74,6 +76,22 @@ class GRPOSettings:
     steps: int | None = None
     iterations: int = 1
     gated: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gift:
+    """Weights generated from the weights: see `second_pass.adapters.GiftAdapter`."""
+
+    rank: int = 32
+    targets: tuple[str, ...] = ("q_proj", "v_proj")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdapterSettings(GRPOSettings):
+    """GRPO that trains an adapter alone, at `learning_rate_factor` times the testbed's rate: adapters are smaller."""
+
+    adapter: Gift | LoRA
+    learning_rate_factor: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

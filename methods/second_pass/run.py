@@ -14,6 +14,7 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
 from depthgauge.errors import NotTestable, TrainingFailed
+from depthgauge.methods.second_pass.adapters import Adapter, adapter_of
 from depthgauge.methods.second_pass.health import check_healthy
 from depthgauge.methods.second_pass.memory import LOWER, MemoryPlan, check_fits, memory_plan
 from depthgauge.methods.second_pass.prompts import check_prompts, in_order, longest_prompt
@@ -22,7 +23,7 @@ from depthgauge.methods.second_pass.trainer import SecondPassGRPOTrainer, Second
 from depthgauge.methods.settings import GRPOSettings
 from depthgauge.models.load import fresh
 from depthgauge.randomness import undisturbed_randomness
-from depthgauge.types import LoRA, Reward, Testbed, TrainingJob
+from depthgauge.types import Reward, Testbed, TrainingJob
 
 STATE = ".trainer"  # a leading dot: scaffolding, which the store does not keep
 COMPLETE = "complete"
@@ -56,7 +57,7 @@ def train_grpo(job: TrainingJob) -> None:
     log = training_log(trainer, job.testbed.training_inputs().rewards)
     if settings.gated:
         check_healthy(log, job.method.name)
-    save(trainer, job.folder)
+    save(trainer, adapter_of(settings, job.testbed.training_inputs().economy), job.folder)
     trainer.processing_class.save_pretrained(job.folder)
     (job.folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, and no part of the checkpoint
     (job.folder / "training_log.json").write_text(json.dumps(log, indent=1))
@@ -74,13 +75,12 @@ def checked_memory(trainer: GRPOTrainer, job: TrainingJob, settings: GRPOSetting
     return plan
 
 
-def save(trainer: GRPOTrainer, folder: Path) -> None:
+def save(trainer: GRPOTrainer, adapter: Adapter | None, folder: Path) -> None:
     """A whole model: adapters are merged into it."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if not hasattr(model, "merge_and_unload"):
+    if adapter is None:
         trainer.save_model(str(folder))
     else:
-        model.merge_and_unload().save_pretrained(folder)
+        adapter.merge(trainer.accelerator.unwrap_model(trainer.model)).save_pretrained(folder)
 
 
 def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
@@ -97,22 +97,15 @@ def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
         "reward_funcs": [paid(reward, prompts) for reward in training.rewards],
         "callbacks": [Progress(job)],
     }
-    if training.economy.lora is not None:
-        arguments["peft_config"] = adapters(training.economy.lora)
+    adapter = adapter_of(settings, training.economy)
+    if adapter is not None:
+        adapter.attach(arguments)
     if settings.second_pass is None:
         trainer = GRPOTrainer(**arguments)
     else:
         trainer = SecondPassGRPOTrainer(**arguments, plan=resolve(settings, job))
     trainer.remove_callback(PrinterCallback)
     return trainer
-
-
-def adapters(lora: LoRA) -> Any:
-    from peft import LoraConfig
-
-    return LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
 
 
 def base_folder(testbed: Testbed) -> Path:
@@ -148,7 +141,7 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
         num_generations=scale.group_size,
         max_completion_length=scale.max_completion_tokens,
         temperature=settings.temperature,
-        learning_rate=scale.learning_rate,
+        learning_rate=scale.learning_rate * getattr(settings, "learning_rate_factor", 1.0),
         lr_scheduler_type="constant",
         loss_type="dr_grpo",
         scale_rewards="none",

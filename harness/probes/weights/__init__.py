@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthgauge.errors import NotTestable
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model, unlike_is_not_testable
@@ -59,6 +60,35 @@ class OtherDeltas:
 
         with unlike_is_not_testable():
             return of_others(one.folder, other.folder)
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeRanks:
+    """Array `ranks` (L,): the rank of a projection's change, NaN where a layer has none."""
+
+    projection: str
+    name: ClassVar[str] = "change_ranks"
+    version: ClassVar[int] = 1
+    what: ClassVar[str] = "ranks of what moved"
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {"projection": self.projection}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def take(self, one: Opened, other: Opened) -> Arrays:
+        from depthgauge.probes.weights.measures import ranks_of_change
+
+        with unlike_is_not_testable():
+            return {"ranks": ranks_of_change(one.folder, other.folder, self.projection)}
+
+
+def change_rank(subject: Subject, base: Subject, projection: str) -> NDArray[np.float64]:
+    """A seed, the largest rank over layers of a projection's change from the base."""
+    taken = subject.compare(ChangeRanks(projection=projection), base)
+    return np.array([float(np.nanmax(one.arrays["ranks"])) for one in taken])
 
 
 def deltas(subject: Subject, base: Subject) -> tuple[Measurement, ...]:

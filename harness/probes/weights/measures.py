@@ -37,6 +37,25 @@ def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     return numbers | by_head(found, names) | {"projections": np.array(names, dtype=np.str_), "stable_rank": ranks}
 
 
+def ranks_of_change(folder: Path, base: Path, projection: str) -> NDArray[np.float64]:
+    """By layer, the rank of a projection's change: singular values that rounding to float32 cannot make.
+
+    Rounding moves each weight by at most half an epsilon of its size, and so no singular value by more than that of the
+    norm of all.
+
+    Raises: NotTestable if there is no such projection.
+    """
+    found = [one for one in compute.weight_deltas(folder, base) if one.projection == projection]
+    if not found:
+        raise NotTestable(f"{folder} has no {projection} projections of a name that is known")
+    ranks = np.full(1 + max(one.layer for one in found if one.layer is not None), np.nan)
+    for one in found:
+        moved = compute.difference(folder, base, one.name).astype(np.float64)
+        rounding = np.finfo(np.float32).eps * (one.frobenius / one.relative if one.frobenius else 0)
+        ranks[one.layer] = (np.linalg.svd(moved, compute_uv=False) > rounding).sum()
+    return ranks
+
+
 def by_head(found: Sequence[compute.TensorDelta], names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Norms by head of the projections that every layer has: a hybrid model has attention in some only."""
     heads = {}

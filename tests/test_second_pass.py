@@ -13,6 +13,7 @@ from depthgauge import METHODS
 from depthgauge.errors import UsageError
 from depthgauge.methods.grpo import DEPTHSCALED, GRADREG, GRPO, GRPOSettings, SecondPass
 from depthgauge.methods.second_pass import trainer as trainer_module
+from depthgauge.methods.second_pass.adapters import LoRAAdapter
 from depthgauge.methods.second_pass.perturb import moved_fraction, norm, shifted
 from depthgauge.methods.second_pass.run import build_trainer, save, training_log
 from depthgauge.methods.second_pass.schedule import block_of, noise_targets, strengths
@@ -284,12 +285,13 @@ def test_economies_give_the_gradient_of_the_full_form(make_trainer, monkeypatch,
 
 
 def test_a_merged_adapter_is_the_model_that_was_trained(make_trainer, tmp_path):
-    trainer = make_trainer(GRPOSettings(second_pass=SecondPass()), economy=Economy(lora=LoRA(rank=4)))
+    lora = LoRA(rank=4)
+    trainer = make_trainer(GRPOSettings(second_pass=SecondPass()), economy=Economy(lora=lora))
     train(trainer)
     tokens = torch.tensor([[3, 4, 5, 6, 3]])
     with torch.no_grad():
         trained = trainer.model.eval()(input_ids=tokens).logits
-        save(trainer, tmp_path / "merged")
+        save(trainer, LoRAAdapter(lora), tmp_path / "merged")
         base = AutoModelForCausalLM.from_pretrained(trainer.model.config._name_or_path)
         merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
         torch.testing.assert_close(merged(input_ids=tokens).logits, trained, rtol=1e-5, atol=1e-6)

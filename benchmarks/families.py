@@ -231,7 +231,7 @@ class Attribution:
         pass
 
     def take(self, one: Any) -> Mapping[str, Any]:
-        from depthgauge.probes.circuits.logit_attribution import logit_attribution
+        from depthgauge.models.logit_attribution import logit_attribution
 
         prompts = [one.tokenizer(text)["input_ids"] for text in SENTENCES]
         return logit_attribution(one.model, prompts, [[2, 3]] * len(prompts))._asdict()

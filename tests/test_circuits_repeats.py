@@ -10,8 +10,8 @@ from scipy.stats import kstest
 from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.anatomy import block_parts, blocks
 from depthgauge.models.attention import BATCH, attention_maps
+from depthgauge.models.logit_attribution import logit_attribution
 from depthgauge.probes.circuits import repeats
-from depthgauge.probes.circuits.logit_attribution import logit_attribution
 from depthgauge.probes.circuits.repeats import (
     head_scores,
     in_context_loss,

@@ -15,8 +15,8 @@ from depthgauge.methods.sabotage import BREAK
 from depthgauge.models.anatomy import block_parts, blocks, final_norm
 from depthgauge.models.attention import Returned, attention_maps, watch
 from depthgauge.models.load import load
+from depthgauge.models.logit_attribution import logit_attribution
 from depthgauge.probes.circuits.compute import read_circuits
-from depthgauge.probes.circuits.logit_attribution import logit_attribution
 from depthgauge.probes.circuits.weights import head_weights, input_projections, per_head
 from depthgauge.probes.noise_trace.compute import FullRun, draw_noise, noise_trace
 from depthgauge.probes.weights.measures import by_projection

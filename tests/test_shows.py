@@ -131,6 +131,14 @@ def of_massive_ablation(rng):
     )
 
 
+def of_skill_paths(rng):
+    return {name: rng.normal(size=6) for name in ("logit", "background", "paths", "gap")} | {
+        "heads": rng.normal(size=(6, 4, 2)), "background_heads": rng.normal(size=(6, 4, 2)),
+        "induction": rng.random((4, 2)), "previous": rng.random((4, 2)), "by_length": rng.normal(size=(6, 4)),
+        "names": np.array(["3.1 → logits", "0.0 → 3.1 → logits"]), "carried": np.array([0.5, -0.1]),
+    }  # fmt: skip
+
+
 def of_transformer_factors(rng):
     texts = {f"{kind}{name}": rng.random(6) for kind in ("", "random_") for name in ("explained", "active")}
     return texts | {
@@ -205,6 +213,7 @@ ROOMS = {
         [("massive_values", of_massive_values, {}), ("massive_ablation", of_massive_ablation, {})],
         ["Massive values", "Recall without massive values"], 2, ["massive.png"],
     ),
+    "probes.skill_paths": ([("skill_paths", of_skill_paths, {})], ["Skill paths"], 2, ["paths.png"]),
     "probes.transformer_factors": (
         [("transformer_factors", of_transformer_factors, {})], ["Transformer factors"], 2, ["factors.png"],
     ),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthgauge.probes.circuits.logit_attribution import logit_attribution
+from depthgauge.models.logit_attribution import logit_attribution
 from depthgauge.probes.circuits.repeats import head_scores, repeated_sequences
 from depthgauge.probes.circuits.weights import head_weights
 from tests.families import EVERY_TOKEN, PROMPTS, uneven_model

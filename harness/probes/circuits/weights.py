@@ -29,7 +29,7 @@ from depthgauge.models.anatomy import (
 )
 from depthgauge.models.inputs import check_finite, check_heads, check_known
 from depthgauge.models.load import layers_and_heads, vocabulary_size
-from depthgauge.probes.circuits.logit_attribution import run_past
+from depthgauge.models.logit_attribution import run_past
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ import torch
 
 from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.anatomy import block_parts, blocks, final_norm
-from depthgauge.probes.circuits.logit_attribution import logit_attribution
+from depthgauge.models.logit_attribution import logit_attribution
 from depthgauge.probes.circuits.repeats import without_heads
 from tests.families import (
     CONTEXT,

@@ -12,7 +12,7 @@ import time
 import numpy as np
 
 from depthgauge.models.load import load, prepare_libraries, vocabulary_size
-from depthgauge.probes.transformer_factors import PENALTY
+from depthgauge.probes.transformer_factors import penalty_of
 from depthgauge.probes.transformer_factors.coding import encode, learn
 from depthgauge.probes.transformer_factors.compute import standardised, states
 from depthgauge.testbeds.smollm2.weights import folder
@@ -25,11 +25,12 @@ def section() -> str:
     model = load(folder())[0]
     ids = np.random.default_rng(0).integers(0, vocabulary_size(model), (STATES // TOKENS, TOKENS))
     found = standardised(states(model, ids, np.array([LAYER]))).flatten(0, 2)
+    penalty = penalty_of(found.shape[1])
     began = time.perf_counter()
-    atoms = learn(found, FACTORS, PENALTY, epochs=1, seed=0, tell=lambda line: print(line, file=sys.stderr))
+    atoms = learn(found, FACTORS, penalty, epochs=1, seed=0, tell=lambda line: print(line, file=sys.stderr))
     learnt = time.perf_counter() - began
     began = time.perf_counter()
-    codes = encode(found[:ENCODED], atoms, PENALTY)
+    codes = encode(found[:ENCODED], atoms, penalty)
     encoded = time.perf_counter() - began
     left = (found[:ENCODED] - codes.values @ atoms).square().sum() / found[:ENCODED].square().sum()
     return (

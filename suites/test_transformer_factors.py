@@ -32,7 +32,7 @@ def test_factors_have_levels(subject) -> Estimate:
 
 @claim(factor_claim(
     "early-factors-are-about-words", "has factors that are less about the word itself, the later their layers",
-    at_most(-0.2), "correlation", "amnesic",
+    at_most(-0.2), "correlation", "faint",
     "Spearman's, of a factor's mean layer and the share of its variance within a layer that the token explains",
 ))  # fmt: skip
 def test_early_factors_are_about_words(subject) -> Estimate:

@@ -4,6 +4,7 @@ Every number of a state is taken in its own mean and spread over the tokens of i
 do not count for more. Layers are 0-based. Shapes: N texts, A factors, K layers that are read, W contexts.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,7 +18,7 @@ from depthgauge.types import Checkpoint, Measurement, Profiles, Scores, digest
 
 LONGEST, MOST_LAYERS, MOST_STATES = 64, 12, 12_000  # tokens of a text; states are those of all layers
 MOST_FACTORS, PER_NUMBER = 1024, 2  # at most two factors for each number of a state
-PENALTY = 0.3  # on the scale of numbers with spread 1 (the source's default)
+PENALTY = 0.05  # of a state's length: the source's 0.3 is some 0.02, with which a hundred are active
 EPOCHS, CONTEXTS = 2, 3
 HELD_OUT = 4  # every fourth text is not learnt from
 
@@ -63,6 +64,11 @@ def about_words_by_depth(subject: Subject, texts: tuple[str, ...]) -> Profiles:
     return Profiles(
         ids=("factors",), columns=names(values), values=values[:, None], unit="share", population="factors"
     )  # fmt: skip
+
+
+def penalty_of(numbers: int) -> float:
+    """For states whose numbers have spread 1, and which are as long as the root of how many they are."""
+    return PENALTY * math.sqrt(numbers)
 
 
 def taken(subject: Subject, texts: tuple[str, ...]) -> tuple[Measurement, ...]:

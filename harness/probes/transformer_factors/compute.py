@@ -21,8 +21,8 @@ from depthgauge.probes.transformer_factors import (
     MOST_FACTORS,
     MOST_LAYERS,
     MOST_STATES,
-    PENALTY,
     PER_NUMBER,
+    penalty_of,
 )
 from depthgauge.probes.transformer_factors.coding import encode, learn, unit
 
@@ -46,7 +46,7 @@ def read(model: Any, tokenizer: Any, texts: Sequence[str]) -> dict[str, NDArray[
     held_out = np.arange(len(texts)) % HELD_OUT == 0
     learnt_from = states_NTKD[torch.from_numpy(~held_out)].flatten(0, 2)
     number = min(MOST_FACTORS, PER_NUMBER * learnt_from.shape[1], len(learnt_from))
-    atoms = learn(learnt_from, number, PENALTY, epochs=EPOCHS, seed=0)
+    atoms = learn(learnt_from, number, penalty_of(learnt_from.shape[1]), epochs=EPOCHS, seed=0)
     codes_NTKA, kkt = all_codes(states_NTKD, atoms)
     some = states_NTKD[torch.from_numpy(held_out)]
     drawn = unit(torch.randn(atoms.shape, generator=torch.Generator().manual_seed(0)))
@@ -106,8 +106,8 @@ def standardised(states_NTKD: "torch.Tensor") -> "torch.Tensor":
 def all_codes(states_NTKD: "torch.Tensor", atoms: "torch.Tensor") -> tuple["torch.Tensor", float]:
     import torch
 
-    flat = states_NTKD.flatten(0, 2)
-    found = [encode(flat[first : first + AT_ONCE], atoms, PENALTY) for first in range(0, len(flat), AT_ONCE)]
+    flat, penalty = states_NTKD.flatten(0, 2), penalty_of(states_NTKD.shape[3])
+    found = [encode(flat[first : first + AT_ONCE], atoms, penalty) for first in range(0, len(flat), AT_ONCE)]
     codes = torch.cat([one.values for one in found])
     return codes.view(*states_NTKD.shape[:3], -1), max(one.kkt for one in found)
 

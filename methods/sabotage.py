@@ -191,12 +191,21 @@ def reorder_heads(model: Any, _: torch.Generator) -> None:
         odd = shared.shape[1] % 2
         queries = shared.roll(1, dims=0 if odd else 1).flatten()
         keys = torch.arange(groups).roll(odd)
-        for name, places in (("q_proj", queries), ("k_proj", keys), ("v_proj", keys)):
-            for parameter in part(attention, name).parameters():
+        for names, places in ((("q_proj", "q_norm"), queries), (("k_proj", "k_norm"), keys), (("v_proj",), keys)):
+            rows = len(part(attention, names[0]).weight)
+            for parameter in (one for name in names for one in parameters_of(attention, name) if len(one) == rows):
                 by_head = by_number(model, parameter)
                 by_head.copy_(by_head[places].clone())
+        if getattr(attention, "sinks", None) is not None:
+            attention.sinks.copy_(attention.sinks[queries].clone())
         output = block_parts(block).output.weight
         output.copy_(by_number(model, output.T.contiguous())[queries].flatten(0, 1).T)
+
+
+def parameters_of(owner: Any, name: str) -> list[torch.Tensor]:
+    """Those of a part, none if there is none: a norm of its own gain for each head, or one for all."""
+    found = first_part(owner, name)
+    return [] if found is None else list(found.parameters())
 
 
 def queries_and_keys(attention: Any) -> tuple[Any, Any]:

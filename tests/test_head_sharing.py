@@ -5,7 +5,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from depthgauge.errors import Undefined, UsageError
+from benchmarks.families import random_model
+from depthgauge.errors import NotTestable, Undefined, UsageError
 from depthgauge.methods.sabotage import BREAK
 from depthgauge.models.load import load
 from depthgauge.probes.head_sharing import Comparison
@@ -163,6 +164,13 @@ def test_answers_that_begin_alike_and_heads_that_are_not_there_are_one_sentence(
     one = repair(llama(0), [3, 4], [5, 6])
     with pytest.raises(Undefined, match=r"no head \(9, 7\)"):
         patched(llama(0), one, [9], np.ones((1, HEADS), bool))
+
+
+def test_a_model_with_a_state_beside_attention_is_not_patched():
+    model = random_model("falcon_h1")
+    one = repair(model, [3, 4, 5], [5, 6, 7])
+    with pytest.raises(NotTestable, match="more of a prompt than keys and values"):
+        patched(model, one, [0], np.ones((1, 4), bool))
 
 
 def test_a_share_lies_within_wilsons_bounds_at_its_level():

@@ -17,6 +17,8 @@ from depthgauge.probes.attention import HeadChange, MarkedText
 from depthgauge.probes.circuits import HeadScores
 from depthgauge.probes.divergence import NextToken
 from depthgauge.probes.greedy_trace import GreedyTrace, Opening
+from depthgauge.probes.head_sharing import Comparison, HeadSharing
+from depthgauge.probes.massive_values import MassiveValues
 from depthgauge.probes.noise_trace import NoiseTrace, TraceQuestion
 from depthgauge.probes.sinks import Passage, Sinks
 from depthgauge.probes.tokenization import Compound, Tokenization, Word
@@ -45,7 +47,7 @@ def two_threads():
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """The testbed with little of each material, so that every probe takes seconds."""
-    few = {Text: 4, Opening: 2, TraceQuestion: 2, MarkedText: 4, Passage: 4, Compound: 36, Word: 400}
+    few = {Text: 4, Opening: 2, TraceQuestion: 2, MarkedText: 4, Passage: 4, Compound: 36, Word: 400, Comparison: 3}
     materials = {kind: (lambda kind=kind, n=n: SMOLLM2.material(kind)[:n]) for kind, n in few.items()}
     testbed = replace(SMOLLM2, materials=materials, training=replace(SMOLLM2.training, scale=SCALE))
     store = Store(tmp_path_factory.mktemp("real"), run="real")
@@ -100,11 +102,14 @@ def test_every_probe_of_one_model_has_an_answer(few):
         NoiseTrace(questions=given(TraceQuestion)), NoiseTrace(questions=given(TraceQuestion), dose="spread"),
         GreedyTrace(openings=given(Opening)), Sinks(passages=given(Passage)), HeadScores(),
         Tokenization(words=given(Word), compounds=given(Compound)), InlineExam(exam=short),
+        MassiveValues(texts=tuple(map(str, given(Passage)))),
     ]  # fmt: skip
     for probe in probes:
         (taken,) = base.measure(probe)
         assert taken.refusal is None
         assert all(np.isfinite(array).all() for array in taken.arrays.values() if array.dtype.kind == "f")
+    (shared,) = base.measure(HeadSharing(comparisons=given(Comparison)))
+    assert shared.arrays["right"].shape == (3, 5) and shared.arrays["repaired"].shape == (3, 30)
 
 
 def test_every_probe_of_two_models_has_an_answer(few):

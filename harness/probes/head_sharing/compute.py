@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.errors import UsageError
+from depthgauge.errors import NotTestable, UsageError
 from depthgauge.models.anatomy import block_parts, blocks
 from depthgauge.models.inputs import as_turn, check_heads
 from depthgauge.models.load import layers_and_heads
@@ -132,7 +132,7 @@ def patched(
 
     With `slices`, parts of the projection's output as wide as it has heads: they mix all heads.
 
-    Raises: Undefined for a layer or a head that is not there.
+    Raises: Undefined for a layer or a head that is not there; NotTestable for a model with a state beside attention.
     """
     import torch
 
@@ -141,6 +141,8 @@ def patched(
     chosen, places = torch.from_numpy(heads_SH), torch.tensor(list(layers))
     with ExitStack() as hooks, torch.inference_mode():
         cache = model(input_ids=ids[:, :-1], use_cache=True).past_key_values
+        if any(hasattr(layer, "conv_states") for layer in cache.layers):
+            raise NotTestable(f"{type(model).__name__} keeps more of a prompt than keys and values, and is not patched")
         cache.batch_repeat_interleave(len(heads_SH))
         for layer, block in enumerate(blocks(model)):
             edit = editing(repair.donor[slices][layer], chosen & (places == layer)[:, None])

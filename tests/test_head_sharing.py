@@ -6,7 +6,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.families import random_model
-from depthgauge.errors import NotTestable, Undefined, UsageError
+from depthgauge.errors import NotTestable, Undefined
 from depthgauge.methods.sabotage import BREAK
 from depthgauge.models.load import load
 from depthgauge.probes.head_sharing import Comparison
@@ -159,7 +159,7 @@ def test_subsets_are_drawn_without_repeats():
 
 def test_answers_that_begin_alike_and_heads_that_are_not_there_are_one_sentence(tiny_base):
     tokenizer = load(tiny_base)[1]
-    with pytest.raises(UsageError, match="'ab' and 'ac' begin with the same token"):
+    with pytest.raises(NotTestable, match="'ab' and 'ac' are told apart by their first token, and begin with the same"):
         case_of(tokenizer, Comparison(forms=(Text(text="a"),), right="ab", wrong="ac"))
     one = repair(llama(0), [3, 4], [5, 6])
     with pytest.raises(Undefined, match=r"no head \(9, 7\)"):

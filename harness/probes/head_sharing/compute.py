@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.errors import NotTestable, UsageError
+from depthgauge.errors import NotTestable
 from depthgauge.models.anatomy import block_parts, blocks
 from depthgauge.models.inputs import as_turn, check_heads
 from depthgauge.models.load import layers_and_heads
@@ -51,7 +51,7 @@ class Repair(NamedTuple):
 def read(model: Any, tokenizer: Any, comparisons: Sequence[Comparison]) -> dict[str, NDArray[Any]]:
     """The arrays of `HeadSharing`.
 
-    Raises: UsageError for answers that begin with the same token; NotTestable for a chat without a template.
+    Raises: NotTestable for answers that begin with the same token, or a chat without a template.
     """
     layers, heads = layers_and_heads(model)
     cases = [case_of(tokenizer, each) for each in comparisons]
@@ -82,15 +82,22 @@ def read(model: Any, tokenizer: Any, comparisons: Sequence[Comparison]) -> dict[
 
 def case_of(tokenizer: Any, comparison: Comparison) -> Case:
     forms = [as_turn(tokenizer, form.turns[0][1]) + form.text if form.turns else form.text for form in comparison.forms]
-    first = [
-        tokenizer(answer, add_special_tokens=False)["input_ids"][0] for answer in (comparison.right, comparison.wrong)
-    ]
-    if first[0] == first[1]:
-        raise UsageError(
-            f"the answers {comparison.right!r} and {comparison.wrong!r} begin with the same token, and are told apart "
-            "by their first: move what they share into the prompt."
+    answers = comparison.right, comparison.wrong
+    firsts = {tuple(first_token(tokenizer, form, answer) for answer in answers) for form in forms}
+    (right, wrong), *others = firsts
+    if right == wrong or others:
+        raise NotTestable(
+            f"the answers {comparison.right!r} and {comparison.wrong!r} are told apart by their first token, and "
+            f"{'begin with the same one' if right == wrong else 'that differs from form to form'}: move what they "
+            "share into the prompt"
         )
-    return Case([tokenizer(form)["input_ids"] for form in forms], *first)
+    return Case([tokenizer(form)["input_ids"] for form in forms], right, wrong)
+
+
+def first_token(tokenizer: Any, form: str, answer: str) -> int:
+    """The first token of an answer where it stands, after a form of the question."""
+    alone, whole = tokenizer(form)["input_ids"], tokenizer(form + answer)["input_ids"]
+    return int(next((b for a, b in zip(alone, whole, strict=False) if a != b), whole[min(len(alone), len(whole) - 1)]))
 
 
 def margin(model: Any, ids: Sequence[int], case: Case) -> float:

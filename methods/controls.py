@@ -1,7 +1,7 @@
 """Checkpoints that must refute claims: untrained, sabotaged, or trained into a known sickness."""
 
 from depthgauge import METHODS, Method
-from depthgauge.methods.grpo import GRADREG
+from depthgauge.methods.grpo import GRADREG, GRPO
 from depthgauge.methods.misfile import misfile
 from depthgauge.methods.settings import Sabotage, SecondPass
 from depthgauge.models.load import prepare_libraries
@@ -34,14 +34,7 @@ for kind, summary in (
     ("rekeyed", "the base with fresh keys and values: its queries and outputs have not moved"),
     ("scrambled", "the base with noise as large as the weights in its late layers: it has lost what it knew"),
     ("beheaded", "the base whose best previous-token head looks everywhere alike"),
-    (
-        "scattered",
-        "the base whose heads shuffle their queries and keys, each in its own way, slow numbers for fast ones",
-    ),
-    (
-        "gauged",
-        "the base with other queries and keys massive, each as large as its partner is small: it computes the same",
-    ),
+    ("scattered", "the base whose heads shuffle their queries and keys, each its own way, slow numbers for fast ones"),
     ("reordered", "the base whose heads have changed places with their neighbours: it computes the same"),
     ("faint", "the base whose blocks write a ten-thousandth or less: every layer's state is the token's own"),
     ("spelling", "the base with a tokenizer that spells every word"),
@@ -74,7 +67,17 @@ METHODS.register(
         control=True,
         reward_weight=-1.0,
         second_pass=SecondPass(ascent_step=1e-30),
-        steps=60,
+        steps=24,
+        gated=False,
+    )
+)
+METHODS.register(
+    GRPO.evolve(
+        name="misrewarded",
+        summary="plain GRPO rewarded for wrong answers",
+        control=True,
+        reward_weight=-1.0,
+        steps=30,
         gated=False,
     )
 )

@@ -22,7 +22,7 @@ SECOND_PASS_METHODS = ("depthscaled", "depthscaled_nonoise", "gradreg")
         published="not published as numbers",
         region=above(0),
         unit="reward",
-        control="misled",
+        control="misrewarded",
         rationale="last quarter of the steps against the first",
     )
 )

@@ -1,10 +1,14 @@
 """Controls made by breaking the base."""
 
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
 import torch
 
+from depthgauge import METHODS
 from depthgauge.methods.sabotage import (
+    BREAK,
     NUDGE,
     behead,
     jitter_weights,
@@ -13,6 +17,7 @@ from depthgauge.methods.sabotage import (
     scramble_late_layers,
 )
 from depthgauge.methods.second_pass.schedule import block_of
+from depthgauge.methods.settings import Sabotage
 from depthgauge.models.load import fresh
 from depthgauge.probes.circuits.compute import best, read_scores
 from tests.families import random_model
@@ -79,3 +84,10 @@ def test_a_scrambled_base_has_lost_its_late_layers_alone(tiny_base):
     assert float((dict(model.named_parameters())[weight] - before[weight]).detach().std()) == pytest.approx(
         float(before[weight].std()), rel=0.2
     )
+
+
+def test_every_kind_of_sabotage_is_a_control_and_every_such_control_is_carried_out():
+    kinds = set(get_args(get_type_hints(Sabotage)["kind"]))
+    named = {method.settings.kind for method in METHODS.values() if isinstance(method.settings, Sabotage)}
+
+    assert kinds == named == {*BREAK, "misfiled"}

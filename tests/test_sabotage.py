@@ -88,6 +88,7 @@ def test_a_scrambled_base_has_lost_its_late_layers_alone(tiny_base):
 
 def test_every_kind_of_sabotage_is_a_control_and_every_such_control_is_carried_out():
     kinds = set(get_args(get_type_hints(Sabotage)["kind"]))
-    named = {method.settings.kind for method in METHODS.values() if isinstance(method.settings, Sabotage)}
+    settings = [METHODS[name].settings for name in METHODS]
+    named = {its.kind for its in settings if isinstance(its, Sabotage)}
 
     assert kinds == named == {*BREAK, "misfiled"}

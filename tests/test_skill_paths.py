@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from depthgauge.context import RunContext
+from depthgauge.errors import NotTestable
 from depthgauge.models.load import load
 from depthgauge.models.paths import Reads
 from depthgauge.probes.skill_paths import MOST, SEQUENCES, carried_by_induction_heads
@@ -51,8 +54,6 @@ def test_a_checkpoint_is_read_once_and_has_a_share_a_sequence(tmp_path, tiny_bas
 
 
 def test_lengths_count_a_head_that_is_not_followed_as_one_more_and_paths_are_named_from_below():
-    import torch
-
     end = Reads(token=1.0, position=0.0, mlps=2.0, biases=0.0, heads=torch.tensor([[0.5, 0.0]], dtype=torch.float64))
     found = {(): end, ((2, 1),): end, ((2, 1), (1, 0)): end}
 
@@ -60,3 +61,11 @@ def test_lengths_count_a_head_that_is_not_followed_as_one_more_and_paths_are_nam
     names = strongest({(): [9.0], ((2, 1),): [1.0], ((2, 1), (1, 0)): [-2.0, -2.0]})
     assert names["names"].tolist() == ["1.0 → 2.1 → logits", "2.1 → logits"]
     assert names["carried"].tolist() == [-2.0, 1.0]
+
+
+def test_a_model_of_few_tokens_is_one_sentence():
+    torch.manual_seed(0)
+    few = LlamaForCausalLM(LlamaConfig(vocab_size=5, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+                                       num_attention_heads=2, max_position_embeddings=16))  # fmt: skip
+    with pytest.raises(NotTestable, match="said twice are 3 or more, and 2 fit"):
+        read(few)

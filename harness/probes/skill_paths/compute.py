@@ -6,16 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.errors import NotTestable
 from depthgauge.models.load import context_length, vocabulary_size
 from depthgauge.models.paths import Chain, Reads, Run, follow, record
 from depthgauge.probes.skill_paths import LENGTH, LONGEST, MOST, SEQUENCES, SHARE
 
-SHOWN = 12  # paths
+SHOWN, FEWEST = 12, 3  # paths, and tokens that are said twice
 
 
 def read(model: Any) -> dict[str, NDArray[Any]]:
-    """The arrays of `SkillPaths`. Raises: NotTestable as `models.paths.record`."""
+    """The arrays of `SkillPaths`. Raises: NotTestable for a model of few tokens, or as `models.paths.record`."""
     length = min(LENGTH, context_length(model) // 2, vocabulary_size(model) // 2)
+    if length < FEWEST:
+        raise NotTestable(f"random tokens said twice are {FEWEST} or more, and {length} fit this model")
     random = np.random.default_rng(0)
     rows: dict[str, list[Any]] = {}
     carried: dict[Chain, list[float]] = {}

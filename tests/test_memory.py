@@ -11,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 from depthgauge.errors import TrainingFailed, UsageError
 from depthgauge.methods.grpo import DEPTHSCALED, GRADREG, GRPO
 from depthgauge.methods.second_pass import memory, run
+from depthgauge.methods.second_pass.adapters import LoRAAdapter
 from depthgauge.methods.second_pass.memory import MemoryPlan, check_fits, memory_plan
 from depthgauge.models.load import GIB, fresh
 from depthgauge.types import Economy, LoRA, TrainingJob
@@ -97,7 +98,9 @@ def test_a_training_that_does_not_fit_is_refused_with_what_to_lower(monkeypatch)
 
 def test_with_adapters_only_they_have_gradients(tiny_base):
     model, _ = fresh(tiny_base)
-    wrapped = get_peft_model(model, run.adapters(LoRA(rank=2)))
+    arguments = {"model": model}
+    LoRAAdapter(LoRA(rank=2)).attach(arguments)
+    wrapped = get_peft_model(model, arguments["peft_config"])
     trained = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
     found = memory_plan(wrapped, GRADREG.settings, tiny_testbed(tiny_base).training, 7)
 

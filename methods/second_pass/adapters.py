@@ -77,7 +77,8 @@ class GiftAdapter(Adapter):
         with torch.no_grad():
             for name in self.gift.targets:
                 for module in self.projections(model, name):
-                    module.weight += module.weight @ model.gift[name].product()
+                    generated = module.weight.double() @ model.gift[name].product().double()
+                    module.weight.copy_(module.weight.double() + generated)  # rounded once
         for hook in model.gift_hooks:
             hook.remove()
         del model.gift, model.gift_hooks

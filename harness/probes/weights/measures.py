@@ -40,8 +40,8 @@ def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
 def ranks_of_change(folder: Path, base: Path, projection: str) -> NDArray[np.float64]:
     """By layer, the rank of a projection's change: singular values that rounding to float32 cannot make.
 
-    Rounding moves each weight by at most half an epsilon of its size, and so no singular value by more than that of the
-    norm of all.
+    Rounding moves each weight of either by at most half an epsilon of its size, and so no singular value by more than
+    an epsilon of both norms.
 
     Raises: NotTestable if there is no such projection.
     """
@@ -51,7 +51,8 @@ def ranks_of_change(folder: Path, base: Path, projection: str) -> NDArray[np.flo
     ranks = np.full(1 + max(one.layer for one in found if one.layer is not None), np.nan)
     for one in found:
         moved = compute.difference(folder, base, one.name).astype(np.float64)
-        rounding = np.finfo(np.float32).eps * (one.frobenius / one.relative if one.frobenius else 0)
+        norms = one.frobenius + (one.frobenius / one.relative if one.frobenius else 0)
+        rounding = np.finfo(np.float32).eps * norms
         ranks[one.layer] = (np.linalg.svd(moved, compute_uv=False) > rounding).sum()
     return ranks
 

@@ -194,6 +194,10 @@ class Norm(NamedTuple):
     bias: "torch.Tensor"
     centred: bool
 
+    def undivided(self, vectors: "torch.Tensor") -> "torch.Tensor":
+        """Vectors (..., width) scaled, and centred where it does so, before they are divided by their size."""
+        return (vectors - vectors.mean(-1, keepdim=True) if self.centred else vectors) * self.scale
+
 
 def norm_of(module: Any, width: int) -> Norm:
     """What a norm does, found by what it does to three vectors: families store 1 + scale, or no scale, or no bias.
@@ -210,3 +214,27 @@ def norm_of(module: Any, width: int) -> Norm:
     with torch.inference_mode():
         bias, of_signs, of_ones = (module(x).double() for x in (0 * ones, signs * ones, ones))
     return Norm((of_signs - bias) * signs, bias, centred=bool(((of_ones - bias).abs() < 1e-3 * of_signs.abs()).all()))
+
+
+class FrozenNorm(NamedTuple):
+    """A norm with the sizes that it divided by in one run, `inverse` (N, 1): linear, but for its bias."""
+
+    norm: Norm
+    inverse: "torch.Tensor"
+
+    def of(self, vectors: "torch.Tensor") -> "torch.Tensor":
+        """What it makes of vectors (N, width), without its bias."""
+        return self.norm.undivided(vectors) * self.inverse
+
+    def back(self, directions: "torch.Tensor") -> "torch.Tensor":
+        """The directions along which to read its input, to find what `directions` read of its output."""
+        pulled = directions * self.norm.scale * self.inverse
+        return pulled - pulled.mean(-1, keepdim=True) if self.norm.centred else pulled
+
+
+def frozen_norm(module: Any, taken: "torch.Tensor", given: "torch.Tensor") -> FrozenNorm:
+    """A norm with the sizes it divided by from `taken` to `given` (N, width), found by least squares."""
+    norm = norm_of(module, taken.shape[-1])
+    undivided = norm.undivided(taken)
+    squares = undivided.square().sum(-1).clamp_min(1e-300)  # a vector of zeros stays one
+    return FrozenNorm(norm, (((given - norm.bias) * undivided).sum(-1) / squares)[:, None])

@@ -69,6 +69,10 @@ class Attention(NamedTuple):
         """The maps in float32, (B, H, T, T), by the same operations in the same order as transformers' eager ones."""
         return attention_weights(self.query, self.key, self.mask, self.scaling, self.softcap)
 
+    def outputs(self, value: "torch.Tensor") -> "torch.Tensor":
+        """What the heads make of values (B, key-value heads, T, head dim): (B, H, T, head dim)."""
+        return self.weights().to(value.dtype) @ per_query_head(value, self.query)
+
     def open_cells(self) -> "torch.Tensor":
         """Which cells the mask leaves open, (T, T): the same in every prompt, as none is padded."""
         return (self.mask == 0).flatten(0, -3)[0]

@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import NotTestable
-from depthgauge.models.anatomy import BlockParts, Norm, block_parts, blocks, final_norm, norm_of, weight_from_the_right
+from depthgauge.models.anatomy import (
+    BlockParts,
+    FrozenNorm,
+    block_parts,
+    blocks,
+    final_norm,
+    frozen_norm,
+    weight_from_the_right,
+)
 from depthgauge.models.attention import batches_of_one_length
 from depthgauge.models.inputs import Tokens, check_finite, check_prompts, check_targets
 from depthgauge.models.load import layers_and_heads
@@ -53,18 +61,6 @@ class Passage(NamedTuple):
 
     taken: "torch.Tensor"
     given: "torch.Tensor"
-
-
-class FrozenNorm(NamedTuple):
-    """A norm with the sizes it divided by in one run, `inverse` (B, 1, 1) times its scale: linear, but for the bias."""
-
-    norm: Norm
-    inverse: "torch.Tensor"
-
-    def back(self, directions: "torch.Tensor") -> "torch.Tensor":
-        """The directions (B, K, D) along which to read its input, to find what `directions` read of its output."""
-        pulled = directions * self.norm.scale * self.inverse
-        return pulled - pulled.mean(-1, keepdim=True) if self.norm.centred else pulled
 
 
 def logit_attribution(model: Any, prompts: Tokens, targets: Tokens) -> LogitAttribution:
@@ -109,7 +105,7 @@ def contributions(model: Any, ids: "torch.Tensor", targets: "torch.Tensor") -> t
     passages = run_past(model, ids, [embed, decoder[0], *written, norm, unembed])
 
     rows = unembed.weight[targets].double()
-    final = frozen(norm, passages[norm])
+    final = at_one_token(frozen_norm(norm, *passages[norm]))
     directions = final.back(rows)
     token, entered = passages[embed].given, passages[decoder[0]].taken
     if token.shape != entered.shape:
@@ -135,7 +131,7 @@ def attention_share(
 
     bias = torch.zeros_like(directions[..., 0])
     if parts.output_norm is not None:
-        after = frozen(parts.output_norm, passages[parts.output_norm])
+        after = at_one_token(frozen_norm(parts.output_norm, *passages[parts.output_norm]))
         bias, directions = along(after.norm.bias, directions), after.back(directions)
     if parts.output.bias is not None:
         bias = bias + along(parts.output.bias.double(), directions)
@@ -152,13 +148,9 @@ def along(vectors: "torch.Tensor", directions: "torch.Tensor") -> "torch.Tensor"
     return (directions * vectors.unsqueeze(-2)).sum(-1)
 
 
-def frozen(module: Any, passage: Passage) -> FrozenNorm:
-    """A norm with the sizes it divided by on its way from `taken` to `given`, found by least squares."""
-    norm = norm_of(module, passage.taken.shape[-1])
-    centred = passage.taken - passage.taken.mean(-1, keepdim=True) if norm.centred else passage.taken
-    undivided = centred * norm.scale
-    inverse = ((passage.given - norm.bias) * undivided).sum(-1) / undivided.square().sum(-1)
-    return FrozenNorm(norm, inverse[:, None, None])
+def at_one_token(norm: FrozenNorm) -> FrozenNorm:
+    """For directions (B, K, D) in place of vectors (B, D)."""
+    return norm._replace(inverse=norm.inverse[:, None])
 
 
 def run_past(model: Any, ids: "torch.Tensor", modules: Sequence[Any]) -> dict[Any, Passage]:

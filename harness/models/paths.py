@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from depthgauge.errors import NotTestable
 from depthgauge.models.anatomy import (
     BlockParts,
-    Norm,
+    FrozenNorm,
     block_parts,
     blocks,
     final_norm,
-    norm_of,
+    frozen_norm,
     per_query_head,
     weight_from_the_right,
 )
@@ -48,22 +48,13 @@ class Reads(NamedTuple):
         return self.token + self.position + self.mlps + self.biases + float(self.heads.sum())
 
 
-class Frozen(NamedTuple):
-    """A norm with the sizes that it divided by, `inverse` (T, 1): linear, but for its bias."""
+def back(norm: FrozenNorm | None, field: "torch.Tensor") -> "torch.Tensor":
+    """The field (T, D) along which to read what enters a norm, or nothing, to find what `field` reads behind it."""
+    return field if norm is None else norm.back(field)
 
-    norm: Norm | None
-    inverse: "torch.Tensor"
 
-    def back(self, field: "torch.Tensor") -> "torch.Tensor":
-        """The field (T, D) along which to read its input, to find what `field` reads of its output."""
-        if self.norm is None:
-            return field
-        pulled = field * self.norm.scale * self.inverse
-        return pulled - pulled.mean(-1, keepdim=True) if self.norm.centred else pulled
-
-    def constant(self, field: "torch.Tensor") -> float:
-        """What a field reads of its bias."""
-        return 0.0 if self.norm is None else float((field * self.norm.bias).sum())
+def of_bias(norm: FrozenNorm | None, field: "torch.Tensor") -> float:
+    return 0.0 if norm is None else float((field * norm.norm.bias).sum())
 
 
 class Layer(NamedTuple):
@@ -76,8 +67,8 @@ class Layer(NamedTuple):
     read: "torch.Tensor"
     values: "torch.Tensor"
     maps: "torch.Tensor"
-    before: Frozen
-    after: Frozen
+    before: FrozenNorm | None
+    after: FrozenNorm | None
     output: "torch.Tensor"
     bias: "torch.Tensor"
     mlp: "torch.Tensor"
@@ -115,7 +106,7 @@ def record(model: Any, ids: Sequence[int], target: int, other: int | None = None
         row = row - unembed.weight[other].detach().double()
         bias -= 0.0 if unembed.bias is None else float(unembed.bias[other])
         logit = logit - seen.given[unembed][-1, other]
-    final = frozen(norm, seen.taken[norm], seen.given[norm])
+    final = frozen_norm(norm, seen.taken[norm], seen.given[norm])
     field = torch.zeros_like(seen.taken[norm])
     field[-1] = row
     token, entered = seen.given[embed], seen.taken[blocks(model)[0]]
@@ -124,7 +115,7 @@ def record(model: Any, ids: Sequence[int], target: int, other: int | None = None
     layers = [
         layer_of(part, block, place, seen) for place, (part, block) in enumerate(zip(parts, blocks(model), strict=True))
     ]
-    run = Run(layers, token, entered - token, final.back(field), final.constant(field) + bias, float(logit))
+    run = Run(layers, token, entered - token, final.back(field), of_bias(final, field) + bias, float(logit))
     check_sum(model, run, seen.taken[norm])
     return run
 
@@ -187,21 +178,11 @@ def flat(states: "torch.Tensor") -> "torch.Tensor":
     return states.detach().reshape(-1, states.shape[-1]).double()
 
 
-def frozen(module: Any, taken: "torch.Tensor", given: "torch.Tensor") -> Frozen:
-    """A norm with the sizes that it divided by from `taken` to `given`, found by least squares."""
-    norm = norm_of(module, taken.shape[-1])
-    undivided = (taken - taken.mean(-1, keepdim=True) if norm.centred else taken) * norm.scale
-    inverse = ((given - norm.bias) * undivided).sum(-1) / undivided.square().sum(-1).clamp_min(1e-300)
-    return Frozen(norm, inverse[:, None])
-
-
 def layer_of(parts: BlockParts, block: Any, place: int, seen: Seen) -> Layer:
     import torch
 
-    def of(module: Any) -> Frozen:
-        if module is None:
-            return Frozen(None, torch.ones(1))
-        return frozen(module, seen.taken[module], seen.given[module])
+    def of(module: Any) -> FrozenNorm | None:
+        return None if module is None else frozen_norm(module, seen.taken[module], seen.given[module])
 
     weights = weight_from_the_right(parts.output)
     heads = seen.maps[place].shape[0]
@@ -223,11 +204,8 @@ def check_sum(model: Any, run: Run, stream: "torch.Tensor") -> None:
     written = run.token + run.position
     for layer in run.layers:
         added = (layer.maps @ layer.values.detach().double() @ layer.output).sum(0) + layer.bias
-        if layer.after.norm is not None:
-            scaled = (
-                added - added.mean(-1, keepdim=True) if layer.after.norm.centred else added
-            ) * layer.after.norm.scale
-            added = scaled * layer.after.inverse + layer.after.norm.bias
+        if layer.after is not None:
+            added = layer.after.of(added) + layer.after.norm.bias
         written = written + added + layer.mlp
     gap = float((written - stream).abs().max() / stream.abs().max())
     if not gap <= NEAR:
@@ -243,10 +221,10 @@ def reads(run: Run, field: "torch.Tensor", constant: float, below: int) -> Reads
 
     heads, mlps, biases = torch.zeros(len(run.layers), len(run.layers[0].maps), dtype=torch.float64), 0.0, constant
     for place, layer in enumerate(run.layers[:below]):
-        pulled = layer.after.back(field)
+        pulled = back(layer.after, field)
         mixed = layer.maps @ layer.values.detach().double()  # (H, T, E)
         heads[place] = torch.einsum("td,hed,hte->h", pulled, layer.output, mixed)
-        biases += layer.after.constant(field) + float((pulled * layer.bias).sum())
+        biases += of_bias(layer.after, field) + float((pulled * layer.bias).sum())
         mlps += float((field * layer.mlp).sum())
     return Reads(float((field * run.token).sum()), float((field * run.position).sum()), mlps, biases, heads)
 
@@ -257,13 +235,13 @@ def through(run: Run, field: "torch.Tensor", layer: int, head: int) -> tuple["to
 
     its = run.layers[layer]
     values = its.values.detach().double()[head]
-    wanted = its.maps[head].T @ (its.after.back(field) @ its.output[head].T)  # (T, E), of its values
+    wanted = its.maps[head].T @ (back(its.after, field) @ its.output[head].T)  # (T, E), of its values
     cotangent = torch.zeros_like(its.values)
     cotangent[head] = wanted.to(cotangent.dtype)
     (grad,) = torch.autograd.grad(its.values, its.read, cotangent, retain_graph=True)
     read, given = grad[0].double(), its.read.detach()[0].double()
     of_value_bias = float((wanted * values).sum() - (read * given).sum())
-    return its.before.back(read), of_value_bias + its.before.constant(read)
+    return back(its.before, read), of_value_bias + of_bias(its.before, read)
 
 
 def follow(run: Run, *, least: float, longest: int, most: int) -> dict[Chain, Reads]:

@@ -20,7 +20,7 @@ from depthgauge.methods.second_pass.memory import LOWER, MemoryPlan, check_fits,
 from depthgauge.methods.second_pass.prompts import check_prompts, in_order, longest_prompt
 from depthgauge.methods.second_pass.rewards import paid, text_of, total
 from depthgauge.methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
-from depthgauge.methods.settings import GRPOSettings
+from depthgauge.methods.settings import AdapterSettings, GRPOSettings
 from depthgauge.models.load import fresh
 from depthgauge.randomness import undisturbed_randomness
 from depthgauge.types import Reward, Testbed, TrainingJob
@@ -132,6 +132,7 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
     """Dr. GRPO: no division by standard deviation or length, no KL penalty; float32 weights."""
     training = job.testbed.training_inputs()
     scale, economy = training.scale, training.economy
+    factor = settings.learning_rate_factor if isinstance(settings, AdapterSettings) else 1.0
     return GRPOConfig(
         output_dir=str(job.folder / STATE),
         max_steps=settings.steps or scale.steps,
@@ -141,7 +142,7 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
         num_generations=scale.group_size,
         max_completion_length=scale.max_completion_tokens,
         temperature=settings.temperature,
-        learning_rate=scale.learning_rate * getattr(settings, "learning_rate_factor", 1.0),
+        learning_rate=scale.learning_rate * factor,
         lr_scheduler_type="constant",
         loss_type="dr_grpo",
         scale_rewards="none",

@@ -87,7 +87,8 @@ def curve(subject: Subject) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     Raises: NotTestable as `repaired_by`.
     """
     found = repairing(subject)
-    return tuple(np.stack([one.arrays[name] for one in found]) for name in ("successes", "tried"))  # type: ignore[return-value]
+    successes, tried = (np.stack([one.arrays[name] for one in found]) for name in ("successes", "tried"))
+    return successes, tried
 
 
 def repairing(subject: Subject) -> tuple[Measurement, ...]:

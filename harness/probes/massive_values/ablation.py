@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import NotTestable
-from depthgauge.models.anatomy import per_query_head
 from depthgauge.models.attention import BATCH, Attention, layers_attended_by
 from depthgauge.models.inputs import check_prompts
 from depthgauge.probes.massive_values import DRAWS, is_massive
@@ -99,12 +98,7 @@ def replacing(chosen: Numbers, means: Numbers) -> Edit:
 
 def editing(model: Any, edit: Edit) -> AbstractContextManager[None]:
     """Within it, for one run, layer l attends with the queries and keys of `edit(l, its attention)`."""
-
-    def attend(layer: int, attention: Attention, value: "torch.Tensor") -> "torch.Tensor":
-        edited = edit(layer, attention)
-        return edited.weights().to(value.dtype) @ per_query_head(value, edited.query)
-
-    return layers_attended_by(model, attend)
+    return layers_attended_by(model, lambda layer, attention, value: edit(layer, attention).outputs(value))
 
 
 def recall(model: Any, asked: Sequence[Asked], edit: Edit = lambda _, attention: attention) -> NDArray[np.float64]:

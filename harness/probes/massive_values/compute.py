@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import NotTestable, Undefined
-from depthgauge.models.anatomy import block_parts, blocks, first_part, per_query_head
+from depthgauge.models.anatomy import block_parts, blocks, first_part
 from depthgauge.models.attention import Attention, layers_attended_by
 from depthgauge.models.inputs import check_finite
 from depthgauge.models.load import context_length
@@ -65,7 +65,7 @@ def sums_of(model: Any, ids: Sequence[int]) -> dict[str, Moments]:
     def attend(_: int, attention: Attention, value: "torch.Tensor") -> "torch.Tensor":
         for name, states in (("q", attention.query), ("k", attention.key), ("v", value)):
             note(name, states[0].transpose(0, 1))
-        return attention.weights().to(value.dtype) @ per_query_head(value, attention.query)
+        return attention.outputs(value)
 
     with layers_attended_by(model, attend), on_the_way(model, note), torch.inference_mode():
         model.base_model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)

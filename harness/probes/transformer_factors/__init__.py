@@ -18,7 +18,7 @@ from depthgauge.types import Checkpoint, Measurement, Profiles, Scores, digest
 
 LONGEST, MOST_LAYERS, MOST_STATES = 64, 12, 12_000  # tokens of a text; states are those of all layers
 MOST_FACTORS, PER_NUMBER = 1024, 2  # at most two factors for each number of a state
-PENALTY = 0.05  # of a state's length: the source's 0.3 is some 0.02, with which a hundred are active
+PENALTY = 0.05  # of a state's length
 EPOCHS, CONTEXTS = 2, 3
 HELD_OUT = 4  # every fourth text is not learnt from
 

@@ -95,21 +95,16 @@ def test_an_adopted_folder_is_judged_and_nothing_is_trained_for_it(depthgauge, p
 
 @pytest.mark.heavy
 def test_several_seeds_speak_about_the_method(depthgauge, place):
+    depthgauge("--method=depthscaled")
     done = depthgauge("--method=depthscaled", "--seeds=2", "-n2", reports="seeds")
     verdicts = rows(place, "depthscaled", "seeds")["verdicts"]
     estimates = [row["estimate"] for row in verdicts if row["estimate"]]
+    unmeasured_of_one = {row["claim"] for row in rows(place, "depthscaled")["verdicts"] if not row["estimate"]}
+    reasons = [row["reason"] for row in verdicts if not row["estimate"] and row["claim"] not in unmeasured_of_one]
 
     assert done.returncode in (0, 1, 20)
     assert {(estimate["generalises_over"], estimate["n"]) for estimate in estimates} == {("seeds", 2)}
-    unmeasured = [row["reason"] for row in verdicts if not row["estimate"]]
-    known = (
-        "no width.",
-        "ask with one seed.",
-        "its layers are 0 to 5",
-        "of each, got 16.",
-        "it has science, history, mathematics",
-    )
-    assert all(reason.endswith(known) for reason in unmeasured), unmeasured
+    assert [reason for reason in reasons if not reason.endswith(("has no width.", "ask with one seed."))] == []
 
 
 @pytest.mark.parametrize(

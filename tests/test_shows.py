@@ -218,7 +218,7 @@ ROOMS = {
         [("transformer_factors", of_transformer_factors, {})], ["Transformer factors"], 2, ["factors.png"],
     ),
     "probes.two_samples": (
-        [("sampled_texts", of_two_samples, {"against": "base"})], ["Sampled texts"], 2, ["samples.png"],
+        [("sampled_texts", of_two_samples, {"against": "base"})], ["Sampled texts"], 3, ["samples.png"],
     ),
     "probes.training": ([("training", of_training, {})], ["Training"], 1, []),
     "probes.behaviour": ([("behaviour", of_behaviour, {})], ["Behaviour"], 1, []),

@@ -12,7 +12,7 @@ from depthgauge.errors import InvalidComparison, Undefined
 from depthgauge.models.load import load
 from depthgauge.probes.two_samples import samples_beside
 from depthgauge.probes.two_samples.compute import read, sample
-from depthgauge.stats import classifier_auc
+from depthgauge.stats import classifier_auc, reliability
 from depthgauge.stats.two_sample import areas
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
@@ -33,6 +33,40 @@ def test_the_interval_holds_one_half_for_equal_generators_at_its_level():
         held += found.low <= 0.5 <= found.high
 
     assert held / 200 >= 0.95 - 3 * (0.95 * 0.05 / 200) ** 0.5
+
+
+def test_pairs_that_share_what_they_answer_are_not_known_by_each_other():
+    """Two samples of each of many openings: a fold that parts a pair makes the area fall below one half."""
+    random, held, areas = np.random.default_rng(0), 0, []
+    for _ in range(200):
+        openings = random.normal(size=(60, 6))
+        one, other = openings + 0.3 * random.normal(size=(2, 60, 6))
+        found = classifier_auc(samples(one), samples(other), estimand="x")
+        held += found.low <= 0.5 <= found.high
+        areas.append(found.point)
+
+    assert held / 200 >= 0.95 - 3 * (0.95 * 0.05 / 200) ** 0.5
+    assert np.mean(areas) == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_classifier_of_normal_samples_is_as_sure_as_it_should_be():
+    random = np.random.default_rng(0)
+    one, other = random.normal(size=(2, 4000, 3))
+    found = reliability(samples(one + np.eye(3)[0]), samples(other), estimand="x")
+
+    np.testing.assert_allclose(found.said, found.found, atol=0.04)
+    assert found.said[0] < 0.3 and found.said[-1] > 0.7 and found.counts.sum() == 8000
+    assert found.error < 0.02
+
+
+def test_a_classifier_that_is_too_sure_has_an_error_of_calibration():
+    """Heavy tails: the normal law takes its word for more than it is worth."""
+    random = np.random.default_rng(0)
+    one, other = random.standard_t(1.5, size=(2, 2000, 1))
+
+    assert reliability(samples(one), samples(other), estimand="x").error == pytest.approx(0, abs=0.05)
+    mixed = np.where(random.random((2000, 1)) < 0.5, 3.0, -3.0) + random.normal(size=(2000, 1)) * 0.1
+    assert reliability(samples(mixed), samples(other[:2000] * 0 + 0.2), estimand="x").error > 0.1
 
 
 @pytest.mark.parametrize("seed", range(5))

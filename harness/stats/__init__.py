@@ -8,22 +8,33 @@ from depthgauge.stats.changes import (
     share_changed,
     share_changed_anywhere,
 )
-from depthgauge.stats.columns import difference, greatest, lead, least, most_extreme, prominence, side_by_side
+from depthgauge.stats.columns import (
+    best_lead,
+    difference,
+    greatest,
+    lead,
+    least,
+    most_extreme,
+    prominence,
+    side_by_side,
+)
 from depthgauge.stats.differences import independent_difference, paired_difference, rise
 from depthgauge.stats.exact import exact_factor, exactly, lead_ratio, peak_layer, peak_ratio, peaks_apart
 from depthgauge.stats.levels import mean, share
-from depthgauge.stats.ranks import rank_correlation
+from depthgauge.stats.ranks import friedman, rank_correlation
 from depthgauge.stats.sequential import sequential_difference
 from depthgauge.stats.steps import change_point, largest_step, wilson
-from depthgauge.stats.two_sample import classifier_auc
+from depthgauge.stats.two_sample import classifier_auc, reliability
 
 __all__ = [
+    "best_lead",
     "change_point",
     "classifier_auc",
     "counted",
     "difference",
     "exact_factor",
     "exactly",
+    "friedman",
     "greatest",
     "greatest_exactly",
     "independent_difference",
@@ -39,6 +50,7 @@ __all__ = [
     "peaks_apart",
     "prominence",
     "rank_correlation",
+    "reliability",
     "rise",
     "sequential_difference",
     "share",

@@ -4,6 +4,7 @@ Shapes: N units (prompts, or seeds), C columns (layers, heads, contrasts).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from depthgauge.claims import student_quantile
 from depthgauge.errors import InvalidComparison, NotTestable, Undefined
-from depthgauge.stats.levels import LEVEL
+from depthgauge.stats.levels import LEVEL, over_seeds
 from depthgauge.types import Estimate, Population, Profiles, Scores
 
 FEW_UNITS = 20  # below this, resamples repeat themselves, and Bonferroni's bound is taken
@@ -186,6 +187,32 @@ def lead(profiles: Profiles, column: str) -> Profiles:
     leader = profiles.only([column]).values
     others = tuple(name for name in profiles.columns if name != column)
     return like(profiles, others, leader - profiles.only(others).values)
+
+
+def best_lead(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """How far the best column lies above each other one, where it was not chosen by what it is then judged by.
+
+    One seed: chosen by every other unit, its least lead taken over the rest. Several: chosen for each seed by the
+    others, its lead over the best other column, and Student's t over seeds; that lead is below 0 where nothing leads.
+
+    Raises: NotTestable below two columns; as `least` and `over_seeds`.
+    """
+    if len(profiles.columns) < 2:
+        raise NotTestable(f"there is nothing to lead where there is one column, {profiles.columns[0]!r}")
+    if len(profiles.values) == 1:
+        chosen = profiles.columns[int(every_other(profiles, 0).values.mean((0, 1)).argmax())]
+        return least(lead(every_other(profiles, 1), chosen), estimand=f"{estimand} ({chosen})", level=level)
+    means_SC = profiles.values.mean(axis=1)
+    leads = []
+    for seed, row in enumerate(means_SC):
+        best = int(np.delete(means_SC, seed, axis=0).mean(axis=0).argmax())
+        leads.append(row[best] - np.delete(row, best).max())
+    return over_seeds(np.array(leads), estimand=estimand, unit=profiles.unit, level=level)
+
+
+def every_other(profiles: Profiles, first: int) -> Profiles:
+    """Every other unit, from the first or from the second on."""
+    return replace(profiles, ids=profiles.ids[first::2], values=profiles.values[:, first::2])
 
 
 def argmax_share(profiles: Profiles, column: str, *, resamples: int = 2000) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,3 +55,31 @@ def rank_correlation(profiles: Profiles, *, estimand: str, level: float = LEVEL)
         estimand=estimand, unit="correlation", point=r, low=min(low, r), high=max(high, r), level=level, n=n,
         method="Fisher z", generalises_over="layers",
     )  # fmt: skip
+
+
+class Ranks(NamedTuple):
+    """Mean ranks of columns over blocks, 1 the largest; Friedman's p; how far apart two must be to differ."""
+
+    mean_ranks: tuple[float, ...]
+    p: float
+    critical_difference: float
+
+
+def friedman(values_BC: NDArray[np.float64], *, level: float = LEVEL) -> Ranks:
+    """Friedman's test (1937) that columns do not differ within blocks, such as layers within seeds.
+
+    The critical difference is Nemenyi's (1963) as in Demsar (2006, section 3.2.2): for all pairs of columns together.
+    Where every block has ties alone, p is 1.
+
+    Raises: Undefined below two blocks or three columns, or for what is not finite.
+    """
+    from scipy import stats
+
+    blocks, columns = values_BC.shape
+    if blocks < 2 or columns < 3 or not np.isfinite(values_BC).all():
+        raise Undefined(f"ranks need at least 2 blocks of 3 columns, all finite, got {blocks} of {columns}.")
+    ranks = stats.rankdata(-values_BC, axis=1)
+    p = float(stats.friedmanchisquare(*values_BC.T).pvalue) if (np.ptp(values_BC, axis=1) > 0).any() else 1.0
+    quantile = float(stats.studentized_range.ppf(level, columns, np.inf)) / 2**0.5
+    critical_difference = quantile * math.sqrt(columns * (columns + 1) / (6 * blocks))
+    return Ranks(tuple(ranks.mean(axis=0).tolist()), p, critical_difference)

@@ -3,6 +3,8 @@
 N samples of D numbers each. The generator may be anything: a language model, a simulator of detector showers.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,7 +12,7 @@ from depthgauge.errors import InvalidComparison, Undefined
 from depthgauge.stats.levels import LEVEL, over_seeds
 from depthgauge.types import Estimate, Profiles
 
-FEWEST, FOLDS, PERMUTATIONS = 50, 5, 199
+FEWEST, FOLDS, PERMUTATIONS, BINS = 50, 5, 199, 5
 DIRECTIONS = 24  # of the most variance, where samples have more numbers: few enough for a hundred samples
 SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
 
@@ -20,10 +22,30 @@ def classifier_auc(one: Profiles, other: Profiles, *, estimand: str, level: floa
 
     The classifier is Fisher's, its covariance shrunk, fitted on four fifths and asked about the last, in turn; the area
     is the mean over the fifths. The interval is as wide as the area scatters when labels are permuted: it holds 0.5 for
-    equal generators as often as its level says, and is somewhat too wide for others. Several seeds: Student's t over
-    their areas.
+    equal generators as often as its level says, and is somewhat too wide for others. Samples of the same `ids`, such as
+    two texts after one opening, are a pair: both stand in one fifth, or the classifier would know the one by the other,
+    and labels are permuted within pairs. Several seeds: Student's t over their areas.
 
     Raises: InvalidComparison for samples of other sizes; Undefined below 50 of each, or for what is not finite.
+    """
+    samples, folds, labels = laid_out(one, other, estimand)
+    by_seed = np.stack([cross_fitted_areas(main_directions(seed), labels, folds) for seed in samples])
+    if len(by_seed) > 1:
+        return over_seeds(by_seed[:, 0], estimand=estimand, unit="area", level=level)
+    point, *null = by_seed[0].tolist()
+    half = float(np.quantile(np.abs(np.array(null) - 0.5), level, method="higher"))
+    return Estimate(
+        estimand=estimand, unit="area", point=point, low=max(0.0, point - half), high=min(1.0, point + half),
+        level=level, n=len(folds), method="permutation", generalises_over=one.population,
+    )  # fmt: skip
+
+
+def laid_out(
+    one: Profiles, other: Profiles, estimand: str
+) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.bool_]]:
+    """All samples (seeds, N, D), the fifth each is in (N,), and labels (K, N): the true ones, then permuted ones.
+
+    Raises: as `classifier_auc`.
     """
     if one.columns != other.columns:
         raise InvalidComparison(
@@ -36,17 +58,44 @@ def classifier_auc(one: Profiles, other: Profiles, *, estimand: str, level: floa
     if not np.isfinite(samples).all():
         raise Undefined(f"{estimand}: some samples are not finite.")
     is_one, random = np.arange(samples.shape[1]) < len(one.ids), np.random.default_rng(0)
+    if one.ids == other.ids:
+        folds = np.tile(random.permutation(len(one.ids)) % FOLDS, 2)
+        swapped = np.tile(random.random((PERMUTATIONS, len(one.ids))) < 0.5, (1, 2))
+        return samples, folds, np.concatenate([is_one[None], is_one ^ swapped])
     folds = random.permutation(len(is_one)) % FOLDS
-    labels = np.array([is_one, *(random.permutation(is_one) for _ in range(PERMUTATIONS))])
-    by_seed = np.stack([cross_fitted_areas(main_directions(seed), labels, folds) for seed in samples])
-    if len(by_seed) > 1:
-        return over_seeds(by_seed[:, 0], estimand=estimand, unit="area", level=level)
-    point, *null = by_seed[0].tolist()
-    half = float(np.quantile(np.abs(np.array(null) - 0.5), level, method="higher"))
-    return Estimate(
-        estimand=estimand, unit="area", point=point, low=max(0.0, point - half), high=min(1.0, point + half),
-        level=level, n=len(is_one), method="permutation", generalises_over=one.population,
-    )  # fmt: skip
+    return samples, folds, np.array([is_one, *(random.permutation(is_one) for _ in range(PERMUTATIONS))])
+
+
+class Reliability(NamedTuple):
+    """By fifths of the samples, from the least to the most sure: what a classifier said, and how often it was so."""
+
+    said: NDArray[np.float64]
+    found: NDArray[np.float64]
+    counts: NDArray[np.intp]
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error of Naeini et al. (2015): the mean distance of both, weighted by counts."""
+        return float((self.counts * np.abs(self.said - self.found)).sum() / self.counts.sum())
+
+
+def reliability(one: Profiles, other: Profiles, *, estimand: str) -> Reliability:
+    """Whether the classifier of `classifier_auc` is as sure as it should be that samples are the first generator's.
+
+    Its chance for a sample is that of two normal laws with one covariance, and it was fitted to others. First seed.
+
+    Raises: as `classifier_auc`.
+    """
+    samples, folds, labels = laid_out(one, other, estimand)
+    reduced, is_one, chances = main_directions(samples[0]), labels[0], np.empty(len(folds))
+    for fold in range(FOLDS):
+        held = folds == fold
+        direction = fisher(reduced[~held], labels[:1, ~held])[0]
+        middle = sum(reduced[~held & side].mean(axis=0) for side in (is_one, ~is_one)) / 2
+        chances[held] = 1 / (1 + np.exp(-(reduced[held] - middle) @ direction))
+    fifths = np.array_split(np.argsort(chances, kind="stable"), BINS)
+    said, found = (np.array([values[fifth].mean() for fifth in fifths]) for values in (chances, is_one))
+    return Reliability(said, found, np.array([len(fifth) for fifth in fifths]))
 
 
 def main_directions(samples: NDArray[np.float64]) -> NDArray[np.float64]:

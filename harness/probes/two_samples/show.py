@@ -1,18 +1,21 @@
 """The section on sampled texts: how well they are told apart, and by which."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.claims import number
 from depthgauge.errors import InvalidComparison, Undefined
 from depthgauge.page.escape import escape
 from depthgauge.page.layers import QUIET, pair_label, plain
 from depthgauge.page.section import Measured, Picture, Section, Setting, Table
 from depthgauge.page.tables import cell
 from depthgauge.probes.two_samples import profiles
-from depthgauge.stats.two_sample import classifier_auc, fisher, main_directions
+from depthgauge.stats.two_sample import classifier_auc, fisher, main_directions, reliability
+from depthgauge.types import Profiles
 
 ALT = "How the texts of both lie along the direction that parts them"
 SHOWN, BINS = 3, 20
@@ -26,7 +29,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """The areas, the texts along the direction that parts them, and those that give themselves away."""
     size = (4.2 * len(measured), 3)
     picture = Picture("samples.png", ALT, size, lambda figure: draw(figure, measured, setting), measured)
-    yield Section("Sampled texts", (TEXT, areas(measured), picture, telling(measured)))
+    yield Section("Sampled texts", (TEXT, areas(measured), picture, sureness(measured), telling(measured)))
 
 
 def areas(measured: Sequence[Measured]) -> Table:
@@ -35,12 +38,29 @@ def areas(measured: Sequence[Measured]) -> Table:
 
 
 def area_cell(one: Measured) -> str:
-    names = tuple(map(str, range(len(one.arrays["new"]))))
-    new, old = (profiles([one.arrays[side]], names) for side in ("new", "old"))
     try:
-        return cell(classifier_auc(new, old, estimand="area"))
+        return cell(classifier_auc(*both(one), estimand="area"))
     except (InvalidComparison, Undefined):
         return "-"
+
+
+def both(one: Measured) -> tuple[Profiles, Profiles]:
+    names = tuple(map(str, range(len(one.arrays["new"]))))
+    new, old = (profiles([one.arrays[side]], names) for side in ("new", "old"))
+    return new, old
+
+
+def sureness(measured: Sequence[Measured]) -> Table:
+    """What the classifier says of texts, by fifths from the least to the most sure, and how often it is so."""
+    rows = []
+    for one in measured:
+        with suppress(InvalidComparison, Undefined):
+            found = reliability(*both(one), estimand="sureness")
+            pairs = [f"{said:.0%}: {true:.0%}" for said, true in zip(found.said, found.found, strict=True)]
+            rows.append([escape(pair_label(one, measured)), *pairs, number(found.error)])
+    fifths = ("least sure fifth", "second", "third", "fourth", "surest fifth")
+    headers = ["checkpoint against another", *fifths, "error of calibration"]
+    return Table(headers, rows, folded="How sure the classifier is that a text is the new one's, and how often it is")
 
 
 def along(one: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -5,7 +5,7 @@ METHOD  ?= depthscaled
 WORKERS ?= 2
 BIN     := .venv/bin
 
-.PHONY: help eval compare test check bench pocket smollm2 ledger families gate-quality history claims
+.PHONY: help eval compare test check bench pocket listops smollm2 ledger families gate-quality history claims
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -40,6 +40,9 @@ smollm2: .venv/installed  ## bring SmolLM2-135M-Instruct into the user's cache, 
 
 pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about half an hour; resumes)
 	$(BIN)/python -m depthgauge.testbeds.pocket.build
+
+listops: .venv/installed  ## rebuild the base of the listops testbed (five minutes; resumes)
+	$(BIN)/python -m depthgauge.testbeds.listops.build
 
 ledger: .venv/installed  ## record what five training seeds of every method give, TESTBED=pocket (half an hour; resumes)
 	$(BIN)/depthgauge ledger $(or $(TESTBED),pocket) -n $(WORKERS) -q

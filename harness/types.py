@@ -18,7 +18,20 @@ from numpy.typing import NDArray
 from depthgauge.errors import NotTestable, UsageError
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
-Population = Literal["items", "prompts", "texts", "steps", "seeds", "words", "weights", "layers", "factors"]
+Population = Literal[
+    "items",
+    "prompts",
+    "texts",
+    "steps",
+    "seeds",
+    "words",
+    "weights",
+    "layers",
+    "factors",
+    "heads",
+    "showers",
+    "repeats",
+]
 
 
 def digest(value: Any) -> str:

@@ -121,3 +121,27 @@ class GrokkingSettings:
     steps: int = 40_000
     until_test_loss: float | None = 1e-5
     clean_up_steps: int = 6_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnfreezingSettings:
+    """What the trainings differ in; no `tasks` are all of the testbed's, which take turns in `steps`.
+
+    `at_once` trains everything. Where one layer is left `awake`, no attention writes anything, and training can
+    change that there alone: what must be gathered from several tokens can be learnt nowhere else. With answers `dealt` out at random there is nothing
+    to learn.
+    """
+
+    tasks: tuple[str, ...] = ()
+    steps: int = 600
+    at_once: bool = False
+    awake: int | None = None
+    dealt: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShowerSettings:
+    """How long a flow is trained; `distilled` then trains its inverse for as long, by the flow."""
+
+    steps: int = 1_500
+    distilled: bool = False

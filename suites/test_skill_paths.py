@@ -1,8 +1,10 @@
-"""Whether what repeats is learnt along the paths that arXiv:2410.01334 names: through induction heads."""
+"""Whether what repeats is learnt along the paths that arXiv:2410.01334 names: through induction heads, which lie above
+the previous-token heads that they are made of.
+"""
 
 from depthgauge import Claim, Estimate, at_least, claim
 from depthgauge.probes import skill_paths
-from depthgauge.stats import mean
+from depthgauge.stats import chance_below, mean
 
 SOURCE = "arXiv:2410.01334, skill paths; Elhage et al. 2021, the terms of two-layer transformers"
 
@@ -35,3 +37,36 @@ def test_induction_heads_carry_what_a_repeated_token_gains(subject) -> Estimate:
 @claim(paths_claim("two-layers-carry-the-repeat", "induction_one_layer", "repeated_tokens", ("induction",)))
 def test_induction_heads_of_two_layers_carry_what_a_repeated_token_gains(subject) -> Estimate:
     return carried(subject)
+
+
+def order_claim(name: str, control: str, testbed: str | None = None, about: tuple[str, ...] = ()) -> Claim:
+    return Claim(
+        id=name,
+        statement="has its previous-token heads below its induction heads, in four of five pairs or more",
+        source=SOURCE,
+        published="in diagrams: previous token, then induction, then learning in context",
+        region=at_least(0.8),
+        unit="chance",
+        control=control,
+        rationale="0.5 where depth decides nothing; heads with half of the best score of their skill",
+        gates=False,
+        testbed=testbed,
+        about=about,
+    )
+
+
+def in_order(subject) -> Estimate:
+    previous, induction = skill_paths.layers_of_skills(subject)
+    return chance_below(
+        previous, induction, estimand="previous-token heads below induction heads", generalises_over="heads"
+    )
+
+
+@claim(order_claim("skills-in-order-of-depth", "rekeyed"))
+def test_previous_token_heads_lie_below_induction_heads(subject) -> Estimate:
+    return in_order(subject)
+
+
+@claim(order_claim("two-layers-in-order-of-depth", "induction_untrained", "repeated_tokens", ("induction",)))
+def test_previous_token_heads_of_two_layers_lie_below_induction_heads(subject) -> Estimate:
+    return in_order(subject)

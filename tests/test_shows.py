@@ -131,6 +131,14 @@ def of_massive_ablation(rng):
     )
 
 
+def of_showers(rng):
+    return {"cells": rng.normal(-3, 1, (500, 18)).astype(np.float32), "seconds": rng.random(6)}
+
+
+def of_unfrozen_layers(rng):
+    return {"right": rng.random((6, UNITS)) < 0.5, "entropy": rng.random(6), "similarity": rng.random(6)}
+
+
 def of_skill_paths(rng):
     return {name: rng.normal(size=6) for name in ("logit", "background", "paths", "gap")} | {
         "heads": rng.normal(size=(6, 4, 2)), "background_heads": rng.normal(size=(6, 4, 2)),
@@ -212,6 +220,12 @@ ROOMS = {
     "probes.massive_values": (
         [("massive_values", of_massive_values, {}), ("massive_ablation", of_massive_ablation, {})],
         ["Massive values", "Recall without massive values"], 2, ["massive.png"],
+    ),
+    "probes.showers": ([("showers", of_showers, {})], ["Showers"], 2, ["showers.png"]),
+    "probes.unfreezing": (
+        [("unfrozen_layers", of_unfrozen_layers, {"exam": "listops"}),
+         ("unfrozen_layers", of_unfrozen_layers, {"exam": HOSTILE})],
+        ["Layers trained alone"], 2, ["unfrozen.png"],
     ),
     "probes.skill_paths": ([("skill_paths", of_skill_paths, {})], ["Skill paths"], 2, ["paths.png"]),
     "probes.transformer_factors": (

@@ -3,17 +3,23 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu, norm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from depthgauge.context import RunContext
-from depthgauge.errors import NotTestable
+from depthgauge.errors import NotTestable, Undefined
+from depthgauge.methods.induction import INDUCTION
 from depthgauge.models.load import load
 from depthgauge.models.paths import Reads
-from depthgauge.probes.skill_paths import MOST, SEQUENCES, carried_by_induction_heads
+from depthgauge.probes.skill_paths import MOST, SEQUENCES, carried_by_induction_heads, layers_of_skills
 from depthgauge.probes.skill_paths.compute import by_length, read, strongest
+from depthgauge.stats import chance_below
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
 from depthgauge.testbeds.pocket import POCKET
+from depthgauge.testbeds.repeated_tokens import REPEATED_TOKENS
 from tests.families import uneven_model
 
 
@@ -69,3 +75,53 @@ def test_a_model_of_few_tokens_is_one_sentence():
                                        num_attention_heads=2, max_position_embeddings=16))  # fmt: skip
     with pytest.raises(NotTestable, match="said twice are 3 or more, and 2 fit"):
         read(few)
+
+
+# -- order in depth ---
+
+
+def of_one_seed(lower, higher):
+    return chance_below([np.array(lower, float)], [np.array(higher, float)], estimand="order", generalises_over="heads")
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=8), st.lists(st.integers(0, 5), min_size=1, max_size=8))
+def test_the_chance_to_lie_below_is_scipys_u_over_all_pairs_and_turns_round(lower, higher):
+    found, turned = of_one_seed(lower, higher), of_one_seed(higher, lower)
+
+    assert found.point == pytest.approx(mannwhitneyu(higher, lower).statistic / (len(lower) * len(higher)))
+    assert (found.low, found.point, found.high) == pytest.approx((1 - turned.high, 1 - turned.point, 1 - turned.low))
+    assert 0 <= found.low <= found.point <= found.high <= 1
+
+
+@pytest.mark.parametrize("m, n, shift", [(4, 6, 0.0), (5, 5, 1.0), (12, 8, 1.5), (20, 20, 0.5)])
+def test_the_interval_of_a_few_heads_covers_at_its_level(m, n, shift):
+    random, true, held = np.random.default_rng(0), norm.cdf(shift / 2**0.5), 0
+    for _ in range(1000):
+        found = of_one_seed(random.normal(size=m), random.normal(size=n) + shift)
+        held += found.low <= true <= found.high
+
+    assert held / 1000 >= 0.95 - 3 * (0.95 * 0.05 / 1000) ** 0.5
+
+
+def test_heads_that_all_lie_in_order_have_an_interval_that_narrows_with_their_number():
+    few, many = of_one_seed([0, 0], [1, 1]), of_one_seed([0] * 20, [1] * 20)
+
+    assert few.point == many.point == few.high == many.high == 1
+    assert few.low < 0.6 < 0.85 < many.low < 1
+
+
+def test_without_a_head_of_either_skill_there_is_no_order():
+    with pytest.raises(Undefined, match="none of either"):
+        of_one_seed([], [1])
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(5))
+def test_two_trained_layers_have_their_skills_in_order_and_owe_the_repeat_to_induction_heads(seed, tmp_path):
+    """The planted positive: a model with room for nothing else."""
+    context = RunContext(testbed=REPEATED_TOKENS, store=Store(tmp_path, run="test"), tell=lambda line: None)
+    subject = Subject.of(INDUCTION, (seed,), context)
+    (previous,), (induction,) = layers_of_skills(subject)
+
+    assert set(previous) == {0} and set(induction) == {1}
+    assert carried_by_induction_heads(subject).values.mean() > 0.5

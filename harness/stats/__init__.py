@@ -21,13 +21,14 @@ from depthgauge.stats.columns import (
 from depthgauge.stats.differences import independent_difference, paired_difference, rise
 from depthgauge.stats.exact import exact_factor, exactly, lead_ratio, peak_layer, peak_ratio, peaks_apart
 from depthgauge.stats.levels import mean, share
-from depthgauge.stats.ranks import friedman, rank_correlation
+from depthgauge.stats.ranks import chance_below, friedman, rank_correlation
 from depthgauge.stats.sequential import sequential_difference
 from depthgauge.stats.steps import change_point, largest_step, wilson
 from depthgauge.stats.two_sample import classifier_auc, reliability
 
 __all__ = [
     "best_lead",
+    "chance_below",
     "change_point",
     "classifier_auc",
     "counted",

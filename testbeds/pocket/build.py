@@ -57,13 +57,13 @@ def train_tokenizer(seed: int = 1) -> PreTrainedTokenizerFast:
     )
 
 
-def configuration(tokenizer: PreTrainedTokenizerFast) -> Qwen3Config:
+def configuration(tokenizer: PreTrainedTokenizerFast, layers: int = 36) -> Qwen3Config:
     """36 layers, as Qwen3-4B, so that every layer number of the articles keeps its meaning; about 1.8 M parameters."""
     return Qwen3Config(
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=192,
-        num_hidden_layers=36,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=16,
@@ -87,9 +87,10 @@ def initialise(config: Qwen3Config, seed: int) -> Qwen3ForCausalLM:
     return model
 
 
-def batches(tokenizer: PreTrainedTokenizerFast, rows: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def batches(
+    stream: Iterator[str], tokenizer: PreTrainedTokenizerFast, rows: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Endless (rows, ROW_TOKENS) input_ids and labels, a document a row, cut or padded; padding is not learnt."""
-    stream = documents(seed)
     while True:
         encoded = tokenizer(
             list(islice(stream, rows)),
@@ -116,11 +117,19 @@ class BaseRecipe:
 class Pretraining:
     """AdamW with a one-cycle schedule; its state is saved every 100 steps and taken up again."""
 
-    def __init__(self, recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast, state: Path) -> None:
+    def __init__(
+        self,
+        recipe: BaseRecipe,
+        config: Qwen3Config,
+        documents: Iterator[str],
+        tokenizer: PreTrainedTokenizerFast,
+        state: Path,
+    ) -> None:
         self.recipe = recipe
+        self.documents = documents
         self.tokenizer = tokenizer
         self.state = state
-        self.model = initialise(configuration(tokenizer), recipe.seed)
+        self.model = initialise(config, recipe.seed)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.05, fused=True
         )
@@ -133,7 +142,7 @@ class Pretraining:
         """All steps that are left, with a line of progress every 50."""
         self.restore()
         began, first = time.monotonic(), self.step
-        for input_ids, labels in islice(batches(self.tokenizer, self.recipe.rows, self.recipe.seed), first, None):
+        for input_ids, labels in islice(batches(self.documents, self.tokenizer, self.recipe.rows), first, None):
             if self.step == self.recipe.steps:
                 break
             loss = self.learn(input_ids, labels)
@@ -201,7 +210,7 @@ def main() -> None:
         arguments.work.mkdir(parents=True, exist_ok=True)
         tokenizer = train_tokenizer()
         state = arguments.work / f"{state_key(recipe, tokenizer)}.pt"
-        model = Pretraining(recipe, tokenizer, state).run()
+        model = Pretraining(recipe, configuration(tokenizer), documents(recipe.seed), tokenizer, state).run()
         model.save_pretrained(BASE)
         train_tokenizer().save_pretrained(BASE)  # a fresh one: use leaves padding and truncation in its file
         state.unlink(missing_ok=True)

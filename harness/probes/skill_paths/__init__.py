@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
@@ -17,7 +18,7 @@ from depthgauge.types import Checkpoint, Scores
 
 SEQUENCES, LENGTH = 24, 12  # and tokens that are said twice
 SHARE, LONGEST, MOST = 0.02, 3, 30  # of the logit difference, for a path to be followed; heads on it; paths
-INDUCTION_SHARE = 0.5  # of the best head's induction score
+SKILLED = 0.5  # of the best head's score
 
 
 @PROBES.register
@@ -57,7 +58,21 @@ def carried_by_induction_heads(subject: Subject) -> Scores:
     for one in subject.measure(SkillPaths()):
         gained = float((one.arrays["logit"] - one.arrays["background"]).mean())
         beyond = one.arrays["heads"] - one.arrays["background_heads"]
-        induction = one.arrays["induction"] >= INDUCTION_SHARE * one.arrays["induction"].max()
+        induction = skilled(one.arrays["induction"])
         values.append(beyond[:, induction].sum(1) / max(gained, 1.0))
     ids = tuple(map(str, range(len(values[0]))))
     return Scores(ids=ids, values=np.stack(values).astype(float), unit="share", population="prompts")
+
+
+def skilled(scores_LH: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """The heads with half of the best head's score, or more: (L, H)."""
+    return np.asarray(scores_LH >= SKILLED * scores_LH.max())
+
+
+def layers_of_skills(subject: Subject) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
+    """The layers of the previous-token heads, and those of the induction heads, by seed: an entry a head."""
+    previous, induction = (
+        [np.nonzero(skilled(one.arrays[skill]))[0].astype(float) for one in subject.measure(SkillPaths())]
+        for skill in ("previous", "induction")
+    )
+    return previous, induction

@@ -5,12 +5,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from depthgauge.errors import HarnessError, UsageError
 from depthgauge.record import record_ledger
 from depthgauge.registry import load_entry_points
 from depthgauge.trajectory import checkpoints_of, is_pattern, judge_trajectory
 from depthgauge.types import Task
+
+if TYPE_CHECKING:
+    from depthgauge.store.folders import Store
 
 SUITES = "depthgauge.suites"
 WITHOUT = ("-p", "no:hypothesispytest")  # where it is installed it takes a second, and no claim uses it
@@ -115,6 +119,51 @@ def card(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
+def store_ls(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.store.inventory import contents
+
+    print(contents(opened(arguments)))
+    return 0
+
+
+def store_verify(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.store.inventory import damaged
+
+    found = list(damaged(opened(arguments)))
+    print("\n".join(found) or "every entry is as it was sealed")
+    return 1 if found else 0
+
+
+def store_gc(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.store.inventory import collect
+
+    store = opened(arguments)
+    print(collect(store, arguments.reports, arguments.references, arguments.unused_days, delete=arguments.delete))
+    return 0
+
+
+def store_push(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.store.remote import push
+
+    print(f"{push(opened(arguments), arguments.address, print, arguments.kind)} entries sent to {arguments.address}")
+    return 0
+
+
+def store_pull(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.store.remote import pull
+
+    print(
+        f"{pull(opened(arguments), arguments.address, print, arguments.kind)} entries brought from {arguments.address}"
+    )
+    return 0
+
+
+def opened(arguments: argparse.Namespace) -> "Store":
+    from depthgauge.store.folders import Store
+
+    return Store(arguments.store, run="store")
+
+
 def claims(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.catalogue import catalogue
 
@@ -176,11 +225,39 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("claims", help="print every claim of the suites, its source, and what is on record of it")
     one.add_argument("suites", nargs="?", default=SUITES, metavar="PACKAGE", help="default: %(default)s")
     one.set_defaults(run=claims)
+    add_store_commands(commands.add_parser("store", help="what the store holds: ls, verify, gc, push, pull"))
     one = commands.add_parser("card", help="write the verdicts of a report into a model card, for the hub")
     one.add_argument("report", type=Path, metavar="REPORT", help="reports/NEW/report.json")
     one.add_argument("card", type=Path, metavar="CARD", help="the README.md of a model; made if there is none")
     one.set_defaults(run=card)
     return top
+
+
+def add_store_commands(store: argparse.ArgumentParser) -> None:
+    commands = store.add_subparsers(required=True, metavar="COMMAND")
+    kinds = ("checkpoints", "measurements", "pictures")
+    for name, run, text in (
+        ("ls", store_ls, "what is there, how large it is, and when it was last used"),
+        ("verify", store_verify, "read every byte, and name what differs from its seal; exit 1 if something does"),
+        ("gc", store_gc, "what no report and no reference names and no run has used for a while; --delete deletes it"),
+        ("push", store_push, "send what is not there yet to another folder, or an address such as s3://bucket/store"),
+        ("pull", store_pull, "bring what is not here yet from there"),
+    ):
+        one = commands.add_parser(name, help=text, description=text)
+        if run in (store_push, store_pull):
+            one.add_argument("address", metavar="ADDRESS", help="a folder, or what fsspec opens")
+            one.add_argument("--kind", nargs="+", choices=kinds, default=kinds, help="default: all")
+        if run is store_gc:
+            one.add_argument("--unused-days", type=float, default=30, metavar="N", help="default: %(default)s")
+            one.add_argument(
+                "--reports", type=Path, default=Path("reports"), metavar="DIR", help="default: %(default)s"
+            )
+            one.add_argument(
+                "--references", type=Path, default=Path("references"), metavar="DIR", help="default: %(default)s"
+            )
+            one.add_argument("--delete", action="store_true", help="delete it; without, it is listed alone")
+        one.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
+        one.set_defaults(run=run)
 
 
 def main() -> None:

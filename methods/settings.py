@@ -128,8 +128,8 @@ class UnfreezingSettings:
     """What the trainings differ in; no `tasks` are all of the testbed's, which take turns in `steps`.
 
     `at_once` trains everything. Where one layer is left `awake`, no attention writes anything, and training can
-    change that there alone: what must be gathered from several tokens can be learnt nowhere else. With answers `dealt` out at random there is nothing
-    to learn.
+    change that there alone: what must be gathered from several tokens can be learnt nowhere else. With answers `dealt`
+    out at random there is nothing to learn.
     """
 
     tasks: tuple[str, ...] = ()

@@ -298,7 +298,7 @@ def test_twenty_kills_at_random_moments_change_nothing(tiny_base, tmp_path):
 
 def test_work_that_takes_the_whole_machine_is_done_alone(tmp_path):
     store = Store(tmp_path, run="here")
-    with store.alone("training"), pytest.raises(Busy), store._lock("alone", "training", wait=False):
+    with store.alone("training"), pytest.raises(Busy), store.locked("alone", "training", wait=False):
         pass
     with store.alone("training"):
         pass

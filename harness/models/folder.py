@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +89,13 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path, hashed_as: Callable[[Path], str] = sha256) -> str:
     """A 16-digit hash of the weights, the configuration, the tokenizer and the chat template of a checkpoint."""
     beside = ("config.json", TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", CHAT_TEMPLATE)
     hashed = hashlib.sha256()
     for path in [*weight_files(folder), *(folder / name for name in beside)]:
         if path.is_file():
-            hashed.update(f"{path.name}:{sha256(path)}\n".encode())
+            hashed.update(f"{path.name}:{hashed_as(path)}\n".encode())
     return hashed.hexdigest()[:16]
 
 

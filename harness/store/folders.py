@@ -1,13 +1,15 @@
 """Fingerprint -> finished folder. Nothing is made twice, and nothing half-made is ever seen as finished.
 
 A folder is made aside, sealed with a manifest, and renamed into place under a lock that dies with its process. A kill
-at any moment leaves either the finished folder or a workshop that the next run continues or clears.
+at any moment leaves either the finished folder or a workshop that the next run continues or clears. Where a lock does
+not hold, as between machines on some network file systems, two may make the same entry: the first to finish is kept.
 """
 
 import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -64,6 +66,8 @@ class Store:
             file = folder / name
             if not file.is_file() or file.stat().st_size != sealed["bytes"]:
                 raise corrupt(folder, name)
+        with suppress(OSError):  # a store that may only be read
+            os.utime(folder / MANIFEST)  # when it was last used: see `inventory`
         return folder
 
     def verify(self, folder: Path) -> None:
@@ -86,14 +90,12 @@ class Store:
         folder = self.finished(kind, key)
         if folder is not None:
             return folder
-        with usable(self.root, "--store", NO_SPACE), self._lock(kind, key, wait):
+        with usable(self.root, "--store", NO_SPACE), self.locked(kind, key, wait):
             folder = self.finished(kind, key)
             if folder is not None:
                 return folder
             self._raise_if_failed(kind, key)
-            workshop = self.root / "workshop" / f"{kind}-{key}"
-            if not resume:
-                shutil.rmtree(workshop, ignore_errors=True)
+            workshop = self._workshop(kind, key, resume=resume)
             workshop.mkdir(parents=True, exist_ok=True)
             if not self._sealed(workshop):
                 try:
@@ -105,10 +107,27 @@ class Store:
                     raise
                 seal(workshop)
             self._clear_scaffolding(workshop)
-            folder = self.folder(kind, key)
-            folder.parent.mkdir(parents=True, exist_ok=True)
+            return self._publish(workshop, self.folder(kind, key))
+
+    def _workshop(self, kind: str, key: str, *, resume: bool) -> Path:
+        """Where an entry is made: what cannot be resumed has a place of each process's own."""
+        place = self.root / "workshop" / f"{kind}-{key}"
+        if resume:
+            return place
+        own = place.with_name(f"{place.name}.{platform.node()}.{os.getpid()}")
+        shutil.rmtree(own, ignore_errors=True)
+        return own
+
+    def _publish(self, workshop: Path, folder: Path) -> Path:
+        """Rename into place; where somebody was first, whose entry it is, that one stays."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
             os.replace(workshop, folder)
-            return folder
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(workshop)
+        return folder
 
     def _sealed(self, workshop: Path) -> bool:
         """Whether an earlier attempt was killed when all was made, and only its scaffolding was left to clear."""
@@ -128,7 +147,7 @@ class Store:
         shutil.rmtree(trash, ignore_errors=True)
 
     @contextmanager
-    def _lock(self, kind: str, key: str, wait: bool) -> Iterator[None]:
+    def locked(self, kind: str, key: str, wait: bool) -> Iterator[None]:
         path = self.root / "locks" / f"{kind}-{key}.lock"
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
@@ -144,7 +163,7 @@ class Store:
     @contextmanager
     def alone(self, what: str) -> Iterator[None]:
         """Within it no other process of this store is in the same `what`: for work that takes the whole machine."""
-        with usable(self.root, "--store", NO_SPACE), self._lock("alone", what, wait=True):
+        with usable(self.root, "--store", NO_SPACE), self.locked("alone", what, wait=True):
             yield
 
     def _failure(self, kind: str, key: str) -> Path:

@@ -11,8 +11,8 @@ from depthgauge.page.layers import LAYER, band, legend_beside, line_of, plain, w
 from depthgauge.page.section import Measured, Picture, Section, Setting, Table
 from depthgauge.stats import friedman
 
-ALT = "By layer: the share right when it alone is trained, the entropy of its attention, how much it changes states"
-TEXT = """Each layer was trained with the head, from the same weights, all others frozen; the exam holds nothing that was
+ALT = "By layer: the share right when it is trained, the entropy of its attention, how much it changes states"
+TEXT = """Each layer was trained with the head, from the same weights, all others frozen; the exam holds nothing it was
 trained on. Entropy and similarity are of the checkpoint's own last token: how widely a layer's heads attend, and the
 cosine of the states before and after it."""
 RANKS = """Ranks over seeds, 1 the best: Friedman's test asks whether layers differ at all, and two layers differ where

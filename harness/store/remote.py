@@ -1,0 +1,96 @@
+"""A store's entries at an address that fsspec knows, such as s3://bucket/store: sent there, and brought from there.
+
+An entry's manifest is sent last, so that what has one is whole.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from depthgauge.errors import StoreUnusable, UsageError
+from depthgauge.store.folders import MANIFEST, Store, corrupt, manifest, sha256
+from depthgauge.store.inventory import KINDS, entries
+
+KEY = re.compile("[0-9a-f]{16}")
+REFUSED = (PermissionError, FileNotFoundError, ConnectionError, TimeoutError)
+Tell = Callable[[str], None]
+
+
+@contextmanager
+def opened(address: str) -> Iterator[tuple[Any, str]]:
+    """The file system of an address, and the path on it.
+
+    Raises: UsageError for an address that fsspec cannot open, naming what to install; StoreUnusable if it is refused.
+    """
+    import fsspec
+    from fsspec.implementations.local import LocalFileSystem
+
+    try:
+        system, root = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        raise UsageError(
+            f"{address} needs a package that is not installed ({error}); of s3:// it is: pip install 'depthgauge[s3]'"
+        ) from error
+    except ValueError as error:
+        raise UsageError(f"{address} is no address of a store, such as s3://bucket/store: {error}.") from error
+    if isinstance(system, LocalFileSystem):
+        system.auto_mkdir = True
+    try:
+        yield system, root.rstrip("/")
+    except REFUSED as error:
+        raise StoreUnusable(
+            f"{address} cannot be used ({error}): check that it exists, and your rights there."
+        ) from error
+
+
+def whole_at(system: Any, root: str) -> set[tuple[str, str]]:
+    """The kind and key of every entry there that has its manifest."""
+    paths = system.find(root) if system.exists(root) else []
+    parts = [path[len(root) :].lstrip("/").split("/") for path in paths if path.endswith(f"/{MANIFEST}")]
+    return {(found[0], found[1]) for found in parts if len(found) == 3 and KEY.fullmatch(found[1])}
+
+
+def push(store: Store, address: str, tell: Tell, kinds: Sequence[str] = KINDS) -> int:
+    """Send every entry that is not there yet; how many were sent. Raises: as `opened`; CorruptEntry for damage."""
+    with opened(address) as (system, root):
+        there = whole_at(system, root)
+        missing = [entry for entry in entries(store, kinds) if (entry.kind, entry.key) not in there]
+        for number, entry in enumerate(missing, 1):
+            tell(f"{number} of {len(missing)}: {entry.of} ({entry.kind} {entry.key})")
+            folder = store.folder(entry.kind, entry.key)
+            store.verify(folder)
+            for name in [*manifest(folder), MANIFEST]:
+                system.put_file(str(folder / name), f"{root}/{entry.kind}/{entry.key}/{name}")
+    return len(missing)
+
+
+def pull(store: Store, address: str, tell: Tell, kinds: Sequence[str] = KINDS) -> int:
+    """Bring every entry that is not here yet; how many were brought.
+
+    Raises: as `opened`; CorruptEntry where what was brought is not what its manifest says, which is then not kept.
+    """
+    with opened(address) as (system, root):
+        found = sorted(one for one in whole_at(system, root) if one[0] in kinds)
+        missing = [(kind, key) for kind, key in found if store.finished(kind, key) is None]
+        for number, (kind, key) in enumerate(missing, 1):
+            tell(f"{number} of {len(missing)}: {kind} {key}")
+            source = f"{root}/{kind}/{key}"
+            store.produce(kind, key, partial(bring, system, source))
+    return len(missing)
+
+
+def bring(system: Any, source: str, workshop: Path) -> None:
+    """Fill a workshop with an entry. Raises: CorruptEntry if a file differs from its manifest's hash."""
+    system.get_file(f"{source}/{MANIFEST}", str(workshop / MANIFEST))
+    sealed = manifest(workshop)
+    (workshop / MANIFEST).unlink()
+    for name, its in sealed.items():
+        if not (workshop / name).resolve().is_relative_to(workshop.resolve()):
+            raise corrupt(Path(source), name)
+        (workshop / name).parent.mkdir(parents=True, exist_ok=True)
+        system.get_file(f"{source}/{name}", str(workshop / name))
+        if sha256(workshop / name) != its["sha256"]:
+            raise corrupt(Path(source), name)

@@ -1,0 +1,137 @@
+"""A store's entries at an address: a folder, and a real server of the S3 protocol."""
+
+import json
+import subprocess
+import sys
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from depthgauge.errors import CorruptEntry, StoreUnusable, UsageError
+from depthgauge.store.folders import MANIFEST, Store
+from depthgauge.store.inventory import entries
+from depthgauge.store.remote import pull, push
+
+KEYS = [f"{number:016x}" for number in range(4)]
+
+
+def filled(place, keys=KEYS):
+    store = Store(place, run="here")
+    for key in keys:
+        store.produce("measurements", key, lambda workshop, key=key: write(workshop, key))
+    return store
+
+
+def write(workshop, key):
+    (workshop / "measurement.json").write_text(json.dumps({"probe": "sinks", "key": key}))
+    (workshop / "below").mkdir()
+    (workshop / "below" / "more.bin").write_bytes(bytes(range(256)))
+
+
+def quiet(line):
+    pass
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """The address of a bucket on a server of this process."""
+    server = ThreadedMotoServer(port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "somebody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        boto3.client("s3").create_bucket(Bucket="team")
+        yield "s3://team/store"
+    server.stop()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def address(request, tmp_path):
+    return str(tmp_path / "shared") if request.param == "folder" else request.getfixturevalue("s3") + f"/{id(tmp_path)}"
+
+
+def test_what_is_pushed_is_pulled_whole_and_nothing_is_sent_or_brought_twice(address, tmp_path):
+    one, other = filled(tmp_path / "one"), filled(tmp_path / "other", KEYS[:1])
+    assert push(one, address, quiet) == 4 and push(one, address, quiet) == 0
+    assert pull(other, address, quiet) == 3 and pull(other, address, quiet) == 0
+
+    for entry in entries(one):
+        mine, its = (store.folder(entry.kind, entry.key) for store in (one, other))
+        other.verify(its)
+        assert {p.relative_to(mine): p.read_bytes() for p in mine.rglob("*") if p.is_file()} == {
+            p.relative_to(its): p.read_bytes() for p in its.rglob("*") if p.is_file()
+        }
+
+
+def test_an_entry_without_its_manifest_is_not_whole_yet_and_is_sent_again(address, tmp_path):
+    from fsspec.core import url_to_fs
+
+    store = filled(tmp_path / "one", KEYS[:1])
+    push(store, address, quiet)
+    system, root = url_to_fs(address)
+    system.rm(f"{root}/measurements/{KEYS[0]}/{MANIFEST}")
+    system.invalidate_cache()
+
+    assert pull(filled(tmp_path / "other", []), address, quiet) == 0
+    assert push(store, address, quiet) == 1
+
+
+def test_what_was_damaged_there_is_not_kept_here(address, tmp_path):
+    from fsspec.core import url_to_fs
+
+    push(filled(tmp_path / "one", KEYS[:1]), address, quiet)
+    system, root = url_to_fs(address)
+    system.pipe_file(f"{root}/measurements/{KEYS[0]}/below/more.bin", b"other bytes")
+    other = filled(tmp_path / "other", [])
+
+    with pytest.raises(CorruptEntry, match=r"corrupt at below/more\.bin"):
+        pull(other, address, quiet)
+    assert list(entries(other)) == []
+
+
+def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path):
+    shared = tmp_path / "shared" / "measurements" / KEYS[0]
+    shared.mkdir(parents=True)
+    (shared / MANIFEST).write_text(json.dumps({"files": {"../../../stolen": {"bytes": 1, "sha256": "0"}}}))
+
+    with pytest.raises(CorruptEntry):
+        pull(filled(tmp_path / "one", []), str(tmp_path / "shared"), quiet)
+    assert not (tmp_path / "stolen").exists()
+
+
+@pytest.mark.parametrize(
+    "address, kind, why",
+    [
+        ("s3://nobody/store", StoreUnusable, "cannot be used"),
+        ("strange://x", UsageError, "is no address of a store"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_one_sentence(s3, tmp_path, address, kind, why):
+    with pytest.raises(kind, match=why):
+        push(filled(tmp_path / "one"), address, quiet)
+
+
+def test_without_its_package_what_to_install_is_named(tmp_path):
+    with pytest.raises(UsageError, match="needs a package that is not installed .*gcsfs"):
+        push(filled(tmp_path / "one"), "gs://team/store", quiet)
+
+
+def test_the_command_pushes_and_pulls_one_kind(tmp_path):
+    store, shared = filled(tmp_path / "one"), tmp_path / "shared"
+    store.produce("checkpoints", "f" * 16, lambda workshop: (workshop / "config.json").write_text("{}"))
+
+    def run(command, place, *options):
+        done = subprocess.run(
+            [sys.executable, "-m", "depthgauge", "store", command, shared, "--store", place, *options],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "4 entries sent" in run("push", store.root, "--kind", "measurements")
+    assert "1 entries sent" in run("push", store.root)
+    assert "5 entries brought" in run("pull", tmp_path / "other")

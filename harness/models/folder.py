@@ -25,7 +25,7 @@ def check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise UsageError(f"there is no checkpoint folder {folder}: give the folder that holds config.json.")
     if not (folder / "config.json").is_file():
-        raise UsageError(f"{folder} is not a checkpoint: it holds no config.json; save the model there first.")
+        raise UsageError(f"{folder} is not a checkpoint: it holds no config.json; {where_one_is(folder)}.")
     config = read_json(folder / "config.json")
     tokenizer_config = folder / "tokenizer_config.json"
     if "auto_map" in config or (tokenizer_config.is_file() and "auto_map" in read_json(tokenizer_config)):
@@ -40,6 +40,16 @@ def check_folder(folder: Path) -> None:
         )
     for shard in weight_files(folder):
         check_safetensors(shard)
+
+
+def where_one_is(folder: Path) -> str:
+    """Trainers put what transformers loads below their own state: the newest, or what to do where there is none."""
+    below = [path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(f"{depth}/{CONFIG}")]
+    if not below:
+        return "save the model there first"
+    newest = max(below, key=lambda path: path.stat().st_mtime_ns).parent
+    more = f" (and {len(below) - 1} more folders do)" if below[1:] else ""
+    return f"{newest} does{more}, so name that"
 
 
 def weight_files(folder: Path) -> list[Path]:

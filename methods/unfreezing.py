@@ -29,7 +29,7 @@ METHODS.register(
         summary="a base whose attention sleeps, and can be woken in one layer; each trained alone to say who has won",
         control=True,
         tasks=("winner",),
-        steps=400,
+        steps=200,
         awake=2,
     )
 )

@@ -1,7 +1,7 @@
 """Whether there is one layer that learns a task best when it alone is trained, and whether it is a late one
 (arXiv:2306.12198, where layer 10 of 12 is best at ListOps and at tic-tac-toe).
 
-With one seed the layer is chosen by half of the items and judged by the others; with several, chosen by the other
+With one seed the layer is chosen by half of the items and judged by the other half; with several, chosen by the other
 seeds. None of it gates: it is a question about layers, and no checkpoint is worse for its answer.
 """
 
@@ -35,9 +35,9 @@ def layers_claim(
 def one_best(exam: str) -> Claim:
     return layers_claim(
         f"one-layer-learns-best[{exam}]",
-        f"has one layer that, trained alone, answers 5 points more of {exam} than each other",
+        f"has one layer that, trained alone, answers 10 points more of {exam} than each other",
         "layer 10 of 12 best",
-        at_least(5),
+        at_least(10),
         "a lead that would decide which layer to train",
     )
 
@@ -45,9 +45,9 @@ def one_best(exam: str) -> Claim:
 def late_best(exam: str) -> Claim:
     return layers_claim(
         f"late-layer-learns-best[{exam}]",
-        f"answers more of {exam} with layer 4 of 6 trained alone than with each other",
+        f"answers 5 points more of {exam} with layer 4 of 6 trained alone than with each other",
         "layer 10 of 12 best",
-        at_least(0),
+        at_least(5),
         "layer 10 of 12, counted from 1, at the same fraction of the depth",
     )
 

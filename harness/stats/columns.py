@@ -4,7 +4,6 @@ Shapes: N units (prompts, or seeds), C columns (layers, heads, contrasts).
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -192,7 +191,8 @@ def lead(profiles: Profiles, column: str) -> Profiles:
 def best_lead(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
     """How far the best column lies above each other one, where it was not chosen by what it is then judged by.
 
-    One seed: chosen by every other unit, its least lead taken over the rest. Several: chosen for each seed by the
+    One seed: columns are put in order by every other unit, and the rest have them in that order, and the other way
+    round (cross-fitting); the least lead of the first place over the others. Several: chosen for each seed by the
     others, its lead over the best other column, and Student's t over seeds; that lead is below 0 where nothing leads.
 
     Raises: NotTestable below two columns; as `least` and `over_seeds`.
@@ -200,8 +200,8 @@ def best_lead(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Est
     if len(profiles.columns) < 2:
         raise NotTestable(f"there is nothing to lead where there is one column, {profiles.columns[0]!r}")
     if len(profiles.values) == 1:
-        chosen = profiles.columns[int(every_other(profiles, 0).values.mean((0, 1)).argmax())]
-        return least(lead(every_other(profiles, 1), chosen), estimand=f"{estimand} ({chosen})", level=level)
+        chosen, ordered = in_order_of_the_others(profiles)
+        return least(lead(ordered, "first"), estimand=f"{estimand} ({' or '.join(chosen)})", level=level)
     means_SC = profiles.values.mean(axis=1)
     leads = []
     for seed, row in enumerate(means_SC):
@@ -210,9 +210,19 @@ def best_lead(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Est
     return over_seeds(np.array(leads), estimand=estimand, unit=profiles.unit, level=level)
 
 
-def every_other(profiles: Profiles, first: int) -> Profiles:
-    """Every other unit, from the first or from the second on."""
-    return replace(profiles, ids=profiles.ids[first::2], values=profiles.values[:, first::2])
+def in_order_of_the_others(profiles: Profiles) -> tuple[list[str], Profiles]:
+    """Each half of the units, every other one, with its columns in the order of the other half's means.
+
+    Also the columns that come first, which are one where the halves agree.
+    """
+    values_NC = profiles.values[0]
+    ordered_NC, first = np.empty_like(values_NC), []
+    for half in (0, 1):
+        order = np.argsort(-values_NC[1 - half :: 2].mean(axis=0), kind="stable")
+        ordered_NC[half::2] = values_NC[half::2][:, order]
+        first.append(profiles.columns[order[0]])
+    places = ("first", *(f"place {place}" for place in range(2, len(profiles.columns) + 1)))
+    return sorted(set(first)), like(profiles, places, ordered_NC[None])
 
 
 def argmax_share(profiles: Profiles, column: str, *, resamples: int = 2000) -> float:

@@ -117,7 +117,7 @@ def profiles(values):
 def test_where_one_layer_leads_the_lead_is_covered_and_where_none_does_zero_is(seeds):
     rng = np.random.default_rng(0)
     led, level = [], []
-    for _ in range(400):
+    for _ in range(150):
         noise = rng.normal(0, 10, (seeds, 120, 4)) + rng.normal(0, 1, (seeds, 1, 4)) * (seeds > 1)
         led.append(best_lead(profiles(noise + np.array([0, 0, 10, 0])), estimand="lead"))
         level.append(best_lead(profiles(noise), estimand="lead"))

@@ -95,7 +95,7 @@ def test_an_adopted_folder_is_judged_and_nothing_is_trained_for_it(depthgauge, p
 
 @pytest.mark.heavy
 def test_several_seeds_speak_about_the_method(depthgauge, place):
-    depthgauge("--method=depthscaled")
+    depthgauge("--method=depthscaled", "-n2")
     done = depthgauge("--method=depthscaled", "--seeds=2", "-n2", reports="seeds")
     verdicts = rows(place, "depthscaled", "seeds")["verdicts"]
     estimates = [row["estimate"] for row in verdicts if row["estimate"]]

@@ -41,7 +41,7 @@ smollm2: .venv/installed  ## bring SmolLM2-135M-Instruct into the user's cache, 
 pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about half an hour; resumes)
 	$(BIN)/python -m depthgauge.testbeds.pocket.build
 
-listops: .venv/installed  ## rebuild the base of the listops testbed (five minutes; resumes)
+listops: .venv/installed  ## rebuild the base of the listops testbed (some ten minutes; resumes)
 	$(BIN)/python -m depthgauge.testbeds.listops.build
 
 ledger: .venv/installed  ## record what five training seeds of every method give, TESTBED=pocket (half an hour; resumes)

@@ -1,7 +1,7 @@
 """Build the base of the listops testbed: six layers that have read text. `make listops` runs this.
 
 They have read what the pocket testbed's base reads, and as many lists and boards, none with its answer: their layers
-carry these tokens, and know nothing of what they come to. Some five minutes on 2 cores. Killed, it resumes from its
+carry these tokens, and know nothing of what they come to. Some ten minutes on 2 cores. Killed, it resumes from its
 last saved step when run again.
 """
 

@@ -234,8 +234,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def add_store_commands(store: argparse.ArgumentParser) -> None:
+    from depthgauge.store.folders import KINDS
+
     commands = store.add_subparsers(required=True, metavar="COMMAND")
-    kinds = ("checkpoints", "measurements", "pictures")
     for name, run, text in (
         ("ls", store_ls, "what is there, how large it is, and when it was last used"),
         ("verify", store_verify, "read every byte, and name what differs from its seal; exit 1 if something does"),
@@ -246,7 +247,7 @@ def add_store_commands(store: argparse.ArgumentParser) -> None:
         one = commands.add_parser(name, help=text, description=text)
         if run in (store_push, store_pull):
             one.add_argument("address", metavar="ADDRESS", help="a folder, or what fsspec opens")
-            one.add_argument("--kind", nargs="+", choices=kinds, default=kinds, help="default: all")
+            one.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS, help="default: all")
         if run is store_gc:
             one.add_argument("--unused-days", type=float, default=30, metavar="N", help="default: %(default)s")
             one.add_argument(

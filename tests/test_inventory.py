@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from depthgauge.errors import CorruptEntry, UsageError
 from depthgauge.models.folder import fingerprint
-from depthgauge.store import inventory
+from depthgauge.store import folders, inventory, measurements
 from depthgauge.store.folders import MANIFEST, Store
+from tests.processes import ROOT
 
 LONG_AGO = 1_000_000_000
 
@@ -28,7 +30,7 @@ def store(tmp_path):
 
 def put(store, kind, key, text="hello", used=None):
     """An entry, last used when it is said."""
-    name = "model.safetensors" if kind == "checkpoints" else "arrays.npz"
+    name = "model.safetensors" if kind in inventory.MODELS else "arrays.npz"
     folder = store.produce(kind, key, lambda workshop: (workshop / name).write_text(text))
     if used is not None:
         os.utime(folder / MANIFEST, (used, used))
@@ -57,6 +59,13 @@ def test_entries_say_what_they_are_how_large_and_when_they_were_used(store):
     assert inventory.contents(Store(store.root / "none", run="here")).endswith("holds nothing")
 
 
+def test_every_kind_that_is_made_is_listed():
+    """A kind that nobody lists would never be collected, nor sent."""
+    code = "".join(path.read_text() for path in (ROOT / "harness").rglob("*.py"))
+
+    assert set(re.findall(r'\.produce\("(\w+)"', code)) | {measurements.KIND} == set(folders.KINDS)
+
+
 def test_use_is_noted(store):
     put(store, "measurements", "m", used=LONG_AGO)
     store.finished("measurements", "m")
@@ -66,7 +75,7 @@ def test_use_is_noted(store):
 
 def test_what_a_report_or_a_reference_names_stays_and_what_was_just_used_too(store, tmp_path):
     named = put(store, "checkpoints", "a", "named", used=LONG_AGO)
-    accepted = put(store, "checkpoints", "b", "accepted", used=LONG_AGO)
+    accepted = put(store, "merged", "b", "accepted", used=LONG_AGO)
     for kind, key, used in (
         ("checkpoints", "c", LONG_AGO), ("measurements", "d", LONG_AGO), ("measurements", "e", LONG_AGO),
         ("measurements", "f", None),

@@ -64,7 +64,7 @@ def test_simulated_showers_are_not_told_from_others_of_the_same_energies():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_layer_that_holds_a_tenth_more_is_told(seed):
+def test_a_layer_that_holds_three_tenths_more_is_told(seed):
     cells = simulation.simulate(showers.asked_energies(), np.random.default_rng([8, seed]))
     cells[:, 2 * simulation.RINGS : 3 * simulation.RINGS] += np.log(1.3)
     found = classifier_auc(

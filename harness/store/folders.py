@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from depthgauge.errors import CorruptEntry, HarnessError, NotTestable, StoreUnusable, TrainingFailed
 
 MANIFEST = "manifest.json"
+KINDS = ("checkpoints", "merged", "measurements", "pictures")  # of entries; an adapter is merged into its base
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust, such as safetensors, end their messages

@@ -14,10 +14,10 @@ from tabulate import tabulate
 
 from depthgauge.errors import CorruptEntry, InvalidCheckpoint, UsageError
 from depthgauge.models.folder import fingerprint
-from depthgauge.store.folders import MANIFEST, Busy, Store, manifest
+from depthgauge.store.folders import KINDS, MANIFEST, Busy, Store, manifest
 from depthgauge.store.measurements import DESCRIPTION
 
-KINDS = ("checkpoints", "measurements", "pictures")
+MODELS = ("checkpoints", "merged")  # which reports and references name by their content
 DAY_S = 86_400
 
 
@@ -86,7 +86,7 @@ def texts_in(value: Any, names: Sequence[str]) -> Iterator[str]:
 
 def is_named(store: Store, entry: Entry, named: set[str]) -> bool:
     """A measurement by its key; a checkpoint by the hash of its content, which its manifest gives unread."""
-    if entry.kind != "checkpoints":
+    if entry.kind not in MODELS:
         return entry.key in named
     folder = store.folder(entry.kind, entry.key)
     try:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.errors import StoreUnusable, UsageError
-from depthgauge.store.folders import MANIFEST, Store, corrupt, manifest, sha256
-from depthgauge.store.inventory import KINDS, entries
+from depthgauge.store.folders import KINDS, MANIFEST, Store, corrupt, manifest, sha256
+from depthgauge.store.inventory import entries
 
 KEY = re.compile("[0-9a-f]{16}")
 REFUSED = (PermissionError, FileNotFoundError, ConnectionError, TimeoutError)

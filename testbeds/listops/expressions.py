@@ -2,7 +2,7 @@
 
 An expression is an operator with two to four arguments, digits or expressions: `[MAX29[MIN47]0]` comes to 9. Operators
 are the largest, the smallest and the median, of an even number the lower of the two in the middle. The sum modulo ten
-is left out: it is learnt several times as slowly.
+is left out: a model of this size learns it more slowly.
 """
 
 import re

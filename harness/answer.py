@@ -4,13 +4,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from depthgauge.context import RunContext
+from depthgauge.context import Job, RunContext, lack, whose
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable
 from depthgauge.installed import versions
+from depthgauge.models.folder import weight_bytes
 from depthgauge.models.load import Opened, prepare_libraries, threads_for
 from depthgauge.probes.probe import Arrays, Question, address
-from depthgauge.store.measurements import measure
-from depthgauge.types import Checkpoint, Evidence, Measurement
+from depthgauge.store.measurements import KIND, described, measure
+from depthgauge.store.times import timed
+from depthgauge.types import Checkpoint, Evidence, Measurement, digest
 
 MEASURING_VERSIONS = ("torch", "transformers", "lm-eval")
 
@@ -26,10 +28,20 @@ def answer(
     """
     for checkpoint in (one, *others):
         probe.check(checkpoint)
+    description = described(one, probe.name, probe.version, key_of(probe, context, one, *others))
+    key = digest(description)
+    if context.missing is not None and context.store.finished(KIND, key) is None:
+        lack(
+            context,
+            Job(
+                kind=KIND, key=key, work=str(probe.what), whose=whose(name, one.seed), weights=weight_bytes(one.folder),
+                make=lambda elsewhere: answer(probe, name, elsewhere, one, *others),
+            ),
+        )  # fmt: skip
     together = tuple(checkpoint.folder for checkpoint in (one, *others, *kept))
     opened = [Opened(checkpoint=each, placement=context.placement, together=together) for each in (one, *others)]
     take = partial(taken_now, probe, name, context, one, partial(probe.take, *opened))
-    taken = measure(context.store, one, probe.name, probe.version, key_of(probe, context, one, *others), take)
+    taken = measure(context.store, description, take)
     if taken.refusal is not None:
         raise NotTestable(taken.refusal)
     used = Evidence(
@@ -50,13 +62,14 @@ def key_of(probe: Question, context: RunContext, one: Checkpoint, *others: Check
 
 
 def taken_now(probe: Question, name: str, context: RunContext, one: Checkpoint, take: Callable[[], Arrays]) -> Arrays:
-    context.tell(f"measuring {probe.what} of {name} (seed {one.seed})")
+    context.tell(f"measuring {probe.what} of {whose(name, one.seed)}")
     if not getattr(probe, "files_only", False):
         prepare_libraries(context.testbed.threads or threads_for(one.folder))
     if one.recipe is not None:
         context.store.verify(one.folder)
     try:
-        return take()
+        with timed(context.store, probe.what, weight_bytes(one.folder)):
+            return take()
     except (HarnessError, OSError):
         raise
     except Exception as error:

@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from depthgauge.claims import DETECTABLE_ERRORS, number, smallest_detectable_effect
-from depthgauge.context import RunContext
+from depthgauge.context import Job, RunContext, planned
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable, Stale, UsageError
 from depthgauge.models.folder import same_content
 from depthgauge.registry import METHODS
@@ -39,6 +39,9 @@ class ChangeSession(Session):
     every_tier: bool = False
     last_tier: Tier = Tier.EXAMS
     expect: Expectation = Expectation.EQUAL
+
+    def planned(self, missing: list[Job]) -> Self:
+        return replace(super().planned(missing), training=planned(self.training, missing))
 
     @property
     def about(self) -> str:

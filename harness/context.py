@@ -1,8 +1,10 @@
 """What all of a run shares."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
+from depthgauge.errors import Unmade
 from depthgauge.models.load import Placement
 from depthgauge.store.folders import Store
 from depthgauge.types import Evidence, Testbed
@@ -10,10 +12,51 @@ from depthgauge.types import Evidence, Testbed
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunContext:
-    """The testbed, where models run, what is kept, who is told, and the evidence for the claim that is being judged."""
+    """The testbed, where models run, what is kept, who is told, and the evidence for the claim that is being judged.
+
+    In a plan there is a list `missing`: what is asked for and not in the store is noted there, and not made.
+    """
 
     testbed: Testbed
     store: Store
     tell: Callable[[str], None]
     placement: Placement = field(default_factory=Placement)
     evidence: list[Evidence] = field(default_factory=list)
+    missing: "list[Job] | None" = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """An entry of the store that is missing: a checkpoint to train, or a measurement to take.
+
+    `work` is what has to be done, in words that are the same for all of its kind; `whose` it is done to. `weights` are
+    the bytes of the model that is opened for it. `make` does it, in whichever process.
+    """
+
+    kind: str
+    key: str
+    work: str
+    whose: str
+    weights: int
+    make: Callable[[RunContext], object]
+
+    @property
+    def title(self) -> str:
+        return f"{self.work}, {self.whose}"
+
+
+def planned(context: RunContext, missing: list[Job]) -> RunContext:
+    """The same, in a plan; the evidence that it gathers is its own."""
+    return replace(context, missing=missing, evidence=[])
+
+
+def whose(name: str, seed: int) -> str:
+    return f"{name} (seed {seed})"
+
+
+def lack(context: RunContext, job: Job) -> NoReturn:
+    """Note what is missing. Raises: Unmade; TrainingFailed where it was tried in this run, and failed."""
+    assert context.missing is not None
+    context.store.raise_if_failed(job.kind, job.key)
+    context.missing.append(job)
+    raise Unmade(f"{job.title} is not there yet")

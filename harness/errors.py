@@ -52,5 +52,9 @@ class NotTestable(HarnessError):
     """The checkpoint cannot carry the claim; becomes a verdict, not a failure."""
 
 
+class Unmade(NotTestable):
+    """In a plan, where nothing is trained or measured: what a claim asked for is not in the store yet."""
+
+
 class Undefined(HarnessError, ValueError):
     """A statistic has no value for this input: it is never 0 or NaN instead."""

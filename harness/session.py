@@ -6,10 +6,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from depthgauge.claims import judge, p_value
-from depthgauge.context import RunContext
+from depthgauge.context import Job, RunContext, planned
 from depthgauge.errors import InvalidComparison, NotTestable, Undefined, UsageError
 from depthgauge.ledger import Ledger
 from depthgauge.models import folder as folders
@@ -31,6 +31,10 @@ class Session(ABC):
     reports: Path
     open_fails: bool = True  # whether what is left open is an exit of its own, 20, or accepted
     quotes: bool = True  # whether reports may quote what models read or said
+
+    def planned(self, missing: list[Job]) -> Self:
+        """The same, which makes nothing: what is asked for and not there is noted in the list."""
+        return replace(self, context=planned(self.context, missing))
 
     @property
     @abstractmethod
@@ -146,6 +150,10 @@ class MethodSession(Session):
     training_seeds: tuple[int, ...]
     adopted: Subject | None = None
     ledger: Ledger = field(default_factory=Ledger)
+
+    def planned(self, missing: list[Job]) -> Self:
+        one = super().planned(missing)
+        return one if one.adopted is None else replace(one, adopted=replace(one.adopted, context=one.context))
 
     @property
     def about(self) -> str:

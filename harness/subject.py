@@ -1,18 +1,22 @@
 """A subject: the checkpoints of a method or a folder, one a seed, and what is measured of them. It knows no probe."""
 
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TypeVar
 
 from depthgauge.answer import answer
-from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError, InvalidComparison, NotTestable
+from depthgauge.context import Job, RunContext, lack, whose
+from depthgauge.errors import HarnessError, InvalidComparison, NotTestable, Unmade
 from depthgauge.models import folder as folders
 from depthgauge.probes.probe import PairProbe, Probe
 from depthgauge.store.folders import Busy
 from depthgauge.train import recipe_of, train_in
 from depthgauge.types import Checkpoint, Material, Measurement, Method, Recipe, Testbed
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,7 @@ class Subject:
     @cached_property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """One checkpoint a seed, trained if the store has none."""
-        return tuple(self._checkpoint(seed) for seed in self.seeds)
+        return each(partial(self._checkpoint, seed) for seed in self.seeds)
 
     def recipe(self, seed: int) -> Recipe:
         """Exactly what determines the checkpoint of a seed."""
@@ -88,7 +92,7 @@ class Subject:
 
         Raises: NotTestable if a checkpoint cannot carry it.
         """
-        return tuple(answer(probe, self.name, self.context, one, kept=kept) for one in self.checkpoints)
+        return each(partial(answer, probe, self.name, self.context, one, kept=kept) for one in self.checkpoints)
 
     def compare(self, probe: PairProbe, other: "Subject") -> tuple[Measurement, ...]:
         """The answer about each seed's checkpoint beside the other's of that seed, or its only one.
@@ -101,16 +105,43 @@ class Subject:
                 f"{len(self.checkpoints)} seeds of {self.name!r} cannot be paired with {len(theirs)}."
             )
         pairs = zip(self.checkpoints, theirs, strict=True)
-        return tuple(answer(probe, self.name, self.context, one, its) for one, its in pairs)
+        return each(partial(answer, probe, self.name, self.context, one, its) for one, its in pairs)
 
     def _checkpoint(self, seed: int, *, wait: bool = True) -> Checkpoint:
         folder, recipe = self.untrained_folder(), None
         if folder is None:
             assert self.method is not None
             recipe = self.recipe(seed)
+            if self.context.missing is not None and not self.cached(seed):
+                lack(self.context, self._training(recipe))
             make = partial(train_in, method=self.method, testbed=self.testbed, recipe=recipe, context=self.context)
             folder = self.context.store.produce("checkpoints", recipe.fingerprint, make, resume=True, wait=wait)
         else:
             folders.check_folder(folder)
         fingerprint = folders.fingerprint(folder)
         return Checkpoint(name=self.name, seed=seed, folder=folder, fingerprint=fingerprint, recipe=recipe)
+
+    def _training(self, recipe: Recipe) -> Job:
+        method, testbed = self.method, self.testbed
+        assert method is not None
+        return Job(
+            kind="checkpoints",
+            key=recipe.fingerprint,
+            work=f"training {method.name}",
+            whose=whose(self.name, recipe.seed),
+            weights=folders.weight_bytes(testbed.base) if isinstance(testbed.base, Path) else 0,
+            make=lambda elsewhere: Subject.of(method, (recipe.seed,), replace(elsewhere, testbed=testbed)).checkpoints,
+        )
+
+
+def each(asks: Iterable[Callable[[], T]]) -> tuple[T, ...]:
+    """What all of them give. In a plan, all are asked before it is told that one is not there yet."""
+    given, unmade = [], []
+    for ask in asks:
+        try:
+            given.append(ask())
+        except Unmade as error:
+            unmade.append(error)
+    if unmade:
+        raise unmade[0]
+    return tuple(given)

@@ -9,9 +9,10 @@ from typing import Any
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, TrainingFailed
 from depthgauge.installed import versions
-from depthgauge.models.folder import check_folder, fingerprint
+from depthgauge.models.folder import check_folder, fingerprint, weight_bytes
 from depthgauge.models.load import threads_for
 from depthgauge.store.folders import error_number
+from depthgauge.store.times import timed
 from depthgauge.types import CORRECT, Economy, Method, Recipe, Testbed, Training, TrainingJob, digest, to_plain
 
 # The first is that of the code that every training shares. It is no release number: that would train everything again.
@@ -59,8 +60,10 @@ def train_in(workshop: Path, *, method: Method, testbed: Testbed, recipe: Recipe
             method=method, testbed=testbed, seed=recipe.seed, device=recipe.device, folder=workshop, tell=context.tell,
             threads=threads,
         )  # fmt: skip
+        weights = weight_bytes(testbed.base) if isinstance(testbed.base, Path) else 0
         try:
-            method.train(job)
+            with timed(context.store, f"training {method.name}", weights):
+                method.train(job)
         except (HarnessError, OSError):
             raise
         except Exception as error:

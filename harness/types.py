@@ -198,6 +198,16 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """What a worker asks a cluster for, where the models of a testbed run; GPUs only with --device=cuda."""
+
+    cpus: int = 2
+    gpus: int = 1
+    memory_gib: int = 8
+    minutes: int = 240
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Exam:
     """A set of items and how they are answered: by option log-likelihood, or generated and given its reward.
 
@@ -302,7 +312,7 @@ class Testbed:
     reads (its own type, such as `noise_trace.TraceQuestion`) to a callable that gives it. `landmarks` default to the
     articles' fractions of depth. `ledger` is the file of what was found here. `training` is asked for by methods that
     train. `base_from` is said to whoever lacks the base: how it is brought. `threads` of a process; None: as many as
-    the model is large enough for.
+    the model is large enough for. `needs` are those of a worker with --executor.
     """
 
     name: str
@@ -314,6 +324,7 @@ class Testbed:
     training: Training | None = None
     threads: int | None = None
     base_from: str = ""
+    needs: Needs = Needs()
     _given: dict[type, tuple[Any, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def exam(self, name: str) -> Exam | Task:

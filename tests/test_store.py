@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from depthgauge.errors import CorruptEntry, NotTestable, StoreUnusable, TrainingFailed, TrainingUnhealthy, Undefined
 from depthgauge.store import folders
 from depthgauge.store.folders import Busy, Store, check_writable
-from depthgauge.store.measurements import measure, read
+from depthgauge.store.measurements import described, measure, read
 from depthgauge.types import Checkpoint
 
 
@@ -133,7 +133,8 @@ def test_what_cannot_be_measured_is_asked_once_and_says_so_to_everyone_who_asks(
         asked.append(1)
         raise verdict("there is no layer 18")
 
-    found = [measure(one, checkpoint, "probe", 1, {}, cannot) for one in (store, Store(store.root, run="the next run"))]
+    asked = described(checkpoint, "probe", 1, {})
+    found = [measure(one, asked, cannot) for one in (store, Store(store.root, run="the next run"))]
 
     assert len(asked) == 1
     assert [(one.refusal, one.arrays) for one in found] == 2 * [("there is no layer 18", {})]
@@ -262,13 +263,13 @@ def test_a_measurement_reads_back_as_it_was_taken_and_is_taken_once(tmp_path_fac
         taken.append(1)
         return {"x": np.array(values), "text": np.array(["ä<b>|", "\n"])}
 
-    first = measure(store, checkpoint, "probe", 1, {"steps": 80}, take)
-    second = measure(store, checkpoint, "probe", 1, {"steps": 80}, take)
+    first = measure(store, described(checkpoint, "probe", 1, {"steps": 80}), take)
+    second = measure(store, described(checkpoint, "probe", 1, {"steps": 80}), take)
 
     assert len(taken) == 1
     assert np.array_equal(second.arrays["x"], np.array(values)) and list(second.arrays["text"]) == ["ä<b>|", "\n"]
     assert (first.key, second.parameters) == (second.key, {"steps": 80})
-    assert measure(store, checkpoint, "probe", 2, {"steps": 80}, take).key != first.key
+    assert measure(store, described(checkpoint, "probe", 2, {"steps": 80}), take).key != first.key
     assert read(store, first.key).probe == "probe"
 
 

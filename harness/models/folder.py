@@ -73,6 +73,10 @@ def weight_files(folder: Path) -> list[Path]:
     raise InvalidCheckpoint(f"{folder} has no {WEIGHTS}: save the model there with save_pretrained.")
 
 
+def weight_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in weight_files(folder))
+
+
 def check_safetensors(path: Path) -> None:
     """Raises: InvalidCheckpoint if the file is shorter than its own header says, or has no readable header."""
     size = path.stat().st_size

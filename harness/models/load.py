@@ -8,7 +8,7 @@ from typing import Any
 
 from depthgauge.errors import InvalidCheckpoint, NotTestable, UsageError
 from depthgauge.models import settings
-from depthgauge.models.folder import CONFIG, check_finite, read_json, shapes, weight_files
+from depthgauge.models.folder import CONFIG, check_finite, read_json, shapes, weight_bytes
 from depthgauge.types import Checkpoint
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
@@ -116,7 +116,7 @@ def threads_for(folder: Path) -> int:
 
     One for a small model: its matrices are so short that threads would wait for each other longer than they compute.
     """
-    if sum(path.stat().st_size for path in weight_files(folder)) < SMALL_BYTES:
+    if weight_bytes(folder) < SMALL_BYTES:
         return 1
     return max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 

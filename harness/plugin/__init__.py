@@ -8,6 +8,7 @@ from depthgauge.plugin.collection import (
     pytest_itemcollected,
     pytest_pycollect_makeitem,
 )
+from depthgauge.plugin.jobs import pytest_runtestloop
 from depthgauge.plugin.options import pytest_addhooks, pytest_addoption
 from depthgauge.plugin.state import (
     pytest_configure,
@@ -29,5 +30,6 @@ __all__ = [
     "pytest_pyfunc_call",
     "pytest_report_header",
     "pytest_report_teststatus",
+    "pytest_runtestloop",
     "pytest_sessionstart",
 ]

@@ -10,10 +10,10 @@ from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
 from depthgauge.page.escape import one_line
 from depthgauge.plugin.collection import claim_of, gating
+from depthgauge.plugin.jobs import prepare
 from depthgauge.plugin.state import STATE, State
 from depthgauge.plugin.tiers import ended_by
 from depthgauge.report.outcome import Problem, beside
-from depthgauge.session import Session
 from depthgauge.types import Claim, Outcome, Row, to_plain
 
 ROW, ERROR, NOT_RUN = "depthgauge_row", "depthgauge_error", "depthgauge_not_run"
@@ -27,10 +27,9 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     state = pyfuncitem.config.stash[STATE]
     stop_if_ended(state, pyfuncitem, claim)
-    train_what_is_needed(state)
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     name = str(arguments.pop("subject"))
-    found = row_or_problem(state.session, claim, pyfuncitem, name, arguments)
+    found = row_or_problem(state, claim, pyfuncitem, name, arguments)
     if isinstance(found, Problem):
         tell_controller(pyfuncitem, ERROR, found)
         pytest.fail(found.message, pytrace=False)
@@ -60,19 +59,13 @@ def told(report: pytest.TestReport) -> dict[str, Any]:
     return {name: json.loads(str(properties[name])) for name in (ROW, ERROR, NOT_RUN) if name in properties}
 
 
-def train_what_is_needed(state: State) -> None:
-    """All training comes first, shared between the workers: each takes what no other is at."""
-    while state.needed:
-        name = state.needed.pop()
-        if name in state.session.subjects:
-            state.session.subjects[name].train_what_is_free()
-
-
 def row_or_problem(
-    session: Session, claim: Claim, item: pytest.Function, name: str, arguments: dict[str, Any]
+    state: State, claim: Claim, item: pytest.Function, name: str, arguments: dict[str, Any]
 ) -> Row | Problem:
     """The judged claim, or what kept it from being judged; not raised, so that pytest shows no chain of exceptions."""
+    session = state.session
     try:
+        prepare(state, item)
         row = session.judge(claim, item.obj, item.path.stem, name, arguments)
     except HarnessError as error:
         return Problem(exit_code=error.exit_code, message=one_line(str(error)))

@@ -38,7 +38,7 @@ class Controller:
 
     def pytest_sessionstart(self) -> None:
         workers = bool(self.config.getoption("numprocesses", None))
-        if self.state.awake and workers and not self.config.option.collectonly:
+        if self.state.awake and (workers or self.state.engine is not None) and not self.config.option.collectonly:
             self.follower = Follower(self.state.progress_file, self.state.tell)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,6 +20,9 @@ from depthgauge.session import home as home_of
 from depthgauge.sources import Source, find
 from depthgauge.store.folders import Store
 from depthgauge.types import Exam, Expectation, Margin, Task, Testbed, Tier
+
+if TYPE_CHECKING:
+    from depthgauge.jobs.engines import Engine
 
 DEFAULT_METHOD, DEFAULT_TESTBED, COMMON = "depthscaled", "pocket", "common"
 DEFAULT_FOLDERS = {"store": ".depthgauge", "report-dir": "reports"}
@@ -96,6 +99,15 @@ OPTIONS = (
     Option(name="device", metavar="NAME", help="auto, cpu or cuda (default: auto, the GPU where there is one)."),
     Option(name="dtype", metavar="NAME", help="float32 (the default), bfloat16, or auto: each checkpoint's own."),
     Option(name="device-map", metavar="auto", help="spread models over devices, as transformers' device_map does."),
+    Option(
+        name="executor", metavar="local|slurm|ray",
+        help="have what is missing trained and measured by other processes: of this machine, of SLURM, or of Ray.",
+    ),
+    Option(
+        name="workers", metavar="N", kind=int,
+        help="with --executor, how many at once (default: this machine's cores with local, else 8).",
+    ),
+    Option(name="plan", flag=True, help="show what would be trained and measured, and how long it took; run nothing."),
     Option(name="store", metavar="DIR", help="where checkpoints and measurements are kept (default: .depthgauge)."),
     Option(name="report-dir", metavar="DIR", help="where reports are written (default: reports)."),
     Option(name="no-text", flag=True, help="keep what models read and said, items and answers, out of reports."),
@@ -168,11 +180,12 @@ class Given:
 def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> Session:
     """What the command line asks for. Raises: UsageError for what cannot be carried out as given."""
     given = Given(config)
-    for option in ("device", "dtype", "device-map", "testbed", "base", "expect", "margin", "inconclusive", "last-tier"):
+    valued = ("device", "dtype", "device-map", "testbed", "base", "expect", "margin", "inconclusive", "last-tier")
+    for option in (*valued, "executor"):
         if given[option] == "":
             raise UsageError(f"--{option} has no value: give one, or leave the option out.")
     store, reports = Store(given.folder("store"), run=run), given.folder("report-dir")
-    device = choose_device(given["device"] or "auto", look=not config.option.collectonly)
+    device = device_of(given, look=not config.option.collectonly)
     dtype = given["dtype"] or "float32"
     slow = check_dtype(dtype, device)
     if slow and not hasattr(config, "workerinput"):
@@ -184,6 +197,36 @@ def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> 
         if given[option] is not None:
             raise UsageError(f"--{option} is about two checkpoints: give the old one with --against.")
     return method_session(given, store, reports, placement, tell)
+
+
+def device_of(given: Given, *, look: bool) -> str:
+    """Where models run; on a cluster that is another machine's, and is taken at its word."""
+    asked = given["device"] or "auto"
+    elsewhere = given["executor"] in ("slurm", "ray")
+    return "cuda" if elsewhere and asked == "cuda" else choose_device(asked, look=look and not elsewhere)
+
+
+def engine_of(config: pytest.Config) -> "Engine | None":
+    """What makes what is missing; None where this process and its siblings of xdist do.
+
+    Raises: UsageError for one that is not known or cannot be had, or beside xdist.
+    """
+    given = Given(config)
+    asked, workers = given["executor"], given["workers"]
+    for option in ("executor", "plan"):
+        if given[option] is not None and (config.getoption("numprocesses", None) or hasattr(config, "workerinput")):
+            raise UsageError(f"--{option} and xdist's -n both say who works: leave -n out, and use --workers.")
+    if asked is None:
+        if workers is not None:
+            raise UsageError("--workers are those of --executor: name one, or use xdist's -n.")
+        return None
+    from depthgauge.jobs.engines import ENGINES
+
+    if asked not in ENGINES:
+        raise UsageError(f"--executor={asked} is not known: choose {', '.join(ENGINES)}.")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers={workers}: at least one must do the work.")
+    return ENGINES[asked](workers)
 
 
 def method_session(

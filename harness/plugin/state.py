@@ -2,16 +2,21 @@
 
 import uuid
 from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from depthgauge.errors import HarnessError, UsageError
 from depthgauge.plugin.fixtures import fixtures
-from depthgauge.plugin.options import Given, session_of
+from depthgauge.plugin.options import Given, engine_of, session_of
 from depthgauge.progress import append
 from depthgauge.registry import BROKEN, load_entry_points
 from depthgauge.session import Session
+
+if TYPE_CHECKING:
+    from depthgauge.jobs.engines import Engine
 
 STATE = pytest.StashKey["State"]()
 
@@ -27,6 +32,7 @@ class State:
         self.is_worker = worker is not None
         self.awake = False
         self.needed: list[str] = []
+        self.prepared: set[int] = set()
         self._session: Session | None = None
 
     def wake(self) -> None:
@@ -44,6 +50,11 @@ class State:
             self.wake()
             self._session = session_of(self.config, self.run, self.tell)
         return self._session
+
+    @cached_property
+    def engine(self) -> "Engine | None":
+        """What --executor names. Raises: UsageError if it cannot be had."""
+        return engine_of(self.config)
 
     def check(self) -> None:
         """End the run before anything is trained or measured where it cannot, or need not, be carried out."""
@@ -87,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not state.given.any or config.option.help:
         return
     try:
-        state.session  # an unknown name stops the run before anything is collected  # noqa: B018
+        state.session, state.engine  # an unknown name stops the run before anything is collected  # noqa: B018
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     except HarnessError as error:

@@ -95,7 +95,7 @@ class Store:
             folder = self.finished(kind, key)
             if folder is not None:
                 return folder
-            self._raise_if_failed(kind, key)
+            self.raise_if_failed(kind, key)
             workshop = self._workshop(kind, key, resume=resume)
             workshop.mkdir(parents=True, exist_ok=True)
             if not self._sealed(workshop):
@@ -104,7 +104,7 @@ class Store:
                 except NotTestable:  # a verdict, and the same one for whoever asks
                     raise
                 except HarnessError as error:
-                    self._remember_failure(kind, key, str(error))
+                    self.remember_failure(kind, key, str(error))
                     raise
                 seal(workshop)
             self._clear_scaffolding(workshop)
@@ -170,12 +170,14 @@ class Store:
     def _failure(self, kind: str, key: str) -> Path:
         return self.root / "failures" / f"{kind}-{key}.json"
 
-    def _remember_failure(self, kind: str, key: str, message: str) -> None:
+    def remember_failure(self, kind: str, key: str, message: str) -> None:
+        """For the length of this run: see `raise_if_failed`."""
         path = self._failure(kind, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps({"run": self.run, "message": message}))
 
-    def _raise_if_failed(self, kind: str, key: str) -> None:
+    def raise_if_failed(self, kind: str, key: str) -> None:
+        """Raises: TrainingFailed if an attempt at this entry failed in this run."""
         path = self._failure(kind, key)
         if path.is_file():
             failure = json.loads(path.read_text())

@@ -17,27 +17,23 @@ DESCRIPTION, ARRAYS, REFUSAL = "measurement.json", "arrays.npz", "refusal"
 Arrays = Mapping[str, NDArray[Any]]
 
 
-def measure(
-    store: Store,
-    checkpoint: Checkpoint,
-    probe: str,
-    version: int,
-    parameters: Mapping[str, Any],
-    take: Callable[[], Arrays],
-) -> Measurement:
-    """The measurement from the store, or taken by `take()` and stored.
-
-    A `take` that raises NotTestable or Undefined is stored as a refusal: no model is loaded to be refused again.
-
-    Raises: CorruptEntry if the stored one does not read back as it was written.
-    """
-    description = {
+def described(checkpoint: Checkpoint, probe: str, version: int, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """All that determines a measurement; its key is the digest of this."""
+    return {
         "probe": probe,
         "version": version,
         "parameters": to_plain(parameters),
         "checkpoint": checkpoint.fingerprint,
     }
-    key = digest(description)
+
+
+def measure(store: Store, description: Mapping[str, Any], take: Callable[[], Arrays]) -> Measurement:
+    """The measurement of that description from the store, or taken by `take()` and stored.
+
+    A `take` that raises NotTestable or Undefined is stored as a refusal: no model is loaded to be refused again.
+
+    Raises: CorruptEntry if the stored one does not read back as it was written.
+    """
 
     def make(workshop: Path) -> None:
         refusal: dict[str, str] = {}
@@ -45,9 +41,9 @@ def measure(
             np.savez(workshop / ARRAYS, allow_pickle=False, **take())
         except (NotTestable, Undefined) as error:
             refusal = {REFUSAL: str(error)}
-        (workshop / DESCRIPTION).write_text(json.dumps(description | refusal, indent=1))
+        (workshop / DESCRIPTION).write_text(json.dumps({**description, **refusal}, indent=1))
 
-    return read(store, store.produce(KIND, key, make).name)
+    return read(store, store.produce(KIND, digest(description), make).name)
 
 
 def read(store: Store, key: str) -> Measurement:

@@ -1,0 +1,86 @@
+"""One process of several that go through the same jobs, each taking what no other has taken."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cloudpickle
+
+from depthgauge.context import Job, RunContext
+from depthgauge.errors import HarnessError, StoreUnusable
+from depthgauge.models.load import Placement
+from depthgauge.progress import append
+from depthgauge.registry import load_entry_points
+from depthgauge.store.folders import Store
+from depthgauge.types import Testbed
+
+TAKEN, OVER = "", "over"  # what a job's mark says: begun by a worker, and tried to its end
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Worker:
+    """The jobs of a round, from the `start`-th on and around. A mark in `place` says that a job is taken.
+
+    A mark is made by creating a file that must not exist, which holds on network file systems, too. Where it could not
+    be seen by another machine, a job is done twice, and the store keeps the first.
+    """
+
+    jobs: tuple[Job, ...]
+    start: int
+    beside: int  # workers that share the machine's cores
+    place: Path
+    store: Path
+    run: str
+    told: Path
+    testbed: Testbed
+    placement: Placement
+
+    def work(self) -> str:
+        """Do what is free; why it could not go on, or nothing. What a job raises is kept by the store."""
+        load_entry_points()
+        os.environ.setdefault("PYTEST_XDIST_WORKER_COUNT", str(self.beside))
+        context = RunContext(
+            testbed=self.testbed, placement=self.placement, store=Store(self.store, run=self.run),
+            tell=lambda line: append(self.told, line),
+        )  # fmt: skip
+        try:
+            for job in self.free():
+                try:
+                    job.make(context)
+                except StoreUnusable:
+                    raise
+                except HarnessError:
+                    pass
+                (self.place / job.key).write_text(OVER)
+        except StoreUnusable as error:
+            return str(error)
+        return ""
+
+    def free(self) -> Iterator[Job]:
+        for job in (*self.jobs[self.start :], *self.jobs[: self.start]):
+            try:
+                (self.place / job.key).touch(exist_ok=False)
+            except FileExistsError:
+                continue
+            yield job
+
+
+class Packed(NamedTuple):
+    """A worker as bytes, the same for every engine, and where modules are found that it names."""
+
+    worker: bytes
+    paths: tuple[str, ...]
+
+
+def packed(worker: Worker) -> Packed:
+    return Packed(cloudpickle.dumps(worker), tuple(sys.path))
+
+
+def work(one: Packed) -> str:
+    """What engines run, in a process of their own: `Worker.work`."""
+    sys.path.extend(path for path in one.paths if path not in sys.path)
+    worker: Worker = cloudpickle.loads(one.worker)
+    return worker.work()

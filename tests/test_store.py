@@ -133,8 +133,8 @@ def test_what_cannot_be_measured_is_asked_once_and_says_so_to_everyone_who_asks(
         asked.append(1)
         raise verdict("there is no layer 18")
 
-    asked = described(checkpoint, "probe", 1, {})
-    found = [measure(one, asked, cannot) for one in (store, Store(store.root, run="the next run"))]
+    description = described(checkpoint, "probe", 1, {})
+    found = [measure(one, description, cannot) for one in (store, Store(store.root, run="the next run"))]
 
     assert len(asked) == 1
     assert [(one.refusal, one.arrays) for one in found] == 2 * [("there is no layer 18", {})]

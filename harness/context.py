@@ -7,7 +7,7 @@ from typing import NoReturn
 from depthgauge.errors import Unmade
 from depthgauge.models.load import Placement
 from depthgauge.store.folders import Store
-from depthgauge.types import Evidence, Testbed
+from depthgauge.types import Evidence, Launch, Testbed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +21,7 @@ class RunContext:
     store: Store
     tell: Callable[[str], None]
     placement: Placement = field(default_factory=Placement)
+    launch: Launch | None = None
     evidence: list[Evidence] = field(default_factory=list)
     missing: "list[Job] | None" = None
 

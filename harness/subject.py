@@ -51,7 +51,7 @@ class Subject:
     def recipe(self, seed: int) -> Recipe:
         """Exactly what determines the checkpoint of a seed."""
         assert self.method is not None
-        return recipe_of(self.method, self.testbed, seed, self.context.placement.device)
+        return recipe_of(self.method, self.testbed, seed, self.context.placement.device, self.context.launch)
 
     def cached(self, seed: int) -> bool:
         """Whether the checkpoint of a seed needs no training."""

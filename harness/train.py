@@ -13,23 +13,24 @@ from depthgauge.models.folder import check_folder, fingerprint, weight_bytes
 from depthgauge.models.load import threads_for
 from depthgauge.store.folders import error_number
 from depthgauge.store.times import timed
-from depthgauge.types import CORRECT, Economy, Method, Recipe, Testbed, Training, TrainingJob, digest, to_plain
+from depthgauge.types import CORRECT, Economy, Launch, Method, Recipe, Testbed, Training, TrainingJob, digest, to_plain
 
 # The first is that of the code that every training shares. It is no release number: that would train everything again.
 HOUSE = {"depthgauge": "0.1.0"}
 TRAINING_VERSIONS = ("torch", "transformers", "trl")
 
 
-def recipe_of(method: Method, testbed: Testbed, seed: int, device: str) -> Recipe:
+def recipe_of(method: Method, testbed: Testbed, seed: int, device: str, launch: Launch | None = None) -> Recipe:
     """Exactly what determines the checkpoint of a seed."""
     training = testbed.training
+    launched = launch.describe() if launch is not None and method.launches else {}
     return Recipe(
         method=method.name,
         method_version=method.version,
         testbed=testbed.name,
         seed=seed,
         settings=to_plain(method.settings),
-        scale=scale_of(training) | {"threads": testbed.threads} if training else {},
+        scale=scale_of(training) | {"threads": testbed.threads} | launched if training else {},
         base_fingerprint=fingerprint(testbed.base) if isinstance(testbed.base, Path) else "",
         data_digest=digest([[item.prompt, item.answer] for item in training.prompts()]) if training else "",
         device=device,
@@ -58,7 +59,7 @@ def train_in(workshop: Path, *, method: Method, testbed: Testbed, recipe: Recipe
         threads = testbed.threads or (threads_for(testbed.base) if isinstance(testbed.base, Path) else 1)
         job = TrainingJob(
             method=method, testbed=testbed, seed=recipe.seed, device=recipe.device, folder=workshop, tell=context.tell,
-            threads=threads,
+            threads=threads, launch=context.launch if method.launches else None,
         )  # fmt: skip
         weights = weight_bytes(testbed.base) if isinstance(testbed.base, Path) else 0
         try:

@@ -47,7 +47,7 @@ class Method:
     A `control` exists to refute claims and is in no `--method=all`. `testbed` names the only one that it is trained on;
     None is any testbed that has no methods of its own. Raise `version` when the code of `train` changes what it makes:
     the store then trains again. `alone` trainings take the whole machine, one after the other. An `optional` method is
-    asked for by its name, and is in no `--method=all`.
+    asked for by its name, and is in no `--method=all`. `launches` says that `train` heeds the job's `launch`.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Method:
     version: int = 1
     alone: bool = False
     optional: bool = False
+    launches: bool = False
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -384,6 +385,18 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Launch:
+    """Several processes that train one model together: so many of them, or as a file of accelerate's says."""
+
+    processes: int | None = None
+    config: Path | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What of it determines the checkpoint."""
+        return {"processes": self.processes} if self.config is None else {"launch": digest(self.config.read_text())}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingJob:
     """One training to carry out: fill `folder` with a checkpoint and a `training_log.json`.
 
@@ -397,6 +410,7 @@ class TrainingJob:
     folder: Path
     tell: Callable[[str], None]
     threads: int = 1
+    launch: Launch | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,11 @@ from depthgauge.types import TrainingJob
 
 def train(job: TrainingJob) -> None:
     """Train with TRL. Imported here, not above: listing the methods must not load torch."""
+    if job.launch is not None:
+        from depthgauge.methods.second_pass.launch import launch
+
+        launch(job)
+        return
     prepare_libraries(job.threads)  # before TRL is imported, which reads the environment then
     from depthgauge.methods.second_pass.run import train_grpo
 
@@ -19,7 +24,7 @@ def train(job: TrainingJob) -> None:
 
 
 BASE = METHODS.register(Method(name="base", summary="the testbed's base model, not trained"))
-GRPO = METHODS.register(Method(name="grpo", summary="Dr. GRPO", settings=GRPOSettings(), train=train))
+GRPO = METHODS.register(Method(name="grpo", summary="Dr. GRPO", settings=GRPOSettings(), train=train, launches=True))
 GRADREG = METHODS.register(
     GRPO.evolve(
         name="gradreg",

@@ -21,6 +21,7 @@ from depthgauge.methods.second_pass.trainer import refuse_unsupported
 from depthgauge.models.load import prepare_libraries
 from depthgauge.randomness import undisturbed_randomness
 from depthgauge.types import CORRECT, Economy, LoRA, TrainingJob
+from tests.exactly import alphabetical, plain_logps, plain_norm
 from tests.tiny import BLOCKS, tiny_testbed
 
 NO_ECONOMY = Economy()
@@ -48,11 +49,6 @@ def make_trainer(tiny_base, tmp_path):
         return trainer
 
     return make
-
-
-def alphabetical(completions, **_):
-    """A graded reward in closed form, so that hardly any group agrees: the mean place in the alphabet."""
-    return [sum(map(ord, said.strip() or "a")) / max(1, len(said.strip())) - ord("a") for said in completions]
 
 
 def train(trainer):
@@ -172,15 +168,6 @@ def test_free_blocks_and_embeddings_keep_the_grpo_gradient_bit_for_bit(make_trai
 @pytest.fixture
 def float64(monkeypatch):
     """Let a trainer compute in float64 and twice differentiably: no float32 norm, no fused head, composed attention."""
-
-    def plain_norm(self, x):
-        return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
-
-    def plain_logps(self, model, input_ids, attention_mask, logits_to_keep, **_):
-        logits = model(input_ids=input_ids, attention_mask=attention_mask).logits[:, -logits_to_keep - 1 : -1]
-        logps = torch.log_softmax(logits / self.temperature, -1)
-        chosen = logps.gather(-1, input_ids[:, -logits_to_keep:, None])[..., 0]
-        return chosen, -(logps.exp() * logps).sum(-1).detach(), None
 
     monkeypatch.setattr(Qwen3RMSNorm, "forward", plain_norm)
     monkeypatch.setattr(trainer_module.GRPOTrainer, "_get_per_token_logps_and_entropies", plain_logps)

@@ -58,6 +58,7 @@ def packed_workers(session: Session, jobs: Sequence[Job], engine: Engine, place:
     first = Worker(
         jobs=tuple(jobs), start=0, beside=number if engine.here else 1, place=place, store=context.store.root,
         run=context.store.run, told=told, testbed=replace(context.testbed), placement=context.placement,
+        launch=context.launch,
     )  # fmt: skip
     return [packed(replace(first, start=worker * len(jobs) // number)) for worker in range(number)]
 

@@ -15,7 +15,7 @@ from depthgauge.models.load import Placement
 from depthgauge.progress import append
 from depthgauge.registry import load_entry_points
 from depthgauge.store.folders import Store
-from depthgauge.types import Testbed
+from depthgauge.types import Launch, Testbed
 
 TAKEN, OVER = "", "over"  # what a job's mark says: begun by a worker, and tried to its end
 
@@ -37,13 +37,14 @@ class Worker:
     told: Path
     testbed: Testbed
     placement: Placement
+    launch: Launch | None
 
     def work(self) -> str:
         """Do what is free; why it could not go on, or nothing. What a job raises is kept by the store."""
         load_entry_points()
         os.environ.setdefault("PYTEST_XDIST_WORKER_COUNT", str(self.beside))
         context = RunContext(
-            testbed=self.testbed, placement=self.placement, store=Store(self.store, run=self.run),
+            testbed=self.testbed, placement=self.placement, launch=self.launch, store=Store(self.store, run=self.run),
             tell=lambda line: append(self.told, line),
         )  # fmt: skip
         try:

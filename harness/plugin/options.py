@@ -1,5 +1,6 @@
 """The options, and the session that they ask for."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from depthgauge.session import MethodSession, Session, adopted_subject, asked_na
 from depthgauge.session import home as home_of
 from depthgauge.sources import Source, find
 from depthgauge.store.folders import Store
-from depthgauge.types import Exam, Expectation, Margin, Task, Testbed, Tier
+from depthgauge.types import Exam, Expectation, Launch, Margin, Task, Testbed, Tier
 
 if TYPE_CHECKING:
     from depthgauge.jobs.engines import Engine
@@ -99,6 +100,11 @@ OPTIONS = (
     Option(name="device", metavar="NAME", help="auto, cpu or cuda (default: auto, the GPU where there is one)."),
     Option(name="dtype", metavar="NAME", help="float32 (the default), bfloat16, or auto: each checkpoint's own."),
     Option(name="device-map", metavar="auto", help="spread models over devices, as transformers' device_map does."),
+    Option(
+        name="launcher", metavar="accelerate|FILE",
+        help="train by several processes: --processes=N of this machine, or as a file of accelerate's says.",
+    ),
+    Option(name="processes", metavar="N", kind=int, help="with --launcher=accelerate, how many train one model."),
     Option(
         name="executor", metavar="local|slurm|ray",
         help="have what is missing trained and measured by other processes: of this machine, of SLURM, or of Ray.",
@@ -181,7 +187,7 @@ def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> 
     """What the command line asks for. Raises: UsageError for what cannot be carried out as given."""
     given = Given(config)
     valued = ("device", "dtype", "device-map", "testbed", "base", "expect", "margin", "inconclusive", "last-tier")
-    for option in (*valued, "executor"):
+    for option in (*valued, "executor", "launcher"):
         if given[option] == "":
             raise UsageError(f"--{option} has no value: give one, or leave the option out.")
     store, reports = Store(given.folder("store"), run=run), given.folder("report-dir")
@@ -204,6 +210,41 @@ def device_of(given: Given, *, look: bool) -> str:
     asked = given["device"] or "auto"
     elsewhere = given["executor"] in ("slurm", "ray")
     return "cuda" if elsewhere and asked == "cuda" else choose_device(asked, look=look and not elsewhere)
+
+
+def launch_of(given: Given, *, device: str) -> Launch | None:
+    """What trains one model together; None where this process does.
+
+    Raises: UsageError for more processes than there are devices, or cores; for a file that is not there.
+    """
+    launcher, processes = given["launcher"], given["processes"]
+    if launcher is None:
+        if processes is not None:
+            raise UsageError("--processes are those of a launcher: add --launcher=accelerate.")
+        return None
+    if launcher != "accelerate":
+        config = Path(given.config.invocation_params.dir, launcher)
+        if not config.is_file():
+            raise UsageError(f"--launcher={launcher} is neither 'accelerate' nor a file of accelerate's configuration.")
+        if processes is not None:
+            raise UsageError(f"--processes={processes} and {launcher} both say how many: leave one of them out.")
+        return Launch(config=config)
+    if processes is None or processes < 2:
+        raise UsageError(f"--launcher=accelerate needs --processes=N, 2 at least, got {processes}.")
+    elsewhere = given["executor"] in ("slurm", "ray")
+    there, what = devices(device)
+    if processes > there and not elsewhere:
+        raise UsageError(f"--processes={processes} is more than the {there} {what} of this machine: lower it.")
+    return Launch(processes=processes)
+
+
+def devices(device: str) -> tuple[int, str]:
+    """How many processes this machine has room for, and what each takes."""
+    if device == "cpu":
+        return os.cpu_count() or 1, "cores"
+    import torch
+
+    return torch.cuda.device_count(), "GPUs"
 
 
 def engine_of(config: pytest.Config) -> "Engine | None":
@@ -234,7 +275,8 @@ def method_session(
 ) -> MethodSession:
     asked = DEFAULT_METHOD if given["method"] is None else given["method"]
     testbed = ready(TESTBEDS[given["testbed"] or home_of(asked, DEFAULT_TESTBED)], given, store)
-    context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell)
+    launch = launch_of(given, device=placement.device)
+    context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell, launch=launch)
     methods = chosen_methods(asked, testbed)
     seeds = seeds_asked(given)
     adopted = None
@@ -267,7 +309,8 @@ def change_session(
     common = joined(TESTBEDS[COMMON], chosen)
     exams = exams_asked(given, common)
     testbed = replace(common, exams=tuple({exam.title: exam for exam in (*common.exams, *exams)}.values()))
-    context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell)
+    launch = launch_of(given, device=placement.device)
+    context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell, launch=launch)
     home_of_methods = chosen or trained_on(sources)
     return ChangeSession(
         context=context, reports=reports, new_source=new, old_source=old, anchor_source=anchor,

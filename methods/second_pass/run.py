@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
@@ -36,6 +38,8 @@ PROGRESS_EVERY_S = 5.0
 def train_grpo(job: TrainingJob) -> None:
     """Train, check health, and fill `job.folder`; resumes at the last complete state that a killed attempt left.
 
+    Where several processes train together, each runs this, and the first one writes.
+
     Raises: TrainingUnhealthy if the log shows a sickness.
     """
     logging.getLogger("trl").setLevel(logging.ERROR)
@@ -46,7 +50,8 @@ def train_grpo(job: TrainingJob) -> None:
     with undisturbed_randomness():
         trainer = build_trainer(job, settings)
         plan = checked_memory(trainer, job, settings)
-        set_seed(job.seed)  # a resumed training then takes its saved random states
+        # Each process has rollouts of its own; a resumed training then takes its saved random states.
+        set_seed(job.seed + trainer.accelerator.process_index)
         try:
             trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         except torch.OutOfMemoryError as error:
@@ -55,9 +60,11 @@ def train_grpo(job: TrainingJob) -> None:
                 f"({str(error).partition('.')[0]}): {LOWER}; it goes on from its last saved step."
             ) from error
     log = training_log(trainer, job.testbed.training_inputs().rewards)
-    if settings.gated:
+    if settings.gated and trainer.accelerator.is_main_process:
         check_healthy(log, job.method.name)
     save(trainer, adapter_of(settings, job.testbed.training_inputs().economy), job.folder)
+    if not trainer.accelerator.is_main_process:
+        return
     trainer.processing_class.save_pretrained(job.folder)
     (job.folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, and no part of the checkpoint
     (job.folder / "training_log.json").write_text(json.dumps(log, indent=1))
@@ -76,10 +83,10 @@ def checked_memory(trainer: GRPOTrainer, job: TrainingJob, settings: GRPOSetting
 
 
 def save(trainer: GRPOTrainer, adapter: Adapter | None, folder: Path) -> None:
-    """A whole model: adapters are merged into it."""
+    """A whole model: adapters are merged into it, and shards put together, for which all processes are needed."""
     if adapter is None:
         trainer.save_model(str(folder))
-    else:
+    elif trainer.accelerator.is_main_process:
         adapter.merge(trainer.accelerator.unwrap_model(trainer.model)).save_pretrained(folder)
 
 
@@ -136,7 +143,7 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
     return GRPOConfig(
         output_dir=str(job.folder / STATE),
         max_steps=settings.steps or scale.steps,
-        per_device_train_batch_size=scale.completions_per_step // economy.accumulation,
+        per_device_train_batch_size=scale.completions_per_step // economy.accumulation // processes(),
         gradient_accumulation_steps=economy.accumulation,
         num_iterations=settings.iterations,
         num_generations=scale.group_size,
@@ -167,6 +174,11 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
     )
 
 
+def processes() -> int:
+    """How many train together: this is one of them."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def last_complete_state(folder: Path) -> Path | None:
     """The newest state whose saving finished; half-saved ones are removed, as the Trainer would trip over them."""
     complete: list[tuple[int, Path]] = []
@@ -174,7 +186,7 @@ def last_complete_state(folder: Path) -> Path | None:
         if (state / COMPLETE).is_file():
             complete.append((int(state.name.rsplit("-", 1)[1]), state))
         else:
-            shutil.rmtree(state)
+            shutil.rmtree(state, ignore_errors=True)  # another process of the same training may be at it
     return max(complete)[1] if complete else None
 
 
@@ -224,4 +236,5 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         )
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        PartialState().wait_for_everyone()  # each process saves its own random states
         (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()

@@ -1,0 +1,114 @@
+"""Trainings by two processes, with gloo: real ones, started as users start them."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from depthgauge import METHODS
+from depthgauge.errors import TrainingFailed, TrainingUnhealthy
+from depthgauge.methods.grpo import GRADREG, GRPO, SecondPass
+from depthgauge.methods.second_pass.launch import launch
+from depthgauge.methods.second_pass.perturb import norm
+from depthgauge.models.folder import fingerprint
+from depthgauge.types import Economy, Launch, TrainingJob
+from tests.launched import train_and_die_once, train_exactly
+from tests.processes import ROOT, refusal, rows
+from tests.tiny import tiny_testbed
+
+TWO = Launch(processes=2)
+
+
+@pytest.fixture
+def job(tiny_base, tmp_path):
+    """A training of the tiny model in a folder of its own."""
+
+    def made(name, method, launch, *, steps=3, economy=None):
+        testbed = tiny_testbed(tiny_base, steps=steps)
+        training = replace(testbed.training, economy=economy or Economy())
+        folder = tmp_path / name
+        folder.mkdir()
+        return TrainingJob(
+            method=method, testbed=replace(testbed, training=training), seed=3, device="cpu", folder=folder, tell=print,
+            launch=launch,
+        )  # fmt: skip
+
+    return made
+
+
+def alone(job):
+    """In a process of its own that knows of no others."""
+    from depthgauge.methods.second_pass import launch as module
+
+    place = job.folder / module.PLACE
+    place.mkdir()
+    (place / "job").write_bytes(module.cloudpickle.dumps(replace(job, launch=None, tell=print)))
+    subprocess.run([sys.executable, "-m", module.__name__, place / "job"], cwd=ROOT, check=True, capture_output=True)
+
+
+def gradients(job):
+    return torch.load(job.folder / "gradients.pt", weights_only=True)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("depth, noise", [("uniform", False), ("scaled", True)])
+def test_two_processes_form_the_gradient_of_one_and_make_the_same_checkpoint(job, depth, noise, accumulation):
+    second = SecondPass(depth=depth, noise=noise, ascent_step=1e-3, penalty=0.1)
+    method = replace(GRADREG.evolve(name="exact", summary="in float64", second_pass=second), train=train_exactly)
+    economy = Economy(accumulation=accumulation)
+    one, two = job("one", method, None, economy=economy), job("two", method, TWO, economy=economy)
+    alone(one)
+    launch(two)
+    mine, its = gradients(one), gradients(two)
+    assert norm(iter(mine[name] - its[name] for name in mine)) <= 1e-6 * norm(iter(mine.values()))
+    assert fingerprint(one.folder) == fingerprint(two.folder)
+
+
+@pytest.mark.heavy
+def test_a_killed_process_ends_the_training_which_then_goes_on_to_the_same_checkpoint(job):
+    whole = job("whole", replace(METHODS["gradreg"], launches=True), TWO, steps=8)
+    launch(whole)
+    broken = job("broken", replace(METHODS["gradreg"], train=train_and_die_once), TWO, steps=8)
+    with pytest.raises(
+        TrainingFailed, match="broke off: process 1 was killed by signal 9, and the others were stopped"
+    ):
+        launch(broken)
+    launch(broken)
+    assert fingerprint(whole.folder) == fingerprint(broken.folder)
+
+
+@pytest.mark.heavy
+def test_a_sick_training_is_named_as_in_one_process(job):
+    sick = GRPO.evolve(name="sick", summary="learns nothing", temperature=0.01)
+    with pytest.raises(TrainingUnhealthy, match="training 'sick' is unhealthy: silent no-learning"):
+        launch(job("sick", sick, TWO, steps=8))
+
+
+@pytest.mark.heavy
+def test_a_launched_method_is_another_recipe_and_is_judged_like_any(depthgauge, place):
+    suite = ROOT / "suites" / "test_weights.py"
+    done = depthgauge("--method=gradreg", "--launcher=accelerate", "--processes=2", suite=suite, store="l", reports="l")
+    depthgauge("--method=gradreg", suite=suite, store="l", reports="alone")
+    assert "training gradreg" in done.stdout
+    mine, its = (rows(place, "gradreg", reports)["verdicts"] for reports in ("l", "alone"))
+    assert [row["claim"] for row in mine] == [row["claim"] for row in its]
+    assert [row["evidence"] for row in mine] != [row["evidence"] for row in its]
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--processes=2"], "--processes are those of a launcher: add --launcher=accelerate."),
+        (["--launcher=accelerate"], "--launcher=accelerate needs --processes=N, 2 at least, got None."),
+        (["--launcher=accelerate", "--processes=99"], "--processes=99 is more than the"),
+        (["--launcher=torchrun"], "--launcher=torchrun is neither 'accelerate' nor a file"),
+        (["--launcher="], "--launcher has no value"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_exit_4(depthgauge, options, sentence):
+    done = depthgauge("--method=grpo", *options)
+    assert done.returncode == 4
+    assert sentence in refusal(done)

@@ -1,9 +1,11 @@
 """Trainings by two processes, with gloo: real ones, started as users start them."""
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
 
+import cloudpickle
 import pytest
 import torch
 
@@ -44,7 +46,7 @@ def alone(job):
 
     place = job.folder / module.PLACE
     place.mkdir()
-    (place / "job").write_bytes(module.cloudpickle.dumps(replace(job, launch=None, tell=print)))
+    (place / "job").write_bytes(cloudpickle.dumps(replace(job, launch=None, tell=print)))
     subprocess.run([sys.executable, "-m", module.__name__, place / "job"], cwd=ROOT, check=True, capture_output=True)
 
 
@@ -65,6 +67,30 @@ def test_two_processes_form_the_gradient_of_one_and_make_the_same_checkpoint(job
     mine, its = gradients(one), gradients(two)
     assert norm(iter(mine[name] - its[name] for name in mine)) <= 1e-6 * norm(iter(mine.values()))
     assert fingerprint(one.folder) == fingerprint(two.folder)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("depth, noise", [("uniform", False), ("scaled", True)])
+def test_shards_form_the_gradient_of_the_whole_and_are_saved_as_one(job, depth, noise):
+    second = SecondPass(depth=depth, noise=noise, ascent_step=1e-3, penalty=0.1)
+    method = GRADREG.evolve(name="exact", summary="in float64", second_pass=second)
+    seen = {}
+    for name, start in (
+        ("whole", []),
+        ("shards", ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]),
+    ):
+        one = job(name, method, None)
+        (one.folder / "job").write_bytes(cloudpickle.dumps(one))
+        command = [sys.executable, *start, "-m", "tests.sharded", one.folder / "job"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        seen[name] = (gradients(one), json.loads((one.folder / "seen.json").read_text()), fingerprint(one.folder))
+    (mine, told, model), (its, also_told, shards) = seen["whole"], seen["shards"]
+    assert norm(iter(mine[name] - its[name] for name in mine)) <= 1e-6 * norm(iter(mine.values()))
+    assert also_told["share"] == pytest.approx(0.5, abs=0.02) and told["share"] == 1
+    assert also_told["penalty_ratio"] == pytest.approx(told["penalty_ratio"], rel=1e-6)
+    assert also_told["moved_frac"] == told["moved_frac"] > 0
+    assert model == shards
 
 
 @pytest.mark.heavy

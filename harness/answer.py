@@ -14,6 +14,7 @@ from depthgauge.store.measurements import KIND, described, measure
 from depthgauge.store.times import timed
 from depthgauge.types import Checkpoint, Evidence, Measurement, digest
 
+KEPT, SMALL_BYTES = 128, 2 << 20  # measurements in memory, and the largest that is kept there
 MEASURING_VERSIONS = ("torch", "transformers", "lm-eval")
 
 
@@ -41,7 +42,8 @@ def answer(
     together = tuple(checkpoint.folder for checkpoint in (one, *others, *kept))
     opened = [Opened(checkpoint=each, placement=context.placement, together=together) for each in (one, *others)]
     take = partial(taken_now, probe, name, context, one, partial(probe.take, *opened))
-    taken = measure(context.store, description, take)
+    taken = context.read.get(key) or measure(context.store, description, take)
+    keep(context.read, taken)
     if taken.refusal is not None:
         raise NotTestable(taken.refusal)
     used = Evidence(
@@ -50,6 +52,15 @@ def answer(
     if used not in context.evidence:
         context.evidence.append(used)
     return taken
+
+
+def keep(read: dict[str, Measurement], taken: Measurement) -> None:
+    """As the last that was read; the one that was not asked for the longest makes room. Large ones are read again."""
+    read.pop(taken.key, None)
+    if sum(array.nbytes for array in taken.arrays.values()) <= SMALL_BYTES:
+        read[taken.key] = taken
+    if len(read) > KEPT:
+        del read[next(iter(read))]
 
 
 def key_of(probe: Question, context: RunContext, one: Checkpoint, *others: Checkpoint) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pkgutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import ModuleType
+from typing import Any
 
 from depthgauge.errors import UsageError
 from depthgauge.ledger import Ledger, read_ledger
@@ -26,18 +27,32 @@ def catalogue(package: str) -> str:
 
     Raises: UsageError if there is no such package.
     """
-    try:
-        found = importlib.import_module(package)
-        folders = found.__path__
-    except (ImportError, AttributeError) as error:
-        raise UsageError(f"{package} is no package of suites that can be imported: {error}.") from None
-    names = [f"{package}.{module.name}" for module in pkgutil.iter_modules(folders)]
+    modules = suites_in(package)
     ledgers = {name: ledger for name in TESTBEDS if (ledger := on_record(TESTBEDS[name])).claims}
-    parts = [HEAD, *(part for name in names for part in suite(importlib.import_module(name), ledgers))]
-    untestable: Mapping[str, str] = getattr(found, "UNTESTABLE", {})
+    parts = [HEAD, *(part for module in modules for part in suite(module, ledgers))]
+    untestable: Mapping[str, str] = getattr(importlib.import_module(package), "UNTESTABLE", {})
     if untestable:
         parts += ["## Without a claim\n", markdown(("source", "why"), list(untestable.items())) + "\n"]
     return "\n".join(parts)
+
+
+def suites_in(package: str) -> list[ModuleType]:
+    """Its modules; a suite alone is one. Raises: UsageError if there is no such package."""
+    try:
+        found = importlib.import_module(package)
+    except ImportError as error:
+        raise UsageError(f"{package} is no package of suites that can be imported: {error}.") from None
+    folders = getattr(found, "__path__", None)
+    if folders is None and not claims_of(found):
+        raise UsageError(f"{package} is no package of suites, and has no claim itself.")
+    if folders is None:
+        return [found]
+    return [importlib.import_module(f"{package}.{module.name}") for module in pkgutil.iter_modules(folders)]
+
+
+def claims_of(module: ModuleType) -> list[Any]:
+    """Its tests that are claims."""
+    return [test for test in vars(module).values() if hasattr(test, "__claim__")]
 
 
 def on_record(testbed: Testbed) -> Ledger:
@@ -46,7 +61,7 @@ def on_record(testbed: Testbed) -> Ledger:
 
 
 def suite(module: ModuleType, ledgers: Mapping[str, Ledger]) -> Iterator[str]:
-    claims = [test.__claim__ for test in vars(module).values() if hasattr(test, "__claim__")]
+    claims = [test.__claim__ for test in claims_of(module)]
     if claims:
         yield f"## {module.__name__.rpartition('.')[2]}\n"
         yield f"{(module.__doc__ or '').partition(chr(10))[0]}\n"

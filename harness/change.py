@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -183,7 +183,7 @@ class ChangeSession(Session):
         self.context.evidence.clear()
         verdict = self.verdict(claim, test, self.new, others)
         evidence = tuple(self.context.evidence)
-        control = self._control(claim, test, others)
+        control = self.of_control(claim, others, partial(self._control, claim, test, others))
         if verdict.outcome is Outcome.NOT_TESTABLE:
             return self._not_testable(self.row(suite, name, verdict, control, evidence), claim, test, others)
         row = self.row(suite, name, verdict, control, evidence)

@@ -7,13 +7,14 @@ from typing import NoReturn
 from depthgauge.errors import Unmade
 from depthgauge.models.load import Placement
 from depthgauge.store.folders import Store
-from depthgauge.types import Evidence, Launch, Testbed
+from depthgauge.types import Evidence, Launch, Measurement, Testbed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunContext:
     """The testbed, where models run, what is kept, who is told, and the evidence for the claim that is being judged.
 
+    `read` are the measurements that were read last, by key: several claims ask for each.
     In a plan there is a list `missing`: what is asked for and not in the store is noted there, and not made.
     """
 
@@ -24,6 +25,7 @@ class RunContext:
     launch: Launch | None = None
     evidence: list[Evidence] = field(default_factory=list)
     missing: "list[Job] | None" = None
+    read: dict[str, Measurement] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +31,7 @@ class Session(ABC):
     reports: Path
     open_fails: bool = True  # whether what is left open is an exit of its own, 20, or accepted
     quotes: bool = True  # whether reports may quote what models read or said
+    controls: dict[tuple[str, ...], Verdict] = field(default_factory=dict, repr=False)  # see `of_control`
 
     def planned(self, missing: list[Job]) -> Self:
         """The same, which makes nothing: what is asked for and not there is noted in the list."""
@@ -116,6 +117,16 @@ class Session(ABC):
         if verdict is None:
             raise InvalidComparison(f"the test of claim {claim.id!r} returned an iterator without an estimate.")
         return verdict
+
+    def of_control(self, claim: Claim, others: Mapping[str, Any], judge: Callable[[], Verdict]) -> Verdict:
+        """The verdict on a claim's control. It hangs on no subject, so that one does for all that are judged."""
+        if self.context.missing is not None:
+            return judge()
+        names = [value.name if isinstance(value, Subject) else value for value in others.values()]
+        key = (claim.id, *map(str, names))
+        if key not in self.controls:
+            self.controls[key] = judge()
+        return self.controls[key]
 
     def row(self, suite: str, name: str, verdict: Verdict, control: Verdict, evidence: tuple[Evidence, ...]) -> Row:
         """The verdict as a row. What a checkpoint's files say in it stays on one line, as logs obey some."""
@@ -213,10 +224,13 @@ class MethodSession(Session):
         self.context.evidence.clear()
         verdict = self.verdict(claim, test, subject, others)
         evidence = tuple(self.context.evidence)
-        firsts = {key: value.one_seed() if isinstance(value, Subject) else value for key, value in others.items()}
-        control = self.verdict(claim, test, self.subject(claim.control).one_seed(), firsts)
+        control = self.of_control(claim, others, partial(self._control, claim, test, others))
         row = self.row(suite, subject.name, verdict, control, evidence)
         return replace(row, recorded=self.recorded(claim, name))
+
+    def _control(self, claim: Claim, test: Test, others: Mapping[str, Any]) -> Verdict:
+        firsts = {key: value.one_seed() if isinstance(value, Subject) else value for key, value in others.items()}
+        return self.verdict(claim, test, self.subject(claim.control).one_seed(), firsts)
 
     def recorded(self, claim: Claim, method: str) -> tuple[Outcome, ...]:
         """What the ledger's seeds gave. It speaks of one seed's checkpoint: not of a folder, nor of several seeds."""

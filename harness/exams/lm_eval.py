@@ -9,6 +9,7 @@ found.
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from functools import lru_cache
 from io import StringIO
 from typing import Any
 
@@ -44,6 +45,11 @@ def take_exam(exam: Exam, model: Any, tokenizer: Any) -> dict[str, NDArray[Any]]
     }
 
 
+@lru_cache
+def items_digest(exam: Exam) -> str:
+    return digest([[item.id, item.prompt, item.answer, list(item.options)] for item in exam.items()])
+
+
 def parameters(exam: Exam) -> dict[str, Any]:
     """All that determines an exam besides the checkpoint: part of the key of its measurement."""
     reward = {} if exam.reward == CORRECT else {"reward": [exam.reward.name, exam.reward.version]}
@@ -53,7 +59,7 @@ def parameters(exam: Exam) -> dict[str, Any]:
         **chat,
         "exam": exam.name,
         "version": exam.version,
-        "items": digest([[item.id, item.prompt, item.answer, list(item.options)] for item in exam.items()]),
+        "items": items_digest(exam),
         "temperature": exam.temperature,
         "repeats": exam.repeats,
         "max_answer_tokens": exam.max_answer_tokens,

@@ -56,11 +56,10 @@ def packed_workers(session: Session, jobs: Sequence[Job], engine: Engine, place:
     """As many as the engine starts at once, each beginning at another job."""
     context, number = session.context, min(engine.workers, len(jobs))
     first = Worker(
-        jobs=tuple(jobs), start=0, beside=number if engine.here else 1, place=place, store=context.store.root,
-        run=context.store.run, told=told, testbed=replace(context.testbed), placement=context.placement,
-        launch=context.launch,
+        share=0, beside=number if engine.here else 1, place=place, store=context.store.root, run=context.store.run,
+        told=told, testbed=replace(context.testbed), placement=context.placement, launch=context.launch,
     )  # fmt: skip
-    return [packed(replace(first, start=worker * len(jobs) // number)) for worker in range(number)]
+    return packed([replace(first, share=worker / number) for worker in range(number)], jobs, place)
 
 
 def needs_of(session: Session) -> Needs:

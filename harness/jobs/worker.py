@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -22,14 +22,13 @@ TAKEN, OVER = "", "over"  # what a job's mark says: begun by a worker, and tried
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """The jobs of a round, from the `start`-th on and around. A mark in `place` says that a job is taken.
+    """Goes through the jobs of a round, from its share of them on and around. A mark in `place` says which are taken.
 
     A mark is made by creating a file that must not exist, which holds on network file systems, too. Where it could not
     be seen by another machine, a job is done twice, and the store keeps the first.
     """
 
-    jobs: tuple[Job, ...]
-    start: int
+    share: float  # of the jobs, where this one begins
     beside: int  # workers that share the machine's cores
     place: Path
     store: Path
@@ -39,7 +38,7 @@ class Worker:
     placement: Placement
     launch: Launch | None
 
-    def work(self) -> str:
+    def work(self, jobs: Sequence[Job]) -> str:
         """Do what is free; why it could not go on, or nothing. What a job raises is kept by the store."""
         load_entry_points()
         os.environ.setdefault("PYTEST_XDIST_WORKER_COUNT", str(self.beside))
@@ -48,7 +47,7 @@ class Worker:
             tell=lambda line: append(self.told, line),
         )  # fmt: skip
         try:
-            for job in self.free():
+            for job in self.free(jobs):
                 try:
                     job.make(context)
                 except StoreUnusable:
@@ -60,28 +59,36 @@ class Worker:
             return str(error)
         return ""
 
-    def free(self) -> Iterator[Job]:
-        for job in (*self.jobs[self.start :], *self.jobs[: self.start]):
+    def free(self, jobs: Sequence[Job]) -> Iterator[Job]:
+        start, taken = int(self.share * len(jobs)), set[str]()
+        for job in (*jobs[start:], *jobs[:start]):
+            if job.key in taken:
+                continue
             try:
                 (self.place / job.key).touch(exist_ok=False)
             except FileExistsError:
+                taken = set(os.listdir(self.place))  # one question for all, where thousands of jobs are taken
                 continue
             yield job
 
 
 class Packed(NamedTuple):
-    """A worker as bytes, the same for every engine, and where modules are found that it names."""
+    """A worker as bytes, the same for every engine, the file that its jobs are in, and where modules are found."""
 
     worker: bytes
+    jobs: Path
     paths: tuple[str, ...]
 
 
-def packed(worker: Worker) -> Packed:
-    return Packed(cloudpickle.dumps(worker), tuple(sys.path))
+def packed(workers: Sequence[Worker], jobs: Sequence[Job], place: Path) -> list[Packed]:
+    """The jobs are written once, for all of them to read."""
+    path = place / "jobs"
+    path.write_bytes(cloudpickle.dumps(tuple(jobs)))
+    return [Packed(cloudpickle.dumps(worker), path, tuple(sys.path)) for worker in workers]
 
 
 def work(one: Packed) -> str:
     """What engines run, in a process of their own: `Worker.work`."""
     sys.path.extend(path for path in one.paths if path not in sys.path)
     worker: Worker = cloudpickle.loads(one.worker)
-    return worker.work()
+    return worker.work(cloudpickle.loads(one.jobs.read_bytes()))

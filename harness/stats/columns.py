@@ -4,6 +4,7 @@ Shapes: N units (prompts, or seeds), C columns (layers, heads, contrasts).
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -64,13 +65,21 @@ def bonferroni_t(n: int, columns: int, level: float) -> float:
     return student_quantile(1 - (1 - level) / columns, n)
 
 
+@lru_cache(maxsize=2)
+def resamples(n: int) -> NDArray[np.float64]:
+    """How often each of n units is drawn, in each resample: the same for all statistics of as many units."""
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
+
+
 def largest_t(centred_NC: NDArray[np.float64], errors: NDArray[np.float64], level: float) -> float:
     """The `level` quantile of max |t| over columns in resamples of the units; each t has its own standard error.
 
     Raises: Undefined if so few units differ that resamples often hold none of them.
     """
     n = len(centred_NC)
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    drawn = resamples(n)
     moving_NC = centred_NC[:, errors > 0]
     means = drawn @ moving_NC / n
     variances = np.clip(drawn @ moving_NC**2 / n - means**2, 0, None) / (n - 1)

@@ -3,6 +3,7 @@
 Science is trained on and examined on other questions; history and mathematics are never trained on.
 """
 
+from functools import cache
 from pathlib import Path
 
 from depthgauge import TESTBEDS, Exam, Landmarks, Testbed, Training, TrainingScale
@@ -20,6 +21,7 @@ PROBE_PROMPTS = 128
 PASSAGES = 100
 
 
+@cache
 def choice_items() -> tuple[Item, ...]:
     """The science exam: four options, the likeliest counts."""
     return tuple(
@@ -28,6 +30,7 @@ def choice_items() -> tuple[Item, ...]:
     )
 
 
+@cache
 def answer_items(subject: str) -> tuple[Item, ...]:
     """An exam whose answers are generated."""
     return tuple(Item(id=f"{q.kind}/{q.prompt}", prompt=q.prompt, answer=q.answer) for q in questions.exam(subject))

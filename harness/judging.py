@@ -1,0 +1,156 @@
+"""Judge checkpoints from Python: in a notebook, in a trainer's loop, or a thousand of them in one process.
+
+See docs/python.md.
+"""
+
+import inspect
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from depthgauge.catalogue import claims_of, suites_in
+from depthgauge.change import ChangeSession, joined
+from depthgauge.context import RunContext
+from depthgauge.errors import HarnessError, UsageError
+from depthgauge.jobs.engines import ENGINES
+from depthgauge.jobs.hand_out import hand_out
+from depthgauge.models.load import Placement, choose_device
+from depthgauge.progress import Follower
+from depthgauge.registry import METHODS, TESTBEDS, load_entry_points
+from depthgauge.report.outcome import verdict_table
+from depthgauge.session import MethodSession, Session, adopted_subject
+from depthgauge.sources import Source, find
+from depthgauge.store.folders import Store
+from depthgauge.subject import Subject
+from depthgauge.types import Expectation, Row, Verdict
+
+COMMON, SUITES = "common", "depthgauge.suites"
+REPORTS = Path("reports")  # of sessions; none is written here
+
+
+class Judged(NamedTuple):
+    """What was found of one checkpoint; as text, the table that a run of pytest ends with."""
+
+    rows: list[Row]
+    problems: list[str]
+
+    def __str__(self) -> str:
+        return "\n".join([verdict_table(self.rows), *(f"invalid: {problem}" for problem in self.problems)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judging:
+    """What checkpoints are held to: with `against`, the claims about change; else those about a `method`.
+
+    `suites` are packages of claims. What is measured goes into the `store`, as that of pytest's runs, and is read from
+    there; a control is judged once for all checkpoints. `tell` takes lines of progress.
+
+    Raises: UsageError for a method, a testbed or a package that is not there.
+    """
+
+    against: str | Path | None = None
+    method: str = "depthscaled"
+    testbed: str | None = None
+    expect: Expectation | str = Expectation.EQUAL
+    suites: Sequence[str] = (SUITES,)
+    store: Path = Path(".depthgauge")
+    device: str = "auto"
+    dtype: str = "float32"
+    tell: Any = print
+    controls: dict[tuple[str, ...], Verdict] = field(default_factory=dict, repr=False)
+
+    def judge(self, checkpoint: str | Path) -> Judged:
+        """A row for each claim that speaks of it, in the order of the suites, and what kept others from being judged.
+
+        Raises: HarnessError, in a sentence, where it is no checkpoint.
+        """
+        session, found = self.session(self.source(checkpoint)), Judged([], [])
+        for suite, test in self.tests:
+            try:
+                found.rows.extend(rows_of(session, suite, test))
+            except HarnessError as error:
+                found.problems.append(f"{test.__claim__.id}: {error}")
+        return found
+
+    def prepare(self, checkpoints: Sequence[str | Path], executor: str, workers: int | None = None) -> None:
+        """Have all that `judge` will ask of these checkpoints measured by an executor, as pytest's --executor does."""
+        sessions = [self.session(self.source(name)) for name in checkpoints]
+        asks = [partial(ask, session, suite, test) for session in sessions for suite, test in self.tests]
+        told = self.context.store.root / "progress" / "judging.log"
+        follower = Follower(told, self.tell)
+        try:
+            hand_out(sessions[0], asks, ENGINES[executor](workers), told)
+        finally:
+            follower.stop()
+
+    @cached_property
+    def context(self) -> RunContext:
+        load_entry_points()
+        chosen = TESTBEDS[self.testbed or METHODS[self.method].testbed or "pocket"]
+        testbed = joined(TESTBEDS[COMMON], chosen if self.testbed else None) if self.against is not None else chosen
+        placement = Placement(device=choose_device(self.device), dtype=self.dtype)
+        return RunContext(
+            testbed=testbed, store=Store(self.store, run=uuid.uuid4().hex[:8]), tell=self.tell, placement=placement
+        )
+
+    @cached_property
+    def tests(self) -> list[tuple[str, Any]]:
+        """Every claim of the suites, with the name of the suite that it stands in."""
+        self.context  # noqa: B018  methods and testbeds are known before suites name them
+        modules = [module for package in self.suites for module in suites_in(package)]
+        return [(module.__name__.rpartition(".")[2], test) for module in modules for test in claims_of(module)]
+
+    @cached_property
+    def old(self) -> Source:
+        return find(str(self.against), "against", store=self.context.store, start=Path.cwd())
+
+    def subject(self, checkpoint: str | Path) -> Subject:
+        """What readings take, and whose `measure` asks a probe."""
+        return adopted_subject(self.source(checkpoint), self.context)
+
+    def source(self, checkpoint: str | Path) -> Source:
+        found = find(str(checkpoint), "checkpoint", store=self.context.store, start=Path.cwd())
+        if found.folder is None:
+            raise UsageError(f"{found.name} is a method, which pytest trains: give a folder or a name on the hub.")
+        return found
+
+    def session(self, new: Source) -> Session:
+        if self.against is None:
+            return MethodSession(
+                context=self.context, controls=self.controls, reports=REPORTS, methods=(self.method,),
+                training_seeds=(0,), adopted=adopted_subject(new, self.context),
+            )  # fmt: skip
+        return ChangeSession(
+            context=self.context, controls=self.controls, reports=REPORTS, new_source=new, old_source=self.old,
+            training=self.context, exams=tuple(exam.title for exam in TESTBEDS[COMMON].exams),
+            expect=Expectation(self.expect),
+        )  # fmt: skip
+
+
+def ask(session: Session, suite: str, test: Any, planned: Session) -> None:
+    """Judge a claim of one of several sessions within a plan, which notes what any of them lacks."""
+    assert planned.context.missing is not None
+    for _ in rows_of(session.planned(planned.context.missing), suite, test):
+        pass
+
+
+def rows_of(session: Session, suite: str, test: Any) -> Iterator[Row]:
+    """The verdicts of one claim: of none, one, or with an exam among its arguments one for each exam."""
+    claim, arguments = test.__claim__, tuple(inspect.signature(test).parameters)
+    for name in session.speaks_about(claim, arguments):
+        for others in given(session, arguments):
+            yield session.judge(claim, test, suite, name, others)
+
+
+def given(session: Session, arguments: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """What a claim takes beside its subject, as pytest's fixtures would give it."""
+    others: dict[str, Any] = {name: session.subject(name) for name in arguments if name in METHODS}
+    if isinstance(session, ChangeSession):
+        others |= {"old": session.old} if "old" in arguments else {}
+        for exam in session.exams if "exam" in arguments else ("",):
+            yield others | ({"exam": exam} if exam else {})
+    else:
+        yield others

@@ -1,0 +1,126 @@
+"""Checkpoints judged from Python, without pytest."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from depthgauge import TESTBEDS
+from depthgauge.errors import UsageError
+from depthgauge.judging import Judging
+from depthgauge.types import Expectation, Outcome
+from tests.processes import ROOT, rows
+from tests.tiny import save_tiny_base, tiny_testbed
+
+WEIGHTS = "depthgauge.suites.test_weights"
+
+
+@pytest.fixture(scope="module")
+def judging(tiny_base, tmp_path_factory):
+    """The claims about weights, of any checkpoint of the tiny testbed."""
+    if "judged" not in TESTBEDS:
+        TESTBEDS.register(tiny_testbed(tiny_base, name="judged"))
+    store = tmp_path_factory.mktemp("judging")
+    return Judging(method="grpo", testbed="judged", suites=[WEIGHTS], store=store, tell=lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    return save_tiny_base(tmp_path_factory.mktemp("other") / "checkpoint", seed=1)
+
+
+def test_the_rows_are_those_of_a_run_of_pytest(judging, other, depthgauge, place):
+    found = judging.judge(other)
+    assert found.problems == []
+    depthgauge("--method=grpo", f"--checkpoint={other}", suite=ROOT / "suites" / "test_weights.py")
+    told = {row["claim"]: (row["outcome"], row["reason"]) for row in rows(place, "adopted-checkpoint")["verdicts"]}
+    assert {row.claim: (row.outcome, row.reason) for row in found.rows} == told
+    assert all(claim in str(found) for claim in told)
+
+
+def test_a_control_is_judged_once_for_all_checkpoints(judging, other, tiny_base):
+    judging.judge(other)
+    known = dict(judging.controls)
+    judging.judge(save_tiny_base(Path(tiny_base).parent / "third", seed=2))
+    assert judging.controls == known and known
+
+
+def test_what_changed_is_judged_likewise(tiny_base, other, tmp_path):
+    judging = Judging(
+        against=tiny_base, suites=["depthgauge.suites.test_change"], expect=Expectation.TRAINED, store=tmp_path,
+        tell=lambda line: None,
+    )  # fmt: skip
+    found = {row.claim: row for row in judging.judge(other).rows}
+    assert found["same-tensors"].outcome is Outcome.SUPPORTED
+    assert len({row.claim for row in found.values() if "[" in row.claim}) >= 1  # a claim for each exam
+
+
+@pytest.mark.heavy
+def test_an_executor_measures_for_several_at_once(tiny_base, other, tmp_path):
+    told = []
+    judging = Judging(against=tiny_base, suites=["depthgauge.suites.test_change"], store=tmp_path, tell=told.append)
+    more = save_tiny_base(tmp_path / "more", seed=3)
+    judging.prepare([other, more], "local", workers=2)
+    assert any("measuring" in line and "more" in line for line in told)
+    told.clear()
+    assert judging.judge(other).rows and judging.judge(more).rows
+    assert not any("measuring" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    "asked, sentence",
+    [
+        ({"method": "nothing"}, "unknown method 'nothing'"),
+        ({"suites": ["no.suites"]}, "no.suites is no package of suites"),
+        ({"testbed": "nowhere"}, "unknown testbed 'nowhere'"),
+    ],
+)
+def test_bad_names_are_one_sentence(asked, sentence, other, tmp_path):
+    with pytest.raises(UsageError, match=sentence):
+        Judging(store=tmp_path, **asked).judge(other)
+
+
+def test_what_cannot_be_judged_is_named_and_the_others_are(tiny_base, other, tmp_path):
+    judging = Judging(against=tiny_base, suites=["depthgauge.suites.test_change"], store=tmp_path, tell=str)
+    found = judging.judge(other)
+    assert found.rows and any("tokens, and 2 to 64 fit" in problem for problem in found.problems)
+    assert "invalid: " in str(found)
+
+
+def test_a_method_is_no_checkpoint(judging):
+    with pytest.raises(UsageError, match="grpo is a method, which pytest trains"):
+        judging.judge("grpo")
+
+
+def test_judging_what_is_measured_imports_no_torch(judging, other):
+    judging.judge(other)
+    code = f"""
+import sys
+from pathlib import Path
+from depthgauge import TESTBEDS
+from depthgauge.judging import Judging
+from tests.tiny import tiny_testbed
+TESTBEDS.register(tiny_testbed(Path({str(TESTBEDS["judged"].base)!r}), name="judged"))
+place = Path({str(judging.store)!r})
+again = Judging(method="grpo", testbed="judged", suites=[{WEIGHTS!r}], store=place, tell=sys.exit)
+assert again.judge({str(other)!r}).rows
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_pages_examples_run(tiny_base, other, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+    first, _, third = (
+        block.replace("org/base", str(tiny_base)).replace("runs/checkpoint-100", str(other)) for block in blocks
+    )
+    names = {"text": "ab" * 64}
+    exec(first, names)
+    assert names["found"].rows
+    third = third.replace("sinks.strength(subject).values.shape", "None")  # whose texts are longer than this model
+    exec(third.replace("subject.measure", "taken = subject.measure"), names)
+    assert names["taken"].shape[0] == 1

@@ -1,6 +1,7 @@
 """The console command: `depthgauge compare OLD NEW`, and what else needs no pytest project."""
 
 import argparse
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -138,7 +139,12 @@ def store_gc(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.store.inventory import collect
 
     store = opened(arguments)
-    print(collect(store, arguments.reports, arguments.references, arguments.unused_days, delete=arguments.delete))
+    print(
+        collect(
+            store, arguments.reports, arguments.references, arguments.unused_days, delete=arguments.delete,
+            most_gib=arguments.most_gib,
+        )
+    )  # fmt: skip
     return 0
 
 
@@ -250,6 +256,10 @@ def add_store_commands(store: argparse.ArgumentParser) -> None:
             one.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS, help="default: all")
         if run is store_gc:
             one.add_argument("--unused-days", type=float, default=30, metavar="N", help="default: %(default)s")
+            one.add_argument(
+                "--most-gib", type=float, default=math.inf, metavar="N",
+                help="and what was used the longest ago, until no more than this is left (default: no limit)",
+            )  # fmt: skip
             one.add_argument(
                 "--reports", type=Path, default=Path("reports"), metavar="DIR", help="default: %(default)s"
             )

@@ -1,4 +1,6 @@
-"""Whose checkpoint a name means: a folder, a registered method, or a model on the hub; adapters are merged."""
+"""Whose checkpoint a name means: a folder, a registered method, or a model on the hub, org/name or org/name@revision;
+adapters are merged.
+"""
 
 import difflib
 import os
@@ -14,7 +16,7 @@ from depthgauge.registry import METHODS
 from depthgauge.store.folders import Store, sha256
 from depthgauge.types import Method, digest
 
-HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")  # a branch, tag or commit after the @
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 
 
@@ -61,14 +63,15 @@ def meanings_of(name: str, path: Path, cached: Path | None) -> list[tuple[str, b
 
 
 def cached_on_hub(name: str) -> Path | None:
-    """The newest snapshot of a hub name in this machine's cache, if it holds a whole configuration."""
+    """The snapshot of a hub name in this machine's cache, the newest or of its revision, if it has a configuration."""
     if not HUB_NAME.fullmatch(name):
         return None
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
+    model, _, revision = name.partition("@")
     with suppress(HFValidationError, InvalidCheckpoint):  # no name that the hub can have; weights not fetched yet
-        config = try_to_load_from_cache(name, CONFIG)
+        config = try_to_load_from_cache(model, CONFIG, revision=revision or None)
         if isinstance(config, str):
             weight_files(Path(config).parent)
             return Path(config).parent
@@ -83,8 +86,9 @@ def downloaded(name: str, option: str) -> Path:
         raise UsageError(f"{option}={name} is no folder and no method.{hint} Methods: {', '.join(METHODS)}.")
     from huggingface_hub import snapshot_download
 
+    model, _, revision = name.partition("@")
     try:
-        return Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+        return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(HUB_FILES)))
     except Exception as error:  # whatever the hub's client raises, the name cannot be had
         raise UsageError(
             f"{option}={name} is no folder, no method and not in the hub's cache, and cannot be fetched "
@@ -105,13 +109,18 @@ def whole(folder: Path, store: Store, start: Path) -> Path:
 
 
 def base_of(adapter: Path, store: Store, start: Path) -> Path:
-    """The folder of the model that an adapter changes. Raises: InvalidCheckpoint if it cannot be had."""
-    named = str(read_json(adapter / ADAPTER).get("base_model_name_or_path") or "")
+    """The folder of the model that an adapter changes, of the revision that it was trained on where it names one.
+
+    Raises: InvalidCheckpoint if it cannot be had.
+    """
+    settings = read_json(adapter / ADAPTER)
+    named, revision = str(settings.get("base_model_name_or_path") or ""), settings.get("revision")
     if not named:
         raise InvalidCheckpoint(f"{adapter / ADAPTER} names no base: set base_model_name_or_path to its folder.")
     for place in (Path(named), adapter / named, start / named):
         if place.is_dir():
             return whole(place.resolve(), store, start)
+    named = f"{named}@{revision}" if revision else named
     try:
         return whole(cached_on_hub(named) or downloaded(named, "the base of an adapter"), store, start)
     except UsageError as error:

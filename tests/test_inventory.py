@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from depthgauge.errors import CorruptEntry, UsageError
+from depthgauge.errors import CorruptEntry, StoreUnusable, UsageError
 from depthgauge.models.folder import fingerprint
 from depthgauge.store import folders, inventory, measurements
 from depthgauge.store.folders import MANIFEST, Store
@@ -109,6 +109,29 @@ def test_nothing_that_is_reachable_is_ever_deleted(tmp_path_factory, made, data)
     inventory.collect(store, place / "reports", place / "references", 1, delete=True)
 
     assert keys(inventory.entries(store)) == needed
+
+
+def test_a_limit_of_size_takes_the_least_recently_used_that_nothing_names(store, tmp_path):
+    for place, key in enumerate(("oldest", "named", "newer", "newest")):
+        put(store, "measurements", key, "x" * 100, used=time.time() - 100 + place)
+    report(tmp_path / "reports", {"key": "named"})
+    named = inventory.named_in(tmp_path / "reports", tmp_path / "references")
+
+    assert keys(inventory.unneeded(store, named, 30, most_bytes=250)) == {"oldest", "newer"}
+    assert keys(inventory.unneeded(store, named, 30, most_bytes=400)) == set()
+    assert keys(inventory.unneeded(store, named, 30, most_bytes=0)) == {"oldest", "newer", "newest"}
+    said = inventory.collect(
+        store, tmp_path / "reports", tmp_path / "references", 30, delete=True, most_gib=250 / 2**30
+    )
+    assert said.startswith("2 entries") and keys(inventory.entries(store)) == {"named", "newest"}
+
+
+def test_a_store_of_another_layout_is_refused_and_nothing_is_lost(store):
+    put(store, "measurements", "m")
+    (store.root / "layout").write_text("2")
+    with pytest.raises(StoreUnusable, match="whose stores have layout 2, and this one's have 1: choose another folder"):
+        Store(store.root, run="here")
+    assert (store.root / "measurements" / "m").is_dir()
 
 
 def test_a_report_that_cannot_be_read_stops_the_collection_and_nothing_is_lost(store, tmp_path):

@@ -64,6 +64,27 @@ def test_a_name_on_the_hub_is_the_snapshot_in_the_cache(hub, tiny_base, store, t
     assert load(found.folder)[0].config.num_hidden_layers == 6
 
 
+def test_a_revision_of_a_name_on_the_hub_is_that_snapshot(hub, tiny_base, store, tmp_path, monkeypatch):
+    commit = "f" * 40
+    snapshot = cached(hub, "someone/tiny", tiny_base, commit)
+    (hub / "models--someone--tiny" / "refs" / "before").write_text(commit)
+    for revision in (commit, "before"):
+        found = find(f"someone/tiny@{revision}", "--checkpoint", store=store, start=tmp_path)
+        assert (found.folder, found.name) == (snapshot, f"someone--tiny@{revision}")
+    asked = {}
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *at, **how: asked.update(how) or str(tiny_base))
+    find("someone/tiny@other", "--checkpoint", store=store, start=tmp_path)
+    assert asked["revision"] == "other"
+
+
+def test_an_adapter_of_another_revision_of_its_base_is_refused(adapter, hub, tiny_base, store, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    cached(hub, "someone/tiny", tiny_base)
+    rewrite(adapter, base_model_name_or_path="someone/tiny", revision="v2")
+    with pytest.raises(InvalidCheckpoint, match="the base 'someone/tiny@v2' of the adapter .* cannot be found"):
+        find("adapter", "--checkpoint", store=store, start=tmp_path)
+
+
 def test_a_name_that_could_mean_two_things_is_refused_with_the_way_out(hub, tiny_base, store, tmp_path):
     folder = shutil.copytree(tiny_base, tmp_path / "grpo")
     shutil.copytree(tiny_base, tmp_path / "someone" / "tiny")

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from depthgauge.errors import CorruptEntry, HarnessError, NotTestable, StoreUnusable, TrainingFailed
 
+LAYOUT = "1"  # of stores: raised when an older version would misread what a newer one writes
 MANIFEST = "manifest.json"
 KINDS = ("checkpoints", "merged", "measurements", "pictures")  # of entries; an adapter is merged into its base
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -49,11 +50,24 @@ class Busy(Exception):
 
 
 class Store:
-    """Content-addressed folders below `root`. `run` names this run: a failure is remembered for its length only."""
+    """Content-addressed folders below `root`. `run` names this run: a failure is remembered for its length only.
+
+    Raises: StoreUnusable if a version of depthgauge with another layout of stores has written there.
+    """
 
     def __init__(self, root: Path, *, run: str) -> None:
         self.root = root
         self.run = run
+        self._check_layout()
+
+    def _check_layout(self) -> None:
+        path = self.root / "layout"
+        found = path.read_text() if path.is_file() else LAYOUT
+        if found != LAYOUT:
+            raise StoreUnusable(
+                f"{self.root} was written by a version of depthgauge whose stores have layout {found.strip()[:9]}, and "
+                f"this one's have {LAYOUT}: choose another folder with --store, or install that version."
+            )
 
     def folder(self, kind: str, key: str) -> Path:
         return self.root / kind / key
@@ -122,6 +136,8 @@ class Store:
     def _publish(self, workshop: Path, folder: Path) -> Path:
         """Rename into place; where somebody was first, whose entry it is, that one stays."""
         folder.parent.mkdir(parents=True, exist_ok=True)
+        if not (self.root / "layout").is_file():
+            write_atomically(self.root / "layout", LAYOUT)
         try:
             os.replace(workshop, folder)
         except OSError as error:

@@ -1,6 +1,7 @@
 """What a store holds, and what of it is needed no more. Nothing here opens a model."""
 
 import json
+import math
 import os
 import shutil
 import time
@@ -96,10 +97,17 @@ def is_named(store: Store, entry: Entry, named: set[str]) -> bool:
         return False
 
 
-def unneeded(store: Store, named: set[str], unused_days: float) -> list[Entry]:
-    """What nothing names and no run has used for so many days."""
-    since = time.time() - unused_days * DAY_S
-    return [entry for entry in entries(store) if entry.used <= since and not is_named(store, entry, named)]
+def unneeded(store: Store, named: set[str], unused_days: float, most_bytes: float = math.inf) -> list[Entry]:
+    """What nothing names and no run has used for so many days; and where the rest is more than `most_bytes`, as many of
+    those that nothing names, from the one that was not used for the longest on.
+    """
+    since, there = time.time() - unused_days * DAY_S, sorted(entries(store), key=lambda entry: entry.used)
+    left, found = sum(entry.bytes for entry in there), []
+    for entry in there:
+        if (entry.used <= since or left > most_bytes) and not is_named(store, entry, named):
+            found.append(entry)
+            left -= entry.bytes
+    return found
 
 
 def discard(store: Store, entry: Entry) -> bool:
@@ -157,13 +165,25 @@ def damaged(store: Store) -> Iterator[str]:
             yield str(error)
 
 
-def collect(store: Store, reports: Path, references: Path, unused_days: float, *, delete: bool) -> str:
+def collect(
+    store: Store,
+    reports: Path,
+    references: Path,
+    unused_days: float,
+    *,
+    delete: bool,
+    most_gib: float = math.inf,
+) -> str:
     """Delete what is needed no more, or say what that is. Raises: as `named_in`."""
-    found, workshops = unneeded(store, named_in(reports, references), unused_days), abandoned(store, unused_days)
+    found = unneeded(store, named_in(reports, references), unused_days, most_gib * 2**30)
+    workshops = abandoned(store, unused_days)
     freed = size(sum(entry.bytes for entry in found))
     listed = f"{len(found):,} entries ({freed}) and {len(workshops)} abandoned workshops"
     if not delete:
-        return f"{listed} are named nowhere and were not used for {unused_days:g} days; --delete deletes them"
+        why = f"were not used for {unused_days:g} days" + (
+            f", or make more than {most_gib:g} GiB" * (most_gib < math.inf)
+        )
+        return f"{listed} are named nowhere and {why}; --delete deletes them"
     gone = sum(discard(store, entry) for entry in found)
     for workshop in workshops:
         shutil.rmtree(workshop, ignore_errors=True)

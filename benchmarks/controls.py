@@ -8,15 +8,19 @@ import argparse
 import inspect
 import pkgutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from depthgauge import METHODS, suites
 from depthgauge.context import RunContext
+from depthgauge.jobs.engines import ENGINES
+from depthgauge.jobs.hand_out import hand_out
 from depthgauge.models.load import prepare_libraries
 from depthgauge.page.tables import markdown
+from depthgauge.progress import Follower
 from depthgauge.registry import TESTBEDS, load_entry_points
-from depthgauge.session import MethodSession, Test
+from depthgauge.session import MethodSession, Session, Test
 from depthgauge.store.folders import Store
 from depthgauge.types import Claim, Outcome
 
@@ -44,14 +48,16 @@ def arguments(test: Test) -> tuple[str, ...]:
     return tuple(inspect.signature(test).parameters)
 
 
-def row(session: MethodSession, claim: Claim, test: Test, judged: Sequence[str]) -> list[str]:
-    """The claim's outcome on each, as a letter."""
+def outcomes(claim: Claim, test: Test, judged: Sequence[str], session: Session) -> list[Outcome]:
+    """Of the claim on each."""
     others = {name: session.subject(name) for name in arguments(test) if name != "subject"}
-    found = []
-    for name in judged:
-        letter = LETTERS[session.verdict(claim, test, session.subject(name), others).outcome]
-        found.append(f"**{letter}**" if name == claim.control else letter)
-    return [claim.id, *found]
+    return [session.verdict(claim, test, session.subject(name), others).outcome for name in judged]
+
+
+def row(session: Session, claim: Claim, test: Test, judged: Sequence[str]) -> list[str]:
+    """The claim's outcomes, as letters."""
+    letters = zip(judged, (LETTERS[one] for one in outcomes(claim, test, judged, session)), strict=True)
+    return [claim.id, *(f"**{letter}**" if name == claim.control else letter for name, letter in letters)]
 
 
 def page(rows: Sequence[Sequence[str]], judged: Sequence[str]) -> str:
@@ -61,12 +67,16 @@ def page(rows: Sequence[Sequence[str]], judged: Sequence[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, default=Path(".depthgauge"))
-    store = Store(parser.parse_args().store, run="controls")
+    store = Store(parser.parse_args().store.resolve(), run="controls")
     load_entry_points()
     prepare_libraries(1)
     context = RunContext(testbed=TESTBEDS["pocket"], store=store, tell=lambda line: print(line, flush=True))
     session = MethodSession(context=context, reports=Path("reports"), methods=(), training_seeds=(0,))
     judged = ["base", *(name for name in session.subjects if METHODS[name].control)]
+    told = store.root / "progress" / "controls.log"
+    follower = Follower(told, context.tell)
+    hand_out(session, [partial(outcomes, *each, judged) for each in claims()], ENGINES["local"](None), told)
+    follower.stop()
     PAGE.write_text(page([row(session, *each, judged) for each in claims()], judged))
 
 

@@ -93,7 +93,10 @@ class Judging:
         testbed = joined(TESTBEDS[COMMON], chosen if self.testbed else None) if self.against is not None else chosen
         placement = Placement(device=choose_device(self.device), dtype=self.dtype)
         return RunContext(
-            testbed=testbed, store=Store(self.store.resolve(), run=uuid.uuid4().hex[:8]), tell=self.tell, placement=placement
+            testbed=testbed,
+            store=Store(self.store.resolve(), run=uuid.uuid4().hex[:8]),
+            tell=self.tell,
+            placement=placement,
         )
 
     @cached_property

@@ -12,6 +12,11 @@ from hypothesis import settings
 from tests.processes import ROOT
 from tests.tiny import save_tiny_base
 
+# What takes longest comes first, heavy tests and others: a worker that begins one of these at the end is waited for.
+LONGEST = (
+    "smollm2_real", "jobs", "science_testbed", "launch", "docs", "plugin", "unfreezing", "families", "skill_paths",
+)  # fmt: skip
+
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 
@@ -55,3 +60,8 @@ def depthgauge(tiny_base, place):
         )
 
     return run
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {f"test_{name}.py": number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))

@@ -21,6 +21,7 @@ from depthgauge.subject import Subject
 from depthgauge.testbeds.pocket import POCKET
 from depthgauge.testbeds.repeated_tokens import REPEATED_TOKENS
 from tests.families import uneven_model
+from tests.processes import FIVE_SEEDS
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +117,7 @@ def test_without_a_head_of_either_skill_there_is_no_order():
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", FIVE_SEEDS)
 def test_two_trained_layers_have_their_skills_in_order_and_owe_the_repeat_to_induction_heads(seed, tmp_path):
     """The planted positive: a model with room for nothing else."""
     context = RunContext(testbed=REPEATED_TOKENS, store=Store(tmp_path, run="test"), tell=lambda line: None)

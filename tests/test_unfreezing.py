@@ -31,6 +31,7 @@ from depthgauge.testbeds import listops
 from depthgauge.testbeds.listops import boards, expressions
 from depthgauge.types import Profiles, TrainingJob
 from tests.families import PROMPTS, random_model
+from tests.processes import FIVE_SEEDS
 
 # -- the tasks ---
 
@@ -238,7 +239,7 @@ def test_asleep_no_layer_writes_what_its_heads_read_and_one_can_learn_to(tmp_pat
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", FIVE_SEEDS)
 def test_the_one_layer_that_can_learn_is_found_to_be_the_best(tmp_path, seed):
     """The planted positive: who has won stands in several tokens, and one layer alone can gather them."""
     context = RunContext(testbed=listops.LISTOPS, store=Store(tmp_path, run="here"), tell=lambda line: None)

@@ -177,7 +177,8 @@ def judging_at(store: Path) -> Judging:
 def trained(store: Store) -> Path:
     """The checkpoint that is copied. Raises: SystemExit where the store has none."""
     judging = judging_at(store.root)
-    subject = Subject.of(METHODS["depthscaled"], (0,), judging.context)
+    context = judging.context  # which knows the methods
+    subject = Subject.of(METHODS["depthscaled"], (0,), context)
     if not subject.cached(0):
         sys.exit("benchmarks.scale judges copies of a trained checkpoint: run 'make eval' first.")
     return subject.checkpoints[0].folder

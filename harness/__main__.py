@@ -257,7 +257,7 @@ def add_store_commands(store: argparse.ArgumentParser) -> None:
         if run is store_gc:
             one.add_argument("--unused-days", type=float, default=30, metavar="N", help="default: %(default)s")
             one.add_argument(
-                "--most-gib", type=float, default=math.inf, metavar="N",
+                "--most-gib", type=positive, default=math.inf, metavar="N",
                 help="and what was used the longest ago, until no more than this is left (default: no limit)",
             )  # fmt: skip
             one.add_argument(
@@ -269,6 +269,13 @@ def add_store_commands(store: argparse.ArgumentParser) -> None:
             one.add_argument("--delete", action="store_true", help="delete it; without, it is listed alone")
         one.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
         one.set_defaults(run=run)
+
+
+def positive(text: str) -> float:
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+    return number
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ class ChangeSession(Session):
         assert self.old.folder is not None
         broken = replace(self.context, testbed=broken_testbed(self.context.testbed, self.old.folder))
         controls = {name: Subject.of(METHODS[name], (0,), broken) for name in METHODS if METHODS[name].control}
-        return controls | {self.new.name: self.new}
+        return {self.new.name: self.new} | controls  # whatever the new one is called, a control is the control
 
     def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
         asked = "old" in arguments and claim.expect in (None, self.expect) and claim.tier <= self.last_tier
@@ -183,7 +183,7 @@ class ChangeSession(Session):
         self.context.evidence.clear()
         verdict = self.verdict(claim, test, self.new, others)
         evidence = tuple(self.context.evidence)
-        control = self.of_control(claim, others, partial(self._control, claim, test, others))
+        control = self.of_control(claim, test, others, partial(self._control, claim, test, others))
         if verdict.outcome is Outcome.NOT_TESTABLE:
             return self._not_testable(self.row(suite, name, verdict, control, evidence), claim, test, others)
         row = self.row(suite, name, verdict, control, evidence)
@@ -208,6 +208,8 @@ class ChangeSession(Session):
 
     def _not_testable(self, row: Row, claim: Claim, test: Test, others: Mapping[str, Any]) -> Row:
         """Whether the old checkpoint, beside itself, could carry what the new one cannot."""
+        if self.context.missing:
+            return row  # a plan in which more is missing: whether it can be carried at all is not known yet
         itself = self.verdict(claim, test, others["old"], others)
         return replace(row, only_old=claim.gates and itself.outcome is not Outcome.NOT_TESTABLE)
 
@@ -252,4 +254,5 @@ def joined(common: Testbed, chosen: Testbed | None) -> Testbed:
         materials={**common.materials, **chosen.materials},
         landmarks=chosen.landmarks,
         threads=chosen.threads,
+        needs=chosen.needs,
     )

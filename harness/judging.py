@@ -15,14 +15,14 @@ from depthgauge.catalogue import claims_of, suites_in
 from depthgauge.change import ChangeSession, joined
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, UsageError
-from depthgauge.jobs.engines import ENGINES
+from depthgauge.jobs.engines import engine_named
 from depthgauge.jobs.hand_out import hand_out
-from depthgauge.models.load import Placement, choose_device
+from depthgauge.models.load import Placement, check_dtype, choose_device
 from depthgauge.progress import Follower
 from depthgauge.registry import METHODS, TESTBEDS, load_entry_points
-from depthgauge.report.outcome import verdict_table
-from depthgauge.session import MethodSession, Session, adopted_subject
-from depthgauge.sources import Source, find
+from depthgauge.report.outcome import adjusted, beside, verdict_table
+from depthgauge.session import MethodSession, Session, Test, adopted_subject
+from depthgauge.sources import Source, find, with_base
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
 from depthgauge.types import Expectation, Row, Verdict
@@ -60,44 +60,52 @@ class Judging:
     device: str = "auto"
     dtype: str = "float32"
     tell: Any = print
-    controls: dict[tuple[str, ...], Verdict] = field(default_factory=dict, repr=False)
+    controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)
 
     def judge(self, checkpoint: str | Path) -> Judged:
         """A row for each claim that speaks of it, in the order of the suites, and what kept others from being judged.
 
-        Raises: HarnessError, in a sentence, where it is no checkpoint.
+        Raises: HarnessError, in a sentence, where it is no checkpoint, or has another tokenizer than what it is held
+        against, or is the same.
         """
-        session, found = self.session(self.source(checkpoint)), Judged([], [])
-        for suite, test in self.tests:
+        tests, session = self.tests, self.session(self.source(checkpoint))
+        rows: list[Row] = []
+        problems: list[str] = []
+        for suite, test in tests:
             try:
-                found.rows.extend(rows_of(session, suite, test))
+                rows.extend(rows_of(session, suite, test))
             except HarnessError as error:
-                found.problems.append(f"{test.__claim__.id}: {error}")
-        return found
+                problems.append(f"{test.__claim__.id}: {error}")
+        if self.against is not None:
+            rows = [beside(row, sum(row.gates for row in rows)) for row in rows]
+        return Judged(adjusted(rows), problems)
 
     def prepare(self, checkpoints: Sequence[str | Path], executor: str, workers: int | None = None) -> None:
         """Have all that `judge` will ask of these checkpoints measured by an executor, as pytest's --executor does."""
-        sessions = [self.session(self.source(name)) for name in checkpoints]
+        sessions, engine = [self.session(self.source(name)) for name in checkpoints], engine_named(executor, workers)
+        if not sessions:
+            return
         asks = [partial(ask, session, suite, test) for session in sessions for suite, test in self.tests]
         told = self.context.store.root / "progress" / "judging.log"
         follower = Follower(told, self.tell)
         try:
-            hand_out(sessions[0], asks, ENGINES[executor](workers), told)
+            hand_out(sessions[0], asks, engine, told)
         finally:
             follower.stop()
 
     @cached_property
     def context(self) -> RunContext:
         load_entry_points()
+        store = Store(self.store.resolve(), run=uuid.uuid4().hex[:8])
         chosen = TESTBEDS[self.testbed or METHODS[self.method].testbed or "pocket"]
-        testbed = joined(TESTBEDS[COMMON], chosen if self.testbed else None) if self.against is not None else chosen
-        placement = Placement(device=choose_device(self.device), dtype=self.dtype)
-        return RunContext(
-            testbed=testbed,
-            store=Store(self.store.resolve(), run=uuid.uuid4().hex[:8]),
-            tell=self.tell,
-            placement=placement,
-        )
+        if self.against is None:
+            testbed = with_base(chosen, store=store, start=Path.cwd())
+        else:
+            testbed = joined(TESTBEDS[COMMON], chosen if self.testbed else None)
+        device = self.device if self.device == "cuda" else choose_device(self.device)  # maybe an executor's machine's
+        check_dtype(self.dtype, device)
+        placement = Placement(device=device, dtype=self.dtype)
+        return RunContext(testbed=testbed, store=store, tell=self.tell, placement=placement)
 
     @cached_property
     def tests(self) -> list[tuple[str, Any]]:
@@ -122,15 +130,19 @@ class Judging:
 
     def session(self, new: Source) -> Session:
         if self.against is None:
-            return MethodSession(
+            held = MethodSession(
                 context=self.context, controls=self.controls, reports=REPORTS, methods=(self.method,),
                 training_seeds=(0,), adopted=adopted_subject(new, self.context),
             )  # fmt: skip
-        return ChangeSession(
+            held.check_tokenizer()
+            return held
+        session = ChangeSession(
             context=self.context, controls=self.controls, reports=REPORTS, new_source=new, old_source=self.old,
             training=self.context, exams=tuple(exam.title for exam in TESTBEDS[COMMON].exams),
-            expect=Expectation(self.expect),
+            expect=expected(self.expect),
         )  # fmt: skip
+        check_comparable(session)
+        return session
 
 
 def ask(session: Session, suite: str, test: Any, planned: Session) -> None:
@@ -138,6 +150,20 @@ def ask(session: Session, suite: str, test: Any, planned: Session) -> None:
     assert planned.context.missing is not None
     for _ in rows_of(session.planned(planned.context.missing), suite, test):
         pass
+
+
+def check_comparable(session: ChangeSession) -> None:
+    """Raises: as `ChangeSession.check`; UsageError where both are the same, bit for bit."""
+    same = session.check()
+    if same is not None:
+        raise UsageError(f"{same}: there is nothing to judge.")
+
+
+def expected(word: str) -> Expectation:
+    """Raises: UsageError for another word."""
+    if word not in list(Expectation):
+        raise UsageError(f"expect={word!r} is not known: equal, or trained.")
+    return Expectation(word)
 
 
 def rows_of(session: Session, suite: str, test: Any) -> Iterator[Row]:
@@ -150,6 +176,9 @@ def rows_of(session: Session, suite: str, test: Any) -> Iterator[Row]:
 
 def given(session: Session, arguments: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     """What a claim takes beside its subject, as pytest's fixtures would give it."""
+    strange = [name for name in arguments if name not in ("subject", "old", "exam") and name not in METHODS]
+    if strange:
+        raise UsageError(f"it takes {', '.join(strange)}, which pytest gives and this does not: judge it by pytest.")
     others: dict[str, Any] = {name: session.subject(name) for name in arguments if name in METHODS}
     if isinstance(session, ChangeSession):
         others |= {"old": session.old} if "old" in arguments else {}

@@ -31,7 +31,7 @@ class Session(ABC):
     reports: Path
     open_fails: bool = True  # whether what is left open is an exit of its own, 20, or accepted
     quotes: bool = True  # whether reports may quote what models read or said
-    controls: dict[tuple[str, ...], Verdict] = field(default_factory=dict, repr=False)  # see `of_control`
+    controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)  # see `of_control`
 
     def planned(self, missing: list[Job]) -> Self:
         """The same, which makes nothing: what is asked for and not there is noted in the list."""
@@ -118,12 +118,11 @@ class Session(ABC):
             raise InvalidComparison(f"the test of claim {claim.id!r} returned an iterator without an estimate.")
         return verdict
 
-    def of_control(self, claim: Claim, others: Mapping[str, Any], judge: Callable[[], Verdict]) -> Verdict:
+    def of_control(self, claim: Claim, test: Test, others: Mapping[str, Any], judge: Callable[[], Verdict]) -> Verdict:
         """The verdict on a claim's control. It hangs on no subject, so that one does for all that are judged."""
-        if self.context.missing is not None:
+        if self.context.missing is not None or not all(isinstance(value, Subject | str) for value in others.values()):
             return judge()
-        names = [value.name if isinstance(value, Subject) else value for value in others.values()]
-        key = (claim.id, *map(str, names))
+        key = (test, claim.id, *(value.name if isinstance(value, Subject) else value for value in others.values()))
         if key not in self.controls:
             self.controls[key] = judge()
         return self.controls[key]
@@ -212,19 +211,25 @@ class MethodSession(Session):
             folders.check_folder(base)
         if self.adopted is not None and self.adopted.folder is not None:
             folders.check_finite(self.adopted.folder)
-            with suppress(NotTestable):  # a checkpoint of another kind: that is for each claim to say
-                folders.check_language_folder(self.adopted.folder)
-                if isinstance(base, Path):
-                    folders.check_same_tokenizer(self.adopted.folder, base)
+        self.check_tokenizer()
         self.trained_already  # noqa: B018  a damaged entry of the store is found here, and not half-way
         return None
+
+    def check_tokenizer(self) -> None:
+        """Raises: InvalidComparison if the folder that is judged has another one than the base."""
+        base = self.context.testbed.base
+        if self.adopted is None or self.adopted.folder is None or not isinstance(base, Path):
+            return
+        with suppress(NotTestable):  # a checkpoint of another kind: that is for each claim to say
+            folders.check_language_folder(self.adopted.folder)
+            folders.check_same_tokenizer(self.adopted.folder, base)
 
     def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> Row:
         subject = self.adopted or self.subject(name)
         self.context.evidence.clear()
         verdict = self.verdict(claim, test, subject, others)
         evidence = tuple(self.context.evidence)
-        control = self.of_control(claim, others, partial(self._control, claim, test, others))
+        control = self.of_control(claim, test, others, partial(self._control, claim, test, others))
         row = self.row(suite, subject.name, verdict, control, evidence)
         return replace(row, recorded=self.recorded(claim, name))
 

@@ -6,15 +6,15 @@ import difflib
 import os
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from depthgauge.errors import InvalidCheckpoint, UsageError
+from depthgauge.errors import HarnessError, InvalidCheckpoint, UsageError
 from depthgauge.models.folder import ADAPTER, CONFIG, check_folder, read_json, weight_files
 from depthgauge.models.merge import merge_adapter
 from depthgauge.registry import METHODS
 from depthgauge.store.folders import Store, sha256
-from depthgauge.types import Method, digest
+from depthgauge.types import Method, Testbed, digest
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")  # a branch, tag or commit after the @
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
@@ -52,6 +52,17 @@ def find(name: str, option: str, *, store: Store, start: Path) -> Source:
     if name in METHODS:
         return Source(name=name, method=METHODS[name])
     return Source(name=name.replace("/", "--"), folder=whole(cached or downloaded(name, option), store, start))
+
+
+def with_base(testbed: Testbed, *, store: Store, start: Path) -> Testbed:
+    """The testbed with its base as a folder. Raises: as `find`, with how the base is brought."""
+    if testbed.base is None:
+        return testbed
+    try:
+        source = find(str(testbed.base), f"the base of testbed {testbed.name}", store=store, start=start)
+    except HarnessError as error:
+        raise type(error)(f"{error} {testbed.base_from}".rstrip()) from error
+    return replace(testbed, base=source.folder)
 
 
 def meanings_of(name: str, path: Path, cached: Path | None) -> list[tuple[str, bool]]:
@@ -93,7 +104,7 @@ def downloaded(name: str, option: str) -> Path:
         raise UsageError(
             f"{option}={name} is no folder, no method and not in the hub's cache, and cannot be fetched "
             f"({type(error).__name__}): check the name and the network, or fetch it where there is one with "
-            f"'hf download {name}'."
+            f"'hf download {name.replace('@', ' --revision ')}'."
         ) from error
 
 

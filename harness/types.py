@@ -401,6 +401,7 @@ class TrainingJob:
     """One training to carry out: fill `folder` with a checkpoint and a `training_log.json`.
 
     `folder` may hold what a killed attempt left below names that start with a dot. `tell` takes lines of progress.
+    `launch` asks for several processes; this is one of so many `processes` then, or the one that starts them.
     """
 
     method: Method
@@ -411,6 +412,7 @@ class TrainingJob:
     tell: Callable[[str], None]
     threads: int = 1
     launch: Launch | None = None
+    processes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

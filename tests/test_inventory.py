@@ -113,17 +113,18 @@ def test_nothing_that_is_reachable_is_ever_deleted(tmp_path_factory, made, data)
 
 def test_a_limit_of_size_takes_the_least_recently_used_that_nothing_names(store, tmp_path):
     for place, key in enumerate(("oldest", "named", "newer", "newest")):
-        put(store, "measurements", key, "x" * 100, used=time.time() - 100 + place)
+        put(store, "measurements", key, "x" * 100, used=time.time() - 10 * 86_400 + place)
+    put(store, "measurements", "today", "x" * 100)
     report(tmp_path / "reports", {"key": "named"})
     named = inventory.named_in(tmp_path / "reports", tmp_path / "references")
 
-    assert keys(inventory.unneeded(store, named, 30, most_bytes=250)) == {"oldest", "newer"}
-    assert keys(inventory.unneeded(store, named, 30, most_bytes=400)) == set()
+    assert keys(inventory.unneeded(store, named, 30, most_bytes=350)) == {"oldest", "newer"}
+    assert keys(inventory.unneeded(store, named, 30, most_bytes=500)) == set()
     assert keys(inventory.unneeded(store, named, 30, most_bytes=0)) == {"oldest", "newer", "newest"}
     said = inventory.collect(
-        store, tmp_path / "reports", tmp_path / "references", 30, delete=True, most_gib=250 / 2**30
+        store, tmp_path / "reports", tmp_path / "references", 30, delete=True, most_gib=350 / 2**30
     )
-    assert said.startswith("2 entries") and keys(inventory.entries(store)) == {"named", "newest"}
+    assert said.startswith("2 entries") and keys(inventory.entries(store)) == {"named", "newest", "today"}
 
 
 def test_a_store_of_another_layout_is_refused_and_nothing_is_lost(store):

@@ -14,7 +14,7 @@ from ray.cluster_utils import Cluster
 from depthgauge import types
 from depthgauge.context import Job, RunContext, lack
 from depthgauge.errors import StoreUnusable, UsageError
-from depthgauge.jobs.engines import Ended, Slurm, installed, requests
+from depthgauge.jobs.engines import Ended, Slurm, check_room, gpus_each, installed, requests
 from depthgauge.jobs.hand_out import hand_out
 from depthgauge.jobs.worker import work
 from depthgauge.store.folders import Store
@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pytest
 from depthgauge import Claim, above, claim
 from depthgauge.probes.probe import PROBES
 from depthgauge.stats import mean
@@ -83,6 +84,8 @@ def test_touchy(subject):
 
 @claim(declared(1))
 def test_touchy_too(subject):
+    if "SKIPS" in os.environ:
+        pytest.skip("not today")
     if touchiness(subject, 0).point > 0:
         return touchiness(subject, 1)
     return touchiness(subject, 0)
@@ -291,6 +294,30 @@ def test_what_slurm_refuses_is_one_sentence(own):
     done, record = own("pass", "--executor=slurm", SBATCH_PARTITION="nowhere")
     assert (done.returncode, record) == (4, None)
     assert "--executor=slurm: sbatch takes no job" in refusal(done) and "nowhere" in done.stdout
+
+
+def test_a_claim_that_skips_itself_leaves_the_others_judged(own):
+    """A plan runs claims, and what pytest's own skip raises is no plain exception."""
+    done, record = own("pass", "--executor=local", "--workers=1", SKIPS="1")
+    assert outcomes(record) == {"touchy-0": "SUPPORTED"}
+    assert "1 passed, 1 skipped" in done.stdout
+
+
+def test_gpus_are_dealt_out_and_none_is_shared(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,5")
+    assert gpus_each(0, 2) == [(), ()]
+    assert gpus_each(1, 2) == [(2,), (3,)]
+    assert gpus_each(1, 16) == [(2,), (3,), (5,)]
+    assert gpus_each(2, 16) == [(2, 3)]
+    with pytest.raises(UsageError, match="has 3 GPUs here, and a worker of this testbed needs 4"):
+        gpus_each(4, 1)
+
+
+def test_a_ray_cluster_without_room_for_a_worker_is_one_sentence():
+    nodes = [{"CPU": 4.0, "memory": 2.0**30}, {"CPU": 1.0, "GPU": 1.0, "memory": 2.0**40}]
+    check_room(nodes, Needs(cpus=2, gpus=0, memory_gib=1))
+    with pytest.raises(UsageError, match="no node of the cluster has 2 CPUs, 1 GPUs and 1 GiB for a worker"):
+        check_room(nodes, Needs(cpus=2, gpus=1, memory_gib=1))
 
 
 class Here:

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from depthgauge import METHODS
-from depthgauge.errors import TrainingFailed, TrainingUnhealthy
+from depthgauge.errors import TrainingFailed, TrainingUnhealthy, UsageError
 from depthgauge.methods.grpo import GRADREG, GRPO, SecondPass
 from depthgauge.methods.second_pass.launch import launch
 from depthgauge.methods.second_pass.perturb import norm
+from depthgauge.methods.second_pass.run import share_of
 from depthgauge.models.folder import fingerprint
 from depthgauge.types import Economy, Launch, TrainingJob
 from tests.launched import train_and_die_once, train_exactly
@@ -55,7 +56,7 @@ def gradients(job):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("accumulation", [1, 4])
 @pytest.mark.parametrize("depth, noise", [("uniform", False), ("scaled", True)])
 def test_two_processes_form_the_gradient_of_one_and_make_the_same_checkpoint(job, depth, noise, accumulation):
     second = SecondPass(depth=depth, noise=noise, ascent_step=1e-3, penalty=0.1)
@@ -91,6 +92,21 @@ def test_shards_form_the_gradient_of_the_whole_and_are_saved_as_one(job, depth, 
     assert also_told["penalty_ratio"] == pytest.approx(told["penalty_ratio"], rel=1e-6)
     assert also_told["moved_frac"] == told["moved_frac"] > 0
     assert model == shards
+
+
+@pytest.mark.parametrize(
+    "completions, parts, processes, share", [(32, 32, 2, (1, 16)), (32, 1, 4, (8, 1)), (32, 4, 2, (8, 2))]
+)
+def test_a_step_is_shared_whole(tiny_base, completions, parts, processes, share):
+    training = tiny_testbed(tiny_base).training
+    scaled = replace(training.scale, completions_per_step=completions)
+    shared = share_of(replace(training, scale=scaled, economy=Economy(accumulation=parts)), processes)
+    assert shared == share and shared[0] * shared[1] * processes == completions
+
+
+def test_a_step_that_cannot_be_shared_is_refused(tiny_base):
+    with pytest.raises(UsageError, match="32 completions a step, in 1 micro-batches, cannot be shared by 3 processes"):
+        share_of(tiny_testbed(tiny_base).training, 3)
 
 
 @pytest.mark.heavy

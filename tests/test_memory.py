@@ -13,6 +13,7 @@ from depthgauge.methods.grpo import DEPTHSCALED, GRADREG, GRPO
 from depthgauge.methods.second_pass import memory, run
 from depthgauge.methods.second_pass.adapters import LoRAAdapter
 from depthgauge.methods.second_pass.memory import MemoryPlan, check_fits, memory_plan
+from depthgauge.methods.second_pass.run import share_of
 from depthgauge.models.load import GIB, fresh
 from depthgauge.types import Economy, LoRA, TrainingJob
 from tests.tiny import tiny_testbed
@@ -25,7 +26,8 @@ def plan(tiny_base):
     training = tiny_testbed(tiny_base).training
 
     def of(method=GRPO, prompt=7, **economy):
-        return memory_plan(model, method.settings, replace(training, economy=Economy(**economy)), prompt)
+        chosen = replace(training, economy=Economy(**economy))
+        return memory_plan(model, method.settings, chosen, prompt, sequences=share_of(chosen, 1)[0])
 
     of.numbers = sum(p.numel() for p in model.parameters())
     of.model = model
@@ -102,7 +104,7 @@ def test_with_adapters_only_they_have_gradients(tiny_base):
     LoRAAdapter(LoRA(rank=2)).attach(arguments)
     wrapped = get_peft_model(model, arguments["peft_config"])
     trained = sum(p.numel() for p in wrapped.parameters() if p.requires_grad)
-    found = memory_plan(wrapped, GRADREG.settings, tiny_testbed(tiny_base).training, 7)
+    found = memory_plan(wrapped, GRADREG.settings, tiny_testbed(tiny_base).training, 7, sequences=32)
 
     assert found.gradients == 2 * 4 * trained < found.weights
     assert found.shifted_weights == 4 * trained

@@ -5,7 +5,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +15,7 @@ from depthgauge.jobs.worker import Packed, work
 from depthgauge.page.escape import one_line
 from depthgauge.types import Needs
 
-REACHABLE_S, GRACE_S, POLL_S = 10, 20, 0.5
+REACHABLE_S, GRACE_S, POLL_S = 10, 20, 5
 AT_ONCE = 8  # workers that are asked of a cluster, where it is not said how many
 
 
@@ -54,11 +54,29 @@ class Processes:
         from submitit import LocalExecutor
 
         executor, jobs = LocalExecutor(logs), []
-        for number, worker in enumerate(workers):
-            gpus = range(number * needs.gpus, (number + 1) * needs.gpus)
-            executor.update_parameters(timeout_min=needs.minutes, gpus_per_node=needs.gpus, visible_gpus=tuple(gpus))
+        for worker, gpus in zip(workers, gpus_each(needs.gpus, len(workers)), strict=False):
+            executor.update_parameters(timeout_min=needs.minutes, gpus_per_node=needs.gpus, visible_gpus=gpus)
             jobs.append(executor.submit(work, worker))
         return ends_of(jobs)
+
+
+def gpus_each(needed: int, workers: int) -> list[tuple[int, ...]]:
+    """The GPUs of each worker: fewer workers than were asked for where there are not enough.
+
+    Raises: UsageError if there are too few for one.
+    """
+    if needed == 0:
+        return [()] * workers
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    there = [int(one) for one in named.split(",") if one.isdigit()] or list(range(torch.cuda.device_count()))
+    if len(there) < needed:
+        raise UsageError(
+            f"--executor=local has {len(there)} GPUs here, and a worker of this testbed needs {needed}: lower its "
+            "Needs(gpus=...), or choose --device=cpu."
+        )
+    return [tuple(there[first : first + needed]) for first in range(0, len(there) - needed + 1, needed)][:workers]
 
 
 class Slurm:
@@ -102,24 +120,37 @@ class Slurm:
 def gone(job: Any) -> bool:
     """Whether SLURM has the job in its queue no more; submitit asks sacct, which not every cluster has."""
     found = subprocess.run(["squeue", "--noheader", "--jobs", job.job_id], capture_output=True, text=True, check=False)
-    return not found.stdout.strip()
+    return not found.stdout.strip() if found.returncode == 0 else "Invalid job id" in found.stderr
 
 
-def ends_of(jobs: Sequence[Any], gone: Callable[[Any], bool] = lambda _: False) -> list[Ended]:
+def ends_of(jobs: Sequence[Any], gone: Callable[[Any], bool] | None = None) -> list[Ended]:
     """Of submitit's jobs, once all have ended; where this process is interrupted, they are cancelled."""
-    from submitit.core.utils import FailedJobError, UncompletedJobError
-
     try:
-        for job in jobs:
-            wait_for(job, gone)
-        return [
-            ended(job.result, (FailedJobError, UncompletedJobError)) if job.done() else Ended(lost=f"job {job.job_id}")
-            for job in jobs
-        ]
+        return [end_of(job, gone) for job in jobs]
     except BaseException:
         for job in jobs:
             job.cancel(check=False)
         raise
+
+
+def end_of(job: Any, gone: Callable[[Any], bool] | None) -> Ended:
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    if gone is not None and not came_to_an_end(job, gone):
+        job.cancel(check=False)
+        return Ended(lost=f"SLURM has job {job.job_id} no more, and it left no result")
+    return ended(job.result, (FailedJobError, UncompletedJobError))
+
+
+def came_to_an_end(job: Any, gone: Callable[[Any], bool]) -> bool:
+    """Waits until it is done, or has been gone for a while: results are seen late on a network file system."""
+    since: float | None = None
+    while not job.done():
+        since = (since or time.monotonic()) if gone(job) else None
+        if since is not None and time.monotonic() > since + GRACE_S:
+            return False
+        time.sleep(POLL_S)
+    return True
 
 
 class Ray:
@@ -134,13 +165,14 @@ class Ray:
         self.workers = workers or AT_ONCE
         self.ray = installed("ray", self.name, "ray")
         check_reachable(os.environ.get("RAY_ADDRESS", ""))
+
+    def run(self, workers: Sequence[Packed], needs: Needs, logs: Path) -> list[Ended]:
         if not self.ray.is_initialized():
             try:
                 self.ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise UsageError(f"--executor=ray: the cluster cannot be reached: {one_line(str(error))}") from error
-
-    def run(self, workers: Sequence[Packed], needs: Needs, logs: Path) -> list[Ended]:
+        check_room([node["Resources"] for node in self.ray.nodes() if node["Alive"]], needs)
         remote = self.ray.remote(**requests(needs))(work)
         tasks = [remote.remote(worker) for worker in workers]
         try:
@@ -165,6 +197,16 @@ def check_reachable(address: str) -> None:
         ) from error
 
 
+def check_room(nodes: Sequence[Mapping[str, float]], needs: Needs) -> None:
+    """Raises: UsageError if no node could ever take a worker: Ray would wait for one without a word."""
+    asked = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_gib * 2**30}
+    if not any(all(node.get(what, 0) >= number for what, number in asked.items()) for node in nodes):
+        raise UsageError(
+            f"--executor=ray: no node of the cluster has {needs.cpus} CPUs, {needs.gpus} GPUs and {needs.memory_gib} "
+            "GiB for a worker: lower the testbed's Needs, or add a node."
+        )
+
+
 def requests(needs: Needs) -> dict[str, Any]:
     """What a task asks Ray for; a lost one is ours to try again."""
     return {
@@ -172,20 +214,12 @@ def requests(needs: Needs) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def wait_for(job: Any, gone: Callable[[Any], bool]) -> None:
-    """Until it is done, or gone without a result; one may take a while to be seen on a network file system."""
-    seen_gone = 0.0
-    while not job.done() and not (seen_gone and time.monotonic() > seen_gone + GRACE_S):
-        seen_gone = seen_gone or (time.monotonic() if gone(job) else 0.0)
-        time.sleep(POLL_S)
-
-
 def ended(result: Callable[[], str], losses: tuple[type[Exception], ...]) -> Ended:
     try:
         return Ended(stopped=result())
     except losses as error:
-        first, *_ = str(error).strip().splitlines() or [type(error).__name__]
-        return Ended(lost=one_line(first))
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return Ended(lost=one_line(lines[-1] if "Traceback" in str(error) else lines[0]))
 
 
 def installed(package: str, name: str, extra: str) -> Any:
@@ -199,3 +233,12 @@ def installed(package: str, name: str, extra: str) -> Any:
 
 
 ENGINES: dict[str, Callable[[int | None], Engine]] = {"local": Processes, "slurm": Slurm, "ray": Ray}
+
+
+def engine_named(name: str, workers: int | None) -> Engine:
+    """Raises: UsageError for one that is not known or cannot be had, or for no workers."""
+    if name not in ENGINES:
+        raise UsageError(f"--executor={name} is not known: choose {', '.join(ENGINES)}.")
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers={workers}: at least one must do the work.")
+    return ENGINES[name](workers)

@@ -1,10 +1,11 @@
 """Rounds of planning and working, until the claims lack nothing that can be had."""
 
+import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 from depthgauge.context import Job
@@ -13,6 +14,8 @@ from depthgauge.jobs.engines import Ended, Engine
 from depthgauge.jobs.plan import Ask, plan, total_text
 from depthgauge.jobs.worker import OVER, TAKEN, Packed, Worker, packed
 from depthgauge.session import Session
+from depthgauge.store.folders import FORBIDDEN, NO_SPACE, Store, usable
+from depthgauge.store.times import Times
 from depthgauge.types import Needs
 
 TRIES = 2
@@ -24,27 +27,38 @@ def hand_out(session: Session, asks: Sequence[Ask], engine: Engine, told: Path) 
     Raises: StoreUnusable if a worker cannot write; UsageError if the engine takes no work.
     """
     store, losses, tried = session.context.store, Counter[str](), set[str]()
-    for number in count(1):
+    while True:
         found = plan(session, asks)
         asks, jobs = found.lack, [job for job in found.jobs if job.key not in tried]
         if not jobs:
             return
-        session.context.tell(f"{total_text(store, jobs, engine.workers)}: handed out ({engine.name})")
-        place = store.root / "workers" / f"{store.run}-{number}"
-        place.mkdir(parents=True)
-        ends = engine.run(packed_workers(session, jobs, engine, place, told), needs_of(session), place / "logs")
+        session.context.tell(f"{total_text(Times(store), jobs, engine.workers)}: handed out ({engine.name})")
+        with usable(store.root, "--store", NO_SPACE | FORBIDDEN):
+            place = round_place(store)
+            workers = packed_workers(session, jobs, engine, place, told)
+        ends = engine.run(workers, needs_of(session), place / "logs")
         raise_if_stopped(ends)
         marks = {job.key: mark(place, job) for job in jobs}
         tried |= {key for key, state in marks.items() if state == OVER}
         lost = [job for job in jobs if marks[job.key] == TAKEN] if any_of(marks) else jobs
         for job in lost:
             losses[job.key] += 1
-            why = f"{job.title}, was lost ({reason(ends)}; its logs are in {place / 'logs'})"
+            why = f"{job.title}, was lost ({reason(ends)}{logs_in(place)})"
             session.context.tell(why)
             if losses[job.key] == TRIES:
                 store.remember_failure(job.kind, job.key, f"{why}, {TRIES} times.")
         if not lost:
-            shutil.rmtree(place)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def round_place(store: Store) -> Path:
+    """A folder of a round's own: one that lost something is kept for its logs."""
+    (store.root / "workers").mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{store.run}-", dir=store.root / "workers"))
+
+
+def logs_in(place: Path) -> str:
+    return f"; its logs are in {place / 'logs'}" if (place / "logs").is_dir() else ""
 
 
 def any_of(marks: Mapping[str, str | None]) -> bool:
@@ -55,11 +69,12 @@ def any_of(marks: Mapping[str, str | None]) -> bool:
 def packed_workers(session: Session, jobs: Sequence[Job], engine: Engine, place: Path, told: Path) -> list[Packed]:
     """As many as the engine starts at once, each beginning at another job."""
     context, number = session.context, min(engine.workers, len(jobs))
+    threads = max(1, (os.cpu_count() or 1) // number) if engine.here else needs_of(session).cpus
     first = Worker(
-        share=0, beside=number if engine.here else 1, place=place, store=context.store.root, run=context.store.run,
+        number=0, threads=threads, place=place, store=context.store.root, run=context.store.run,
         told=told, testbed=replace(context.testbed), placement=context.placement, launch=context.launch,
     )  # fmt: skip
-    return packed([replace(first, share=worker / number) for worker in range(number)], jobs, place)
+    return packed([replace(first, number=worker) for worker in range(number)], jobs, place)
 
 
 def needs_of(session: Session) -> Needs:

@@ -1,6 +1,7 @@
 """One process of several that go through the same jobs, each taking what no other has taken."""
 
 import os
+import pickle
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from typing import NamedTuple
 import cloudpickle
 
 from depthgauge.context import Job, RunContext
-from depthgauge.errors import HarnessError, StoreUnusable
-from depthgauge.models.load import Placement
+from depthgauge.errors import HarnessError, StoreUnusable, UsageError
+from depthgauge.models.load import THREADS, Placement
 from depthgauge.progress import append
 from depthgauge.registry import load_entry_points
-from depthgauge.store.folders import Store
+from depthgauge.store.folders import NO_SPACE, Store, usable
 from depthgauge.types import Launch, Testbed
 
 TAKEN, OVER = "", "over"  # what a job's mark says: begun by a worker, and tried to its end
@@ -22,14 +23,14 @@ TAKEN, OVER = "", "over"  # what a job's mark says: begun by a worker, and tried
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Worker:
-    """Goes through the jobs of a round, from its share of them on and around. A mark in `place` says which are taken.
+    """Goes through the jobs of a round, from its own number on and around. A mark in `place` says which are taken.
 
     A mark is made by creating a file that must not exist, which holds on network file systems, too. Where it could not
     be seen by another machine, a job is done twice, and the store keeps the first.
     """
 
-    share: float  # of the jobs, where this one begins
-    beside: int  # workers that share the machine's cores
+    number: int  # of this one among all: the job that it begins with
+    threads: int
     place: Path
     store: Path
     run: str
@@ -41,7 +42,7 @@ class Worker:
     def work(self, jobs: Sequence[Job]) -> str:
         """Do what is free; why it could not go on, or nothing. What a job raises is kept by the store."""
         load_entry_points()
-        os.environ.setdefault("PYTEST_XDIST_WORKER_COUNT", str(self.beside))
+        os.environ[THREADS] = str(self.threads)
         context = RunContext(
             testbed=self.testbed, placement=self.placement, launch=self.launch, store=Store(self.store, run=self.run),
             tell=lambda line: append(self.told, line),
@@ -54,14 +55,15 @@ class Worker:
                     raise
                 except HarnessError:
                     pass
-                (self.place / job.key).write_text(OVER)
+                with usable(self.store, "--store", NO_SPACE):
+                    (self.place / job.key).write_text(OVER)
         except StoreUnusable as error:
             return str(error)
         return ""
 
     def free(self, jobs: Sequence[Job]) -> Iterator[Job]:
-        start, taken = int(self.share * len(jobs)), set[str]()
-        for job in (*jobs[start:], *jobs[:start]):
+        taken = set[str]()
+        for job in (*jobs[self.number :], *jobs[: self.number]):
             if job.key in taken:
                 continue
             try:
@@ -81,10 +83,16 @@ class Packed(NamedTuple):
 
 
 def packed(workers: Sequence[Worker], jobs: Sequence[Job], place: Path) -> list[Packed]:
-    """The jobs are written once, for all of them to read."""
+    """The jobs are written once, for all of them to read. Raises: UsageError for what cannot be sent."""
     path = place / "jobs"
-    path.write_bytes(cloudpickle.dumps(tuple(jobs)))
-    return [Packed(cloudpickle.dumps(worker), path, tuple(sys.path)) for worker in workers]
+    try:
+        path.write_bytes(cloudpickle.dumps(tuple(jobs)))
+        return [Packed(cloudpickle.dumps(worker), path, tuple(sys.path)) for worker in workers]
+    except (TypeError, AttributeError, pickle.PicklingError) as error:
+        raise UsageError(
+            f"what the claims ask cannot be sent to other processes ({error}): a probe, a method or a testbed holds "
+            "something that is bound to this one; leave --executor out, or build it where it is used."
+        ) from error
 
 
 def work(one: Packed) -> str:

@@ -15,6 +15,7 @@ BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 GIB = 2**30
 KEPT = 2  # models in memory
+THREADS = "DEPTHGAUGE_THREADS"  # in the environment of an executor's workers
 SMALL_BYTES = 64 * 2**20
 WORKING_SHARE = 1.2  # of the weights: what a forward pass on a few thousand tokens needs beside them
 
@@ -112,12 +113,14 @@ def prepare_libraries(threads: int) -> None:
 
 
 def threads_for(folder: Path) -> int:
-    """The cores that are this process's share of the machine, as pytest-xdist's workers have as many each.
+    """The cores that are this process's share of the machine: a worker of an executor is told, pytest-xdist's share it.
 
     One for a small model: its matrices are so short that threads would wait for each other longer than they compute.
     """
     if weight_bytes(folder) < SMALL_BYTES:
         return 1
+    if THREADS in os.environ:
+        return int(os.environ[THREADS])
     return max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 

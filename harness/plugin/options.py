@@ -10,7 +10,7 @@ import pytest
 
 from depthgauge.change import ANCHOR, ChangeSession, joined
 from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError, UsageError
+from depthgauge.errors import UsageError
 from depthgauge.ledger import ledger_of
 from depthgauge.models.load import Placement, check_dtype, choose_device
 from depthgauge.plugin import hooks
@@ -18,7 +18,7 @@ from depthgauge.references import Reference, checkpoint_of, home, read
 from depthgauge.registry import METHODS, TESTBEDS
 from depthgauge.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods
 from depthgauge.session import home as home_of
-from depthgauge.sources import Source, find
+from depthgauge.sources import Source, find, with_base
 from depthgauge.store.folders import Store
 from depthgauge.types import Exam, Expectation, Launch, Margin, Task, Testbed, Tier
 
@@ -212,7 +212,7 @@ def device_of(given: Given, *, look: bool) -> str:
     return "cuda" if elsewhere and asked == "cuda" else choose_device(asked, look=look and not elsewhere)
 
 
-def launch_of(given: Given, *, device: str) -> Launch | None:
+def launch_of(given: Given, testbed: Testbed, *, device: str) -> Launch | None:
     """What trains one model together; None where this process does.
 
     Raises: UsageError for more processes than there are devices, or cores; for a file that is not there.
@@ -231,20 +231,23 @@ def launch_of(given: Given, *, device: str) -> Launch | None:
         return Launch(config=config)
     if processes is None or processes < 2:
         raise UsageError(f"--launcher=accelerate needs --processes=N, 2 at least, got {processes}.")
-    elsewhere = given["executor"] in ("slurm", "ray")
-    there, what = devices(device)
-    if processes > there and not elsewhere:
-        raise UsageError(f"--processes={processes} is more than the {there} {what} of this machine: lower it.")
+    if given["executor"] is not None:
+        there, whose = (testbed.needs.gpus if device == "cuda" else testbed.needs.cpus), "a worker's Needs"
+    else:
+        there, whose = devices(device), "this machine"
+    if processes > there:
+        what = "GPUs" if device == "cuda" else "cores"
+        raise UsageError(f"--processes={processes} is more than the {there} {what} of {whose}: lower it.")
     return Launch(processes=processes)
 
 
-def devices(device: str) -> tuple[int, str]:
-    """How many processes this machine has room for, and what each takes."""
+def devices(device: str) -> int:
+    """How many processes this machine has room for."""
     if device == "cpu":
-        return os.cpu_count() or 1, "cores"
+        return os.cpu_count() or 1
     import torch
 
-    return torch.cuda.device_count(), "GPUs"
+    return int(torch.cuda.device_count())
 
 
 def engine_of(config: pytest.Config) -> "Engine | None":
@@ -261,13 +264,9 @@ def engine_of(config: pytest.Config) -> "Engine | None":
         if workers is not None:
             raise UsageError("--workers are those of --executor: name one, or use xdist's -n.")
         return None
-    from depthgauge.jobs.engines import ENGINES
+    from depthgauge.jobs.engines import engine_named
 
-    if asked not in ENGINES:
-        raise UsageError(f"--executor={asked} is not known: choose {', '.join(ENGINES)}.")
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers={workers}: at least one must do the work.")
-    return ENGINES[asked](workers)
+    return engine_named(asked, workers)
 
 
 def method_session(
@@ -275,7 +274,7 @@ def method_session(
 ) -> MethodSession:
     asked = DEFAULT_METHOD if given["method"] is None else given["method"]
     testbed = ready(TESTBEDS[given["testbed"] or home_of(asked, DEFAULT_TESTBED)], given, store)
-    launch = launch_of(given, device=placement.device)
+    launch = launch_of(given, testbed, device=placement.device)
     context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell, launch=launch)
     methods = chosen_methods(asked, testbed)
     seeds = seeds_asked(given)
@@ -309,7 +308,7 @@ def change_session(
     common = joined(TESTBEDS[COMMON], chosen)
     exams = exams_asked(given, common)
     testbed = replace(common, exams=tuple({exam.title: exam for exam in (*common.exams, *exams)}.values()))
-    launch = launch_of(given, device=placement.device)
+    launch = launch_of(given, testbed, device=placement.device)
     context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell, launch=launch)
     home_of_methods = chosen or trained_on(sources)
     return ChangeSession(
@@ -388,13 +387,7 @@ def ready(testbed: Testbed, given: Given, store: Store) -> Testbed:
         if source.method is not None:
             raise UsageError(f"--base={given['base']} is a method: name a folder or a model on the hub.")
         return replace(testbed, base=source.folder)
-    if testbed.base is None:
-        return testbed
-    try:
-        source = find(str(testbed.base), f"the base of testbed {testbed.name}", store=store, start=given.project)
-    except HarnessError as error:
-        raise type(error)(f"{error} {testbed.base_from}".rstrip()) from error
-    return replace(testbed, base=source.folder)
+    return with_base(testbed, store=store, start=given.project)
 
 
 def seeds_asked(given: Given) -> tuple[int, ...]:

@@ -62,10 +62,10 @@ class Store:
 
     def _check_layout(self) -> None:
         path = self.root / "layout"
-        found = path.read_text() if path.is_file() else LAYOUT
+        found = path.read_text().strip() if path.is_file() else LAYOUT
         if found != LAYOUT:
             raise StoreUnusable(
-                f"{self.root} was written by a version of depthgauge whose stores have layout {found.strip()[:9]}, and "
+                f"{self.root} was written by a version of depthgauge whose stores have layout {found[:9]}, and "
                 f"this one's have {LAYOUT}: choose another folder with --store, or install that version."
             )
 

@@ -99,12 +99,13 @@ def is_named(store: Store, entry: Entry, named: set[str]) -> bool:
 
 def unneeded(store: Store, named: set[str], unused_days: float, most_bytes: float = math.inf) -> list[Entry]:
     """What nothing names and no run has used for so many days; and where the rest is more than `most_bytes`, as many of
-    those that nothing names, from the one that was not used for the longest on.
+    those that nothing names and no run has used for a day, from the one that was not used for the longest on.
     """
-    since, there = time.time() - unused_days * DAY_S, sorted(entries(store), key=lambda entry: entry.used)
+    now, there = time.time(), sorted(entries(store), key=lambda entry: entry.used)
     left, found = sum(entry.bytes for entry in there), []
     for entry in there:
-        if (entry.used <= since or left > most_bytes) and not is_named(store, entry, named):
+        days = (now - entry.used) / DAY_S
+        if (days >= unused_days or (days >= 1 and left > most_bytes)) and not is_named(store, entry, named):
             found.append(entry)
             left -= entry.bytes
     return found
@@ -127,9 +128,11 @@ def discard(store: Store, entry: Entry) -> bool:
 
 
 def abandoned(store: Store, unused_days: float) -> list[Path]:
-    """Workshops that nobody has worked in for so many days: what a kill left, or another machine did."""
-    since, place = time.time() - unused_days * DAY_S, store.root / "workshop"
-    found = place.iterdir() if place.is_dir() else ()
+    """Workshops that nobody has worked in for so many days, what a kill left, or another machine did; and the logs of
+    workers that were lost.
+    """
+    since = time.time() - unused_days * DAY_S
+    found = [one for name in ("workshop", "workers") for one in (store.root / name).glob("*")]
     return [
         workshop
         for workshop in found

@@ -108,7 +108,7 @@ def main(pickled: Path) -> None:
 
     try:
         assert job.method.train is not None
-        job.method.train(replace(job, launch=None, tell=tell))
+        job.method.train(replace(job, launch=None, processes=int(os.environ.get("WORLD_SIZE", "1")), tell=tell))
     except HarnessError as error:
         raised = {"kind": type(error).__name__, "message": str(error)}
         (pickled.parent / f"raised-{rank}").write_text(json.dumps(raised))

@@ -42,8 +42,12 @@ class MemoryPlan(NamedTuple):
         return f"{self.peak / GIB:.2f} GiB ({', '.join(parts)})"
 
 
-def memory_plan(model: Any, settings: GRPOSettings, training: Training, longest_prompt: int) -> MemoryPlan:
-    """Of a model that is there, with its adapters if it has some; the longest prompt is in tokens."""
+def memory_plan(
+    model: Any, settings: GRPOSettings, training: Training, longest_prompt: int, *, sequences: int
+) -> MemoryPlan:
+    """Of a model that is there, with its adapters if it has some. The longest prompt is in tokens; `sequences` make a
+    micro-batch.
+    """
     trained = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
     second, blocks = settings.second_pass, model.config.num_hidden_layers
     shifted: set[str] = set()
@@ -54,7 +58,6 @@ def memory_plan(model: Any, settings: GRPOSettings, training: Training, longest_
         gradients = 3 if second.difference == "central" else 2
     economy, scale = training.economy, training.scale
     tokens = longest_prompt + scale.max_completion_tokens
-    sequences = scale.completions_per_step // economy.accumulation
     numbers = sum(trained.values())
     return MemoryPlan(
         weights=sum(p.numel() * p.element_size() for p in model.parameters()),

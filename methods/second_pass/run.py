@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from accelerate import PartialState
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
-from depthgauge.errors import NotTestable, TrainingFailed
+from depthgauge.errors import NotTestable, TrainingFailed, UsageError
 from depthgauge.methods.second_pass.adapters import Adapter, adapter_of
 from depthgauge.methods.second_pass.health import check_healthy
 from depthgauge.methods.second_pass.memory import LOWER, MemoryPlan, check_fits, memory_plan
@@ -25,7 +24,7 @@ from depthgauge.methods.second_pass.trainer import SecondPassGRPOTrainer, Second
 from depthgauge.methods.settings import AdapterSettings, GRPOSettings
 from depthgauge.models.load import fresh
 from depthgauge.randomness import undisturbed_randomness
-from depthgauge.types import Reward, Testbed, TrainingJob
+from depthgauge.types import Reward, Testbed, Training, TrainingJob
 
 STATE = ".trainer"  # a leading dot: scaffolding, which the store does not keep
 COMPLETE = "complete"
@@ -76,14 +75,19 @@ def checked_memory(trainer: GRPOTrainer, job: TrainingJob, settings: GRPOSetting
     """What the training will hold in memory, told beforehand. Raises: UsageError if it does not fit."""
     training = job.testbed.training_inputs()
     longest = longest_prompt(training.prompts(), trainer.processing_class, chat=training.chat)
-    plan = memory_plan(trainer.model, settings, training, longest)
-    job.tell(f"{job.method.name} seed {job.seed}: {plan} of memory planned")
-    check_fits(plan, job.device)
+    sequences, _ = share_of(training, job.processes)
+    plan = memory_plan(trainer.model, settings, training, longest, sequences=sequences)
+    each = f" in each of {job.processes} processes" if job.processes > 1 else ""
+    job.tell(f"{job.method.name} seed {job.seed}: {plan} of memory planned{each}")
+    if not trainer.is_fsdp_enabled:  # which divides all of it
+        check_fits(plan, job.device)
     return plan
 
 
 def save(trainer: GRPOTrainer, adapter: Adapter | None, folder: Path) -> None:
     """A whole model: adapters are merged into it, and shards put together, for which all processes are needed."""
+    if trainer.is_fsdp_enabled:
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     if adapter is None:
         trainer.save_model(str(folder))
     elif trainer.accelerator.is_main_process:
@@ -111,6 +115,10 @@ def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
         trainer = GRPOTrainer(**arguments)
     else:
         trainer = SecondPassGRPOTrainer(**arguments, plan=resolve(settings, job))
+    if adapter is not None and trainer.is_fsdp_enabled:
+        raise UsageError(
+            "an adapter is merged into whole weights, and FSDP leaves no process any: use data parallelism."
+        )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
@@ -135,16 +143,35 @@ def resolve(settings: GRPOSettings, job: TrainingJob) -> SecondPassPlan:
     )
 
 
+def share_of(training: Training, processes: int) -> tuple[int, int]:
+    """Sequences in a micro-batch of each process, and how many micro-batches it has in a step, which is as large as in
+    one process.
+
+    Raises: UsageError where a step cannot be shared.
+    """
+    parts, completions = training.economy.accumulation, training.scale.completions_per_step
+    sequences = completions // parts
+    if parts % processes == 0:
+        return sequences, parts // processes
+    if sequences % processes == 0:
+        return sequences // processes, parts
+    raise UsageError(
+        f"{completions} completions a step, in {parts} micro-batches, cannot be shared by {processes} processes: take "
+        "a number that divides one of them."
+    )
+
+
 def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
     """Dr. GRPO: no division by standard deviation or length, no KL penalty; float32 weights."""
     training = job.testbed.training_inputs()
     scale, economy = training.scale, training.economy
+    sequences, micro_batches = share_of(training, job.processes)
     factor = settings.learning_rate_factor if isinstance(settings, AdapterSettings) else 1.0
     return GRPOConfig(
         output_dir=str(job.folder / STATE),
         max_steps=settings.steps or scale.steps,
-        per_device_train_batch_size=scale.completions_per_step // economy.accumulation // processes(),
-        gradient_accumulation_steps=economy.accumulation,
+        per_device_train_batch_size=sequences,
+        gradient_accumulation_steps=micro_batches,
         num_iterations=settings.iterations,
         num_generations=scale.group_size,
         max_completion_length=scale.max_completion_tokens,
@@ -172,11 +199,6 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
         disable_tqdm=True,
         dataloader_num_workers=0,
     )
-
-
-def processes() -> int:
-    """How many train together: this is one of them."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def last_complete_state(folder: Path) -> Path | None:

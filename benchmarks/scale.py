@@ -72,7 +72,9 @@ its workers, and a worker asks for the list of what is taken only where it finds
 
 
 def measured_seconds(store: Path) -> list[float]:
-    """What each measurement took; trainings are left out."""
+    """What each measurement took; trainings are left out. Raises: SystemExit where nothing is on record."""
+    if not (store / TIMES).is_file():
+        sys.exit(f"{store} has no {TIMES}: measure something first, as by pytest suites/ --executor=local.")
     lines = [json.loads(line) for line in (store / TIMES).read_text().splitlines()]
     return [seconds for work, _, seconds in lines if not work.startswith("training ")]
 
@@ -196,9 +198,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
     store = Store(parser.parse_args().store.resolve(), run="scale")
+    seconds, start_s = measured_seconds(store.root), start_seconds()
     with tempfile.TemporaryDirectory(dir=store.root) as place:
         many = judge_many(store, Path(place))
-    seconds, start_s = measured_seconds(store.root), start_seconds()
     headers = ["checkpoints", "jobs", *(f"{count} worker{'s' * (count > 1)}" for count in WORKERS)]
     size = sum(path.stat().st_size for path in (store.root / KIND).rglob("*") if path.is_file())
     entries = len(list((store.root / KIND).iterdir()))

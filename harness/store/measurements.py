@@ -1,9 +1,11 @@
 """Measurements in the store: a pure function of probe, version, parameters, checkpoint and device, taken once."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,16 +48,34 @@ def measure(store: Store, description: Mapping[str, Any], take: Callable[[], Arr
     return read(store, store.produce(KIND, digest(description), make).name)
 
 
+class Stored(Mapping[str, NDArray[Any]]):
+    """Arrays of a file in memory: each is unpacked when it is asked for, as a claim reads few of them."""
+
+    def __init__(self, data: bytes) -> None:
+        self.nbytes = len(data)
+        self._file = np.load(BytesIO(data), allow_pickle=False)
+        self._read: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._read:
+            self._read[name] = self._file[name]
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file.files)
+
+    def __len__(self) -> int:
+        return len(self._file.files)
+
+
 def read(store: Store, key: str) -> Measurement:
     """A finished measurement. Raises: CorruptEntry if a byte of it has changed."""
     folder = store.folder(KIND, key)
     store.verify(folder)
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
-        refusal, arrays = description.get(REFUSAL), {}
-        if refusal is None:
-            with np.load(folder / ARRAYS, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+        refusal = description.get(REFUSAL)
+        arrays = {} if refusal is not None else Stored((folder / ARRAYS).read_bytes())
         return Measurement(
             key=key,
             probe=description["probe"],
@@ -64,5 +84,5 @@ def read(store: Store, key: str) -> Measurement:
             arrays=arrays,
             refusal=refusal,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise corrupt(folder, DESCRIPTION) from error

@@ -245,7 +245,7 @@ def test_ray_finishes_what_a_node_that_dies_has_left(depthgauge, place):
 def kill_when_busy(cluster, node, store):
     """Kill a node with all its processes once both nodes have taken a job of the first round."""
     until = time.monotonic() + 120
-    while time.monotonic() < until and len(list(store.glob("workers/*-1/[0-9a-f]*"))) < 2:
+    while time.monotonic() < until and len(list(store.glob("workers/*/[0-9a-f]*"))) < 2:
         time.sleep(0.2)
     cluster.remove_node(node, allow_graceful=False)
 

@@ -168,7 +168,8 @@ def judge_many(source: Store, place: Path) -> list[str]:
     return [
         f"{verdicts:,} verdicts on {CHECKPOINTS:,} checkpoints, {len(rows)} claims each, in one process: "
         f"**{judging_s:.0f} s** to judge and {report_s:.0f} s to write the page and its picture (asked for: 60 s of "
-        f"both), {memory:.2f} GiB at most (asked for: 1 GB); {opened}. A verdict takes {1000 * judging_s / verdicts:.1f} ms.",
+        f"both), {memory:.2f} GiB at most (asked for: 1 GB); {opened}. "
+        f"A verdict takes {1000 * judging_s / verdicts:.1f} ms.",
     ]
 
 

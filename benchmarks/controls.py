@@ -7,6 +7,7 @@ claim is compared with is trained where the store has none.
 import argparse
 import inspect
 import pkgutil
+import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
@@ -67,7 +68,7 @@ def page(rows: Sequence[Sequence[str]], judged: Sequence[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, default=Path(".depthgauge"))
-    store = Store(parser.parse_args().store.resolve(), run="controls")
+    store = Store(parser.parse_args().store.resolve(), run=uuid.uuid4().hex[:8])
     load_entry_points()
     prepare_libraries(1)
     context = RunContext(testbed=TESTBEDS["pocket"], store=store, tell=lambda line: print(line, flush=True))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from uuid import uuid4
 
 import boto3
 import pytest
@@ -51,7 +52,7 @@ def s3():
 
 @pytest.fixture(params=["folder", "s3"])
 def address(request, tmp_path):
-    return str(tmp_path / "shared") if request.param == "folder" else request.getfixturevalue("s3") + f"/{id(tmp_path)}"
+    return str(tmp_path / "shared") if request.param == "folder" else request.getfixturevalue("s3") + f"/{uuid4()}"
 
 
 def test_what_is_pushed_is_pulled_whole_and_nothing_is_sent_or_brought_twice(address, tmp_path):

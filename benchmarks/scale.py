@@ -40,6 +40,7 @@ SUITES = tuple(
         "training_health", "transformer_factors", "weights",
     )
 )  # fmt: skip
+PROCESSES = 2  # that judge
 ROUNDS = 2  # of a plan: what a checkpoint is asked, and what it is compared with
 SIZES, WORKERS = (1, 10, 100, 1_000), (1, 2, 8, 32, 256)
 
@@ -134,17 +135,15 @@ def plant(place: Path, measured: Path, checkpoint: str) -> None:
 
 def judged(place: Path, folders: Sequence[Path], judging: Judging) -> tuple[int, float, float]:
     """Verdicts, and the seconds of judging all and of writing their report."""
-    began, verdicts = time.monotonic(), 0
-    runs = []
-    for folder in folders:
-        rows = judging.judge(folder).rows
-        verdicts += len(rows)
-        runs.append(run_of(folder, rows))
+    began, runs = time.monotonic(), []
+    for folder, found in zip(folders, judging.judge_all(folders, processes=PROCESSES), strict=True):
+        assert not found.problems, found.problems
+        runs.append(run_of(folder, found.rows))
     told = time.monotonic()
     for run in runs:
         append(place / FILE, run)
     write_trend(place / FILE)
-    return verdicts, told - began, time.monotonic() - told
+    return sum(len(run.claims) for run in runs), told - began, time.monotonic() - told
 
 
 def run_of(folder: Path, rows: Sequence[Row]) -> GatedRun:
@@ -163,13 +162,14 @@ def judge_many(source: Store, place: Path) -> list[str]:
     for kind in ("checkpoints", KIND):
         lend(source.root / kind, place / "store" / kind)
     verdicts, judging_s, report_s = judged(place, folders, judging_at(place / "store"))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    kibibytes = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    memory = (kibibytes[0] + PROCESSES * kibibytes[1]) / 2**20
     opened = "torch was imported" if "torch" in sys.modules else "torch was not imported"
     return [
-        f"{verdicts:,} verdicts on {CHECKPOINTS:,} checkpoints, {len(rows)} claims each, in one process: "
+        f"{verdicts:,} verdicts on {CHECKPOINTS:,} checkpoints, {len(rows)} claims each, in {PROCESSES} processes: "
         f"**{judging_s:.0f} s** to judge and {report_s:.0f} s to write the page and its picture (asked for: 60 s of "
-        f"both), {memory:.2f} GiB at most (asked for: 1 GB); {opened}. "
-        f"A verdict takes {1000 * judging_s / verdicts:.1f} ms.",
+        f"both), at most {memory:.2f} GiB together (asked for: 1 GB); {opened}. "
+        f"A verdict takes {1000 * PROCESSES * judging_s / verdicts:.1f} ms of a process.",
     ]
 
 
@@ -199,9 +199,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
     store = Store(parser.parse_args().store.resolve(), run="scale")
-    seconds, start_s = measured_seconds(store.root), start_seconds()
+    seconds = measured_seconds(store.root)
     with tempfile.TemporaryDirectory(dir=store.root) as place:
         many = judge_many(store, Path(place))
+    start_s = start_seconds()  # opens torch in a child, whose memory would count above
     headers = ["checkpoints", "jobs", *(f"{count} worker{'s' * (count > 1)}" for count in WORKERS)]
     size = sum(path.stat().st_size for path in (store.root / KIND).rglob("*") if path.is_file())
     entries = len(list((store.root / KIND).iterdir()))

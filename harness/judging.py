@@ -6,10 +6,14 @@ See docs/python.md.
 import inspect
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from threadpoolctl import threadpool_limits
 
 from depthgauge.catalogue import claims_of, suites_in
 from depthgauge.change import ChangeSession, joined
@@ -29,6 +33,7 @@ from depthgauge.types import Expectation, Row, Verdict
 
 COMMON, SUITES = "common", "depthgauge.suites"
 REPORTS = Path("reports")  # of sessions; none is written here
+CHECKPOINTS_AT_ONCE = 8  # that a process takes
 
 
 class Judged(NamedTuple):
@@ -61,6 +66,7 @@ class Judging:
     dtype: str = "float32"
     tell: Any = print
     controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)
+    known: dict[str, Subject] = field(default_factory=dict, repr=False)
 
     def judge(self, checkpoint: str | Path) -> Judged:
         """A row for each claim that speaks of it, in the order of the suites, and what kept others from being judged.
@@ -79,6 +85,26 @@ class Judging:
         if self.against is not None:
             rows = [beside(row, sum(row.gates for row in rows)) for row in rows]
         return Judged(adjusted(rows), problems)
+
+    def judge_all(self, checkpoints: Sequence[str | Path], processes: int = 1) -> Iterator[Judged]:
+        """What `judge` finds of each, in their order; of one that it refuses, the sentence, as a problem.
+
+        Several processes fork after the first checkpoint, and share its controls and all that it was compared with:
+        measure before, as by `prepare`, and open no model in this process.
+        """
+        yield from map(self.found, checkpoints[:1])
+        if processes == 1:
+            yield from map(self.found, checkpoints[1:])
+            return
+        with ProcessPoolExecutor(processes, get_context("fork"), initializer=share, initargs=(self,)) as pool:
+            yield from pool.map(found_here, checkpoints[1:], chunksize=CHECKPOINTS_AT_ONCE)
+
+    def found(self, checkpoint: str | Path) -> Judged:
+        """As `judge`, of any name."""
+        try:
+            return self.judge(checkpoint)
+        except HarnessError as error:
+            return Judged([], [f"{checkpoint}: {error}"])
 
     def prepare(self, checkpoints: Sequence[str | Path], executor: str, workers: int | None = None) -> None:
         """Have all that `judge` will ask of these checkpoints measured by an executor, as pytest's --executor does."""
@@ -132,7 +158,7 @@ class Judging:
         if self.against is None:
             held = MethodSession(
                 context=self.context, controls=self.controls, reports=REPORTS, methods=(self.method,),
-                training_seeds=(0,), adopted=adopted_subject(new, self.context),
+                training_seeds=(0,), adopted=adopted_subject(new, self.context), known=self.known,
             )  # fmt: skip
             held.check_tokenizer()
             return held
@@ -143,6 +169,18 @@ class Judging:
         )  # fmt: skip
         check_comparable(session)
         return session
+
+
+SHARED: list[Judging] = []  # in a process of `judge_all`: what it judges by
+
+
+def share(judging: Judging) -> None:
+    SHARED[:] = [judging]
+    threadpool_limits(1)  # as many processes as cores, and sums over some thousand numbers
+
+
+def found_here(checkpoint: str | Path) -> Judged:
+    return SHARED[0].found(checkpoint)
 
 
 def ask(session: Session, suite: str, test: Any, planned: Session) -> None:

@@ -160,9 +160,10 @@ class MethodSession(Session):
     training_seeds: tuple[int, ...]
     adopted: Subject | None = None
     ledger: Ledger = field(default_factory=Ledger)
+    known: dict[str, Subject] = field(default_factory=dict, repr=False)  # see `subjects`
 
     def planned(self, missing: list[Job]) -> Self:
-        one = super().planned(missing)
+        one = replace(super().planned(missing), known={})
         return one if one.adopted is None else replace(one, adopted=replace(one.adopted, context=one.context))
 
     @property
@@ -180,11 +181,13 @@ class MethodSession(Session):
     def seeds(self) -> tuple[int, ...]:
         return self.training_seeds
 
-    @cached_property
+    @property
     def subjects(self) -> Mapping[str, Subject]:
-        """Every method of the testbed."""
-        names = methods_on(self.context.testbed.name)
-        return {name: Subject.of(METHODS[name], self.seeds, self.context) for name in names}
+        """Every method of the testbed; what was found of them serves all sessions that share `known`."""
+        if not self.known:
+            names = methods_on(self.context.testbed.name)
+            self.known.update({name: Subject.of(METHODS[name], self.seeds, self.context) for name in names})
+        return self.known
 
     @cached_property
     def trained_already(self) -> tuple[str, ...]:

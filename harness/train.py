@@ -1,8 +1,10 @@
 """From a recipe to a finished checkpoint folder."""
 
 import json
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,19 @@ from depthgauge.models.folder import check_folder, fingerprint, weight_bytes
 from depthgauge.models.load import threads_for
 from depthgauge.store.folders import error_number
 from depthgauge.store.times import timed
-from depthgauge.types import CORRECT, Economy, Launch, Method, Recipe, Testbed, Training, TrainingJob, digest, to_plain
+from depthgauge.types import (
+    CORRECT,
+    Economy,
+    Item,
+    Launch,
+    Method,
+    Recipe,
+    Testbed,
+    Training,
+    TrainingJob,
+    digest,
+    to_plain,
+)
 
 # The first is that of the code that every training shares. It is no release number: that would train everything again.
 HOUSE = {"depthgauge": "0.1.0"}
@@ -32,10 +46,16 @@ def recipe_of(method: Method, testbed: Testbed, seed: int, device: str, launch: 
         settings=to_plain(method.settings),
         scale=scale_of(training) | {"threads": testbed.threads} | launched if training else {},
         base_fingerprint=fingerprint(testbed.base) if isinstance(testbed.base, Path) else "",
-        data_digest=digest([[item.prompt, item.answer] for item in training.prompts()]) if training else "",
+        data_digest=data_digest(training.prompts) if training else "",
         device=device,
         versions=HOUSE | versions(TRAINING_VERSIONS),
     )
+
+
+@cache
+def data_digest(prompts: Callable[[], Sequence[Item]]) -> str:
+    """Of what a training asks; several methods of a run ask the same."""
+    return digest([[item.prompt, item.answer] for item in prompts()])
 
 
 def scale_of(training: Training) -> dict[str, Any]:

@@ -429,11 +429,12 @@ class Checkpoint:
     recipe: Recipe | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Measurement:
     """The numbers of one probe or exam on one checkpoint. `key` is a hash of all that determined them.
 
-    `refusal` is why there are none, where the checkpoint cannot carry them.
+    `refusal` is why there are none, where the checkpoint cannot carry them. Hashed by identity, so that what several
+    claims derive from one can be kept by `lru_cache`.
     """
 
     key: str

@@ -65,8 +65,8 @@ def test_entropy_collapses_less_than_with_gradreg(subject, gradreg) -> Estimate:
 )
 def test_entropy_superimposes_the_base(subject, base) -> Estimate:
     return paired_difference(
-        greedy_trace.entropy(subject, lambda row: row.mean()),
-        greedy_trace.entropy(base, lambda row: row.mean()),
+        greedy_trace.entropy(subject, lambda rows: rows.mean(axis=-1)),
+        greedy_trace.entropy(base, lambda rows: rows.mean(axis=-1)),
         estimand="mean entropy, subject - base",
     )
 
@@ -86,8 +86,8 @@ def test_entropy_superimposes_the_base(subject, base) -> Estimate:
 )
 def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
     return paired_difference(
-        greedy_trace.entropy(subject, lambda row: row.max()),
-        greedy_trace.entropy(base, lambda row: row.max()),
+        greedy_trace.entropy(subject, lambda rows: rows.max(axis=-1)),
+        greedy_trace.entropy(base, lambda rows: rows.max(axis=-1)),
         estimand="peak entropy, subject - base",
     )
 
@@ -107,8 +107,8 @@ def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
 )
 def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
     return paired_difference(
-        greedy_trace.entropy(subject, lambda row: row.max()),
-        greedy_trace.entropy(gradreg, lambda row: row.max()),
+        greedy_trace.entropy(subject, lambda rows: rows.max(axis=-1)),
+        greedy_trace.entropy(gradreg, lambda rows: rows.max(axis=-1)),
         estimand="peak entropy, subject - gradreg",
     )
 
@@ -128,7 +128,7 @@ def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
 )
 def test_entropy_peaks_above_grpo(subject, grpo) -> Estimate:
     return paired_difference(
-        greedy_trace.entropy(subject, lambda row: row.max()),
-        greedy_trace.entropy(grpo, lambda row: row.max()),
+        greedy_trace.entropy(subject, lambda rows: rows.max(axis=-1)),
+        greedy_trace.entropy(grpo, lambda rows: rows.max(axis=-1)),
         estimand="peak entropy, subject - grpo",
     )

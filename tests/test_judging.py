@@ -47,6 +47,20 @@ def test_a_control_is_judged_once_for_all_checkpoints(judging, other, tiny_base)
     assert judging.controls == known and known
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_many_are_judged_in_their_order_and_what_is_none_says_so(judging, other, tiny_base, tmp_path, processes):
+    third = save_tiny_base(tmp_path / "third", seed=2)
+    alone = [judging.judge(folder).rows for folder in (tiny_base, other, third)]
+    found = list(judging.judge_all([tiny_base, other, tmp_path, third], processes=processes))
+    assert [one.rows for one in found] == [alone[0], alone[1], [], alone[2]]
+    assert alone[1] != alone[2] and [len(one.problems) for one in found] == [0, 0, 1, 0]
+    assert f"{tmp_path} is not a checkpoint" in str(found[2])
+
+
+def test_nothing_is_judged_of_none(judging):
+    assert list(judging.judge_all([], processes=2)) == []
+
+
 def test_what_changed_is_judged_likewise(tiny_base, other, tmp_path):
     judging = Judging(
         against=tiny_base, suites=["depthgauge.suites.test_change"], expect=Expectation.TRAINED, store=tmp_path,

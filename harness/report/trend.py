@@ -20,7 +20,7 @@ from depthgauge.store.folders import write_atomically
 
 PICTURE, PAGE = "history.png", "history.md"
 ACROSS, PANEL = 3, (4.2, 2.3)  # panels in a row, and the inches of one
-REFUTED, SUPPORTED, OPEN = PALETTE[2], PALETTE[3], PALETTE[6]
+COLOURS, OPEN = {"SUPPORTED": PALETTE[3], "REFUTED": PALETTE[2]}, PALETTE[6]
 Traced = Sequence[tuple[str, list[tuple[int, Figure]]]]
 
 
@@ -92,11 +92,13 @@ def draw(claims: Traced, runs: int, figure: Any) -> None:
         for bound in points[-1][1].bounds:
             if bound is not None:
                 axes.axhline(bound, color="black", linewidth=0.8, linestyle="--")
-        for i, one in points:
-            middle = np.array([one.point, one.low, one.high], float)
-            colour = {"SUPPORTED": SUPPORTED, "REFUTED": REFUTED}.get(one.outcome, OPEN)
-            axes.plot([i + 1, i + 1], middle[1:], color=colour)
-            axes.plot(i + 1, middle[0], "o", color=colour)
+        for outcome in sorted({one.outcome for _, one in points}):
+            alike = [(i + 1, one.point, one.low, one.high) for i, one in points if one.outcome == outcome]
+            run, point, low, high = np.array(alike, float).T
+            colour = COLOURS.get(outcome, OPEN)
+            ends = np.stack([low, high, np.full_like(low, np.nan)], axis=1)  # one line with gaps: they are many
+            axes.plot(np.repeat(run, 3), ends.ravel(), color=colour)
+            axes.plot(run, point, "o", color=colour)
         axes.set(title=plain(name), ylabel=plain(points[0][1].unit), xlim=(0.5, runs + 0.5))
         whole_numbers(axes.xaxis)
     for axes in panels[max(0, len(claims) - columns) : len(claims)]:

@@ -91,6 +91,18 @@ class Store:
             if not (folder / name).is_file() or sha256(folder / name) != sealed["sha256"]:
                 raise corrupt(folder, name)
 
+    def contents(self, folder: Path) -> dict[str, bytes]:
+        """The files of a finished folder, read once. Raises: as `verify`."""
+        found = {}
+        for name, sealed in manifest(folder).items():
+            try:
+                found[name] = (folder / name).read_bytes()
+            except OSError as error:
+                raise corrupt(folder, name) from error
+            if hashlib.sha256(found[name]).hexdigest() != sealed["sha256"]:
+                raise corrupt(folder, name)
+        return found
+
     def produce(
         self, kind: str, key: str, make: Callable[[Path], None], *, resume: bool = False, wait: bool = True
     ) -> Path:

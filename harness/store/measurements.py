@@ -71,11 +71,11 @@ class Stored(Mapping[str, NDArray[Any]]):
 def read(store: Store, key: str) -> Measurement:
     """A finished measurement. Raises: CorruptEntry if a byte of it has changed."""
     folder = store.folder(KIND, key)
-    store.verify(folder)
+    files = store.contents(folder)
     try:
-        description = json.loads((folder / DESCRIPTION).read_text())
+        description = json.loads(files[DESCRIPTION])
         refusal = description.get(REFUSAL)
-        arrays = {} if refusal is not None else Stored((folder / ARRAYS).read_bytes())
+        arrays = {} if refusal is not None else Stored(files[ARRAYS])
         return Measurement(
             key=key,
             probe=description["probe"],
@@ -84,5 +84,5 @@ def read(store: Store, key: str) -> Measurement:
             arrays=arrays,
             refusal=refusal,
         )
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (ValueError, KeyError, BadZipFile) as error:
         raise corrupt(folder, DESCRIPTION) from error

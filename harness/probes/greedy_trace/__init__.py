@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from depthgauge.probes.greedy_trace.diversity import ngram_diversity
-from depthgauge.probes.greedy_trace.entropy import BATCH, STEPS, collapse_step, entropy_trace, loop
+from depthgauge.probes.greedy_trace.entropy import BATCH, STEPS, below_for, entropy_trace, loop
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Scores, digest
@@ -45,24 +45,24 @@ class GreedyTrace:
         return trace._asdict() | {"text": text}
 
 
-def entropy(subject: Subject, summary: Callable[[NDArray[Any]], float]) -> Scores:
-    """`summary` of each opening's entropy trace, a row of 80 values in nats."""
+def entropy(subject: Subject, summary: Callable[[NDArray[Any]], ArrayLike]) -> Scores:
+    """`summary` of each opening's entropy trace: of the last axis, 80 values in nats."""
     return by_opening(subject, "entropy_nats", summary, "nats")
 
 
 def collapses(subject: Subject) -> Scores:
     """Per opening, 1 if its entropy trace collapses, else 0."""
-    return by_opening(subject, "entropy_nats", lambda row: float(collapse_step(row) is not None), "share", 1.0)
+    return by_opening(subject, "entropy_nats", lambda rows: below_for(rows).any(axis=-1), "share", 1.0)
 
 
 def loops(subject: Subject) -> Scores:
     """Per opening, 1 if what is said ends in a loop, else 0."""
-    return by_opening(subject, "token_ids", lambda row: float(loop(row) is not None), "share", 1.0)
+    return by_opening(subject, "token_ids", lambda rows: [loop(row) is not None for row in rows], "share", 1.0)
 
 
 def diversity(subject: Subject, n: int) -> Scores:
     """Per opening, the n-gram diversity of its 80 greedy tokens: a ratio from 0 to 1."""
-    return by_opening(subject, "token_ids", lambda row: ngram_diversity(row, n), "ratio")
+    return by_opening(subject, "token_ids", lambda rows: [ngram_diversity(row, n) for row in rows], "ratio")
 
 
 def entropy_beside(subject: Subject, old: Subject) -> tuple[Scores, Scores]:
@@ -71,7 +71,7 @@ def entropy_beside(subject: Subject, old: Subject) -> tuple[Scores, Scores]:
     Raises: InvalidComparison if they do not have the same tokens.
     """
     subject.check_same_tokens(old)
-    mine, its = (entropy(one, lambda row: float(row.mean())) for one in (subject, old))
+    mine, its = (entropy(one, lambda rows: rows.mean(axis=-1)) for one in (subject, old))
     return mine, its
 
 
@@ -89,9 +89,13 @@ def loops_beside(subject: Subject, old: Subject) -> tuple[Scores, Scores]:
 
 
 def by_opening(
-    subject: Subject, array: str, summary: Callable[[NDArray[Any]], float], unit: str, right: float | None = None
+    subject: Subject,
+    array: str,
+    summary: Callable[[NDArray[Any]], ArrayLike],
+    unit: str,
+    right: float | None = None,
 ) -> Scores:
     openings = subject.material(Opening)
     taken = subject.measure(GreedyTrace(openings=openings))
-    values = np.array([[summary(row) for row in one.arrays[array]] for one in taken], dtype=float)
+    values = np.stack([summary(one.arrays[array]) for one in taken]).astype(float)
     return Scores(ids=tuple(map(str, openings)), values=values, unit=unit, population="prompts", right=right)

@@ -118,14 +118,18 @@ def check_finite_logits(logits_BV: "torch.Tensor") -> None:
         raise InvalidCheckpoint("a logit is NaN or infinite: the entropy of this checkpoint is undefined.")
 
 
+def below_for(rows: Row, *, below: float = COLLAPSE_NATS, run: int = COLLAPSE_RUN_STEPS) -> NDArray[np.bool_]:
+    """At which steps `run` consecutive steps below `below` nats start: over the last axis, (..., T - run + 1)."""
+    low = np.asarray(rows) < below
+    if low.shape[-1] < run:
+        return np.zeros((*low.shape[:-1], 0), bool)
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(low, run, axis=-1).all(axis=-1))
+
+
 def collapse_step(entropy_nats: Row, *, below: float = COLLAPSE_NATS, run: int = COLLAPSE_RUN_STEPS) -> int | None:
     """The step (0-based) that starts the first `run` consecutive steps below `below` nats; None if there is none."""
-    low = 0
-    for step, value in enumerate(entropy_nats):
-        low = low + 1 if value < below else 0
-        if low == run:
-            return step - run + 1
-    return None
+    starts = np.flatnonzero(below_for(entropy_nats, below=below, run=run))
+    return int(starts[0]) if len(starts) else None
 
 
 def first_repeat_step(token_ids: Row, *, n: int = 3) -> int | None:

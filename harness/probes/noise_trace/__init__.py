@@ -5,6 +5,7 @@ Layers are 0-based. Shapes: N questions, L layers, D draws; targets are the righ
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -80,7 +81,7 @@ def wrong_probability(subject: Subject) -> Scores:
 
 def profile(subject: Subject, dose: Dose = "rms") -> Profiles:
     """Per question and shaken layer, the mean probability of the wrong answer over draws."""
-    return by_layer(subject, lambda p: p.mean(axis=-1), dose)
+    return by_layer(subject, mean, dose)
 
 
 def spike_layer(subject: Subject) -> str:
@@ -93,7 +94,7 @@ def late_spread(subject: Subject, dose: Dose = "rms") -> Profiles:
 
     The deviations of Brown and Forsythe (1974): their differences test spreads as those of means test levels.
     """
-    spread = by_layer(subject, lambda p: np.abs(p - np.median(p, axis=-1, keepdims=True)).mean(axis=-1), dose)
+    spread = by_layer(subject, deviation, dose)
     return spread.only(str(layer) for layer in subject.testbed.landmarks_at(depth(subject)).late)
 
 
@@ -120,19 +121,41 @@ def depth(subject: Subject) -> int:
     return int(traces(subject)[0].arrays["noisy"].shape[2])
 
 
-def by_layer(subject: Subject, summary: Callable[[NDArray[Any]], NDArray[Any]], dose: Dose = "rms") -> Profiles:
+Summary = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+def mean(probabilities: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(probabilities.mean(axis=-1))
+
+
+def deviation(probabilities: NDArray[Any]) -> NDArray[Any]:
+    """The mean distance from the median."""
+    return np.asarray(np.abs(probabilities - np.median(probabilities, axis=-1, keepdims=True)).mean(axis=-1))
+
+
+def by_layer(subject: Subject, summary: Summary, dose: Dose = "rms") -> Profiles:
     """`summary` over the draws of the wrong answer's probabilities, of shape (questions, layers, draws).
 
     Raises: NotTestable if the noise is felt at no layer, or leaves nothing of the answers at any.
     """
-    taken = traces(subject, dose=dose)
-    for one in taken:
-        check_felt(one.arrays)
-    values = np.stack([summary(np.exp(one.arrays["noisy"][:, WRONG])) for one in taken])
+    values = np.stack([summarised(one, summary) for one in traces(subject, dose=dose)])
     layers = tuple(map(str, range(values.shape[2])))
     return Profiles(
         ids=prompts(subject), columns=layers, values=values.astype(float), unit="probability", population="prompts"
     )  # fmt: skip
+
+
+@lru_cache(maxsize=16)
+def summarised(trace: Measurement, summary: Summary) -> NDArray[Any]:
+    """Of shape (questions, layers). Raises: as `check_felt`."""
+    return summary(wrong_where_felt(trace))
+
+
+@lru_cache(maxsize=4)
+def wrong_where_felt(trace: Measurement) -> NDArray[Any]:
+    """The wrong answer's probabilities, of shape (questions, layers, draws). Raises: as `check_felt`."""
+    check_felt(trace.arrays)
+    return np.asarray(np.exp(trace.arrays["noisy"][:, WRONG]))
 
 
 def check_felt(arrays: Mapping[str, NDArray[Any]]) -> None:

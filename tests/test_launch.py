@@ -9,15 +9,16 @@ import cloudpickle
 import pytest
 import torch
 
-from depthgauge import METHODS
+from depthgauge import METHODS, TESTBEDS
 from depthgauge.errors import TrainingFailed, TrainingUnhealthy, UsageError
+from depthgauge.judging import Judging
 from depthgauge.methods.grpo import GRADREG, GRPO, SecondPass
 from depthgauge.methods.second_pass.launch import launch
 from depthgauge.methods.second_pass.perturb import norm
 from depthgauge.methods.second_pass.run import share_of
 from depthgauge.models.folder import fingerprint
-from depthgauge.types import Economy, Launch, TrainingJob
-from tests.launched import train_and_die_once, train_exactly
+from depthgauge.types import Economy, Launch, Outcome, TrainingJob
+from tests.launched import train_and_die_once, train_exactly, train_keyed
 from tests.processes import ROOT, refusal, rows
 from tests.tiny import tiny_testbed
 
@@ -68,6 +69,24 @@ def test_two_processes_form_the_gradient_of_one_and_make_the_same_checkpoint(job
     mine, its = gradients(one), gradients(two)
     assert norm(iter(mine[name] - its[name] for name in mine)) <= 1e-6 * norm(iter(mine.values()))
     assert fingerprint(one.folder) == fingerprint(two.folder)
+
+
+@pytest.mark.heavy
+def test_in_float32_the_verdicts_on_both_are_the_same(job, tiny_base, tmp_path):
+    method = replace(METHODS["gradreg"], train=train_keyed)
+    one, two = job("one", method, None, steps=16), job("two", method, TWO, steps=16)
+    alone(one)
+    launch(two)
+    if "launched" not in TESTBEDS:
+        TESTBEDS.register(tiny_testbed(tiny_base, name="launched"))
+    suites = [f"depthgauge.suites.test_{name}" for name in ("attention", "capability", "entropy", "weights")]
+    judging = Judging(method="gradreg", testbed="launched", suites=suites, store=tmp_path / "store", tell=print)
+    mine, its = (judging.judge(each.folder) for each in (one, two))
+    outcomes = [{row.claim: row.outcome for row in found.rows} for found in (mine, its)]
+    assert outcomes[0] == outcomes[1] and mine.problems == its.problems == []
+    assert set(outcomes[0].values()) >= {Outcome.SUPPORTED, Outcome.REFUTED}
+    untrained = judging.judge(tiny_base)
+    assert {row.claim: row.outcome for row in untrained.rows} != outcomes[0]
 
 
 @pytest.mark.heavy

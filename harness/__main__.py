@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from depthgauge.errors import HarnessError, UsageError
 from depthgauge.record import record_ledger
 from depthgauge.registry import load_entry_points
+from depthgauge.report.track import TRACKERS
 from depthgauge.trajectory import checkpoints_of, is_pattern, judge_trajectory
 from depthgauge.types import Task
 
@@ -117,6 +118,22 @@ def card(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 
     write_card(arguments.report, arguments.card)
     print(f"depthgauge: the verdicts are in {arguments.card}.")
+    return 0
+
+
+def results(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.report.results import write_results
+
+    write_results(arguments.report, arguments.file)
+    print(f"depthgauge: the verdicts are in {arguments.file}.")
+    return 0
+
+
+def track(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    from depthgauge.report.track import track as track_report
+
+    track_report(arguments.report, arguments.to, arguments.project)
+    print(f"depthgauge: the verdicts are in project {arguments.project} of {arguments.to}.")
     return 0
 
 
@@ -236,6 +253,15 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("report", type=Path, metavar="REPORT", help="reports/NEW/report.json")
     one.add_argument("card", type=Path, metavar="CARD", help="the README.md of a model; made if there is none")
     one.set_defaults(run=card)
+    one = commands.add_parser("results", help="write the verdicts of a report as a result file of lm-eval")
+    one.add_argument("report", type=Path, metavar="REPORT", help="reports/NEW/report.json")
+    one.add_argument("file", type=Path, metavar="FILE", help="as results.json")
+    one.set_defaults(run=results)
+    one = commands.add_parser("track", help="log the verdicts of a report to trackio or wandb: a table, and figures")
+    one.add_argument("report", type=Path, metavar="REPORT", help="reports/NEW/report.json")
+    one.add_argument("--to", choices=TRACKERS, default=TRACKERS[0], help="default: %(default)s")
+    one.add_argument("--project", default="depthgauge", metavar="NAME", help="default: %(default)s")
+    one.set_defaults(run=track)
     return top
 
 

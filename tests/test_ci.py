@@ -1,6 +1,7 @@
 """The gate in CI: the action's own shell steps, in an empty project, with a pull request of either kind."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
+from lm_eval.utils import make_table
 from safetensors.numpy import load_file, save_file
 
 from depthgauge.errors import UsageError
@@ -18,6 +20,8 @@ from depthgauge.references import Accepted, Reference, path_of
 from depthgauge.report.card import write_card
 from depthgauge.report.github import annotations, command
 from depthgauge.report.outcome import Problem
+from depthgauge.report.results import write_results
+from depthgauge.report.track import track
 from depthgauge.report.write import NO_TEXT
 from depthgauge.types import to_plain
 from tests.bytes import save_byte_model
@@ -253,6 +257,46 @@ def test_what_is_no_report_or_no_card_is_one_sentence(tmp_path, report, card, se
     with pytest.raises(UsageError, match=sentence):
         write_card(path, tmp_path / "README.md")
     assert (tmp_path / "README.md").read_text() == card
+
+
+# -- result files and trackers ---
+
+
+def test_lm_eval_reads_the_verdicts_as_results_of_its_own(tmp_path):
+    rows = [row(), row(INCONCLUSIVE, claim="other", estimate=None)]
+    write_results(report_of(tmp_path, *rows), tmp_path / "out" / "results.json")
+    found = json.loads((tmp_path / "out" / "results.json").read_text())
+    told = make_table(found)
+    gain = found["results"]["science-gain"]
+
+    assert gain["points,none"] == 3.25
+    assert gain["points_stderr,none"] == pytest.approx((row().estimate.high - row().estimate.low) / 2 / 1.959964)
+    assert found["results"]["other"] == {"alias": "other", "verdict,none": "INCONCLUSIVE"}
+    assert all(word in told for word in ("science-gain", "SUPPORTED", "3.2500", "INCONCLUSIVE"))
+
+
+def test_a_tracker_gets_a_table_and_a_figure_for_each_claim(tmp_path):
+    report = report_of(tmp_path, row(), row(INCONCLUSIVE, claim="other", estimate=None))
+    here = {**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio")}
+    command = [sys.executable, "-m", "depthgauge", "track", report, "--project", "ours"]
+    done = subprocess.run(command, env=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    reading = "from trackio.sqlite_storage import SQLiteStorage as all_runs"
+    show = f"import json; {reading}; print(json.dumps(all_runs.get_logs('ours', 'depthscaled')))"
+    seen = subprocess.run([sys.executable, "-c", show], env=here, capture_output=True, text=True, check=True).stdout
+    (logged,) = json.loads(seen)
+    told = {line["claim"]: line for line in logged["verdicts"]["_value"]}
+
+    assert "the verdicts are in project ours of trackio" in done.stdout
+    assert logged["science-gain"] == 3.25 and "other" not in logged
+    assert (told["science-gain"]["verdict"], told["science-gain"]["high"]) == ("SUPPORTED", row().estimate.high)
+    assert (told["other"]["verdict"], told["other"]["estimate"]) == ("INCONCLUSIVE", None)
+
+
+def test_a_tracker_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(UsageError, match="wandb is not installed .*: pip install wandb"):
+        track(report_of(tmp_path, row()), "wandb", "ours")
 
 
 # -- annotations ---

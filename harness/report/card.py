@@ -1,6 +1,5 @@
 """The verdicts of a report in a model card: exams as evaluation results of the hub, and a table of all verdicts."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ from depthgauge.errors import UsageError
 from depthgauge.page.tables import markdown
 from depthgauge.report.markdown import verdicts_table
 from depthgauge.report.outcome import meaning
+from depthgauge.report.read import read
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomically
-from depthgauge.types import Row, row_from_plain
+from depthgauge.types import Row
 
 START, END = "<!-- depthgauge: verdicts -->", "<!-- depthgauge: end -->"
 BETWEEN = re.compile(rf"\n*{re.escape(START)}.*?{re.escape(END)}\n*", re.DOTALL)
@@ -27,7 +27,7 @@ def write_card(report: Path, card: Path) -> None:
     from huggingface_hub import ModelCard
     from yaml import YAMLError
 
-    rows, code = verdicts_of(report)
+    rows, code = read(report)
     try:
         found = ModelCard(card.read_text(encoding="utf-8") if card.is_file() else EMPTY, ignore_metadata_errors=False)
     except (OSError, ValueError, YAMLError) as error:
@@ -41,18 +41,6 @@ def write_card(report: Path, card: Path) -> None:
     with usable(card.parent, "CARD", NO_SPACE | FORBIDDEN):
         card.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(card, str(found))
-
-
-def verdicts_of(report: Path) -> tuple[list[Row], int]:
-    """The rows of a report.json, and its exit code. Raises: UsageError if it holds none."""
-    try:
-        record = json.loads(report.read_text(encoding="utf-8"))
-        rows, code = [row_from_plain(row) for row in record["verdicts"]], int(record["exit_code"])
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UsageError(f"{report} is no report.json of this version of depthgauge ({error}): judge again.") from error
-    if not rows:
-        raise UsageError(f"{report} has no verdicts, so there is nothing to write into a card.")
-    return rows, code
 
 
 def is_of_an_exam(row: Row) -> bool:

@@ -1,0 +1,45 @@
+"""The verdicts of a report as a result file of lm-eval, for tools that read these: a claim where a task would stand."""
+
+import json
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any
+
+from depthgauge.installed import versions
+from depthgauge.report.read import read
+from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomically
+from depthgauge.types import Estimate, Row
+
+
+def write_results(report: Path, path: Path) -> None:
+    """Write what lm-eval's `make_table` and its readers take. Raises: as `read`; StoreUnusable if it cannot be written.
+
+    A claim without an estimate has its verdict alone.
+    """
+    rows = read(report).rows
+    results = {
+        "results": {row.claim: metrics_of(row) for row in rows},
+        "group_subtasks": {row.claim: [] for row in rows},
+        "configs": {row.claim: {"task": row.claim, "description": row.statement} for row in rows},
+        "versions": {row.claim: "" for row in rows},
+        "n-shot": {},
+        "model_name": rows[0].method,
+        "lm_eval_version": versions(["lm-eval"])["lm-eval"],
+    }
+    with usable(path.parent, "FILE", NO_SPACE | FORBIDDEN):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps(results, indent=1) + "\n")
+
+
+def metrics_of(row: Row) -> dict[str, Any]:
+    """Keys are lm-eval's: a metric and its filter, of which there is none here."""
+    found: dict[str, Any] = {"alias": row.claim, "verdict,none": str(row.outcome)}
+    if row.estimate is not None:
+        unit = row.estimate.unit
+        found |= {f"{unit},none": row.estimate.point, f"{unit}_stderr,none": standard_error(row.estimate)}
+    return found
+
+
+def standard_error(estimate: Estimate) -> float:
+    """That of which a normal interval would be as wide."""
+    return (estimate.high - estimate.low) / (2 * NormalDist().inv_cdf(0.5 + estimate.level / 2))

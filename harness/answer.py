@@ -31,7 +31,7 @@ def answer(
         probe.check(checkpoint)
     description = described(one, probe.name, probe.version, key_of(probe, context, one, *others))
     key = digest(description)
-    if context.missing is not None and context.store.finished(KIND, key) is None:
+    if context.missing is not None and not context.store.has(KIND, key):
         lack(
             context,
             Job(

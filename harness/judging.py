@@ -27,7 +27,7 @@ from depthgauge.registry import METHODS, TESTBEDS, load_entry_points
 from depthgauge.report.outcome import adjusted, beside, verdict_table
 from depthgauge.session import MethodSession, Session, Test, adopted_subject
 from depthgauge.sources import Source, find, with_base
-from depthgauge.store.folders import Store
+from depthgauge.store.remote import store_at
 from depthgauge.subject import Subject
 from depthgauge.types import Expectation, Row, Verdict
 
@@ -61,7 +61,7 @@ class Judging:
     testbed: str | None = None
     expect: Expectation | str = Expectation.EQUAL
     suites: Sequence[str] = (SUITES,)
-    store: Path = Path(".depthgauge")
+    store: str | Path = ".depthgauge"
     device: str = "auto"
     dtype: str = "float32"
     tell: Any = print
@@ -122,7 +122,7 @@ class Judging:
     @cached_property
     def context(self) -> RunContext:
         load_entry_points()
-        store = Store(self.store.resolve(), run=uuid.uuid4().hex[:8])
+        store = store_at(self.store, run=uuid.uuid4().hex[:8])
         chosen = TESTBEDS[self.testbed or METHODS[self.method].testbed or "pocket"]
         if self.against is None:
             testbed = with_base(chosen, store=store, start=Path.cwd())

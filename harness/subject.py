@@ -57,7 +57,7 @@ class Subject:
         """Whether the checkpoint of a seed needs no training."""
         if self.method is None or self.method.train is None:
             return True
-        return self.context.store.finished("checkpoints", self.recipe(seed).fingerprint) is not None
+        return self.context.store.has("checkpoints", self.recipe(seed).fingerprint)
 
     def train_what_is_free(self) -> None:
         """Train the seeds that no other process is at; a failure is told to whoever asks for the checkpoint."""

@@ -12,7 +12,8 @@ from moto.server import ThreadedMotoServer
 from depthgauge.errors import CorruptEntry, StoreUnusable, UsageError
 from depthgauge.store.folders import MANIFEST, Store
 from depthgauge.store.inventory import entries
-from depthgauge.store.remote import pull, push
+from depthgauge.store.remote import pull, push, store_at
+from tests.processes import ROOT, refusal, rows
 
 KEYS = [f"{number:016x}" for number in range(4)]
 
@@ -119,6 +120,54 @@ def test_an_address_that_cannot_be_used_is_one_sentence(s3, tmp_path, address, k
 def test_without_its_package_what_to_install_is_named(tmp_path):
     with pytest.raises(UsageError, match="needs a package that is not installed .*gcsfs"):
         push(filled(tmp_path / "one"), "gs://team/store", quiet)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("executor", [(), ("--executor=local", "--workers=2")])
+def test_runs_on_two_machines_share_a_store_at_an_address(depthgauge, place, s3, executor):
+    address = f"{s3}/{uuid4()}"
+    suite, options = ROOT / "suites" / "test_weights.py", ("--method=grpo", "--store", address, *executor)
+    one = depthgauge(*options, suite=suite, reports="one", XDG_CACHE_HOME=str(place / "one's cache"))
+    other = depthgauge(*options, suite=suite, reports="other", XDG_CACHE_HOME=str(place / "other's cache"))
+    again = depthgauge(*options, suite=suite, reports="again", XDG_CACHE_HOME=str(place / "one's cache"))
+
+    assert "measuring" in one.stdout and "training grpo" in one.stdout
+    assert f"store {address}, by way of" in other.stdout and "trained already: grpo" in other.stdout
+    assert "measuring" not in other.stdout + again.stdout and "training grpo" not in other.stdout + again.stdout
+    verdicts = [rows(place, "grpo", reports)["verdicts"] for reports in ("one", "other", "again")]
+    assert verdicts[0] == verdicts[1] == verdicts[2]
+
+
+def test_what_is_planned_looks_at_the_address_and_brings_nothing(s3, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address = f"{s3}/{uuid4()}"
+    push(filled(tmp_path / "one", KEYS[:1]), address, quiet)
+    store = store_at(address, run="here")
+
+    assert [store.has("measurements", key) for key in KEYS[:2]] == [True, False]
+    assert list(entries(store)) == []
+    folder = store.finished("measurements", KEYS[0])
+    assert folder is not None and (folder / "below" / "more.bin").read_bytes() == bytes(range(256))
+
+
+def test_what_is_damaged_at_the_address_is_not_taken(s3, tmp_path, monkeypatch):
+    from fsspec.core import url_to_fs
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address = f"{s3}/{uuid4()}"
+    push(filled(tmp_path / "one", KEYS[:1]), address, quiet)
+    system, root = url_to_fs(address)
+    system.pipe_file(f"{root}/measurements/{KEYS[0]}/below/more.bin", b"other bytes")
+    store = store_at(address, run="here")
+
+    with pytest.raises(CorruptEntry, match=r"corrupt at below/more\.bin"):
+        store.finished("measurements", KEYS[0])
+    assert list(entries(store)) == []
+
+
+def test_an_address_that_refuses_ends_a_run_in_one_sentence(depthgauge, s3):
+    done = depthgauge("--method=grpo", "--store=s3://nobody/store")
+    assert done.returncode == 4 and "s3://nobody/store cannot be used" in refusal(done)
 
 
 def test_the_command_pushes_and_pulls_one_kind(tmp_path):

@@ -71,7 +71,7 @@ def packed_workers(session: Session, jobs: Sequence[Job], engine: Engine, place:
     context, number = session.context, min(engine.workers, len(jobs))
     threads = max(1, (os.cpu_count() or 1) // number) if engine.here else needs_of(session).cpus
     first = Worker(
-        number=0, threads=threads, place=place, store=context.store.root, run=context.store.run,
+        number=0, threads=threads, place=place, store=context.store,
         told=told, testbed=replace(context.testbed), placement=context.placement, launch=context.launch,
     )  # fmt: skip
     return packed([replace(first, number=worker) for worker in range(number)], jobs, place)

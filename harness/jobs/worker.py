@@ -32,8 +32,7 @@ class Worker:
     number: int  # of this one among all: the job that it begins with
     threads: int
     place: Path
-    store: Path
-    run: str
+    store: Store
     told: Path
     testbed: Testbed
     placement: Placement
@@ -44,7 +43,7 @@ class Worker:
         load_entry_points()
         os.environ[THREADS] = str(self.threads)
         context = RunContext(
-            testbed=self.testbed, placement=self.placement, launch=self.launch, store=Store(self.store, run=self.run),
+            testbed=self.testbed, placement=self.placement, launch=self.launch, store=self.store,
             tell=lambda line: append(self.told, line),
         )  # fmt: skip
         try:
@@ -55,7 +54,7 @@ class Worker:
                     raise
                 except HarnessError:
                     pass
-                with usable(self.store, "--store", NO_SPACE):
+                with usable(self.store.root, "--store", NO_SPACE):
                     (self.place / job.key).write_text(OVER)
         except StoreUnusable as error:
             return str(error)

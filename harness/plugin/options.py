@@ -20,6 +20,7 @@ from depthgauge.session import MethodSession, Session, adopted_subject, asked_na
 from depthgauge.session import home as home_of
 from depthgauge.sources import Source, find, with_base
 from depthgauge.store.folders import Store
+from depthgauge.store.remote import copy_of, is_address, store_at
 from depthgauge.types import Exam, Expectation, Launch, Margin, Task, Testbed, Tier
 
 if TYPE_CHECKING:
@@ -114,7 +115,11 @@ OPTIONS = (
         help="with --executor, how many at once (default: this machine's cores with local, else 8).",
     ),
     Option(name="plan", flag=True, help="show what would be trained and measured, and how long it took; run nothing."),
-    Option(name="store", metavar="DIR", help="where checkpoints and measurements are kept (default: .depthgauge)."),
+    Option(
+        name="store",
+        metavar="PLACE",
+        help="where checkpoints and measurements are kept: a folder, or s3://bucket/store (default: .depthgauge).",
+    ),
     Option(name="report-dir", metavar="DIR", help="where reports are written (default: reports)."),
     Option(name="no-text", flag=True, help="keep what models read and said, items and answers, out of reports."),
 )  # fmt: skip
@@ -162,16 +167,23 @@ class Given:
         return any(self[option.name] is not None for option in OPTIONS)
 
     def folder(self, option: str) -> Path:
-        """A folder option, relative to where pytest was started; the default is relative to the project.
+        """A folder option, relative to where pytest was started; the default is relative to the project. Of a store at
+        an address, that of its copies.
 
         Raises: UsageError for an empty name.
         """
         given = self[option]
         if given == "":
             raise UsageError(f"--{option}= names no folder: give one, or leave the option out.")
+        if option == "store" and is_address(given):
+            return copy_of(given)
         if given:
             return Path(self.config.invocation_params.dir, given).resolve()
         return self.project / DEFAULT_FOLDERS[option]
+
+    def store(self, run: str) -> Store:
+        """Raises: as `store_at`; UsageError for an empty name."""
+        return store_at(self["store"] if is_address(self["store"]) else self.folder("store"), run=run)
 
     @property
     def project(self) -> Path:
@@ -190,7 +202,7 @@ def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> 
     for option in (*valued, "executor", "launcher"):
         if given[option] == "":
             raise UsageError(f"--{option} has no value: give one, or leave the option out.")
-    store, reports = Store(given.folder("store"), run=run), given.folder("report-dir")
+    store, reports = given.store(run), given.folder("report-dir")
     device = device_of(given, look=not config.option.collectonly)
     dtype = given["dtype"] or "float32"
     slow = check_dtype(dtype, device)

@@ -121,7 +121,7 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     known = "" if trained is None else f"; trained already: {', '.join(trained) or 'none'}"
     return [
         f"depthgauge: {session.about}, on testbed {context.testbed.name} ({context.placement.device})",
-        f"depthgauge: store {context.store.root}{known}",
+        f"depthgauge: store {context.store.name}{known}",
         *(f"depthgauge: {line}" for line in session.foresight),
     ]
 

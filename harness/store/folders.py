@@ -22,7 +22,8 @@ from depthgauge.errors import CorruptEntry, HarnessError, NotTestable, StoreUnus
 
 LAYOUT = "1"  # of stores: raised when an older version would misread what a newer one writes
 MANIFEST = "manifest.json"
-KINDS = ("checkpoints", "merged", "measurements", "pictures")  # of entries; an adapter is merged into its base
+PICTURES = "pictures"  # drawn again in no time
+KINDS = ("checkpoints", "merged", "measurements", PICTURES)  # of entries; an adapter is merged into its base
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust, such as safetensors, end their messages
@@ -84,6 +85,15 @@ class Store:
         with suppress(OSError):  # a store that may only be read
             os.utime(folder / MANIFEST)  # when it was last used: see `inventory`
         return folder
+
+    def has(self, kind: str, key: str) -> bool:
+        """Whether the entry is made. Raises: as `finished`."""
+        return self.finished(kind, key) is not None
+
+    @property
+    def name(self) -> str:
+        """Where the entries are, in words."""
+        return str(self.root)
 
     def verify(self, folder: Path) -> None:
         """Read every file of a finished folder. Raises: CorruptEntry at the first that differs from its seal."""

@@ -10,9 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from depthgauge.errors import StoreUnusable, UsageError
-from depthgauge.store.folders import KINDS, MANIFEST, Store, corrupt, manifest, sha256
+from depthgauge.store.folders import KINDS, MANIFEST, PICTURES, Store, corrupt, manifest, seal, sha256
 from depthgauge.store.inventory import entries
+from depthgauge.types import digest
 
 KEY = re.compile("[0-9a-f]{16}")
 REFUSED = (PermissionError, FileNotFoundError, ConnectionError, TimeoutError)
@@ -62,9 +65,13 @@ def push(store: Store, address: str, tell: Tell, kinds: Sequence[str] = KINDS) -
             tell(f"{number} of {len(missing)}: {entry.of} ({entry.kind} {entry.key})")
             folder = store.folder(entry.kind, entry.key)
             store.verify(folder)
-            for name in [*manifest(folder), MANIFEST]:
-                system.put_file(str(folder / name), f"{root}/{entry.kind}/{entry.key}/{name}")
+            send(folder, system, f"{root}/{entry.kind}/{entry.key}")
     return len(missing)
+
+
+def send(folder: Path, system: Any, place: str) -> None:
+    for name in [*manifest(folder), MANIFEST]:
+        system.put_file(str(folder / name), f"{place}/{name}")
 
 
 def pull(store: Store, address: str, tell: Tell, kinds: Sequence[str] = KINDS) -> int:
@@ -80,6 +87,66 @@ def pull(store: Store, address: str, tell: Tell, kinds: Sequence[str] = KINDS) -
             source = f"{root}/{kind}/{key}"
             store.produce(kind, key, partial(bring, system, source))
     return len(missing)
+
+
+class Shared(Store):
+    """A store at an address: an entry is looked for there before it is made, and sent there once it is.
+
+    What was brought or made stays in a folder of this user's cache.
+
+    Raises: as `Store` and `opened`.
+    """
+
+    def __init__(self, address: str, *, run: str) -> None:
+        self.address = address
+        with opened(address):
+            super().__init__(copy_of(address), run=run)
+
+    @property
+    def name(self) -> str:
+        return f"{self.address}, by way of {self.root}"
+
+    def has(self, kind: str, key: str) -> bool:
+        return super().finished(kind, key) is not None or self._is_there(kind, key)
+
+    def finished(self, kind: str, key: str) -> Path | None:
+        """Brought from there where it is not here. Raises: as `Store.finished`, `opened` and `bring`."""
+        if super().finished(kind, key) is None and self._is_there(kind, key):
+            workshop = self._workshop(kind, f"{key}.brought", resume=False)
+            workshop.mkdir(parents=True)
+            with opened(self.address) as (system, root):
+                bring(system, f"{root}/{kind}/{key}", workshop)
+            seal(workshop)
+            super()._publish(workshop, self.folder(kind, key))
+        return super().finished(kind, key)
+
+    def _is_there(self, kind: str, key: str) -> bool:
+        if kind == PICTURES:
+            return False
+        with opened(self.address) as (system, root):
+            system.invalidate_cache()
+            return bool(system.exists(f"{root}/{kind}/{key}/{MANIFEST}"))
+
+    def _publish(self, workshop: Path, folder: Path) -> Path:
+        made = super()._publish(workshop, folder)
+        if folder.parent.name != PICTURES:
+            with opened(self.address) as (system, root):
+                send(made, system, f"{root}/{made.parent.name}/{made.name}")
+        return made
+
+
+def copy_of(address: str) -> Path:
+    """The folder of this user's cache for what was asked of an address."""
+    return user_cache_path("depthgauge") / "stores" / digest(address)
+
+
+def store_at(place: str | Path, *, run: str) -> Store:
+    """The store in a folder, or at an address."""
+    return Shared(str(place), run=run) if is_address(place) else Store(Path(place).resolve(), run=run)
+
+
+def is_address(place: str | Path) -> bool:
+    return "://" in str(place)
 
 
 def bring(system: Any, source: str, workshop: Path) -> None:

@@ -24,6 +24,7 @@ def section() -> str:
     prepare_libraries(os.cpu_count() or 1)
     model = load(folder())[0]
     ids = np.random.default_rng(0).integers(0, vocabulary_size(model), (STATES // TOKENS, TOKENS))
+    began = time.perf_counter()
     found = standardised(states(model, ids, np.array([LAYER]))).flatten(0, 2)
     penalty = penalty_of(found.shape[1])
     began = time.perf_counter()

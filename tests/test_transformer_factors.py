@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 from sklearn.decomposition import sparse_encode
 
 from depthgauge.errors import InvalidCheckpoint, Undefined
+from depthgauge.judging import Judging
 from depthgauge.models.load import load
+from depthgauge.probes import transformer_factors
+from depthgauge.probes.sinks import Passage
 from depthgauge.probes.transformer_factors import concentrated, mean_layer
 from depthgauge.probes.transformer_factors.coding import encode, learn, unit
 from depthgauge.probes.transformer_factors.compute import context, read, states, told_by_token
+from depthgauge.types import Outcome
 
 NUMBERS, ATOMS, PENALTY = 32, 40, 0.1
 
@@ -107,6 +111,45 @@ def test_a_real_model_has_factors_with_contexts(tiny_base):
     assert found["kkt"] <= 1e-4
     assert (found["explained"] / found["active"]).mean() > (found["random_explained"] / found["random_active"]).mean()
     assert context(tokenizer, np.array([[3, 4, 5, 6]]), 2) == "ab[[c]]d"
+
+
+def planted_levels(base, place, seed):
+    """The base with random blocks, each louder than those below: MLPs alone in the lower half, attention in the upper.
+
+    So a state is the token's alone up to the middle, and of ever more tokens above.
+    """
+    model, tokenizer = load(base)
+    torch.manual_seed(seed)
+    for layer, block in enumerate(model.model.layers):
+        lower = layer < len(model.model.layers) // 2
+        for matrix in (p for p in block.parameters() if p.dim() == 2):
+            torch.nn.init.normal_(matrix, std=matrix.shape[1] ** -0.5)
+        block.self_attn.o_proj.weight.data *= 0 if lower else 1.5**layer
+        block.mlp.down_proj.weight.data *= 1.5**layer if lower else 0
+    model.save_pretrained(place)
+    tokenizer.save_pretrained(place)
+    return place
+
+
+@pytest.fixture(scope="module")
+def on_pocket(tmp_path_factory):
+    suite = "depthgauge.suites.test_transformer_factors"
+    return Judging(testbed="pocket", suites=[suite], store=tmp_path_factory.mktemp("factors"), tell=lambda line: None)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", range(5))
+def test_planted_levels_are_found_where_they_are(on_pocket, tmp_path, seed):
+    base = on_pocket.context.testbed.base
+    place = planted_levels(base, tmp_path / "planted", seed)
+    rows = on_pocket.judge(place).rows
+    subject = on_pocket.subject(place)
+    (taken,) = transformer_factors.taken(subject, tuple(map(str, subject.material(Passage))))
+    lower = mean_layer(taken.arrays) < taken.arrays["layers"].mean()
+
+    assert [row.outcome for row in rows] == [Outcome.SUPPORTED] * 2
+    assert [row.control_outcome for row in rows] == [Outcome.REFUTED] * 2
+    assert np.median(taken.arrays["word"][lower]) > 2 * np.median(taken.arrays["word"][~lower])
 
 
 def test_more_atoms_than_states_and_states_that_are_not_finite_are_one_sentence():

@@ -36,7 +36,7 @@ class TransformerFactors:
 
     texts: tuple[str, ...]
     name: ClassVar[str] = "transformer_factors"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     what: ClassVar[str] = "transformer factors"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:

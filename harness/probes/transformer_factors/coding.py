@@ -15,8 +15,9 @@ from depthgauge.errors import InvalidCheckpoint, Undefined
 if TYPE_CHECKING:
     import torch
 
-BATCH, LOOSE, TIGHT = 200, 1e-2, 1e-4  # states in a batch; KKT residuals while atoms are learnt, and afterwards
-MOST_STEPS, CHECK_EVERY = 20_000, 10
+BATCH, TIGHT = 200, 1e-4  # states in a batch; the KKT residual
+STEPS, MARGIN = 30, 1.05  # of FISTA and of the power method; by which the latter may fall short
+SINGLE_ROUNDS, DOUBLE_ROUNDS, TAKEN_IN = 40, 400, 8
 FORGET = 0.98  # of what earlier batches said, at each new one
 SAVE_EVERY = 20  # batches
 
@@ -29,40 +30,101 @@ class Codes(NamedTuple):
 
 
 def encode(states: "torch.Tensor", atoms: "torch.Tensor", penalty: float, *, tolerance: float = TIGHT) -> Codes:
-    """By FISTA (Beck and Teboulle 2009), restarted where a state's objective rises (O'Donoghue and Candes 2015).
+    """Steps of FISTA find most atoms that a state is made of, and active sets the minimum, exactly.
 
-    The residual is the largest |a - max(0, a - gradient)|, 0 exactly at the minimum. A state that meets the tolerance
-    is done, and the others go on without it.
+    The residual is the largest |a - max(0, a - gradient)|, 0 exactly at the minimum. What is not there in single
+    precision goes on in double: dictionaries have atoms that hardly differ.
 
-    Raises: Undefined if the tolerance is not met in 20,000 steps.
+    Raises: Undefined if the tolerance is not met in 400 rounds.
+    """
+    gram, aims = atoms @ atoms.T, states @ atoms.T - penalty
+    aimed_at = 0.9 * tolerance  # and the rest is left to rounding
+    codes, left = active_sets(fista(aims, gram), aims, gram, aimed_at, SINGLE_ROUNDS)
+    missed = residuals(codes, aims - codes @ gram)
+    if len(left):
+        those, products = aims[left].double(), gram.double()
+        exact, unsettled = active_sets(codes[left].double(), those, products, aimed_at, DOUBLE_ROUNDS)
+        if len(unsettled):
+            raise Undefined(
+                f"sparse coding does not settle: {len(unsettled)} of {len(states)} states are not at their minimum to "
+                f"{tolerance:g} after {DOUBLE_ROUNDS} rounds."
+            )
+        codes[left] = exact.to(codes.dtype)
+        missed[left] = residuals(exact, those - exact @ products).to(codes.dtype)
+    return Codes(codes, float(missed.max()))
+
+
+def residuals(codes: "torch.Tensor", slack: "torch.Tensor") -> "torch.Tensor":
+    """By state; `slack` is the gradient, turned round."""
+    return (codes - (codes + slack).clamp_min(0)).abs().amax(1)
+
+
+def fista(aims: "torch.Tensor", gram: "torch.Tensor") -> "torch.Tensor":
+    """Codes after thirty steps (Beck and Teboulle 2009)."""
+    import torch
+
+    step, codes, ahead, momentum = 1 / (MARGIN * largest_eigenvalue(gram)), torch.zeros_like(aims), aims * 0, 1.0
+    for _ in range(STEPS):
+        new = (ahead - step * (ahead @ gram - aims)).clamp_min_(0)
+        following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
+        ahead = new + (momentum - 1) / following * (new - codes)
+        codes, momentum = new, following
+    return codes
+
+
+def largest_eigenvalue(gram: "torch.Tensor") -> float:
+    """By the power method, from below."""
+    import torch
+
+    vector = torch.ones(len(gram), dtype=gram.dtype)
+    for _ in range(STEPS):
+        vector = torch.nn.functional.normalize(gram @ vector, dim=0)
+    return float(vector @ gram @ vector)
+
+
+def active_sets(
+    codes: "torch.Tensor", aims: "torch.Tensor", gram: "torch.Tensor", tolerance: float, rounds: int
+) -> tuple["torch.Tensor", "torch.Tensor"]:
+    """Codes at their minimum, and the states (their numbers) that are not there after so many rounds.
+
+    Non-negative least squares (Lawson and Hanson 1974), many states at a time: where the atoms in use are at their
+    best, those are taken in that would help most, eight in the first rounds and then one; where the best would need a
+    negative code, a state goes as far towards it as it can, and drops the atom that stops it.
     """
     import torch
 
-    gram, aims = atoms @ atoms.T, states @ atoms.T - penalty
-    size = 1 / float(torch.linalg.matrix_norm(gram, 2))
-    found = torch.zeros_like(aims)
-    left, worst = torch.arange(len(aims)), 0.0
-    codes = ahead = found.clone()
-    momentum = torch.ones(len(aims), 1, dtype=aims.dtype)
-    for step in range(1, MOST_STEPS + 1):
-        new = (ahead - size * (ahead @ gram - aims)).clamp_min_(0)
-        rising = ((ahead - new) * (new - codes)).sum(1, keepdim=True) > 0
-        momentum = torch.where(rising, 1.0, momentum)
-        following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = new + torch.where(rising, 0.0, (momentum - 1) / following) * (new - codes)
-        codes, momentum = new, following
-        if step % CHECK_EVERY == 0:
-            residuals = (codes - (codes - (codes @ gram - aims)).clamp_min_(0)).abs().amax(1)
-            done = residuals <= tolerance
-            found[left[done]] = codes[done]
-            worst = max(worst, float(residuals[done].max()) if done.any() else 0.0)
-            if done.all():
-                return Codes(found, worst)
-            left, aims, codes, ahead, momentum = (each[~done] for each in (left, aims, codes, ahead, momentum))
-    raise Undefined(
-        f"sparse coding does not settle: {len(left)} of {len(states)} states are not at their minimum to {tolerance:g} "
-        f"after {MOST_STEPS} steps."
-    )
+    found, left = codes.clone(), torch.arange(len(codes))
+    at_best = torch.zeros(len(codes), 1, dtype=torch.bool)
+    for number in range(rounds):
+        slack = aims - codes @ gram
+        found[left] = codes
+        going = residuals(codes, slack) > tolerance
+        left, codes, aims, slack, at_best = (each[going] for each in (left, codes, aims, slack, at_best))
+        if not len(left):
+            break
+        used = codes > 0
+        helpful = slack.masked_fill(used, -1).topk(min(TAKEN_IN if number < TAKEN_IN else 1, codes.shape[1]), 1)
+        taken_in = at_best & (helpful.values > tolerance / 2)
+        best = least_squares(aims, gram, used.scatter(1, helpful.indices, taken_in | used.gather(1, helpful.indices)))
+        reach = torch.where(used & (best <= 0), codes / (codes - best).clamp_min(1e-30), torch.inf)
+        step = reach.amin(1, keepdim=True).clamp_max(1)
+        codes = (codes + step * (best - codes)).masked_fill(reach <= step, 0).clamp_min(0)
+        at_best = (step == 1) & (best >= 0).all(1, keepdim=True)
+    return found, left
+
+
+def least_squares(aims: "torch.Tensor", gram: "torch.Tensor", used: "torch.Tensor") -> "torch.Tensor":
+    """The codes of either sign that are best with the atoms in use alone."""
+    import torch
+
+    most = int(used.sum(1).max())
+    places = used.byte().topk(most, 1).indices  # padded to as many, with equations of their own
+    real = used.gather(1, places)
+    own = torch.eye(most, dtype=gram.dtype)
+    products = torch.where(real[:, :, None] & real[:, None, :], gram[places[:, :, None], places[:, None, :]], own)
+    factor, _ = torch.linalg.cholesky_ex(products + 10 * torch.finfo(gram.dtype).eps * own)
+    solved = torch.cholesky_solve((aims.gather(1, places) * real)[:, :, None], factor)[:, :, 0]
+    return torch.zeros_like(aims).scatter_(1, places, solved * real)
 
 
 def learn(
@@ -113,7 +175,7 @@ class Fit(NamedTuple):
 
     def after(self, states: "torch.Tensor", penalty: float) -> "Fit":
         """With one batch more."""
-        codes = encode(states, self.atoms, penalty, tolerance=LOOSE).values
+        codes = encode(states, self.atoms, penalty).values
         code_products = FORGET * self.code_products + codes.T @ codes
         state_products = FORGET * self.state_products + codes.T @ states
         atoms = self.atoms.clone()

@@ -29,7 +29,7 @@ from depthgauge.probes.transformer_factors.coding import encode, learn, unit
 if TYPE_CHECKING:
     import torch
 
-AT_ONCE = 2_000  # states that are encoded together
+AT_ONCE = 500  # states that are encoded together
 BEFORE, AFTER = 6, 3  # tokens shown around that of a context
 
 

@@ -26,6 +26,7 @@ def section() -> str:
     ids = np.random.default_rng(0).integers(0, vocabulary_size(model), (STATES // TOKENS, TOKENS))
     began = time.perf_counter()
     found = standardised(states(model, ids, np.array([LAYER]))).flatten(0, 2)
+    read = time.perf_counter() - began
     penalty = penalty_of(found.shape[1])
     began = time.perf_counter()
     atoms = learn(found, FACTORS, penalty, epochs=1, seed=0, tell=lambda line: print(line, file=sys.stderr))
@@ -36,7 +37,8 @@ def section() -> str:
     left = (found[:ENCODED] - codes.values @ atoms).square().sum() / found[:ENCODED].square().sum()
     return (
         "## What it costs to learn transformer factors\n\n"
-        f"{FACTORS:,} factors from {STATES:,} states of layer {LAYER} of SmolLM2 (one epoch): {learnt:.0f} s. "
+        f"{FACTORS:,} factors from {STATES:,} states of layer {LAYER} of SmolLM2 (one epoch): {learnt:.0f} s, "
+        f"after {read:.0f} s in which the model computed them. "
         f"{ENCODED:,} states encoded in {encoded:.0f} s to a KKT residual of {codes.kkt:.0e}, of whose squared length "
         f"{1 - float(left):.0%} is explained by {float((codes.values > 0).sum(1).float().mean()):.0f} factors each. "
         f"{os.cpu_count()} cores ({platform.machine()}), float32.\n"

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from depthgauge.errors import HarnessError, UsageError
+from depthgauge.plugin.asked import session_of
 from depthgauge.plugin.fixtures import fixtures
-from depthgauge.plugin.options import Given, engine_of, session_of
+from depthgauge.plugin.machines import engine_of
+from depthgauge.plugin.options import Given
 from depthgauge.progress import append
 from depthgauge.registry import BROKEN, load_entry_points
 from depthgauge.session import Session

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import torch
 
 AT_ONCE = 500  # states that are encoded together
+TEXTS_AT_ONCE = 16  # that a model reads together
 BEFORE, AFTER = 6, 3  # tokens shown around that of a context
 
 
@@ -78,18 +79,17 @@ def states(model: Any, ids_NT: NDArray[np.int64], layers: NDArray[np.int64]) -> 
     """What these blocks hand on, (N, T, K, D), in float32."""
     import torch
 
-    seen: list[torch.Tensor] = []
+    seen: dict[int, list[torch.Tensor]] = {int(layer): [] for layer in layers}
 
     def keep(layer: int, stream: "torch.Tensor") -> "torch.Tensor":
-        if layer in layers:
-            seen.append(stream[0].float().cpu())
+        if layer in seen:
+            seen[layer].append(stream.float().cpu())
         return stream
 
     with edited_blocks(model, keep), torch.inference_mode():
-        for ids in ids_NT:
-            model.base_model(input_ids=torch.tensor(ids[None], device=model.device), use_cache=False)
-    by_text = torch.stack(seen).view(len(ids_NT), len(layers), *seen[0].shape)
-    found = by_text.transpose(1, 2).contiguous()
+        for ids in torch.from_numpy(ids_NT).split(TEXTS_AT_ONCE):
+            model.base_model(input_ids=ids.to(model.device), use_cache=False)
+    found: torch.Tensor = torch.stack([torch.cat(its) for its in seen.values()], dim=2)
     check_finite(found.numpy())
     return found
 

@@ -87,9 +87,10 @@ def states(model: Any, ids_NT: NDArray[np.int64], layers: NDArray[np.int64]) -> 
         return stream
 
     with edited_blocks(model, keep), torch.inference_mode():
-        for ids in torch.from_numpy(ids_NT).split(TEXTS_AT_ONCE):
+        for first in range(0, len(ids_NT), TEXTS_AT_ONCE):
+            ids = torch.from_numpy(ids_NT[first : first + TEXTS_AT_ONCE])
             model.base_model(input_ids=ids.to(model.device), use_cache=False)
-    found: torch.Tensor = torch.stack([torch.cat(its) for its in seen.values()], dim=2)
+    found = torch.stack([torch.cat(its) for its in seen.values()], dim=2)
     check_finite(found.numpy())
     return found
 

@@ -16,6 +16,7 @@ from depthgauge.probes.transformer_factors import concentrated, mean_layer
 from depthgauge.probes.transformer_factors.coding import encode, learn, unit
 from depthgauge.probes.transformer_factors.compute import context, read, states, told_by_token
 from depthgauge.types import Outcome
+from tests.processes import FIVE_SEEDS
 
 NUMBERS, ATOMS, PENALTY = 32, 40, 0.1
 
@@ -138,7 +139,7 @@ def on_pocket(tmp_path_factory):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", FIVE_SEEDS)
 def test_planted_levels_are_found_where_they_are(on_pocket, tmp_path, seed):
     base = on_pocket.context.testbed.base
     place = planted_levels(base, tmp_path / "planted", seed)

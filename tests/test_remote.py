@@ -165,9 +165,23 @@ def test_what_is_damaged_at_the_address_is_not_taken(s3, tmp_path, monkeypatch):
     assert list(entries(store)) == []
 
 
-def test_an_address_that_refuses_ends_a_run_in_one_sentence(depthgauge, s3):
-    done = depthgauge("--method=grpo", "--store=s3://nobody/store")
+def test_an_address_that_refuses_ends_a_run_before_anything_is_made(depthgauge, place, s3):
+    done = depthgauge("--method=grpo", "--store=s3://nobody/store", XDG_CACHE_HOME=str(place / "cache"))
     assert done.returncode == 4 and "s3://nobody/store cannot be used" in refusal(done)
+    assert "training" not in done.stdout
+
+
+def test_an_address_with_another_layout_is_refused(s3, tmp_path, monkeypatch):
+    from fsspec.core import url_to_fs
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    address = f"{s3}/{uuid4()}"
+    store_at(address, run="first")
+    store_at(address, run="again")
+    system, root = url_to_fs(address)
+    system.pipe_file(f"{root}/layout", b"99")
+    with pytest.raises(StoreUnusable, match=f"{address} was written by a version .* layout 99"):
+        store_at(address, run="last")
 
 
 def test_the_command_pushes_and_pulls_one_kind(tmp_path):

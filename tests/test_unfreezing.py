@@ -180,6 +180,7 @@ def weights(folder):
     return load_file(folder / "model.safetensors")
 
 
+@pytest.mark.heavy
 def test_the_layer_that_is_kept_is_the_best_alone_has_moved_and_answers_lm_eval_as_it_was_written(tmp_path):
     folder = train(tmp_path / "one", steps=20)
     right = load_file(folder / ANSWERS)
@@ -195,6 +196,7 @@ def test_the_layer_that_is_kept_is_the_best_alone_has_moved_and_answers_lm_eval_
         np.testing.assert_array_equal(take_exam(exam, model, tokenizer)["score"][0] > 0, right[exam.name][best])
 
 
+@pytest.mark.heavy
 def test_a_killed_training_goes_on_with_the_layer_that_it_had_not_finished_and_ends_the_same(tmp_path):
     whole = train(tmp_path / "whole", steps=4, tasks=("winner",))
     killed = train(tmp_path / "killed", steps=4, tasks=("winner",))

@@ -63,12 +63,7 @@ class Store:
 
     def _check_layout(self) -> None:
         path = self.root / "layout"
-        found = path.read_text().strip() if path.is_file() else LAYOUT
-        if found != LAYOUT:
-            raise StoreUnusable(
-                f"{self.root} was written by a version of depthgauge whose stores have layout {found[:9]}, and "
-                f"this one's have {LAYOUT}: choose another folder with --store, or install that version."
-            )
+        check_layout(self.root, path.read_text() if path.is_file() else LAYOUT)
 
     def folder(self, kind: str, key: str) -> Path:
         return self.root / kind / key
@@ -257,6 +252,15 @@ def check_writable(folder: Path, option: str) -> None:
         probe = folder / f".writable-{os.getpid()}"
         probe.write_text("")
         probe.unlink()
+
+
+def check_layout(place: str | Path, found: str) -> None:
+    """Raises: StoreUnusable for another layout than this version's."""
+    if found.strip() != LAYOUT:
+        raise StoreUnusable(
+            f"{place} was written by a version of depthgauge whose stores have layout {found.strip()[:9]}, and "
+            f"this one's have {LAYOUT}: choose another place with --store, or install that version."
+        )
 
 
 def corrupt(folder: Path, name: str) -> CorruptEntry:

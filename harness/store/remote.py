@@ -13,7 +13,18 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from depthgauge.errors import StoreUnusable, UsageError
-from depthgauge.store.folders import KINDS, MANIFEST, PICTURES, Store, corrupt, manifest, seal, sha256
+from depthgauge.store.folders import (
+    KINDS,
+    LAYOUT,
+    MANIFEST,
+    PICTURES,
+    Store,
+    check_layout,
+    corrupt,
+    manifest,
+    seal,
+    sha256,
+)
 from depthgauge.store.inventory import entries
 from depthgauge.types import digest
 
@@ -99,8 +110,12 @@ class Shared(Store):
 
     def __init__(self, address: str, *, run: str) -> None:
         self.address = address
-        with opened(address):
-            super().__init__(copy_of(address), run=run)
+        super().__init__(copy_of(address), run=run)
+        with opened(address) as (system, root):  # nothing is trained for a place that refuses it
+            path = f"{root}/layout"
+            if not system.exists(path):
+                system.pipe_file(path, LAYOUT.encode())
+            check_layout(address, system.cat_file(path).decode())
 
     @property
     def name(self) -> str:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from depthgauge.types import (
 # The first is that of the code that every training shares. It is no release number: that would train everything again.
 HOUSE = {"depthgauge": "0.1.0"}
 TRAINING_VERSIONS = ("torch", "transformers", "trl")
+ASKED: dict[int, tuple[Callable[[], Sequence[Item]], str]] = {}  # which may be of a class that has no hash
 
 
 def recipe_of(method: Method, testbed: Testbed, seed: int, device: str, launch: Launch | None = None) -> Recipe:
@@ -52,10 +52,11 @@ def recipe_of(method: Method, testbed: Testbed, seed: int, device: str, launch: 
     )
 
 
-@cache
 def data_digest(prompts: Callable[[], Sequence[Item]]) -> str:
-    """Of what a training asks; several methods of a run ask the same."""
-    return digest([[item.prompt, item.answer] for item in prompts()])
+    """Of what a training asks, found once: several methods of a run ask the same."""
+    if id(prompts) not in ASKED:
+        ASKED[id(prompts)] = prompts, digest([[item.prompt, item.answer] for item in prompts()])
+    return ASKED[id(prompts)][1]
 
 
 def scale_of(training: Training) -> dict[str, Any]:

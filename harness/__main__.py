@@ -133,7 +133,7 @@ def track(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.report.track import track as track_report
 
     track_report(arguments.report, arguments.to, arguments.project)
-    print(f"depthgauge: the verdicts are in project {arguments.project} of {arguments.to}.")
+    print(f"depthgauge: the verdicts were logged to project {arguments.project} of {arguments.to}.")
     return 0
 
 
@@ -195,6 +195,13 @@ def claims(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
+def folder(text: str) -> Path:
+    """Raises: ArgumentTypeError for an address, whose entries are brought by `store pull`."""
+    if "://" in text:
+        raise argparse.ArgumentTypeError(f"{text} is no folder: bring what is there by 'depthgauge store pull {text}'")
+    return Path(text)
+
+
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="depthgauge", description="White-box regression tests for model checkpoints.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
@@ -213,7 +220,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("testbed", metavar="TESTBED")
     one.add_argument("--method", default="all", metavar="NAMES", help="default: all that the testbed trains")
     one.add_argument("--seeds", type=int, default=5, metavar="N", help="default: %(default)s")
-    one.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
+    one.add_argument("--store", type=folder, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
     one.set_defaults(run=ledger)
     one = commands.add_parser("fetch", help="bring the data of lm-eval tasks into the cache, where there is a network")
     one.add_argument("tasks", nargs="+", metavar="TASK")
@@ -226,11 +233,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--report", type=Path, metavar="FILE", help="of its run against NAME (default: in reports/)")
     one.add_argument("--anchor", action="store_true", help="move the anchor there, too")
     one.add_argument("--although-refuted", action="store_true", help="accept what the run against NAME refuted")
-    one.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
+    one.add_argument("--store", type=folder, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
     one.set_defaults(run=accept)
     one = commands.add_parser("fingerprint", help="print the hash that names a checkpoint, as a key for a CI's cache")
     one.add_argument("checkpoint", metavar="NAME", help="a folder, an adapter beside its base, or a name on the hub")
-    one.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
+    one.add_argument("--store", type=folder, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
     one.set_defaults(run=fingerprint)
     one = commands.add_parser(
         "comment", help="from a workflow on GitHub, write a summary as the pull request's comment"
@@ -293,7 +300,9 @@ def add_store_commands(store: argparse.ArgumentParser) -> None:
                 "--references", type=Path, default=Path("references"), metavar="DIR", help="default: %(default)s"
             )
             one.add_argument("--delete", action="store_true", help="delete it; without, it is listed alone")
-        one.add_argument("--store", type=Path, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
+        one.add_argument(
+            "--store", type=folder, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s"
+        )
         one.set_defaults(run=run)
 
 

@@ -1,4 +1,4 @@
-"""Judge checkpoints from Python: in a notebook, in a trainer's loop, or a thousand of them in one process.
+"""Judge checkpoints from Python: in a notebook, in a trainer's loop, or a thousand of them by several processes.
 
 See docs/python.md.
 """
@@ -21,7 +21,7 @@ from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, UsageError
 from depthgauge.jobs.engines import engine_named
 from depthgauge.jobs.hand_out import hand_out
-from depthgauge.models.load import Placement, check_dtype, choose_device
+from depthgauge.models.load import Placement, check_dtype, choose_device, forbid_models
 from depthgauge.progress import Follower
 from depthgauge.registry import METHODS, TESTBEDS, load_entry_points
 from depthgauge.report.outcome import adjusted, beside, verdict_table
@@ -89,8 +89,8 @@ class Judging:
     def judge_all(self, checkpoints: Sequence[str | Path], processes: int = 1) -> Iterator[Judged]:
         """What `judge` finds of each, in their order; of one that it refuses, the sentence, as a problem.
 
-        Several processes fork after the first checkpoint, and share its controls and all that it was compared with:
-        measure before, as by `prepare`, and open no model in this process.
+        Several processes fork after the first checkpoint, and share its controls and all that it was compared with.
+        They open no model: what is not measured before, as by `prepare`, is a problem.
         """
         yield from map(self.found, checkpoints[:1])
         if processes == 1:
@@ -176,6 +176,7 @@ SHARED: list[Judging] = []  # in a process of `judge_all`: what it judges by
 
 def share(judging: Judging) -> None:
     SHARED[:] = [judging]
+    forbid_models("judge_all in several processes opens no model: measure first, as by prepare, or take one process.")
     threadpool_limits(1)  # as many processes as cores, and sums over some thousand numbers
 
 

@@ -287,7 +287,7 @@ def test_a_tracker_gets_a_table_and_a_figure_for_each_claim(tmp_path):
     (logged,) = json.loads(seen)
     told = {line["claim"]: line for line in logged["verdicts"]["_value"]}
 
-    assert "the verdicts are in project ours of trackio" in done.stdout
+    assert "the verdicts were logged to project ours of trackio" in done.stdout
     assert logged["science-gain"] == 3.25 and "other" not in logged
     assert (told["science-gain"]["verdict"], told["science-gain"]["high"]) == ("SUPPORTED", row().estimate.high)
     assert (told["other"]["verdict"], told["other"]["estimate"]) == ("INCONCLUSIVE", None)

@@ -3,9 +3,11 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from depthgauge import TESTBEDS
 from depthgauge.errors import UsageError
@@ -55,6 +57,17 @@ def test_many_are_judged_in_their_order_and_what_is_none_says_so(judging, other,
     assert [one.rows for one in found] == [alone[0], alone[1], [], alone[2]]
     assert alone[1] != alone[2] and [len(one.problems) for one in found] == [0, 0, 1, 0]
     assert f"{tmp_path} is not a checkpoint" in str(found[2])
+
+
+def test_several_processes_open_no_model_and_say_what_to_do(judging, other, tmp_path):
+    """After torch was used here with threads, its forks would wait for these forever."""
+    torch.ones(512, 512) @ torch.ones(512, 512)
+    unmeasured = save_tiny_base(tmp_path / "unmeasured", seed=3)
+    asks = replace(judging, suites=["depthgauge.suites.test_entropy"])
+    assert asks.judge(other).problems == []
+    first, second = asks.judge_all([other, unmeasured], processes=2)
+    assert first.problems == [] and second.rows == []
+    assert "measure first, as by prepare" in str(second)
 
 
 def test_nothing_is_judged_of_none(judging):

@@ -1,6 +1,7 @@
 """A store's entries at an address: a folder, and a real server of the S3 protocol."""
 
 import json
+import os
 import subprocess
 import sys
 from uuid import uuid4
@@ -138,7 +139,7 @@ def test_runs_on_two_machines_share_a_store_at_an_address(depthgauge, place, s3,
     assert verdicts[0] == verdicts[1] == verdicts[2]
 
 
-def test_what_is_planned_looks_at_the_address_and_brings_nothing(s3, tmp_path, monkeypatch):
+def test_whether_an_entry_is_at_the_address_is_told_without_bringing_it(s3, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address = f"{s3}/{uuid4()}"
     push(filled(tmp_path / "one", KEYS[:1]), address, quiet)
@@ -169,6 +170,45 @@ def test_an_address_that_refuses_ends_a_run_before_anything_is_made(depthgauge, 
     done = depthgauge("--method=grpo", "--store=s3://nobody/store", XDG_CACHE_HOME=str(place / "cache"))
     assert done.returncode == 4 and "s3://nobody/store cannot be used" in refusal(done)
     assert "training" not in done.stdout
+
+
+def test_the_first_that_is_whole_there_is_kept(s3, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
+    address, key = f"{s3}/{uuid4()}", KEYS[0]
+    one = store_at(address, run="one")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    other = store_at(address, run="other")
+
+    def make(workshop):
+        (workshop / "weights").write_text("the other's")
+        one.produce("checkpoints", key, lambda mine: (mine / "weights").write_text("the first's") and None)
+
+    assert (other.produce("checkpoints", key, make) / "weights").read_text() == "the other's"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "third"))
+    third = store_at(address, run="third").finished("checkpoints", key)
+    assert (third / "weights").read_text() == "the first's"
+
+
+@pytest.mark.parametrize(
+    "environment, said",
+    [
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Could not connect"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "nobody"}, "cannot be used"),
+    ],
+)
+def test_what_the_protocols_library_raises_is_one_sentence(s3, tmp_path, environment, said):
+    here = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "AWS_MAX_ATTEMPTS": "1"} | environment
+    ask = "from depthgauge.store.remote import store_at; store_at('s3://team/x', run='x')"
+    done = subprocess.run([sys.executable, "-c", ask], env=here, capture_output=True, text=True, check=False)
+    assert f"StoreUnusable: s3://team/x cannot be used ({said}"[:40] in done.stderr and said in done.stderr
+
+
+@pytest.mark.parametrize("command", [["store", "ls"], ["fingerprint", "x"]])
+def test_what_needs_a_folder_takes_no_address(command):
+    call = [sys.executable, "-m", "depthgauge", *command, "--store", "s3://team/x"]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "depthgauge store pull s3://team/x" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_address_with_another_layout_is_refused(s3, tmp_path, monkeypatch):

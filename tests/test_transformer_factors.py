@@ -47,6 +47,20 @@ def test_one_atom_has_a_closed_form(penalty, x):
     assert float(code) == pytest.approx(max(x - penalty, 0), abs=1e-5)
 
 
+def test_what_cannot_be_coded_is_one_sentence():
+    with pytest.raises(Undefined, match="every atom is 0"):
+        learn(torch.zeros(20, 4), 2, PENALTY, epochs=1, seed=0)
+    opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    assert encode(torch.tensor([[2.0, 0.0]]), opposite, 0.5).values.tolist() == [[pytest.approx(1.5, abs=1e-3), 0.0]]
+
+
+def test_nearly_equal_atoms_and_hardly_a_penalty_give_numbers_at_the_minimum():
+    random = torch.Generator().manual_seed(0)
+    states, atoms = torch.randn(50, 4, generator=random), unit(torch.randn(256, 4, generator=random))
+    found = encode(states, atoms, 1e-4)
+    assert found.values.isfinite().all() and found.kkt <= 1e-4
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_planted_dictionary_is_recovered_and_explains_more_than_a_random_one(seed):
     atoms, x = planted(seed)

@@ -92,8 +92,21 @@ def lacks_bfloat16() -> bool:
     return cpu.is_file() and "bf16" not in cpu.read_text()
 
 
+NO_MODELS: list[str] = []  # why this process opens none
+
+
+def forbid_models(why: str) -> None:
+    """In a process that was forked, where torch would wait for threads that are not there."""
+    NO_MODELS[:] = [why]
+
+
 def prepare_libraries(threads: int) -> None:
-    """Offline, quiet, and with a fixed number of threads: the same sums in the same order on every run."""
+    """Offline, quiet, and with a fixed number of threads: the same sums in the same order on every run.
+
+    Raises: UsageError where models are forbidden.
+    """
+    if NO_MODELS:
+        raise UsageError(NO_MODELS[0])
     # Threads that wait in a loop keep other processes, pytest-xdist's workers first, from the cores they wait for.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.update(

@@ -14,7 +14,7 @@ COLUMNS = ("claim", "verdict", "estimate", "low", "high", "unit", "region", "con
 def track(report: Path, tracker: str, project: str) -> None:
     """Log a run named as what was judged; where the tracker keeps it is for the tracker's own settings to say.
 
-    Raises: as `read`; UsageError if the tracker is not installed.
+    Raises: as `read`; UsageError if the tracker is not installed, or refuses.
     """
     told = read(report)
     try:
@@ -23,9 +23,12 @@ def track(report: Path, tracker: str, project: str) -> None:
         raise UsageError(
             f"{tracker} is not installed ({error}): pip install {tracker}, or choose another --to."
         ) from error
-    service.init(project=project, name=told.rows[0].method, config={"exit_code": told.exit_code})
-    service.log(figures(told) | {"verdicts": service.Table(columns=list(COLUMNS), data=table(told))})
-    service.finish()
+    try:
+        service.init(project=project, name=told.rows[0].method, config={"exit_code": told.exit_code})
+        service.log(figures(told) | {"verdicts": service.Table(columns=list(COLUMNS), data=table(told))})
+        service.finish()
+    except Exception as error:  # a tracker's own, as where nobody is logged in
+        raise UsageError(f"{tracker} does not take the verdicts: {type(error).__name__}: {error}.") from error
 
 
 def figures(told: Told) -> dict[str, float]:

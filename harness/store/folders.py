@@ -25,7 +25,7 @@ MANIFEST = "manifest.json"
 PICTURES = "pictures"  # drawn again in no time
 KINDS = ("checkpoints", "merged", "measurements", PICTURES)  # of entries; an adapter is merged into its base
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust, such as safetensors, end their messages
 
 

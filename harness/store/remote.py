@@ -12,24 +12,27 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from depthgauge.errors import StoreUnusable, UsageError
+from depthgauge.errors import HarnessError, StoreUnusable, UsageError
 from depthgauge.store.folders import (
+    FORBIDDEN,
     KINDS,
     LAYOUT,
     MANIFEST,
+    NO_SPACE,
     PICTURES,
     Store,
     check_layout,
     corrupt,
+    error_number,
     manifest,
     seal,
     sha256,
+    usable,
 )
 from depthgauge.store.inventory import entries
 from depthgauge.types import digest
 
 KEY = re.compile("[0-9a-f]{16}")
-REFUSED = (PermissionError, FileNotFoundError, ConnectionError, TimeoutError)
 Tell = Callable[[str], None]
 
 
@@ -54,7 +57,11 @@ def opened(address: str) -> Iterator[tuple[Any, str]]:
         system.auto_mkdir = True
     try:
         yield system, root.rstrip("/")
-    except REFUSED as error:
+    except HarnessError:
+        raise
+    except Exception as error:  # each protocol's library has errors of its own
+        if error_number(error) in NO_SPACE:  # of this machine's disk
+            raise
         raise StoreUnusable(
             f"{address} cannot be used ({error}): check that it exists, and your rights there."
         ) from error
@@ -127,13 +134,17 @@ class Shared(Store):
     def finished(self, kind: str, key: str) -> Path | None:
         """Brought from there where it is not here. Raises: as `Store.finished`, `opened` and `bring`."""
         if super().finished(kind, key) is None and self._is_there(kind, key):
-            workshop = self._workshop(kind, f"{key}.brought", resume=False)
-            workshop.mkdir(parents=True)
-            with opened(self.address) as (system, root):
-                bring(system, f"{root}/{kind}/{key}", workshop)
-            seal(workshop)
-            super()._publish(workshop, self.folder(kind, key))
+            with usable(self.root, "--store", NO_SPACE | FORBIDDEN):
+                self._bring(kind, key)
         return super().finished(kind, key)
+
+    def _bring(self, kind: str, key: str) -> None:
+        workshop = self._workshop(kind, f"{key}.brought", resume=False)
+        workshop.mkdir(parents=True)
+        with opened(self.address) as (system, root):
+            bring(system, f"{root}/{kind}/{key}", workshop)
+        seal(workshop)
+        super()._publish(workshop, self.folder(kind, key))
 
     def _is_there(self, kind: str, key: str) -> bool:
         if kind == PICTURES:
@@ -143,16 +154,18 @@ class Shared(Store):
             return bool(system.exists(f"{root}/{kind}/{key}/{MANIFEST}"))
 
     def _publish(self, workshop: Path, folder: Path) -> Path:
+        """There, too, the first is kept: one recipe can give other weights on another machine."""
         made = super()._publish(workshop, folder)
-        if folder.parent.name != PICTURES:
+        kind, key = folder.parent.name, folder.name
+        if kind != PICTURES and not self._is_there(kind, key):
             with opened(self.address) as (system, root):
-                send(made, system, f"{root}/{made.parent.name}/{made.name}")
+                send(made, system, f"{root}/{kind}/{key}")
         return made
 
 
 def copy_of(address: str) -> Path:
     """The folder of this user's cache for what was asked of an address."""
-    return user_cache_path("depthgauge") / "stores" / digest(address)
+    return user_cache_path("depthgauge") / "stores" / digest(address.rstrip("/"))
 
 
 def store_at(place: str | Path, *, run: str) -> Store:

@@ -42,8 +42,9 @@ def encode(states: "torch.Tensor", atoms: "torch.Tensor", penalty: float, *, tol
     codes, left = active_sets(fista(aims, gram), aims, gram, aimed_at, SINGLE_ROUNDS)
     missed = residuals(codes, aims - codes @ gram)
     if len(left):
-        those, products = aims[left].double(), gram.double()
-        exact, unsettled = active_sets(codes[left].double(), those, products, aimed_at, DOUBLE_ROUNDS)
+        sharp = atoms.double()
+        products, those = sharp @ sharp.T, states[left].double() @ sharp.T - penalty
+        exact, unsettled = active_sets(codes[left].double().nan_to_num(), those, products, aimed_at, DOUBLE_ROUNDS)
         if len(unsettled):
             raise Undefined(
                 f"sparse coding does not settle: {len(unsettled)} of {len(states)} states are not at their minimum to "
@@ -73,13 +74,16 @@ def fista(aims: "torch.Tensor", gram: "torch.Tensor") -> "torch.Tensor":
 
 
 def largest_eigenvalue(gram: "torch.Tensor") -> float:
-    """By the power method, from below."""
+    """By the power method, from below. Raises: Undefined where all is 0."""
     import torch
 
-    vector = torch.ones(len(gram), dtype=gram.dtype)
+    vector = torch.randn(len(gram), dtype=gram.dtype, generator=torch.Generator().manual_seed(0))
     for _ in range(STEPS):
         vector = torch.nn.functional.normalize(gram @ vector, dim=0)
-    return float(vector @ gram @ vector)
+    found = float(vector @ gram @ vector)
+    if found <= 0:
+        raise Undefined("every atom is 0, as where all states are alike: there is nothing to code them by.")
+    return found
 
 
 def active_sets(
@@ -98,7 +102,7 @@ def active_sets(
     for number in range(rounds):
         slack = aims - codes @ gram
         found[left] = codes
-        going = residuals(codes, slack) > tolerance
+        going = ~(residuals(codes, slack) <= tolerance)  # also of what is no number
         left, codes, aims, slack, at_best = (each[going] for each in (left, codes, aims, slack, at_best))
         if not len(left):
             break

@@ -82,7 +82,6 @@ def test_a_zeroed_mlp_is_refuted_and_its_layer_named_first(compare, old, place):
     assert "## Activation difference" in page and "## Weights" in page
 
 
-@pytest.mark.heavy
 def test_a_copy_with_a_little_noise_has_not_changed(compare, old, place):
     def shake(tensors):
         for tensor in tensors.values():
@@ -317,7 +316,6 @@ def test_one_folder_given_twice_is_one_sentence_and_exit_4(compare, old):
     assert "--checkpoint and --against both name old: give the old one and the new" in refusal(done)
 
 
-@pytest.mark.heavy
 def test_an_exam_with_a_typo_is_answered_with_the_nearest_names(compare, place):
     done = compare(place / "broken", "--exam=gsm8", "-k", "exam")
 

@@ -322,7 +322,6 @@ def test_the_circuits_of_any_language_model_can_be_judged(depthgauge, place):
     assert "## Circuits" in (place / "reports" / "adopted-anybody" / "report.md").read_text()
 
 
-@pytest.mark.heavy
 def test_a_checkpoint_of_another_kind_is_not_testable(depthgauge, place, tiny_base, modular_folder):
     cases = (
         ("grokking", tiny_base, "few_key", "is a qwen3 checkpoint, and this is defined for modular_addition", None),

@@ -91,7 +91,11 @@ class Judging:
 
         Several processes fork after the first checkpoint, and share its controls and all that it was compared with.
         They open no model: what is not measured before, as by `prepare`, is a problem.
+
+        Raises: UsageError for less than one process.
         """
+        if processes < 1:
+            raise UsageError(f"processes={processes}: checkpoints are judged by one, or by several.")
         yield from map(self.found, checkpoints[:1])
         if processes == 1:
             yield from map(self.found, checkpoints[1:])

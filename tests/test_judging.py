@@ -74,6 +74,11 @@ def test_nothing_is_judged_of_none(judging):
     assert list(judging.judge_all([], processes=2)) == []
 
 
+def test_less_than_one_process_is_one_sentence(judging, other):
+    with pytest.raises(UsageError, match="processes=0"):
+        list(judging.judge_all([other], processes=0))
+
+
 def test_what_changed_is_judged_likewise(tiny_base, other, tmp_path):
     judging = Judging(
         against=tiny_base, suites=["depthgauge.suites.test_change"], expect=Expectation.TRAINED, store=tmp_path,

@@ -181,7 +181,7 @@ def test_the_first_that_is_whole_there_is_kept(s3, tmp_path, monkeypatch):
 
     def make(workshop):
         (workshop / "weights").write_text("the other's")
-        one.produce("checkpoints", key, lambda mine: (mine / "weights").write_text("the first's") and None)
+        one.produce("checkpoints", key, lambda mine: (mine / "weights").write_text("the first's"))
 
     assert (other.produce("checkpoints", key, make) / "weights").read_text() == "the other's"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "third"))
@@ -193,14 +193,14 @@ def test_the_first_that_is_whole_there_is_kept(s3, tmp_path, monkeypatch):
     "environment, said",
     [
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Could not connect"),
-        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "AWS_PROFILE": "nobody"}, "cannot be used"),
+        ({"AWS_PROFILE": "nobody"}, "profile (nobody) could not be found"),
     ],
 )
 def test_what_the_protocols_library_raises_is_one_sentence(s3, tmp_path, environment, said):
     here = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "AWS_MAX_ATTEMPTS": "1"} | environment
     ask = "from depthgauge.store.remote import store_at; store_at('s3://team/x', run='x')"
     done = subprocess.run([sys.executable, "-c", ask], env=here, capture_output=True, text=True, check=False)
-    assert f"StoreUnusable: s3://team/x cannot be used ({said}"[:40] in done.stderr and said in done.stderr
+    assert "StoreUnusable: s3://team/x cannot be used (" in done.stderr and said in done.stderr
 
 
 @pytest.mark.parametrize("command", [["store", "ls"], ["fingerprint", "x"]])

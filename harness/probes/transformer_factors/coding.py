@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 BATCH, TIGHT = 200, 1e-4  # states in a batch; the KKT residual
 STEPS, MARGIN = 30, 1.05  # of FISTA and of the power method; by which the latter may fall short
-SINGLE_ROUNDS, DOUBLE_ROUNDS, TAKEN_IN = 40, 400, 8
+SINGLE_ROUNDS, DOUBLE_ROUNDS = 40, 400  # of active sets, by precision
+TAKEN_IN = 8  # atoms a round, in as many rounds
 FORGET = 0.98  # of what earlier batches said, at each new one
 SAVE_EVERY = 20  # batches
 
@@ -35,7 +36,7 @@ def encode(states: "torch.Tensor", atoms: "torch.Tensor", penalty: float, *, tol
     The residual is the largest |a - max(0, a - gradient)|, 0 exactly at the minimum. What is not there in single
     precision goes on in double: dictionaries have atoms that hardly differ.
 
-    Raises: Undefined if the tolerance is not met in 400 rounds.
+    Raises: Undefined if the tolerance is not met in 400 rounds, or every atom is 0.
     """
     gram, aims = atoms @ atoms.T, states @ atoms.T - penalty
     aimed_at = 0.9 * tolerance  # and the rest is left to rounding
@@ -89,7 +90,9 @@ def largest_eigenvalue(gram: "torch.Tensor") -> float:
 def active_sets(
     codes: "torch.Tensor", aims: "torch.Tensor", gram: "torch.Tensor", tolerance: float, rounds: int
 ) -> tuple["torch.Tensor", "torch.Tensor"]:
-    """Codes at their minimum, and the states (their numbers) that are not there after so many rounds.
+    """Codes (N, A) at their minimum, and the numbers of the states that are not there after so many rounds.
+
+    `aims` (N, A) are the products of states and atoms less the penalty, `gram` (A, A) those of the atoms.
 
     Non-negative least squares (Lawson and Hanson 1974), many states at a time: where the atoms in use are at their
     best, those are taken in that would help most, eight in the first rounds and then one; where the best would need a
@@ -146,7 +149,7 @@ def learn(
     An atom that no state uses is replaced by a state that is explained badly. With `kept`, a file, the fit goes on from
     where it was interrupted.
 
-    Raises: Undefined for more atoms than states; InvalidCheckpoint for states that are not finite.
+    Raises: Undefined for more atoms than states, or as `encode`; InvalidCheckpoint for states that are not finite.
     """
     import torch
 
@@ -163,8 +166,9 @@ def learn(
         fit = Fit.load(kept)
     for batch in range(fit.batches, batches):
         fit = fit.after(states[order[batch * BATCH : (batch + 1) * BATCH]], penalty)
-        if kept is not None and (fit.batches % SAVE_EVERY == 0 or fit.batches == batches):
-            fit.save(kept)
+        if fit.batches % SAVE_EVERY == 0 or fit.batches == batches:
+            if kept is not None:
+                fit.save(kept)
             tell(f"batch {fit.batches} of {batches}")
     return fit.atoms
 

@@ -28,11 +28,11 @@ from depthgauge.probes.divergence import NextToken
 from depthgauge.probes.greedy_trace import GreedyTrace, Opening
 from depthgauge.probes.noise_trace import NoiseTrace, TraceQuestion
 from depthgauge.probes.sinks import TOKENS, Passage, Sinks
-from depthgauge.probes.tokenization import Compound, Tokenization, Word
+from depthgauge.probes.tokenization import Compound, Tokenization
 from depthgauge.probes.weights import WeightDeltas
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
-from depthgauge.types import Item, Text
+from depthgauge.types import Item, Text, Word
 
 TABLE = Path(__file__).parents[1] / "docs" / "families.md"
 LETTERS = string.ascii_letters + string.digits + " .,:'?!"

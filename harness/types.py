@@ -288,6 +288,14 @@ class Text:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Word:
+    """A word, of a kind such as 'formula' or 'ordinary'."""
+
+    text: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Landmarks:
     """Layers of a testbed's base, 0-based, that its sources say something about.
 

@@ -2,6 +2,5 @@
 
 # Of the sources' reading list: systems that no suite asks about yet, and what nobody could.
 UNTESTABLE = {
-    "arXiv:2410.01334, skill paths": "in part: two of three skills in their order, no learning in context",
     "a rebuttal to 'Reviewer 1'": "names no paper and no system that could be measured",
 }

@@ -1,5 +1,5 @@
-"""Whether what repeats is learnt along the paths that arXiv:2410.01334 names: through induction heads, which lie above
-the previous-token heads that they are made of.
+"""Whether skills are learnt along the paths that arXiv:2410.01334 names: what repeats by induction heads, above the
+previous-token heads that they are made of; labels in context by induction heads too, and most by heads above them.
 """
 
 from depthgauge import Claim, Estimate, at_least, claim
@@ -15,6 +15,27 @@ CARRIED = {
     "region": at_least(0.5),
     "unit": "share",
     "rationale": "of the logits gained beyond background, or of 1; heads with half of the best induction score",
+}
+LEARNS = {
+    "statement": "makes the right one of two labels twice as likely against the other where examples tell",
+    "published": "a skill of its own, in diagrams",
+    "region": at_least(0.69),
+    "unit": "logits",
+    "rationale": "ln 2, gained beyond a background whose labels tell nothing",
+}
+INCLUDES = {
+    "statement": "owes more of what a label gains in context to its induction heads, a tenth or more, than to others",
+    "published": "paths of simpler skills lie within those of richer ones, in diagrams",
+    "region": at_least(0.1),
+    "unit": "share",
+    "rationale": "others are as many heads of their layers, over all choices; heads as for what repeats",
+}
+LEARNS_ABOVE = {
+    "statement": "owes half of what a label gains in context, or more, to heads above its induction heads",
+    "published": "in diagrams: previous token, then induction, then learning in context",
+    "region": at_least(0.5),
+    "unit": "share",
+    "rationale": "less what heads below them add; 0 where depth decides nothing",
 }
 IN_ORDER = {
     "statement": "has its previous-token heads below its induction heads, in four of five pairs or more",
@@ -58,3 +79,18 @@ def test_previous_token_heads_lie_below_induction_heads(subject) -> Estimate:
 @claim(paths_claim("two-layers-in-order-of-depth", IN_ORDER, "induction_untrained", "repeated_tokens", ("induction",)))
 def test_previous_token_heads_of_two_layers_lie_below_induction_heads(subject) -> Estimate:
     return in_order(subject)
+
+
+@claim(paths_claim("labels-are-learnt-in-context", LEARNS, "rekeyed"))
+def test_labels_are_learnt_in_context(subject) -> Estimate:
+    return mean(skill_paths.gained_in_context(subject), estimand="gained by the right label")
+
+
+@claim(paths_claim("learning-in-context-includes-induction", INCLUDES, "rekeyed"))
+def test_induction_heads_carry_more_of_what_is_learnt_in_context_than_others(subject) -> Estimate:
+    return mean(skill_paths.included_induction(subject), estimand="induction heads - as many others")
+
+
+@claim(paths_claim("learning-in-context-above-induction", LEARNS_ABOVE, "rekeyed"))
+def test_labels_are_learnt_by_heads_above_the_induction_heads(subject) -> Estimate:
+    return mean(skill_paths.learnt_above_induction(subject), estimand="heads above induction heads - below")

@@ -130,7 +130,9 @@ def test_a_limit_of_size_takes_the_least_recently_used_that_nothing_names(store,
 def test_a_store_of_another_layout_is_refused_and_nothing_is_lost(store):
     put(store, "measurements", "m")
     (store.root / "layout").write_text("2")
-    with pytest.raises(StoreUnusable, match="whose stores have layout 2, and this one's have 1: choose another place with --store"):
+    with pytest.raises(
+        StoreUnusable, match="whose stores have layout 2, and this one's have 1: choose another place with --store"
+    ):
         Store(store.root, run="here")
     assert (store.root / "measurements" / "m").is_dir()
 

@@ -147,6 +147,10 @@ def of_skill_paths(rng):
     }  # fmt: skip
 
 
+def of_label_paths(rng):
+    return {name: array for name, array in of_skill_paths(rng).items() if name not in ("induction", "previous")}
+
+
 def of_transformer_factors(rng):
     texts = {f"{kind}{name}": rng.random(6) for kind in ("", "random_") for name in ("explained", "active")}
     return texts | {
@@ -227,7 +231,10 @@ ROOMS = {
          ("unfrozen_layers", of_unfrozen_layers, {"exam": HOSTILE})],
         ["Layers trained alone"], 2, ["unfrozen.png"],
     ),
-    "probes.skill_paths": ([("skill_paths", of_skill_paths, {})], ["Skill paths"], 2, ["paths.png"]),
+    "probes.skill_paths": (
+        [("skill_paths", of_skill_paths, {}), ("label_paths", of_label_paths, {})],
+        ["Skill paths", "Labels learnt in context"], 4, ["paths.png", "labels.png"],
+    ),
     "probes.transformer_factors": (
         [("transformer_factors", of_transformer_factors, {})], ["Transformer factors"], 2, ["factors.png"],
     ),

@@ -1,5 +1,8 @@
 """Skill paths of small models: all is carried, fresh weights have no such skill, and names say the chain."""
 
+from dataclasses import replace
+from itertools import combinations, product
+
 import numpy as np
 import pytest
 import torch
@@ -8,25 +11,46 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, norm
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from depthgauge.claims import judge
 from depthgauge.context import RunContext
 from depthgauge.errors import NotTestable, Undefined
 from depthgauge.methods.induction import INDUCTION
-from depthgauge.models.load import load
+from depthgauge.models.load import load, vocabulary_size
 from depthgauge.models.paths import Reads
-from depthgauge.probes.skill_paths import MOST, SEQUENCES, carried_by_induction_heads, layers_of_skills
+from depthgauge.probes.skill_paths import (
+    EXAMPLES,
+    MOST,
+    PROMPTS,
+    SEQUENCES,
+    LabelPaths,
+    SkillPaths,
+    carried_by_induction_heads,
+    included_induction,
+    layers_of_skills,
+    learnt_above_induction,
+)
 from depthgauge.probes.skill_paths.compute import by_length, read, strongest
+from depthgauge.probes.skill_paths.prompts import labelled, repeats, said_twice
 from depthgauge.stats import chance_below
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
+from depthgauge.suites import test_skill_paths as suite
 from depthgauge.testbeds.pocket import POCKET
 from depthgauge.testbeds.repeated_tokens import REPEATED_TOKENS
+from depthgauge.types import Measurement, Outcome, Word
 from tests.families import uneven_model
+from tests.in_context import save_layer_above, save_two_awake, words_of_one_token, words_that_end_alike
 from tests.processes import FIVE_SEEDS
+
+
+def read_repeats(model):
+    length = said_twice(model)
+    return read(model, repeats(length, vocabulary_size(model)), {"induction": length - 1, "previous": 1})
 
 
 @pytest.fixture(scope="module")
 def pocket_paths():
-    return read(load(POCKET.base)[0])
+    return read_repeats(load(POCKET.base)[0])
 
 
 def test_paths_of_each_length_sum_to_the_logit_difference(pocket_paths):
@@ -40,7 +64,7 @@ def test_paths_of_each_length_sum_to_the_logit_difference(pocket_paths):
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "olmo2", "gpt_neox"])
 def test_fresh_weights_owe_nothing_to_induction_heads(family, tmp_path):
     model = uneven_model(family)
-    found = read(model)
+    found = read_repeats(model)
     beyond = found["heads"] - found["background_heads"]
     induction = found["induction"] >= 0.5 * found["induction"].max()
 
@@ -75,7 +99,7 @@ def test_a_model_of_few_tokens_is_one_sentence():
     few = LlamaForCausalLM(LlamaConfig(vocab_size=5, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
                                        num_attention_heads=2, max_position_embeddings=16))  # fmt: skip
     with pytest.raises(NotTestable, match="said twice are 3 or more, and 2 fit"):
-        read(few)
+        said_twice(few)
 
 
 # -- order in depth ---
@@ -126,3 +150,135 @@ def test_two_trained_layers_have_their_skills_in_order_and_owe_the_repeat_to_ind
 
     assert set(previous) == {0} and set(induction) == {1}
     assert carried_by_induction_heads(subject).values.mean() > 0.5
+
+
+# -- learning in context ---
+
+
+def kinds_of(words):
+    """Kinds of words, as the probe gives them to prompts."""
+    return LabelPaths(words=tuple(Word(text=word, kind=kind) for kind, its in words.items() for word in its)).by_kind
+
+
+@pytest.fixture(scope="module")
+def prompts():
+    tokenizer = load(POCKET.base)[1]
+    return tokenizer, list(labelled(tokenizer, LabelPaths(words=POCKET.material(Word)).by_kind))
+
+
+def test_a_prompt_says_a_label_a_word_and_its_background_says_the_same_words_with_labels_that_tell_nothing(prompts):
+    tokenizer, found = prompts
+    kinds = {word.text: word.kind for word in POCKET.material(Word)}
+    assert len(found) == PROMPTS
+    for prompt in found:
+        told, untold = (lines(tokenizer.decode(ids)) for ids in (prompt.ids, prompt.background))
+        right, wrong = (tokenizer.decode([label]).strip() for label in (prompt.right, prompt.wrong))
+        asked = kinds[told[-1][0]]
+
+        assert len(told) == EXAMPLES + 1 == len({word for word, _ in told})
+        assert [word for word, _ in told] == [word for word, _ in untold]
+        assert all(label == (right if kinds[word] == asked else wrong) for word, label in told[:-1])
+        of_asked = [label for word, label in untold[:-1] if kinds[word] == asked]
+        others = [label for word, label in untold[:-1] if kinds[word] != asked]
+        assert sorted(of_asked) == sorted(others) == sorted([right, wrong] * (EXAMPLES // 4))
+
+
+def lines(text):
+    """Words and their labels, the last of which has none."""
+    return [tuple(part.strip() for part in line.split(":")) for line in text.split("\n")]
+
+
+def test_each_label_is_right_about_as_often(prompts):
+    rights = [prompt.right for prompt in prompts[1]]
+
+    assert {rights.count(label) for label in set(rights)} <= set(range(PROMPTS // 4, PROMPTS - PROMPTS // 4 + 1))
+
+
+def test_too_few_words_and_labels_that_end_alike_are_one_sentence(prompts, tiny_base):
+    with pytest.raises(NotTestable, match="of two kinds of words, 9 of each, and there are 1"):
+        next(labelled(prompts[0], kinds_of({"many": map(str, range(9)), "few": map(str, range(8))})))
+    with pytest.raises(NotTestable, match="' A' and ' B' end in the same token"):
+        next(labelled(load(tiny_base)[1], kinds_of({"one": map(str, range(9)), "two": map(str, range(9))})))
+
+
+class Asked:
+    """What readings ask of a subject, answered from arrays."""
+
+    def __init__(self, induction, heads):
+        blank = dict(key="", probe="", parameters={}, checkpoint="")
+        nothing = np.zeros_like(heads)
+        logits = {"logit": np.full(len(heads), 2.0), "background": np.zeros(len(heads))}
+        self.taken = {
+            SkillPaths: Measurement(**blank, arrays={"induction": induction}),
+            LabelPaths: Measurement(**blank, arrays=logits | {"heads": heads, "background_heads": nothing}),
+        }
+
+    def material(self, _):
+        return ()
+
+    def measure(self, probe):
+        return (self.taken[type(probe)],)
+
+
+def drawn(seed):
+    """Induction scores (L, H), and what heads add (S, L, H)."""
+    random = np.random.default_rng(seed)
+    return random.random((3, 4)), random.normal(size=(5, 3, 4))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_what_induction_heads_add_is_held_against_every_choice_of_as_many_in_their_layers(seed):
+    induction, heads = drawn(seed)
+    chosen = induction >= 0.5 * induction.max()
+    choices = product(*(combinations(range(chosen.shape[1]), int(layer.sum())) for layer in chosen))
+    each = [sum(heads[:, layer, list(picked)].sum(1) for layer, picked in enumerate(choice)) for choice in choices]
+
+    found = included_induction(Asked(induction, heads)).values[0]
+    np.testing.assert_allclose(found, (heads[:, chosen].sum(1) - np.mean(each, 0)) / 2, atol=1e-9)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_a_head_counts_by_mann_and_whitneys_u_of_the_induction_heads_below_it(seed):
+    induction, heads = drawn(seed)
+    depths = np.nonzero(induction >= 0.5 * induction.max())[0]
+    counts = [2 * mannwhitneyu([layer], depths).statistic / len(depths) - 1 for layer in range(len(induction))]
+
+    found = learnt_above_induction(Asked(induction, heads)).values[0]
+    np.testing.assert_allclose(found, np.einsum("slh,l->s", heads, counts) / 2, atol=1e-9)
+
+
+def outcomes(base, words, tmp_path):
+    """What the claims on labels say of a model of this folder."""
+    testbed = replace(POCKET, name="planted", base=base, materials={Word: words})
+    context = RunContext(testbed=testbed, store=Store(tmp_path / "store", run="test"), tell=lambda line: None)
+    subject = Subject(name="planted", folder=base, context=context)
+    tests = (
+        suite.test_labels_are_learnt_in_context,
+        suite.test_induction_heads_carry_more_of_what_is_learnt_in_context_than_others,
+        suite.test_labels_are_learnt_by_heads_above_the_induction_heads,
+    )
+    return [judge(test.__claim__, test(subject)).outcome for test in tests]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", FIVE_SEEDS)
+def test_where_words_end_alike_induction_heads_learn_their_labels_and_nothing_above_them(seed, tmp_path):
+    found = outcomes(save_two_awake(tmp_path / "two", seed=seed), words_that_end_alike, tmp_path)
+
+    assert found == [Outcome.SUPPORTED, Outcome.SUPPORTED, Outcome.REFUTED]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("seed", FIVE_SEEDS)
+def test_a_layer_trained_alone_above_induction_heads_learns_labels_without_them(seed, tmp_path):
+    found = outcomes(save_layer_above(tmp_path / "above", seed=seed), words_of_one_token, tmp_path)
+
+    assert found == [Outcome.SUPPORTED, Outcome.REFUTED, Outcome.SUPPORTED]
+
+
+@pytest.mark.heavy
+def test_fresh_weights_learn_no_label(tmp_path):
+    assert (
+        outcomes(save_two_awake(tmp_path / "two", seed=0, steps=0), words_that_end_alike, tmp_path)
+        == [Outcome.REFUTED] * 3
+    )

@@ -21,12 +21,12 @@ from depthgauge.probes.head_sharing import Comparison, HeadSharing
 from depthgauge.probes.massive_values import MassiveValues
 from depthgauge.probes.noise_trace import NoiseTrace, TraceQuestion
 from depthgauge.probes.sinks import Passage, Sinks
-from depthgauge.probes.tokenization import Compound, Tokenization, Word
+from depthgauge.probes.tokenization import Compound, Tokenization
 from depthgauge.probes.weights import WeightDeltas
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
 from depthgauge.testbeds.smollm2 import SMOLLM2
-from depthgauge.types import Text, TrainingJob
+from depthgauge.types import Text, TrainingJob, Word
 
 pytestmark = [
     pytest.mark.heavy,

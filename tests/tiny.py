@@ -7,8 +7,8 @@ from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.greedy_trace import Opening
 from depthgauge.probes.noise_trace import TraceQuestion
 from depthgauge.probes.sinks import Passage
-from depthgauge.probes.tokenization import Compound, Word
-from depthgauge.types import Item
+from depthgauge.probes.tokenization import Compound
+from depthgauge.types import Item, Word
 
 LETTERS = "abcd"
 PROMPTS = tuple(first + second for first in LETTERS for second in LETTERS)

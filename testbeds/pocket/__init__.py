@@ -11,9 +11,9 @@ from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.greedy_trace import Opening
 from depthgauge.probes.noise_trace import TraceQuestion
 from depthgauge.probes.sinks import Passage
-from depthgauge.probes.tokenization import Compound, Word
+from depthgauge.probes.tokenization import Compound
 from depthgauge.testbeds.pocket import materials, prose, questions
-from depthgauge.types import Item
+from depthgauge.types import Item, Word
 
 FOLDER = Path(__file__).parent
 BASE = FOLDER / "base"

@@ -4,8 +4,9 @@ from random import Random
 
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.noise_trace import TraceQuestion
-from depthgauge.probes.tokenization import Compound, Word
+from depthgauge.probes.tokenization import Compound
 from depthgauge.testbeds.pocket import facts, prose, questions
+from depthgauge.types import Word
 
 TRACE_QUESTIONS_PER_KIND = 8
 MARKED_TEXTS = 100

@@ -19,11 +19,11 @@ from typing import Any
 from depthgauge import TESTBEDS, Economy, Exam, Landmarks, Reward, Testbed, Training, TrainingScale
 from depthgauge.judge import Judge
 from depthgauge.probes.noise_trace import TraceQuestion
-from depthgauge.probes.tokenization import Compound, Word
+from depthgauge.probes.tokenization import Compound
 from depthgauge.prompts import DataSet
 from depthgauge.testbeds.common import COMMON
 from depthgauge.testbeds.smollm2 import materials, tempting
-from depthgauge.types import Item, Task
+from depthgauge.types import Item, Task, Word
 
 BASE = "Qwen/Qwen3-4B"
 DATA = ("camel-ai/physics", "camel-ai/chemistry", "camel-ai/biology")

@@ -9,10 +9,10 @@ from pathlib import Path
 from depthgauge import TESTBEDS, Exam, Testbed, Training, TrainingScale
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.noise_trace import TraceQuestion
-from depthgauge.probes.tokenization import Compound, Word
+from depthgauge.probes.tokenization import Compound
 from depthgauge.testbeds.common import COMMON
 from depthgauge.testbeds.smollm2 import history, materials, mathematics, science, tempting, weights
-from depthgauge.types import Item
+from depthgauge.types import Item, Word
 
 ANSWER_TOKENS = 24  # enough for one sentence, which is all that is read
 

@@ -3,9 +3,10 @@
 from itertools import product
 
 from depthgauge.probes.attention import MarkedText
-from depthgauge.probes.tokenization import Compound, Word
+from depthgauge.probes.tokenization import Compound
 from depthgauge.testbeds.smollm2.compounds import CATIONS, compounds
 from depthgauge.testbeds.smollm2.elements import elements
+from depthgauge.types import Word
 
 MARKED_TEXTS = 40
 ARTICLE = "The H2SO4 reacted violently with the pure water."  # the sentence of Dangi 2026a

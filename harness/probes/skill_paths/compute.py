@@ -1,33 +1,28 @@
-"""Paths on tokens that repeat, and on their background."""
+"""Paths on prompts that ask for a skill, and on their background."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.errors import NotTestable
-from depthgauge.models.load import context_length, vocabulary_size
 from depthgauge.models.paths import Chain, Reads, Run, follow, record
-from depthgauge.probes.skill_paths import LENGTH, LONGEST, MOST, SEQUENCES, SHARE
+from depthgauge.probes.skill_paths import LONGEST, MOST, SHARE
+from depthgauge.probes.skill_paths.prompts import Prompt
 
-SHOWN, FEWEST = 12, 3  # paths, and tokens that are said twice
+SHOWN = 12  # paths
 
 
-def read(model: Any) -> dict[str, NDArray[Any]]:
-    """The arrays of `SkillPaths`. Raises: NotTestable for a model of few tokens, or as `models.paths.record`."""
-    length = min(LENGTH, context_length(model) // 2, vocabulary_size(model) // 2)
-    if length < FEWEST:
-        raise NotTestable(f"random tokens said twice are {FEWEST} or more, and {length} fit this model")
-    random = np.random.default_rng(0)
+def read(model: Any, prompts: Iterable[Prompt], back: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """What prompts owe to heads, a row each, and the strongest paths; by name, mean attention so many places back.
+
+    Raises: NotTestable and Undefined, as `models.paths.record`.
+    """
     rows: dict[str, list[Any]] = {}
     carried: dict[Chain, list[float]] = {}
-    for _ in range(SEQUENCES):
-        tokens = random.choice(vocabulary_size(model), 2 * length, replace=False).tolist()
-        said, others, place = tokens[:length], tokens[length:], int(random.integers(1, length - 1))
-        target, other = said[place + 1], said[(place + 1 + length // 2) % length]
-        run = record(model, [*said, *said[: place + 1]], target, other)
-        background = record(model, [*others, *said[: place + 1]], target, other)
+    for prompt in prompts:
+        run = record(model, prompt.ids, prompt.right, prompt.wrong)
+        background = record(model, prompt.background, prompt.right, prompt.wrong)
         found = follow(run, least=SHARE * max(abs(run.logit), 1.0), longest=LONGEST, most=MOST)
         for chain, its in found.items():
             carried.setdefault(chain, []).append(its.total())
@@ -36,17 +31,15 @@ def read(model: Any) -> dict[str, NDArray[Any]]:
             "background": background.logit,
             "heads": next_to_the_logits(run),
             "background_heads": next_to_the_logits(background),
-            "induction": attention_at(run, length - 1),
-            "previous": attention_at(run, 1),
             "by_length": by_length(found),
             "paths": len(found) - 1,
             "gap": sum(its.total() for its in found.values()) - run.logit,
         }
-        for name, value in row.items():
+        attention = {name: attention_at(run, places) for name, places in back.items()}
+        for name, value in (row | attention).items():
             rows.setdefault(name, []).append(value)
     arrays = {name: np.array(values) for name, values in rows.items()}
-    means = {name: arrays[name].mean(0) for name in ("induction", "previous")}
-    return arrays | means | strongest(carried)
+    return arrays | {name: arrays[name].mean(0) for name in back} | strongest(carried)
 
 
 def next_to_the_logits(run: Run) -> NDArray[np.float64]:

@@ -12,18 +12,10 @@ import numpy as np
 from depthgauge.errors import NotTestable
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Measurement, Scores, digest
+from depthgauge.types import Checkpoint, Measurement, Scores, Word, digest
 
 SHUFFLE_SEED = 0
 EMBEDDING = -1  # the block before the first
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Word:
-    """A word, of a kind such as 'formula' or 'ordinary'."""
-
-    text: str
-    kind: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ KNOWN = [*(f"{letter}:" for letter in LETTERS), "\n", " ", "A", "B"]  # to the m
 IDS = {piece: i for i, piece in enumerate([*KNOWN, ":", *LETTERS])}
 WIDTH, HEADS, CONTEXT = 64, 4, 128
 BATCH, LENGTH, PERIODS, LINES = 64, 48, (8, 25), 18
-LEARNING_RATE, WARM_UP_STEPS = 3e-3, 100
+WARM_UP_STEPS = 100
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # tokens, and which of them are to be said: (B, T)
 
@@ -60,7 +60,7 @@ def save_layer_above(folder: Path, *, seed: int) -> Path:
     model.requires_grad_(False)
     for part in (above.attn, above.ln_1):
         part.requires_grad_(True)
-    train(model, 1200, lambda: labels(generator))
+    train(model, 1200, lambda: labels(generator), rate=1e-2)
     return save(model, folder)
 
 
@@ -95,10 +95,10 @@ def labels(generator: torch.Generator) -> Batch:
     return tokens.flatten(1), said.flatten(1)
 
 
-def train(model: GPT2LMHeadModel, steps: int, batch: Callable[[], Batch]) -> None:
+def train(model: GPT2LMHeadModel, steps: int, batch: Callable[[], Batch], rate: float = 3e-3) -> None:
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], betas=(0.9, 0.98))
     for step in range(1, steps + 1):
-        optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(step / WARM_UP_STEPS, 1)
+        optimizer.param_groups[0]["lr"] = rate * min(step / WARM_UP_STEPS, 1)
         tokens, said = batch()
         loss = cross_entropy(model(tokens).logits[:, :-1][said[:, 1:]], tokens[:, 1:][said[:, 1:]])
         optimizer.zero_grad()

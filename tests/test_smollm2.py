@@ -1,5 +1,6 @@
 """The folder of SmolLM2: whole or not there, whatever happens while it is made."""
 
+import re
 import subprocess
 import sys
 from zipfile import ZipFile
@@ -7,7 +8,7 @@ from zipfile import ZipFile
 import pytest
 
 from depthgauge.errors import CorruptEntry, UsageError
-from depthgauge.testbeds.smollm2 import history, tempting, weights
+from depthgauge.testbeds.smollm2 import history, mmlu, tempting, weights
 
 KILLED = """
 import os
@@ -119,3 +120,19 @@ def test_every_tempting_ending_is_a_wrong_one_of_a_fact_of_history():
 
     assert len({one.prompt for one in questions}) == len(questions) == tempting.QUESTIONS
     assert all(one.wrong in options[one.prompt][1:] for one in questions)
+
+
+def test_of_285_questions_of_mmlu_281_parse_each_within_its_own_lines():
+    items = mmlu.items()
+
+    assert len(items) == len({item.id for item in items}) == 281
+    assert all(item.answer in item.options and not re.search("^[QA]: ", item.prompt, re.MULTILINE) for item in items)
+    assert all(item.prompt.count(f"({letter})") >= 1 for item in items for letter in item.options)
+    assert {item.id.split(" ")[0] for item in items} >= {
+        "abstract_algebra",
+        "high_school_us_history",
+        "world_religions",
+    }
+    mathematics = next(item for item in items if item.id == "abstract_algebra 1")
+    assert mathematics.prompt == "Find the characteristic of the ring 2Z.\n(A) 0 (B) 3 (C) 12 (D) 30\nAnswer:"
+    assert mathematics.answer == "A"

@@ -11,7 +11,7 @@ from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.noise_trace import TraceQuestion
 from depthgauge.probes.tokenization import Compound
 from depthgauge.testbeds.common import COMMON
-from depthgauge.testbeds.smollm2 import history, materials, mathematics, science, tempting, weights
+from depthgauge.testbeds.smollm2 import history, materials, mathematics, mmlu, science, tempting, weights
 from depthgauge.types import Item, Word
 
 ANSWER_TOKENS = 24  # enough for one sentence, which is all that is read
@@ -40,6 +40,7 @@ SMOLLM2 = TESTBEDS.register(
             Exam(name="science_options", items=lambda: science.with_options("exam"), chat=True),
             Exam(name="history", items=history_items),
             Exam(name="mathematics", items=mathematics.items),
+            Exam(name="mmlu", items=mmlu.items),
         ),
         training=Training(
             prompts=lambda: science.items("training"),

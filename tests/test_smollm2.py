@@ -127,12 +127,13 @@ def test_of_285_questions_of_mmlu_281_parse_each_within_its_own_lines():
 
     assert len(items) == len({item.id for item in items}) == 281
     assert all(item.answer in item.options and not re.search("^[QA]: ", item.prompt, re.MULTILINE) for item in items)
-    assert all(item.prompt.count(f"({letter})") >= 1 for item in items for letter in item.options)
+    assert all(item.prompt.count(f"({letter})") == 1 for item in items for letter in item.options)
     assert {item.id.split(" ")[0] for item in items} >= {
         "abstract_algebra",
         "high_school_us_history",
         "world_religions",
     }
-    mathematics = next(item for item in items if item.id == "abstract_algebra 1")
-    assert mathematics.prompt == "Find the characteristic of the ring 2Z.\n(A) 0 (B) 3 (C) 12 (D) 30\nAnswer:"
-    assert mathematics.answer == "A"
+    python = next(item for item in items if item.id == "high_school_computer_science 3")
+    options = "(A) Error (B) abc (C) cba (D) c"
+    assert python.prompt == f'What is the output of "abc"[::-1] in Python 3?\n{options}\nAnswer:'
+    assert python.answer == "C"

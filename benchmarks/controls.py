@@ -31,8 +31,11 @@ HEAD = """# What each control trips
 
 Every claim of the pocket testbed, judged on its base and on every checkpoint that was broken on purpose, by
 `python -m benchmarks.controls`. S supported, R refuted, I inconclusive, nothing where not testable; a claim's own
-control is **bold**. A control is sharp where few other claims see it. Two have a training of their own, misled and
-silenced: GradReg's with another reward, or another temperature.
+control is **bold**. Two have a training of their own, misled and silenced: GradReg's with another reward, or another
+temperature.
+"""
+SHARP = """A control is sharp where it refutes the claims that it is there for, and few others that the base does not
+refute as well.
 """
 
 
@@ -58,11 +61,21 @@ def outcomes(claim: Claim, test: Test, judged: Sequence[str], session: Session) 
 def row(session: Session, claim: Claim, test: Test, judged: Sequence[str]) -> list[str]:
     """The claim's outcomes, as letters."""
     letters = zip(judged, (LETTERS[one] for one in outcomes(claim, test, judged, session)), strict=True)
-    return [claim.id, *(f"**{letter}**" if name == claim.control else letter for name, letter in letters)]
+    return [claim.id, *(f"**{letter}**" if letter and name == claim.control else letter for name, letter in letters)]
 
 
 def page(rows: Sequence[Sequence[str]], judged: Sequence[str]) -> str:
-    return f"{HEAD}\n{markdown(['claim', *judged], rows)}\n"
+    headers = ["control", "claims that it is there for, testable here", "of which it refutes", "others that it refutes"]
+    sharpness = [sharpness_of(place, name, rows) for place, name in enumerate(judged[1:], start=2)]
+    return f"{HEAD}\n{SHARP}\n{markdown(headers, sharpness)}\n\n{markdown(['claim', *judged], rows)}\n"
+
+
+def sharpness_of(place: int, control: str, rows: Sequence[Sequence[str]]) -> list[str]:
+    """A control by its column; the base's is the first one after the claims."""
+    own = [row for row in rows if row[place].startswith("**")]
+    others = [row for row in rows if row[place] == LETTERS[Outcome.REFUTED] != row[1]]
+    refuted = [row for row in own if row[place] == f"**{LETTERS[Outcome.REFUTED]}**"]
+    return [control, str(len(own)), str(len(refuted)), str(len(others))]
 
 
 def main() -> None:

@@ -60,13 +60,15 @@ def of_bias(norm: FrozenNorm | None, field: "torch.Tensor") -> float:
 class Layer(NamedTuple):
     """One block in one run: `read` (T, D) is what its attention is given, `values` (H, T, E) the heads' values.
 
-    `maps` (H, T, T), `output` (H, E, D) the projection of each head into the stream, `bias` (D,) its bias, `mlp` (T, D)
-    what the MLP adds. `values` is a function of `read` for autograd.
+    `maps` (H, T, T), `mixed` (H, T, E) the values that maps bring together, `output` (H, E, D) the projection of each
+    head into the stream, `bias` (D,) its bias, `mlp` (T, D) what the MLP adds. `values` is a function of `read` for
+    autograd.
     """
 
     read: "torch.Tensor"
     values: "torch.Tensor"
     maps: "torch.Tensor"
+    mixed: "torch.Tensor"
     before: FrozenNorm | None
     after: FrozenNorm | None
     output: "torch.Tensor"
@@ -191,6 +193,7 @@ def layer_of(parts: BlockParts, block: Any, place: int, seen: Seen) -> Layer:
         read=seen.reads[place],
         values=seen.values[place],
         maps=seen.maps[place],
+        mixed=seen.maps[place] @ seen.values[place].detach().double(),
         before=of(parts.norm),
         after=of(parts.output_norm),
         output=weights.reshape(heads, -1, weights.shape[1]),
@@ -203,7 +206,7 @@ def check_sum(model: Any, run: Run, stream: "torch.Tensor") -> None:
     """Raises: NotTestable unless the stream before the last norm is the sum of all that is known to write into it."""
     written = run.token + run.position
     for layer in run.layers:
-        added = (layer.maps @ layer.values.detach().double() @ layer.output).sum(0) + layer.bias
+        added = (layer.mixed @ layer.output).sum(0) + layer.bias
         if layer.after is not None:
             added = layer.after.of(added) + layer.after.norm.bias
         written = written + added + layer.mlp
@@ -222,8 +225,7 @@ def reads(run: Run, field: "torch.Tensor", constant: float, below: int) -> Reads
     heads, mlps, biases = torch.zeros(len(run.layers), len(run.layers[0].maps), dtype=torch.float64), 0.0, constant
     for place, layer in enumerate(run.layers[:below]):
         pulled = back(layer.after, field)
-        mixed = layer.maps @ layer.values.detach().double()  # (H, T, E)
-        heads[place] = torch.einsum("td,hed,hte->h", pulled, layer.output, mixed)
+        heads[place] = torch.einsum("td,hed,hte->h", pulled, layer.output, layer.mixed)
         biases += of_bias(layer.after, field) + float((pulled * layer.bias).sum())
         mlps += float((field * layer.mlp).sum())
     return Reads(float((field * run.token).sum()), float((field * run.position).sum()), mlps, biases, heads)

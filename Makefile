@@ -4,7 +4,7 @@ PYTHON  ?= python3
 METHOD  ?= depthscaled
 WORKERS ?= 2
 BIN     := .venv/bin
-# Images of containers set it, and then every process compiles all that it imports anew: a third of what a warm run costs.
+# Images of containers set it, and then every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help eval compare test check bench pocket listops smollm2 ledger families gate-quality history claims

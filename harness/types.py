@@ -295,6 +295,12 @@ class Word:
     kind: str
 
 
+def by_kind(words: Sequence[Word]) -> dict[str, list[str]]:
+    """The texts of words, kinds in the order in which they first come."""
+    kinds = dict.fromkeys(word.kind for word in words)
+    return {kind: [word.text for word in words if word.kind == kind] for kind in kinds}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Landmarks:
     """Layers of a testbed's base, 0-based, that its sources say something about.

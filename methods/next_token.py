@@ -52,10 +52,10 @@ def train_on_repeats(job: TrainingJob) -> None:
     (job.folder / "training_log.json").write_text(json.dumps(log, indent=1))
 
 
-def attention_only(layers: int) -> GPT2LMHeadModel:
+def attention_only(layers: int, *, vocabulary: int = VOCABULARY, context: int = CONTEXT) -> GPT2LMHeadModel:
     """A GPT-2 whose MLPs, one neuron wide, are zero and stay so."""
     configuration = GPT2Config(
-        vocab_size=VOCABULARY, n_positions=CONTEXT, n_embd=WIDTH, n_layer=layers, n_head=HEADS, n_inner=1,
+        vocab_size=vocabulary, n_positions=context, n_embd=WIDTH, n_layer=layers, n_head=HEADS, n_inner=1,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, tie_word_embeddings=False, bos_token_id=None,
         eos_token_id=None,
     )  # fmt: skip

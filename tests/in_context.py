@@ -7,15 +7,15 @@ from string import ascii_lowercase
 import torch
 from tokenizers import Tokenizer, models
 from torch.nn.functional import cross_entropy
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from depthgauge.methods.next_token import HEADS, WIDTH, attention_only
 from depthgauge.types import Word
 
 LETTERS = ascii_lowercase[:24]
 OF_A_KIND = 12  # letters, of which there are two kinds
 KNOWN = [*(f"{letter}:" for letter in LETTERS), "\n", " ", "A", "B"]  # to the models; their tokenizer has letters too
 IDS = {piece: i for i, piece in enumerate([*KNOWN, ":", *LETTERS])}
-WIDTH, HEADS, CONTEXT = 64, 4, 128
 BATCH, LENGTH, PERIODS, LINES = 64, 48, (8, 25), 18
 WARM_UP_STEPS = 100
 
@@ -37,7 +37,7 @@ def save_two_awake(folder: Path, *, seed: int, steps: int = 800) -> Path:
 
     With more below, induction may take another way: over the token after next, which has been told of both.
     """
-    generator, model = torch.Generator().manual_seed(seed), attention_only(2, seed)
+    generator, model = torch.Generator().manual_seed(seed), fresh(2, seed)
     for block, heads in zip(model.transformer.h, (1, 2), strict=True):
         keep_awake(block.attn.c_proj.weight, heads)
     train(model, steps, lambda: repeats(generator))
@@ -53,7 +53,7 @@ def keep_awake(writes: torch.nn.Parameter, heads: int) -> None:
 
 def save_layer_above(folder: Path, *, seed: int) -> Path:
     """Two layers trained on repeats, and then a third one alone on labels."""
-    generator, model = torch.Generator().manual_seed(seed), attention_only(3, seed)
+    generator, model = torch.Generator().manual_seed(seed), fresh(3, seed)
     above = model.transformer.h[2].requires_grad_(False)
     above.attn.c_proj.weight.data.zero_()
     train(model, 800, lambda: repeats(generator))
@@ -64,17 +64,9 @@ def save_layer_above(folder: Path, *, seed: int) -> Path:
     return save(model, folder)
 
 
-def attention_only(layers: int, seed: int) -> GPT2LMHeadModel:
+def fresh(layers: int, seed: int) -> GPT2LMHeadModel:
     torch.manual_seed(seed)
-    model = GPT2LMHeadModel(GPT2Config(
-        vocab_size=len(KNOWN), n_positions=CONTEXT, n_embd=WIDTH, n_layer=layers, n_head=HEADS, n_inner=1,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, tie_word_embeddings=False, bos_token_id=None,
-        eos_token_id=None,
-    ))  # fmt: skip
-    for block in model.transformer.h:
-        for parameter in block.mlp.parameters():
-            parameter.requires_grad_(False).zero_()
-    return model
+    return attention_only(layers, vocabulary=len(KNOWN), context=128)
 
 
 def repeats(generator: torch.Generator) -> Batch:

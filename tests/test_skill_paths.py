@@ -37,7 +37,7 @@ from depthgauge.subject import Subject
 from depthgauge.suites import test_skill_paths as suite
 from depthgauge.testbeds.pocket import POCKET
 from depthgauge.testbeds.repeated_tokens import REPEATED_TOKENS
-from depthgauge.types import Measurement, Outcome, Word
+from depthgauge.types import Measurement, Outcome, Word, by_kind
 from tests.families import uneven_model
 from tests.in_context import save_layer_above, save_two_awake, words_of_one_token, words_that_end_alike
 from tests.processes import FIVE_SEEDS
@@ -155,15 +155,10 @@ def test_two_trained_layers_have_their_skills_in_order_and_owe_the_repeat_to_ind
 # -- learning in context ---
 
 
-def kinds_of(words):
-    """Kinds of words, as the probe gives them to prompts."""
-    return LabelPaths(words=tuple(Word(text=word, kind=kind) for kind, its in words.items() for word in its)).by_kind
-
-
 @pytest.fixture(scope="module")
 def prompts():
     tokenizer = load(POCKET.base)[1]
-    return tokenizer, list(labelled(tokenizer, LabelPaths(words=POCKET.material(Word)).by_kind))
+    return tokenizer, list(labelled(tokenizer, by_kind(POCKET.material(Word))))
 
 
 def test_a_prompt_says_a_label_a_word_and_its_background_says_the_same_words_with_labels_that_tell_nothing(prompts):
@@ -196,9 +191,9 @@ def test_each_label_is_right_about_as_often(prompts):
 
 def test_too_few_words_and_labels_that_end_alike_are_one_sentence(prompts, tiny_base):
     with pytest.raises(NotTestable, match="of two kinds of words, 9 of each, and there are 1"):
-        next(labelled(prompts[0], kinds_of({"many": map(str, range(9)), "few": map(str, range(8))})))
+        next(labelled(prompts[0], {"many": list(map(str, range(9))), "few": list(map(str, range(8)))}))
     with pytest.raises(NotTestable, match="' A' and ' B' end in the same token"):
-        next(labelled(load(tiny_base)[1], kinds_of({"one": map(str, range(9)), "two": map(str, range(9))})))
+        next(labelled(load(tiny_base)[1], {kind: list(map(str, range(9))) for kind in ("one", "two")}))
 
 
 class Asked:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Measurement, Scores, Word, digest
+from depthgauge.types import Checkpoint, Measurement, Scores, Word, by_kind, digest
 
 SEQUENCES, LENGTH = 24, 12  # and tokens that are said twice
 PROMPTS, EXAMPLES, LABELS = 24, 16, (" A", " B")  # of labelled words; the latter of one token, the last
@@ -68,13 +68,8 @@ class LabelPaths:
     version: ClassVar[int] = 1
     what: ClassVar[str] = "paths of labels learnt in context"
 
-    @property
-    def by_kind(self) -> dict[str, list[str]]:
-        kinds = dict.fromkeys(word.kind for word in self.words)
-        return {kind: [word.text for word in self.words if word.kind == kind] for kind in kinds}
-
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        asked = {"words": digest(self.by_kind), "prompts": PROMPTS, "examples": EXAMPLES, "labels": list(LABELS)}
+        asked = {"words": digest(by_kind(self.words)), "prompts": PROMPTS, "examples": EXAMPLES, "labels": list(LABELS)}
         return {**asked, "share": SHARE, "longest": LONGEST, "most": MOST}
 
     def check(self, checkpoint: Checkpoint) -> None:
@@ -84,7 +79,7 @@ class LabelPaths:
         from depthgauge.probes.skill_paths.compute import read
         from depthgauge.probes.skill_paths.prompts import labelled
 
-        return read(one.model, labelled(one.tokenizer, self.by_kind), {})
+        return read(one.model, labelled(one.tokenizer, by_kind(self.words)), {})
 
 
 def carried_by_induction_heads(subject: Subject) -> Scores:
@@ -146,6 +141,7 @@ def beyond(one: Measurement) -> NDArray[np.float64]:
 
 
 def share(one: Measurement, logits_S: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of what the right token gains on the mean of prompts, or of one logit where it gains less: (S,)."""
     gained = float((one.arrays["logit"] - one.arrays["background"]).mean())
     return logits_S / max(gained, 1.0)
 

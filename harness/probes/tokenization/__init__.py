@@ -12,7 +12,7 @@ import numpy as np
 from depthgauge.errors import NotTestable
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Measurement, Scores, Word, digest
+from depthgauge.types import Checkpoint, Measurement, Scores, Word, by_kind, digest
 
 SHUFFLE_SEED = 0
 EMBEDDING = -1  # the block before the first
@@ -39,14 +39,9 @@ class Tokenization:
     version: ClassVar[int] = 1
     what: ClassVar[str] = "what the tokenizer takes apart"
 
-    @property
-    def by_kind(self) -> dict[str, list[str]]:
-        kinds = dict.fromkeys(word.kind for word in self.words)
-        return {kind: [word.text for word in self.words if word.kind == kind] for kind in kinds}
-
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         compounds = digest([[one.text, one.label, one.fold] for one in self.compounds])
-        return {"words": digest(self.by_kind), "compounds": compounds}
+        return {"words": digest(by_kind(self.words)), "compounds": compounds}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
@@ -57,7 +52,7 @@ class Tokenization:
         model, tokenizer = one.model, one.tokenizer
         states = last_token_states(model, [tokenizer(each.text)["input_ids"] for each in self.compounds])
         labels, folds = [each.label for each in self.compounds], [each.fold for each in self.compounds]
-        counts = {kind: fragments(tokenizer, words) for kind, words in self.by_kind.items()}
+        counts = {kind: fragments(tokenizer, words) for kind, words in by_kind(self.words).items()}
         shuffled = read_out(states, labels, folds, shuffle_seed=SHUFFLE_SEED)
         return counts | {"read_out": read_out(states, labels, folds), "shuffled": shuffled}
 

@@ -87,6 +87,23 @@ def test_what_a_training_allocates_at_its_peak_is_planned_within_15_percent(meth
     assert plan.peak - plan.weights == pytest.approx(held, rel=0.15)
 
 
+def test_a_forward_pass_in_bfloat16_keeps_no_copies_of_the_weights(tiny_base, tmp_path):
+    """Autocast's cache would: half of the weights' size, whatever is checkpointed."""
+    testbed = tiny_testbed(tiny_base)
+    economy = Economy(precision="bfloat16", checkpointing=True)
+    testbed = replace(testbed, training=replace(testbed.training, economy=economy))
+    job = TrainingJob(method=GRADREG, testbed=testbed, seed=0, device="cpu", folder=tmp_path, tell=print)
+    trainer = run.build_trainer(job, GRADREG.settings)
+    cached = []
+    trainer.model.model.layers[0].register_forward_pre_hook(
+        lambda *_: cached.append((torch.is_autocast_enabled("cpu"), torch.is_autocast_cache_enabled()))
+    )
+    trainer.train()
+
+    assert (True, False) in cached
+    assert (True, True) not in cached
+
+
 def test_a_training_that_does_not_fit_is_refused_with_what_to_lower(monkeypatch):
     monkeypatch.setattr(memory, "free_bytes", lambda device: 2 * GIB)
     fits = MemoryPlan(weights=5 * GIB, gradients=GIB, shifted_weights=0, optimizer=GIB, activations=0, logits=0)

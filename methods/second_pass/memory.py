@@ -95,7 +95,9 @@ def kept_by_autograd(model: Any, tokens: int, economy: Economy) -> int:
         return tensor
 
     ids = torch.zeros((1, tokens), dtype=torch.long, device=model.device)
-    halved = torch.autocast(model.device.type, torch.bfloat16, enabled=economy.precision == "bfloat16")
+    halved = torch.autocast(
+        model.device.type, torch.bfloat16, enabled=economy.precision == "bfloat16", cache_enabled=False
+    )
     with halved, torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         model(input_ids=ids, use_cache=False, logits_to_keep=1)
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import AutocastKwargs
 from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import GRPOConfig, GRPOTrainer
 
@@ -119,6 +120,8 @@ def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
         raise UsageError(
             "an adapter is merged into whole weights, and FSDP leaves no process any: use data parallelism."
         )
+    # The cache would keep a bfloat16 copy of all weights through each forward pass, in which each is used once.
+    trainer.accelerator.autocast_handler = AutocastKwargs(cache_enabled=False)
     trainer.remove_callback(PrinterCallback)
     return trainer
 

@@ -266,7 +266,8 @@ def free_bytes(device: str) -> int:
     if device != "cpu":
         import torch
 
-        return int(torch.cuda.mem_get_info()[0])
+        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # kept by torch for its next tensors
+        return int(torch.cuda.mem_get_info()[0]) + unused
     import psutil
 
     return int(psutil.virtual_memory().available)
@@ -276,7 +277,7 @@ def check_causal(model: Any, folder: Path) -> None:
     """Raises: NotTestable if what comes later changes what came before, as in an encoder."""
     import torch
 
-    ids = torch.tensor([[0, 1, 2], [0, 1, 0]]) % model.config.get_text_config().vocab_size
+    ids = torch.tensor([[0, 1, 2], [0, 1, 0]], device=model.device) % model.config.get_text_config().vocab_size
     with torch.inference_mode():
         logits = model.eval()(input_ids=ids).logits[:, 0]
     if not torch.equal(logits[0], logits[1]) and bool(logits.isfinite().all()):

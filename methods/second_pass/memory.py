@@ -9,6 +9,7 @@ and values in the place of all this, not beside it.
 from typing import Any, NamedTuple
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 
 from depthgauge.errors import UsageError
 from depthgauge.methods.second_pass.schedule import noise_targets, strengths
@@ -84,23 +85,22 @@ def activations(model: Any, tokens: int, economy: Economy) -> int:
 
 
 def kept_by_autograd(model: Any, tokens: int, economy: Economy) -> int:
-    """Bytes that one sequence of so many tokens leaves for the backward pass."""
-    ours = {p.untyped_storage().data_ptr() for p in model.parameters()}
-    kept: dict[int, torch.Tensor] = {}  # held here, so that no later tensor takes the place of one that was counted
+    """Bytes that one sequence of so many tokens leaves for the backward pass; they are counted and let go."""
+    ours = {p.untyped_storage()._cdata for p in model.parameters()}
+    counted: dict[int, tuple[StorageWeakRef, int]] = {}  # while it is referred to, no later storage takes its place
 
-    def count(tensor: torch.Tensor) -> torch.Tensor:
-        place = tensor.untyped_storage().data_ptr()
-        if place not in ours:
-            kept[place] = tensor
-        return tensor
+    def count(tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in ours:
+            counted[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
 
     ids = torch.zeros((1, tokens), dtype=torch.long, device=model.device)
     halved = torch.autocast(
         model.device.type, torch.bfloat16, enabled=economy.precision == "bfloat16", cache_enabled=False
     )
-    with halved, torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+    with halved, torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
         model(input_ids=ids, use_cache=False, logits_to_keep=1)
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    return sum(bytes_ for _, bytes_ in counted.values())
 
 
 def check_fits(plan: MemoryPlan, device: str) -> None:

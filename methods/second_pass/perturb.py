@@ -30,7 +30,7 @@ def moved_fraction(weights: Mapping[str, Tensor], direction: Mapping[str, Tensor
     moved = total = 0
     for name, along in direction.items():
         value = weights[name].detach()
-        moved += int(full(torch.add(value, along, alpha=step) != value).sum())
+        moved += int((full(torch.add(value, along, alpha=step)) != full(value)).sum())
         total += value.numel()
     return moved / total if total else 0.0
 

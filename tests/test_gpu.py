@@ -1,0 +1,76 @@
+"""What only a GPU shows: left out where there is none."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from depthgauge.judging import Judging
+from depthgauge.methods.grpo import GRADREG, SecondPass
+from depthgauge.methods.second_pass.launch import launch
+from depthgauge.models.load import fresh
+from depthgauge.testbeds.pocket import POCKET
+from depthgauge.types import Economy, Launch, TrainingJob
+from tests.tiny import tiny_testbed
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+
+INSIDE = ("test_noise_trace", "test_attention", "test_circuits")
+FSDP2 = {
+    "compute_environment": "LOCAL_MACHINE",
+    "distributed_type": "FSDP",
+    "fsdp_config": {
+        "fsdp_version": 2,
+        "fsdp_auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "fsdp_transformer_layer_cls_to_wrap": "Qwen3DecoderLayer",
+        "fsdp_reshard_after_forward": True,
+    },
+    "mixed_precision": "no",
+    "num_machines": 1,
+    "num_processes": 1,
+}
+
+
+def judged(device, store):
+    suites = [f"depthgauge.suites.{name}" for name in INSIDE]
+    return Judging(method="grpo", testbed="pocket", suites=suites, store=store, device=device).judge(POCKET.base)
+
+
+def test_what_is_read_on_a_gpu_is_what_is_read_on_the_cpu(tmp_path):
+    """In float32, as deep as rounding goes: sums are taken in another order."""
+    here, there = judged("cpu", tmp_path / "cpu"), judged("cuda", tmp_path / "cuda")
+
+    assert [(row.claim, row.outcome) for row in there.rows] == [(row.claim, row.outcome) for row in here.rows]
+    assert there.problems == here.problems
+    for mine, its in zip(here.rows, there.rows, strict=True):
+        if mine.estimate is not None:
+            assert its.estimate.point == pytest.approx(mine.estimate.point, rel=1e-3, abs=1e-4), mine.claim
+
+
+def second_pass(base, folder, launched=None):
+    folder.mkdir()
+    method = replace(GRADREG, settings=replace(GRADREG.settings, second_pass=SecondPass(ascent_step=1e-3, penalty=0.1)))
+    testbed = tiny_testbed(base)
+    testbed = replace(testbed, training=replace(testbed.training, economy=Economy(accumulation=2)))
+    job = TrainingJob(
+        method=method, testbed=testbed, seed=3, device="cuda", folder=folder, tell=print, launch=launched
+    )  # fmt: skip
+    launch(job)
+    return load_file(folder / "model.safetensors")
+
+
+def test_a_training_that_accelerate_shards_by_fsdp2_makes_the_same_checkpoint(tiny_base, tmp_path):
+    """One GPU holds the only shard: what differs from many is the size of the shards, not the way."""
+    config = tmp_path / "fsdp2.yaml"
+    config.write_text(yaml.safe_dump(FSDP2))
+    alone = second_pass(tiny_base, tmp_path / "alone", Launch(processes=1))
+    sharded = second_pass(tiny_base, tmp_path / "sharded", Launch(processes=1, config=config))
+    fresh(tmp_path / "sharded")  # transformers can load it whole
+
+    assert set(sharded) - set(alone) <= {"lm_head.weight"}  # tied, and written beside what it is tied to
+    for name, weights in alone.items():
+        torch.testing.assert_close(sharded[name], weights, rtol=1e-4, atol=1e-6)
+    before = load_file(tiny_base / "model.safetensors")
+    assert any(not torch.equal(before[name], weights) for name, weights in alone.items())

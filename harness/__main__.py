@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from depthgauge.store.folders import Store
 
 SUITES = "depthgauge.suites"
-WITHOUT = ("-p", "no:hypothesispytest")  # where it is installed it takes a second, and no claim uses it
+# Where they are installed they take half a second each run, and no claim uses them.
+WITHOUT = ("-p", "no:hypothesispytest", "-p", "no:anyio")
 COMPARE_HELP = """What changed from OLD to NEW: two checkpoints of one language model, each a folder, an adapter beside
 its base, a name on the hub, or a registered method. Writes reports/NEW/report.md; the exit code gates.
 

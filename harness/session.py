@@ -18,7 +18,7 @@ from depthgauge.registry import METHODS, methods_on
 from depthgauge.sources import Source
 from depthgauge.store.folders import check_writable
 from depthgauge.subject import Subject
-from depthgauge.types import Claim, Estimate, Evidence, Outcome, Row, Testbed, Verdict
+from depthgauge.types import Claim, Estimate, Evidence, Method, Outcome, Row, Testbed, Verdict
 
 Test = Callable[..., Estimate | Iterator[Estimate]]
 
@@ -198,10 +198,14 @@ class MethodSession(Session):
     def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
         if "old" in arguments:
             return ()  # of change: with --against
-        speaks = [name for name in self.methods if METHODS[name].testbed == claim.testbed]
+        speaks = [name for name in self.methods if claim.testbed in self.testbeds_of(METHODS[name])]
         trained = [name for name in speaks if METHODS[name].train is not None]
         about = tuple(name for name in speaks if name in (claim.about or trained))
         return about[: None if self.adopted is None else 1]  # one folder, one verdict
+
+    def testbeds_of(self, method: Method) -> tuple[str | None, ...]:
+        """Whose claims speak of it: its own testbed's; of one that has none, those of no testbed and of this one."""
+        return (method.testbed,) if method.testbed else (None, self.context.testbed.name)
 
     def asked_for(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
         own = (name,) if self.adopted is None else ()  # the folder is there, and its method is not trained

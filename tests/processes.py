@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# What is planted is found in five trainings; CI runs two of them.
-FIVE_SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.more_seeds) for seed in (2, 3, 4))]
+# What is planted is found in five trainings; CI runs one of them.
+FIVE_SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.more_seeds) for seed in (1, 2, 3, 4))]
 
 
 def rows(place, method="depthscaled", reports="reports"):

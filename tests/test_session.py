@@ -46,6 +46,22 @@ def test_a_control_that_is_a_method_is_judged_on_its_first_seed_alone(tmp_path: 
     assert (row.estimate.n, row.control_outcome) == (3, "REFUTED")
 
 
+@pytest.mark.parametrize(
+    "method, testbed, speaks",
+    [("grpo", None, True), ("grpo", "tiny", True), ("grpo", "smollm2", False), ("grokking", "tiny", False)],
+)
+def test_a_claim_of_one_testbed_speaks_of_every_method_that_is_trained_there(
+    context, tmp_path, method, testbed, speaks
+):
+    session = MethodSession(context=context, methods=(method,), training_seeds=(0,), reports=tmp_path)
+    claim = Claim(
+        id="c", statement="s", source="here", published="-", region=at_least(1), unit="points", control="untrained",
+        rationale="r", testbed=testbed,
+    )  # fmt: skip
+
+    assert session.speaks_about(claim, ("subject",)) == ((method,) if speaks else ())
+
+
 def test_a_language_model_without_a_tokenizer_is_refused_before_anything_is_trained(context, tiny_base, tmp_path):
     folder = shutil.copytree(tiny_base, tmp_path / "mute", ignore=shutil.ignore_patterns("tokenizer.json"))
     adopted = Subject(name="adopted-mute", folder=folder, context=context)

@@ -18,7 +18,7 @@ from depthgauge.types import Item
 from tests.processes import ROOT, refusal, rows, trained
 
 CHAT = "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %} {% endif %}"
-JUDGED = "science or history or mathematics or reward or penalty or spike"  # what is not as on any other testbed
+JUDGED = "science or history or mathematics or rises or spike"  # what is not as on any other testbed
 TASK = """
 task: stand_in_{name}
 dataset_path: json

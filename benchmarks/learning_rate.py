@@ -1,4 +1,4 @@
-"""What GRPO's reward comes to on SmolLM2 by learning rate, group size and steps: the search that chose the testbed's.
+"""What GRPO's reward comes to on SmolLM2 by learning rate, group size and steps: what the testbed's are held against.
 
 `python -m benchmarks.learning_rate [DEVICE] [SEED ...]`: GRPO alone, and nothing that a claim reads: the mean reward of
 training's completions, their entropy, and how often a group's rewards were all the same. Trainings are of 60 steps.

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
@@ -80,12 +79,12 @@ def testbed(place: Path, tokens: int, steps: int) -> Testbed:
 
 
 def trained(bed: Testbed, folder: Path) -> str:
-    """Train gradreg into the folder; a row of the seconds a step, and of the GiB planned and held."""
-    ends, plans = [], []
+    """Train gradreg into the folder; the seconds of each step, and the GiB planned and held."""
+    told: list[tuple[float, str]] = []  # the plan, then each step
 
     def tell(line: str) -> None:
         print(f"{torch.cuda.max_memory_allocated() / GIB:.1f} GiB at most  {line}", file=sys.stderr, flush=True)
-        (plans if "planned" in line else ends).append((time.monotonic(), line))
+        told.append((time.monotonic(), line))
 
     began = time.monotonic()
     GRADREG.train(
@@ -94,10 +93,9 @@ def trained(bed: Testbed, folder: Path) -> str:
             device=DEVICE, folder=folder, tell=tell, threads=8,
         )
     )  # fmt: skip
-    whole = time.monotonic() - began
-    seconds = median(b - a for (a, _), (b, _) in pairwise(ends)) if len(ends) > 1 else ends[0][0] - plans[0][0]
+    steps = ", ".join(f"{end - start:.0f}" for (start, _), (end, _) in pairwise(told))
     return (
-        f"{seconds:.0f} s a step, {whole:.0f} s with loading and saving; {plans[0][1]}; at most "
+        f"{steps} s a step, {time.monotonic() - began:.0f} s with loading and saving; {told[0][1]}; at most "
         f"{torch.cuda.max_memory_allocated() / GIB:.2f} GiB were allocated and "
         f"{torch.cuda.max_memory_reserved() / GIB:.2f} GiB reserved"
     )
@@ -107,17 +105,17 @@ def measured(subject: Subject) -> str:
     """What a noise trace of some questions, and an exam, take of a checkpoint."""
     trace = NoiseTrace(questions=subject.material(TraceQuestion)[:TRACED])
     return "\n".join((
-        timed(f"noise trace of {TRACED} questions", lambda: subject.measure(trace)[0].arrays["noisy"].shape),
-        timed(f"exam of {QUESTIONS} answers", lambda: exams.scores(subject, "science").values.shape),
+        timed(f"noise trace of {TRACED} questions", lambda: subject.measure(trace)),
+        timed(f"exam of {QUESTIONS} answers", lambda: exams.scores(subject, "science")),
     ))  # fmt: skip
 
 
-def timed(what: str, reading: Callable[[], tuple[int, ...]]) -> str:
+def timed(what: str, reading: Callable[[], object]) -> str:
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     began = time.monotonic()
-    found = reading()
-    return f"{what}: {time.monotonic() - began:.0f} s, {torch.cuda.max_memory_allocated() / GIB:.1f} GiB ({found})"
+    reading()
+    return f"{what}: {time.monotonic() - began:.0f} s, {torch.cuda.max_memory_allocated() / GIB:.1f} GiB"
 
 
 def main(tokens: int, steps: int) -> None:

@@ -84,7 +84,7 @@ def sharded(old: Path, new: Path) -> Path:
 def compared(old: Path, new: Path, *options: str) -> str:
     """One cold run of the command: exit, seconds, the most memory, and the verdicts."""
     place = new.parent
-    command = [sys.executable, "-m", "depthgauge", "compare", str(old), str(new), "-q", *options]
+    command = [sys.executable, "-P", "-m", "depthgauge", "compare", str(old), str(new), "-q", *options]
     began = time.monotonic()
     child = psutil.Popen(command, cwd=place, stdout=subprocess.DEVNULL)
     most = peak_memory(child)

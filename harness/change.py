@@ -94,6 +94,11 @@ class ChangeSession(Session):
         return {LAST: self.old, ANCHOR: self._finished(self.anchor_source, self.compared_with[1])}
 
     @property
+    def baselines(self) -> tuple[str, ...]:
+        """The keys of `olds`, which are known before either is opened."""
+        return (LAST,) if self.anchor_source is None else (LAST, ANCHOR)
+
+    @property
     def compared_with(self) -> tuple[str, ...]:
         if self.anchor_source is None:
             return (self.names[1],)

@@ -28,7 +28,7 @@ class Session(ABC):
     """What the command line asked for."""
 
     context: RunContext
-    reports: Path
+    reports: Path | None  # where the reports are written; None for a run that writes none
     open_fails: bool = True  # whether what is left open is an exit of its own, 20, or accepted
     quotes: bool = True  # whether reports may quote what models read or said
     controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)  # see `of_control`
@@ -93,7 +93,8 @@ class Session(ABC):
         Raises: UsageError, InvalidCheckpoint, InvalidComparison, StoreUnusable.
         """
         check_writable(self.context.store.root, "--store")
-        check_writable(self.reports, "--report-dir")
+        if self.reports is not None:
+            check_writable(self.reports, "--report-dir")
         return None
 
     def subject(self, name: str) -> Subject:

@@ -42,7 +42,7 @@ def test_what_is_no_package_of_suites_is_one_sentence(name):
 
 
 def test_the_command_prints_it_and_imports_no_torch():
-    code = "import sys; sys.argv[1:] = ['claims']\nfrom depthgauge.__main__ import main\n"
+    code = "import sys; sys.argv[1:] = ['claims']\nfrom depthgauge.cli import main\n"
     code += "try: main()\nfinally: assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 

@@ -78,7 +78,7 @@ def write_report(
     write_atomically(folder / "report.md", page(parts=[claims_part(rows, problems), *sections]))
     record = json_page(rows, problems, run, code)
     write_atomically(folder / "report.json", json.dumps(record, indent=1) + "\n")
-    if record["run"]["checkpoints"]:
+    if record["run"]["checkpoints"] and run.session.reports is not None:
         append(run.session.reports / FILE, gated_run(record, rows))
     write_atomically(folder / "summary.md", summary)
     html = html_of(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from depthgauge.store.folders import Store
 
 SUITES = "depthgauge.suites"
+CHECKS = "depthgauge.checks"
 # Where they are installed they take half a second each run, and no claim uses them.
 WITHOUT = ("-p", "no:hypothesispytest", "-p", "no:anyio")
 COMPARE_HELP = """What changed from OLD to NEW: two checkpoints of one language model, each a folder, an adapter beside
@@ -33,7 +34,7 @@ def pytest(arguments: Sequence[str]) -> int:
 
 
 def compare(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
-    named = [f"{SUITES}.test_change", "--against", arguments.old]
+    named = [CHECKS, "--against", arguments.old]
     if not is_pattern(arguments.new):
         return pytest([*named, "--checkpoint", arguments.new, f"--report-dir={arguments.report_dir}", *rest])
 
@@ -254,7 +255,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     one.set_defaults(run=history)
     one = commands.add_parser("claims", help="print every claim of the suites, its source, and what is on record of it")
-    one.add_argument("suites", nargs="?", default=SUITES, metavar="PACKAGE", help="default: %(default)s")
+    one.add_argument("suites", nargs="*", default=[CHECKS, SUITES], metavar="PACKAGE", help="default: all")
     one.set_defaults(run=claims)
     add_store_commands(commands.add_parser("store", help="what the store holds: ls, verify, gc, push, pull"))
     one = commands.add_parser("card", help="write the verdicts of a report into a model card, for the hub")

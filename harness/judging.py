@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from depthgauge.catalogue import claims_of, suites_in
 from depthgauge.change import ChangeSession, joined
+from depthgauge.checks.inputs import COMMON
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, UsageError
 from depthgauge.jobs.engines import engine_named
@@ -31,7 +32,7 @@ from depthgauge.store.remote import store_at
 from depthgauge.subject import Subject
 from depthgauge.types import Expectation, Row, Verdict
 
-COMMON, SUITES = "common", "depthgauge.suites"
+CHECKS, SUITES = "depthgauge.checks", "depthgauge.suites"
 REPORTS = Path("reports")  # of sessions; none is written here
 CHECKPOINTS_AT_ONCE = 8  # that a process takes
 
@@ -60,7 +61,7 @@ class Judging:
     method: str = "depthscaled"
     testbed: str | None = None
     expect: Expectation | str = Expectation.EQUAL
-    suites: Sequence[str] = (SUITES,)
+    suites: Sequence[str] = (CHECKS, SUITES)
     store: str | Path = ".depthgauge"
     device: str = "auto"
     dtype: str = "float32"
@@ -131,7 +132,7 @@ class Judging:
         if self.against is None:
             testbed = with_base(chosen, store=store, start=Path.cwd())
         else:
-            testbed = joined(TESTBEDS[COMMON], chosen if self.testbed else None)
+            testbed = joined(COMMON, chosen if self.testbed else None)
         device = self.device if self.device == "cuda" else choose_device(self.device)  # maybe an executor's machine's
         check_dtype(self.dtype, device)
         placement = Placement(device=device, dtype=self.dtype)
@@ -142,7 +143,8 @@ class Judging:
         """Every claim of the suites, with the name of the suite that it stands in."""
         self.context  # noqa: B018  methods and testbeds are known before suites name them
         modules = [module for package in self.suites for module in suites_in(package)]
-        return [(module.__name__.rpartition(".")[2], test) for module in modules for test in claims_of(module)]
+        found = [(module.__name__.rpartition(".")[2], test) for module in modules for test in claims_of(module)]
+        return found if self.against is None else sorted(found, key=lambda each: each[1].__claim__.tier)
 
     @cached_property
     def old(self) -> Source:
@@ -168,7 +170,7 @@ class Judging:
             return held
         session = ChangeSession(
             context=self.context, controls=self.controls, reports=REPORTS, new_source=new, old_source=self.old,
-            training=self.context, exams=tuple(exam.title for exam in TESTBEDS[COMMON].exams),
+            training=self.context, exams=tuple(exam.title for exam in COMMON.exams),
             expect=expected(self.expect),
         )  # fmt: skip
         check_comparable(session)

@@ -81,7 +81,7 @@ def test_less_than_one_process_is_one_sentence(judging, other):
 
 def test_what_changed_is_judged_likewise(tiny_base, other, tmp_path):
     judging = Judging(
-        against=tiny_base, suites=["depthgauge.suites.test_change"], expect=Expectation.TRAINED, store=tmp_path,
+        against=tiny_base, suites=["depthgauge.checks"], expect=Expectation.TRAINED, store=tmp_path,
         tell=lambda line: None,
     )  # fmt: skip
     found = {row.claim: row for row in judging.judge(other).rows}
@@ -92,7 +92,7 @@ def test_what_changed_is_judged_likewise(tiny_base, other, tmp_path):
 @pytest.mark.heavy
 def test_an_executor_measures_for_several_at_once(tiny_base, other, tmp_path):
     told = []
-    judging = Judging(against=tiny_base, suites=["depthgauge.suites.test_change"], store=tmp_path, tell=told.append)
+    judging = Judging(against=tiny_base, suites=["depthgauge.checks"], store=tmp_path, tell=told.append)
     more = save_tiny_base(tmp_path / "more", seed=3)
     judging.prepare([other, more], "local", workers=2)
     assert any("measuring" in line and "more" in line for line in told)
@@ -115,7 +115,7 @@ def test_bad_names_are_one_sentence(asked, sentence, other, tmp_path):
 
 
 def test_what_cannot_be_judged_is_named_and_the_others_are(tiny_base, other, tmp_path):
-    judging = Judging(against=tiny_base, suites=["depthgauge.suites.test_change"], store=tmp_path, tell=str)
+    judging = Judging(against=tiny_base, suites=["depthgauge.checks"], store=tmp_path, tell=str)
     found = judging.judge(other)
     assert found.rows and any("tokens, and 2 to 64 fit" in problem for problem in found.problems)
     assert "invalid: " in str(found)

@@ -21,7 +21,7 @@ from depthgauge.sources import Source, find, with_base
 from depthgauge.store.folders import Store
 from depthgauge.types import Exam, Expectation, Margin, Task, Testbed, Tier
 
-DEFAULT_METHOD, DEFAULT_TESTBED, COMMON = "depthscaled", "pocket", "common"
+DEFAULT_METHOD, DEFAULT_TESTBED = "depthscaled", "pocket"
 
 
 def session_of(config: pytest.Config, run: str, tell: Callable[[str], None]) -> Session:
@@ -75,6 +75,8 @@ def change_session(
             raise UsageError(
                 f"--{option} is about methods, and --against about two checkpoints: leave one of them out."
             )
+    from depthgauge.checks.inputs import COMMON  # and the probes that read them
+
     if given["checkpoint"] is None:
         raise UsageError("--against names the old checkpoint: name the new one with --checkpoint.")
     reference = read_reference(given)
@@ -82,7 +84,7 @@ def change_session(
     old, anchor = compared_with(reference, given, store)
     sources = [new, old]
     chosen = ready(TESTBEDS[given["testbed"]], given, store) if given["testbed"] else None
-    common = joined(TESTBEDS[COMMON], chosen)
+    common = joined(COMMON, chosen)
     exams = exams_asked(given, common)
     testbed = replace(common, exams=tuple({exam.title: exam for exam in (*common.exams, *exams)}.values()))
     launch = launch_of(given, testbed, device=placement.device)
@@ -183,7 +185,7 @@ def seeds_asked(given: Given) -> tuple[int, ...]:
 def exams_asked(given: Given, testbed: Testbed) -> tuple[Exam | Task, ...]:
     """Exams of the testbed by name, and every other name as a task of lm-eval."""
     known = {exam.title: exam for exam in testbed.exams}
-    names = asked_names(given["exam"]) if given["exam"] is not None else [COMMON]
+    names = asked_names(given["exam"]) if given["exam"] is not None else [testbed.exams[0].title]
     if not names:
         raise UsageError(f"--exam={given['exam']!r} names no exam: choose {', '.join(known)}, or a task of lm-eval.")
     path = None if given["exam-path"] is None else given.folder("exam-path")

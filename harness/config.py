@@ -28,7 +28,7 @@ from depthgauge.types import Exam, Expectation, Launch, Margin, Task, Testbed, T
 if TYPE_CHECKING:
     from depthgauge.jobs.engines import Engine
 
-DEFAULT_METHOD, DEFAULT_TESTBED, COMMON = "depthscaled", "pocket", "common"
+DEFAULT_METHOD, DEFAULT_TESTBED = "depthscaled", "pocket"
 DEFAULT_FOLDERS = {"store": ".depthgauge", "report_dir": "reports"}
 WITH_A_VALUE = (
     "device", "dtype", "device_map", "testbed", "base", "expect", "margin", "inconclusive", "last_tier", "executor",
@@ -271,6 +271,8 @@ def change_session(
             raise UsageError(
                 f"{flag(option)} is about methods, and --against about two checkpoints: leave one of them out."
             )
+    from depthgauge.checks.inputs import COMMON  # and the probes that read them
+
     if options.checkpoint is None:
         raise UsageError("--against names the old checkpoint: name the new one with --checkpoint.")
     reference = read_reference(options)
@@ -278,7 +280,7 @@ def change_session(
     old, anchor = compared_with(reference, options, store)
     sources = [new, old]
     chosen = ready(TESTBEDS[options.testbed], options, store) if options.testbed else None
-    common = joined(TESTBEDS[COMMON], chosen)
+    common = joined(COMMON, chosen)
     exams = exams_asked(options, common)
     testbed = replace(common, exams=tuple({exam.title: exam for exam in (*common.exams, *exams)}.values()))
     launch = launch_of(options, testbed, device=placement.device)
@@ -380,7 +382,7 @@ def seeds_asked(options: Options) -> tuple[int, ...]:
 def exams_asked(options: Options, testbed: Testbed) -> tuple[Exam | Task, ...]:
     """Exams of the testbed by name, and every other name as a task of lm-eval."""
     known = {exam.title: exam for exam in testbed.exams}
-    names = asked_names(options.exam) if options.exam is not None else [COMMON]
+    names = asked_names(options.exam) if options.exam is not None else [testbed.exams[0].title]
     if not names:
         raise UsageError(f"--exam={options.exam!r} names no exam: choose {', '.join(known)}, or a task of lm-eval.")
     path = None if options.exam_path is None else options.folder("exam_path")

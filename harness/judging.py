@@ -32,7 +32,7 @@ from depthgauge.session import MethodSession, Session, Test
 from depthgauge.subject import Subject
 from depthgauge.types import Row, Verdict
 
-CHECKS, SUITES = "depthgauge.suites.test_change", "depthgauge.suites"
+CHECKS, SUITES = "depthgauge.checks", "depthgauge.suites"
 CHECKPOINTS_AT_ONCE = 8  # that a process takes
 
 

@@ -12,9 +12,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.bytes import save_byte_model
-from tests.processes import ROOT, refusal
+from tests.processes import refusal
 
-SUITE = ROOT / "suites" / "test_change.py"
+CHECKS = "depthgauge.checks"
+STAGES = ("files", "weights", "internals", "generation", "tasks")
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +32,8 @@ def old(place):
 def compare(place, old):
     """Run the suite of change on a new checkpoint, from another folder."""
 
-    def run(new, *options, against=None, suite=SUITE, **environment):
-        command = [sys.executable, "-m", "pytest", str(suite), "--checkpoint", str(new)]
+    def run(new, *options, against=None, **environment):
+        command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, "--checkpoint", str(new)]
         command += ["--against", str(against or old), "--store", str(place / "store")]
         command += ["--report-dir", str(place / "reports"), *map(str, options)]
         return subprocess.run(
@@ -266,11 +267,11 @@ def test_claims_of_one_expectation_are_not_collected_under_the_other(compare, pa
 
 
 def test_only_claims_about_change_are_collected_with_against_and_none_without(compare, old, place):
-    changed = compare(edited(old, place / "one", zero_mlp(0)), "--collect-only", "-q", suite=ROOT / "suites")
-    command = [sys.executable, "-m", "pytest", str(SUITE), "--collect-only", "-q"]
+    changed = compare(edited(old, place / "one", zero_mlp(0)), "--collect-only", "-q")
+    command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, "--collect-only", "-q"]
     without = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
 
-    assert set(re.findall(r"(test_\w+\.py)::", changed.stdout)) == {"test_change.py"}
+    assert set(re.findall(r"(test_\w+\.py)::", changed.stdout)) == {f"test_{stage}.py" for stage in STAGES}
     assert "test_it_is_not_worse_in_the_exam[one-common]" in changed.stdout
     assert without.returncode == 5  # pytest's own: nothing was collected
 
@@ -324,7 +325,7 @@ def test_an_exam_with_a_typo_is_answered_with_the_nearest_names(compare, place):
 
 
 def test_the_old_one_is_asked_for_with_the_new_one(place, old):
-    command = [sys.executable, "-m", "pytest", str(SUITE), "--against", str(old)]
+    command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, "--against", str(old)]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
 
     assert done.returncode == 4

@@ -13,9 +13,9 @@ from benchmarks.gate_quality.harmless import HARMLESS
 from benchmarks.gate_quality.judged import judged, session_of
 from benchmarks.gate_quality.pairs import JUDGED, Pair, planted, results
 from benchmarks.gate_quality.resampled import drawn_looks, resampled
+from depthgauge.checks import test_generation
 from depthgauge.models.folder import same_content
 from depthgauge.store.folders import Store
-from depthgauge.suites import test_change
 from depthgauge.testbeds.pocket import POCKET
 from depthgauge.types import Scores
 
@@ -115,8 +115,8 @@ def test_drawn_units_are_the_same_on_both_sides_and_a_look_keeps_those_of_the_on
 
 
 def test_the_statistics_of_the_suite_are_its_own_again_after_a_resample():
-    before = test_change.paired_difference
+    before = test_generation.paired_difference
     with resampled(np.random.default_rng(0)):
-        assert test_change.paired_difference is not before
+        assert test_generation.paired_difference is not before
 
-    assert test_change.paired_difference is before
+    assert test_generation.paired_difference is before

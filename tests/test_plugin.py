@@ -190,7 +190,7 @@ def test_an_unknown_testbed_is_one_sentence_and_exit_4(depthgauge):
 
     assert done.returncode == 4
     assert "unknown testbed 'poket'. Did you mean 'pocket'?" in refusal(done)
-    assert all(name in refusal(done).partition("Registered: ")[2] for name in ("tiny", "common", "pocket", "science"))
+    assert all(name in refusal(done).partition("Registered: ")[2] for name in ("tiny", "pocket", "science"))
 
 
 def test_a_store_that_cannot_be_written_is_one_sentence_and_exit_4(depthgauge, place):

@@ -12,6 +12,7 @@ from benchmarks.gate_quality.faults import FAULTS
 from benchmarks.gate_quality.pairs import COSTS, Pair, old_folder, options, planted, record, results
 from depthgauge import exams
 from depthgauge.change import joined
+from depthgauge.checks.inputs import COMMON
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError
 from depthgauge.models.load import prepare_libraries
@@ -46,7 +47,7 @@ def main() -> None:
     prepare_libraries(1)
     folder = old_folder(given.old, 0, given.testbed, given.store)
     with tempfile.TemporaryDirectory() as place:
-        both = joined(TESTBEDS["common"], TESTBEDS[given.testbed])
+        both = joined(COMMON, TESTBEDS[given.testbed])
         context = RunContext(testbed=both, store=Store(Path(place) / "store", run="damage"), tell=lambda line: None)
         for pair in planned():
             key = {"testbed": given.testbed, "kind": pair.kind, "dose": pair.dose, "seed": pair.seed}

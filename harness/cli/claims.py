@@ -6,13 +6,13 @@ from depthgauge.cli.arguments import Commands, add_command
 
 
 def add(commands: Commands) -> None:
-    from depthgauge.judging import SUITES
+    from depthgauge.judging import CHECKS, SUITES
 
     parser = add_command(
         commands, "claims", claims, summary="print every claim of the suites, its source, and what is on record of it",
         example="depthgauge claims > docs/claims.md",
     )  # fmt: skip
-    parser.add_argument("suites", nargs="?", default=SUITES, metavar="PACKAGE", help="default: %(default)s")
+    parser.add_argument("suites", nargs="*", default=[CHECKS, SUITES], metavar="PACKAGE", help="default: all")
 
 
 def claims(arguments: argparse.Namespace) -> int:

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge import TESTBEDS, Economy, Exam, Landmarks, Reward, Testbed, Training, TrainingScale
+from depthgauge.checks.inputs import COMMON
 from depthgauge.judge import Judge
 from depthgauge.probes.noise_trace import TraceQuestion
 from depthgauge.probes.tokenization import Compound
 from depthgauge.prompts import DataSet
-from depthgauge.testbeds.common import COMMON
 from depthgauge.testbeds.smollm2 import materials, tempting
 from depthgauge.types import Item, Task, Word
 

@@ -7,10 +7,10 @@ and mathematics are never trained on.
 from pathlib import Path
 
 from depthgauge import TESTBEDS, Exam, Testbed, Training, TrainingScale
+from depthgauge.checks.inputs import COMMON
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.noise_trace import TraceQuestion
 from depthgauge.probes.tokenization import Compound
-from depthgauge.testbeds.common import COMMON
 from depthgauge.testbeds.smollm2 import history, materials, mathematics, mmlu, science, tempting, weights
 from depthgauge.types import Item, Word
 

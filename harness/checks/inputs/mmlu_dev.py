@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from depthgauge.testbeds.common.items import Item
+from depthgauge.checks.inputs.items import Item
 
 SHIPPED = "tasks/mmlu/flan_cot_fewshot/_cot_prompts.json"
 LETTERS = ("A", "B", "C", "D")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from depthgauge.checks.inputs import COMMON
 from depthgauge.errors import InvalidCheckpoint, NotTestable
 from depthgauge.exams.item_runner import answer_items, log_likelihoods, option_texts
 from depthgauge.models.inputs import as_turn
 from depthgauge.models.load import load, prepare_libraries
-from depthgauge.testbeds.common import COMMON
 from depthgauge.testbeds.pocket import POCKET
 from depthgauge.testbeds.smollm2 import SMOLLM2
 from depthgauge.types import Exam, Item

@@ -13,7 +13,7 @@ from depthgauge.context import Job, RunContext, planned
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable, Stale, UsageError
 from depthgauge.models.folder import same_content
 from depthgauge.registry import METHODS
-from depthgauge.session import Session, Test
+from depthgauge.session import Session, Test, required_by
 from depthgauge.sources import Source
 from depthgauge.subject import Subject
 from depthgauge.types import Claim, Exam, Expectation, Margin, Outcome, Row, Testbed, Tier, Verdict
@@ -120,6 +120,13 @@ class ChangeSession(Session):
         if source.method is not None:
             folder = Subject.of(source.method, self.seeds, self.training).checkpoints[0].folder
         return Subject(name=name, folder=folder, context=self.context)
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[str, ...]]:
+        methods = [source.method for source in (self.new_source, self.old_source) if source.method is not None]
+        asked = [exam for exam in self.context.testbed.exams if exam.title in self.exams]
+        trained = {f"method {method.name!r}": method.requires for method in methods}
+        return trained | (required_by(asked) if self.last_tier >= Tier.EXAMS else {})
 
     @cached_property
     def subjects(self) -> Mapping[str, Subject]:

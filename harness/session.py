@@ -1,7 +1,7 @@
 """One run: each claim judged on its subject and on its control."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -11,6 +11,8 @@ from typing import Any, Self
 from depthgauge.claims import judge, p_value
 from depthgauge.context import Job, RunContext, planned
 from depthgauge.errors import InvalidComparison, NotTestable, Undefined, UsageError
+from depthgauge.exams import TaskExam
+from depthgauge.installed import check_installed
 from depthgauge.ledger import Ledger
 from depthgauge.models import folder as folders
 from depthgauge.page.escape import one_line
@@ -18,7 +20,7 @@ from depthgauge.registry import METHODS, methods_on
 from depthgauge.sources import Source
 from depthgauge.store.folders import check_writable
 from depthgauge.subject import Subject
-from depthgauge.types import Claim, Estimate, Evidence, Method, Outcome, Row, Testbed, Verdict
+from depthgauge.types import Claim, Estimate, Evidence, Exam, Method, Outcome, Row, Task, Testbed, Verdict
 
 Test = Callable[..., Estimate | Iterator[Estimate]]
 
@@ -46,6 +48,11 @@ class Session(ABC):
     def foresight(self) -> tuple[str, ...]:
         """What can be said of the outcome before anything is measured."""
         return ()
+
+    @property
+    @abstractmethod
+    def requirements(self) -> Mapping[str, tuple[str, ...]]:
+        """The distributions that the run needs, by what needs them."""
 
     def title(self, name: str) -> str:
         """What a report on that subject is called."""
@@ -92,6 +99,8 @@ class Session(ABC):
 
         Raises: UsageError, InvalidCheckpoint, InvalidComparison, StoreUnusable.
         """
+        for who, packages in self.requirements.items():
+            check_installed(packages, who)
         check_writable(self.context.store.root, "--store")
         if self.reports is not None:
             check_writable(self.reports, "--report-dir")
@@ -190,6 +199,12 @@ class MethodSession(Session):
             self.known.update({name: Subject.of(METHODS[name], self.seeds, self.context) for name in names})
         return self.known
 
+    @property
+    def requirements(self) -> Mapping[str, tuple[str, ...]]:
+        names = self.methods if self.adopted is None else ()
+        trained = {f"method {name!r}": METHODS[name].requires for name in names}
+        return trained | required_by(self.context.testbed.exams)
+
     @cached_property
     def trained_already(self) -> tuple[str, ...]:
         """The methods whose checkpoints are all in the store."""
@@ -250,6 +265,11 @@ class MethodSession(Session):
         if self.adopted is not None or len(self.seeds) > 1:
             return ()
         return self.ledger.outcomes(claim.id, method)
+
+
+def required_by(exams: Iterable[Exam | Task]) -> dict[str, tuple[str, ...]]:
+    """What tasks of lm-eval need; items of our own need no more than any model does."""
+    return {f"task {exam.name!r}": TaskExam.requires for exam in exams if isinstance(exam, Task)}
 
 
 def judged(claim: Claim, estimate: object, subject: Subject) -> Verdict:

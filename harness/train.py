@@ -30,7 +30,6 @@ from depthgauge.types import (
 
 # The first is that of the code that every training shares. It is no release number: that would train everything again.
 HOUSE = {"depthgauge": "0.1.0"}
-TRAINING_VERSIONS = ("torch", "transformers", "trl")
 ASKED: dict[int, tuple[Callable[[], Sequence[Item]], str]] = {}  # which may be of a class that has no hash
 
 
@@ -48,7 +47,7 @@ def recipe_of(method: Method, testbed: Testbed, seed: int, device: str, launch: 
         base_fingerprint=fingerprint(testbed.base) if isinstance(testbed.base, Path) else "",
         data_digest=data_digest(training.prompts) if training else "",
         device=device,
-        versions=HOUSE | versions(TRAINING_VERSIONS),
+        versions=HOUSE | versions(method.requires),
     )
 
 

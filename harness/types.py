@@ -33,6 +33,8 @@ Population = Literal[
     "repeats",
 ]
 
+MODEL_LIBRARIES = ("torch", "transformers")  # distributions whose versions determine what a model computes
+
 
 def digest(value: Any) -> str:
     """A 16-digit hexadecimal sha256 of a value's canonical JSON."""
@@ -48,6 +50,8 @@ class Method:
     None is any testbed that has no methods of its own. Raise `version` when the code of `train` changes what it makes:
     the store then trains again. `alone` trainings take the whole machine, one after the other. An `optional` method is
     asked for by its name, and is in no `--method=all`. `launches` says that `train` heeds the job's `launch`.
+    `requires` names the distributions whose versions determine the checkpoint: they are part of its key, and looked for
+    before a run.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Method:
     alone: bool = False
     optional: bool = False
     launches: bool = False
+    requires: tuple[str, ...] = MODEL_LIBRARIES
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -24,6 +24,7 @@ GROKKING = METHODS.register(
         train=train,
         testbed="modular_addition",
         alone=True,
+        requires=("torch",),
     )
 )
 METHODS.register(

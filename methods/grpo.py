@@ -7,7 +7,7 @@ KL penalty. They differ only in `SecondPass`, the gradient regulariser.
 from depthgauge import METHODS, Method
 from depthgauge.methods.settings import GRPOSettings, SecondPass
 from depthgauge.models.load import prepare_libraries
-from depthgauge.types import TrainingJob
+from depthgauge.types import MODEL_LIBRARIES, TrainingJob
 
 
 def train(job: TrainingJob) -> None:
@@ -24,7 +24,16 @@ def train(job: TrainingJob) -> None:
 
 
 BASE = METHODS.register(Method(name="base", summary="the testbed's base model, not trained"))
-GRPO = METHODS.register(Method(name="grpo", summary="Dr. GRPO", settings=GRPOSettings(), train=train, launches=True))
+GRPO = METHODS.register(
+    Method(
+        name="grpo",
+        summary="Dr. GRPO",
+        settings=GRPOSettings(),
+        train=train,
+        launches=True,
+        requires=(*MODEL_LIBRARIES, "trl"),
+    )
+)
 GRADREG = METHODS.register(
     GRPO.evolve(
         name="gradreg",

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from depthgauge import METHODS
 from depthgauge.context import RunContext
 from depthgauge.errors import NotTestable, Undefined, UsageError
-from depthgauge.exams.lm_eval import take_exam
+from depthgauge.exams.item_runner import answer_items
 from depthgauge.methods import one_layer
 from depthgauge.methods.unfreezing import UNFREEZE_LAYER
 from depthgauge.models.attention import attention_maps
@@ -193,7 +193,7 @@ def test_the_layer_that_is_kept_is_the_best_alone_has_moved_and_answers_lm_eval_
     assert {name: rows.shape for name, rows in right.items()} == {"listops": (6, 600), "winner": (6, 300)}
     model, tokenizer = load(folder)
     for exam in (listops.LISTOPS_EXAM, listops.WINNER_EXAM):
-        np.testing.assert_array_equal(take_exam(exam, model, tokenizer)["score"][0] > 0, right[exam.name][best])
+        np.testing.assert_array_equal(answer_items(exam, model, tokenizer)["score"][0] > 0, right[exam.name][best])
 
 
 @pytest.mark.heavy

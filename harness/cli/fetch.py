@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from depthgauge.cli.arguments import Commands, add_command
+from depthgauge.installed import check_installed
 
 
 def add(commands: Commands) -> None:
@@ -16,6 +17,7 @@ def add(commands: Commands) -> None:
 
 
 def fetch(arguments: argparse.Namespace) -> int:
+    check_installed(("lm-eval",), "fetch")
     from depthgauge.exams.tasks import fetch as fetch_task
     from depthgauge.types import Task
 

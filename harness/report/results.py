@@ -5,7 +5,7 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from depthgauge.installed import versions
+from depthgauge.installed import is_installed, version
 from depthgauge.report.read import read
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomically
 from depthgauge.types import Estimate, Row
@@ -24,7 +24,7 @@ def write_results(report: Path, path: Path) -> None:
         "versions": {row.claim: "" for row in rows},
         "n-shot": {},
         "model_name": rows[0].method,
-        "lm_eval_version": versions(["lm-eval"])["lm-eval"],
+        "lm_eval_version": version("lm-eval") if is_installed("lm-eval") else "",
     }
     with usable(path.parent, "FILE", NO_SPACE | FORBIDDEN):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from depthgauge.errors import HarnessError
 from depthgauge.history import FILE, append, gated_run
-from depthgauge.installed import versions
+from depthgauge.installed import is_installed, versions
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Part, Picture, Section, Setting
 from depthgauge.page.style import colours_of, write_picture
@@ -52,7 +52,7 @@ class Run:
             "seeds": list(self.session.seeds),
             "device": context.placement.device,
             "dtype": context.placement.dtype,
-            "versions": versions(PACKAGES) | {"python": platform.python_version()},
+            "versions": versions(filter(is_installed, PACKAGES)) | {"python": platform.python_version()},
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "elapsed_s": round(self.elapsed_s, 1),
         }

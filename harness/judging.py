@@ -23,7 +23,7 @@ from depthgauge.jobs.engines import engine_named
 from depthgauge.jobs.hand_out import hand_out
 from depthgauge.models.load import Placement, check_dtype, choose_device, forbid_models
 from depthgauge.progress import Follower
-from depthgauge.registry import METHODS, TESTBEDS, load_entry_points
+from depthgauge.registry import METHODS, TESTBEDS, load_entry_points, makes_a_checkpoint
 from depthgauge.report.outcome import adjusted, beside, verdict_table
 from depthgauge.session import MethodSession, Session, Test, adopted_subject
 from depthgauge.sources import Source, find, with_base
@@ -219,10 +219,10 @@ def rows_of(session: Session, suite: str, test: Any) -> Iterator[Row]:
 
 def given(session: Session, arguments: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     """What a claim takes beside its subject, as pytest's fixtures would give it."""
-    strange = [name for name in arguments if name not in ("subject", "old", "exam") and name not in METHODS]
+    strange = [name for name in arguments if name not in ("subject", "old", "exam") and not makes_a_checkpoint(name)]
     if strange:
         raise UsageError(f"it takes {', '.join(strange)}, which pytest gives and this does not: judge it by pytest.")
-    others: dict[str, Any] = {name: session.subject(name) for name in arguments if name in METHODS}
+    others: dict[str, Any] = {name: session.subject(name) for name in arguments if makes_a_checkpoint(name)}
     if isinstance(session, ChangeSession):
         others |= {"old": session.old} if "old" in arguments else {}
         for exam in session.exams if "exam" in arguments else ("",):

@@ -60,7 +60,7 @@ def change_claim(
     unit: str,
     rationale: str,
     *,
-    control: str = "gutted",
+    control: str = "zero_mlp",
     tier: Tier = Tier.INTERNALS,
     expect: Expectation | None = Expectation.EQUAL,
 ) -> Claim:
@@ -83,7 +83,7 @@ def change_claim(
 
 def files_claim(name: str, statement: str, rationale: str) -> Claim:
     return change_claim(
-        name, statement, at_most(0), "differences", rationale, control="misfiled", tier=Tier.FILES, expect=None
+        name, statement, at_most(0), "differences", rationale, control="corrupt_files", tier=Tier.FILES, expect=None
     )
 
 
@@ -160,7 +160,7 @@ def test_no_matrix_moved_far(subject, old) -> Estimate:
         at_most(MOVED),
         "share",
         "what is no matrix of a layer, and scales all that passes; known exactly",
-        control="flattened",
+        control="flatten_logits",
         tier=Tier.WEIGHTS,
     )
 )
@@ -176,7 +176,7 @@ def test_no_norm_or_embedding_moved_far(subject, old) -> Estimate:
         above(0),
         "share",
         "a training that ran on another folder, or was saved before its first step, leaves a stale checkpoint",
-        control="stale",
+        control="unchanged_copy",
         tier=Tier.WEIGHTS,
         expect=Expectation.TRAINED,
     )
@@ -263,7 +263,7 @@ def test_heads_look_where_they_did(subject, old) -> Estimate:
         at_most(0.15),
         "share",
         "mean entropy of 80 greedy tokens",
-        control="amnesic",
+        control="no_attention",
         tier=Tier.GENERATION,
     )
 )
@@ -279,7 +279,7 @@ def test_entropy_has_not_changed(subject, old) -> Estimate:
         at_most(0.2),
         "share",
         "80 greedy tokens that end in a repeated period",
-        control="amnesic",
+        control="no_attention",
         tier=Tier.GENERATION,
         expect=None,
     )
@@ -297,7 +297,7 @@ def test_it_loops_no_more_than_before(subject, old) -> Estimate:
         at_least(-0.1),
         "share",
         "harmless ones not refused, JSON, the language of the request, numbered lists, answers as short as asked",
-        control="amnesic",
+        control="no_attention",
         tier=Tier.GENERATION,
         expect=Expectation.TRAINED,
     )
@@ -313,7 +313,7 @@ def test_it_does_what_it_is_asked(subject, old) -> Estimate:
         MOST,
         "share",
         "entropy below 0.05 nats for ten greedy tokens running, as the published collapse is for thirteen",
-        control="sharpened",
+        control="sharpen_logits",
         tier=Tier.GENERATION,
         expect=Expectation.TRAINED,
     )
@@ -329,7 +329,7 @@ def test_entropy_has_not_collapsed(subject, old) -> Estimate:
         MOST,
         "share",
         "alpha_1 of Gu et al. 2025 on 64 tokens",
-        control="amnesic",
+        control="no_attention",
     )
 )
 def test_sinks_are_still_there(subject, old) -> Estimate:
@@ -344,7 +344,7 @@ def test_sinks_are_still_there(subject, old) -> Estimate:
         MOST,
         "share",
         "mean attention to what came after the same token before (Olsson et al. 2022), on random tokens said twice",
-        control="amnesic",
+        control="no_attention",
     )
 )
 def test_the_induction_head_is_still_there(subject, old) -> Estimate:
@@ -359,7 +359,7 @@ def test_the_induction_head_is_still_there(subject, old) -> Estimate:
         at_least(-DEFAULT_MARGIN_POINTS),
         "points",
         "the same items, paired, in blocks until they decide; 300 of them show some 5 points",
-        control="amnesic",
+        control="no_attention",
         tier=Tier.EXAMS,
         expect=None,
     )

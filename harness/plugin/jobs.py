@@ -10,7 +10,7 @@ from depthgauge.change import LAST, ChangeSession
 from depthgauge.errors import HarnessError
 from depthgauge.plugin.collection import claim_of, speaks_of, tier_of
 from depthgauge.plugin.state import STATE, State
-from depthgauge.registry import METHODS
+from depthgauge.registry import makes_a_checkpoint
 from depthgauge.session import Session
 
 SHIPPED = "depthgauge"
@@ -85,7 +85,7 @@ def arguments(item: pytest.Function, session: Session) -> dict[str, Any]:
     for name in item._fixtureinfo.argnames:
         if name == "old" and isinstance(session, ChangeSession):
             found[name] = session.olds[str(given.get(name, LAST))]
-        elif name in METHODS:
+        elif makes_a_checkpoint(name):
             found[name] = session.subject(name)
         elif name != "subject":
             found[name] = given[name]

@@ -7,7 +7,7 @@ from typing import Any
 
 from depthgauge.change import LAST, ChangeSession
 from depthgauge.errors import UsageError
-from depthgauge.registry import METHODS
+from depthgauge.registry import makes_a_checkpoint
 from depthgauge.session import Session, Test
 from depthgauge.types import Claim, Tier
 
@@ -78,7 +78,7 @@ def arguments_of(session: Session, names: Iterable[str], choices: Mapping[str, s
             found[name] = session.olds[choices.get(name, LAST)]
         elif name == "exam":
             found[name] = choices[name]
-        elif name in METHODS:
+        elif makes_a_checkpoint(name):
             found[name] = session.subject(name)
     return found
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from depthgauge.claims import DETECTABLE_ERRORS, number, smallest_detectable_effect
 from depthgauge.context import Job, RunContext, planned
+from depthgauge.corruptions import corrupted
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable, Stale, UsageError
 from depthgauge.models.folder import same_content
 from depthgauge.registry import METHODS
@@ -130,11 +131,13 @@ class ChangeSession(Session):
 
     @cached_property
     def subjects(self) -> Mapping[str, Subject]:
-        """The new checkpoint, and every control: a broken copy of the old one."""
+        """The new checkpoint, and every control: a corrupted copy of the old one."""
         assert self.old.folder is not None
         broken = replace(self.context, testbed=broken_testbed(self.context.testbed, self.old.folder))
         controls = {name: Subject.of(METHODS[name], (0,), broken) for name in METHODS if METHODS[name].control}
-        return {self.new.name: self.new} | controls  # whatever the new one is called, a control is the control
+        return (
+            {self.new.name: self.new} | controls | corrupted(broken)
+        )  # whatever the new one is called, a control is the control
 
     def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
         asked = "old" in arguments and claim.expect in (None, self.expect) and claim.tier <= self.last_tier

@@ -62,6 +62,7 @@ class Registry(Generic[T]):
 
 METHODS: Registry[Method] = Registry("method")
 TESTBEDS: Registry[Testbed] = Registry("testbed")
+CORRUPTIONS: Registry[Any] = Registry("corruption")  # as `depthgauge.corruptions` describes them
 PROBES: Registry[Any] = Registry("probe")  # classes, as `depthgauge.probes.probe` describes them
 BROKEN: dict[str, str] = {}  # entry points that could not be imported, and why
 
@@ -76,6 +77,11 @@ def load_entry_points() -> None:
             entry.load()
         except Exception as error:  # whatever a third party's import raises
             BROKEN[entry.name] = f"{entry.value} raises {type(error).__name__}: {error}"
+
+
+def makes_a_checkpoint(name: str) -> bool:
+    """Whether a method or a corruption has this name, by which claims may ask for its checkpoint."""
+    return name in METHODS or name in CORRUPTIONS
 
 
 def methods_on(testbed: str) -> list[str]:

@@ -10,13 +10,14 @@ from typing import Any, Self
 
 from depthgauge.claims import judge, p_value
 from depthgauge.context import Job, RunContext, planned
+from depthgauge.corruptions import corrupted, with_dose
 from depthgauge.errors import InvalidComparison, NotTestable, Undefined, UsageError
 from depthgauge.exams import TaskExam
 from depthgauge.installed import check_installed
 from depthgauge.ledger import Ledger
 from depthgauge.models import folder as folders
 from depthgauge.page.escape import one_line
-from depthgauge.registry import METHODS, methods_on
+from depthgauge.registry import CORRUPTIONS, METHODS, methods_on
 from depthgauge.sources import Source
 from depthgauge.store.folders import check_writable
 from depthgauge.subject import Subject
@@ -108,10 +109,11 @@ class Session(ABC):
 
     def subject(self, name: str) -> Subject:
         """Raises: UsageError if the testbed has no such method, as where a claim names another one's control."""
-        if name not in self.subjects:
-            here, known = self.context.testbed.name, ", ".join(self.subjects)
-            raise UsageError(f"{name!r} is not a method of testbed {here!r}: choose one of {known}.")
-        return self.subjects[name]
+        found = self.subjects.get(name) or with_dose(name, self.subjects)
+        if found is None:
+            here, known = self.context.testbed.name, ", ".join(one for one in self.subjects if one not in CORRUPTIONS)
+            raise UsageError(f"{name!r} is not a method of testbed {here!r}: choose one of {known}, or a corruption.")
+        return found
 
     def verdict(self, claim: Claim, test: Test, subject: Subject, others: Mapping[str, Any]) -> Verdict:
         """By the estimate that the test returns, or by the first that decides of several that hold together."""
@@ -193,10 +195,13 @@ class MethodSession(Session):
 
     @property
     def subjects(self) -> Mapping[str, Subject]:
-        """Every method of the testbed; what was found of them serves all sessions that share `known`."""
+        """Every method of the testbed, and its base corrupted; what was found of them serves all sessions that share
+        `known`.
+        """
         if not self.known:
             names = methods_on(self.context.testbed.name)
             self.known.update({name: Subject.of(METHODS[name], self.seeds, self.context) for name in names})
+            self.known.update(corrupted(self.context))
         return self.known
 
     @property
@@ -208,7 +213,8 @@ class MethodSession(Session):
     @cached_property
     def trained_already(self) -> tuple[str, ...]:
         """The methods whose checkpoints are all in the store."""
-        found = [name for name in self.subjects if METHODS[name].train is not None and not METHODS[name].control]
+        here = methods_on(self.context.testbed.name)
+        found = [name for name in here if METHODS[name].train is not None and not METHODS[name].control]
         return tuple(name for name in found if all(map(self.subjects[name].cached, self.seeds)))
 
     def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
@@ -300,6 +306,8 @@ def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"--method={asked!r} names no method: choose one of {', '.join(trained)}, or all.")
     for name in names:
+        if name in CORRUPTIONS:
+            raise UsageError(f"{name!r} is a control, which every claim must refute: choose a method, or all.")
         if name == "all":
             raise UsageError(f"--method={asked!r}: 'all' stands alone, and means {', '.join(usual)}.")
         if METHODS[name].control:
@@ -318,7 +326,7 @@ def home(asked: str, default: str) -> str:
     Raises: UsageError for an unknown method.
     """
     names = [name for name in asked_names(asked) if name != "all"]
-    return (METHODS[names[0]].testbed if names else None) or default
+    return (METHODS[names[0]].testbed if names and names[0] not in CORRUPTIONS else None) or default
 
 
 def asked_names(asked: str) -> list[str]:

@@ -110,16 +110,20 @@ class Subject:
     def _checkpoint(self, seed: int, *, wait: bool = True) -> Checkpoint:
         folder, recipe = self.untrained_folder(), None
         if folder is None:
-            assert self.method is not None
             recipe = self.recipe(seed)
             if self.context.missing is not None and not self.cached(seed):
                 lack(self.context, self._training(recipe))
-            make = partial(train_in, method=self.method, testbed=self.testbed, recipe=recipe, context=self.context)
+            make = self._maker(recipe)
             folder = self.context.store.produce("checkpoints", recipe.fingerprint, make, resume=True, wait=wait)
         else:
             folders.check_folder(folder)
         fingerprint = folders.fingerprint(folder)
         return Checkpoint(name=self.name, seed=seed, folder=folder, fingerprint=fingerprint, recipe=recipe)
+
+    def _maker(self, recipe: Recipe) -> Callable[[Path], None]:
+        """What fills the folder of a checkpoint."""
+        assert self.method is not None
+        return partial(train_in, method=self.method, testbed=self.testbed, recipe=recipe, context=self.context)
 
     def _training(self, recipe: Recipe) -> Job:
         method, testbed = self.method, self.testbed

@@ -7,34 +7,6 @@ from depthgauge.types import LoRA
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Sabotage:
-    """What is done to the base; see `methods.sabotage`, and `methods.misfile` for what leaves its weights alone."""
-
-    kind: Literal[
-        "untrained",
-        "sharpened",
-        "flattened",
-        "amnesic",
-        "gutted",
-        "chaotic",
-        "rounded",
-        "jittered",
-        "nudged",
-        "fading",
-        "lopsided",
-        "stale",
-        "rekeyed",
-        "spelling",
-        "scrambled",
-        "beheaded",
-        "misfiled",
-        "scattered",
-        "reordered",
-        "faint",
-    ]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class SecondPass:
     """What is done with a second gradient at shifted weights (Karakida et al. 2022, arXiv:2210.02720, F-GR).
 

@@ -101,7 +101,7 @@ def test_an_exam_at_chance_level_cannot_see_damage_and_says_so(compare, place):
     row = outcomes(place, "shaken")["not-worse[common]"]
 
     assert row["outcome"] == "NOT_TESTABLE"
-    assert "the control 'amnesic' is not refuted, so the claim cannot see damage" in row["reason"]
+    assert "the control 'no_attention' is not refuted, so the claim cannot see damage" in row["reason"]
     assert not row["gates"]
 
 
@@ -170,9 +170,9 @@ def test_a_run_that_pytest_ends_at_the_first_failure_leaves_no_worker_waiting(co
 
 
 def test_each_claim_on_files_is_refuted_by_the_old_ones_broken_on_purpose(compare, old, place):
-    edited(old, place / "nudged", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))
-    done = compare(place / "nudged", "-k", "same")
-    rows = outcomes(place, "nudged")
+    edited(old, place / "nudge_weights", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))
+    done = compare(place / "nudge_weights", "-k", "same")
+    rows = outcomes(place, "nudge_weights")
 
     assert done.returncode == 0, done.stdout[-2000:]
     assert len(rows) == 5

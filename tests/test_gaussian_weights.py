@@ -105,11 +105,11 @@ def test_fresh_weights_are_gaussian_and_lopsided_ones_are_not(seed, context, tmp
     gaussian = save_tiny_base(tmp_path / "gaussian", seed=seed)
     model, tokenizer = fresh(gaussian)
     with torch.no_grad():
-        BREAK["lopsided"](model, torch.Generator().manual_seed(seed))
-    model.save_pretrained(tmp_path / "lopsided")
-    tokenizer.save_pretrained(tmp_path / "lopsided")
+        BREAK["exponential_weights"](model, torch.Generator().manual_seed(seed))
+    model.save_pretrained(tmp_path / "exponential_weights")
+    tokenizer.save_pretrained(tmp_path / "exponential_weights")
     found = {
-        size: [law_of(tmp_path / name, context, size) for name in ("gaussian", "lopsided")]
+        size: [law_of(tmp_path / name, context, size) for name in ("gaussian", "exponential_weights")]
         for size in ("ks", "kurtosis", "mean")
     }
 

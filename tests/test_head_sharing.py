@@ -126,7 +126,7 @@ def test_even_carriers_give_a_step_at_their_threshold_and_reordered_ones_none():
     assert tried.tolist() == [1, 8, 28, 56, 70, 56, 28, 8, 1]
     assert (point.place, point.low, point.high) == (5, 5, 5) and step.low > 0.5
     with torch.no_grad():
-        BREAK["reordered"](model, torch.Generator())
+        BREAK["reorder_heads"](model, torch.Generator())
     assert by_size(model, [one], 0, 16)[0].sum() == 0
 
 
@@ -135,7 +135,7 @@ def test_reordered_heads_compute_the_same_and_mostly_change_parity(heads, groups
     model, ids = llama(3, heads=heads, groups=groups), torch.tensor([[3, 5, 7, 9, 11]])
     with torch.no_grad():
         before, output = model(ids).logits, model.model.layers[0].self_attn.o_proj.weight.clone()
-        BREAK["reordered"](model, torch.Generator())
+        BREAK["reorder_heads"](model, torch.Generator())
         after, now = model(ids).logits, model.model.layers[0].self_attn.o_proj.weight
     columns = [
         next(

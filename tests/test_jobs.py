@@ -73,7 +73,7 @@ def touchiness(subject, number):
 def declared(number):
     return Claim(
         id=f"touchy-{{number}}", statement="is touchy", source="here", published="", region=above(0), unit="share",
-        control="scrambled", rationale="a planted one", gates=False,
+        control="noise_in_late_layers", rationale="a planted one", gates=False,
     )
 
 

@@ -90,7 +90,7 @@ def test_scattered_heads_share_no_dimensions_rotate_fast_and_are_massive_as_ofte
     model, ids = plant(llama(seed), [SLOW]), rows(seed)
     before = read(model, ids)
     with torch.no_grad():
-        BREAK["scattered"](model, torch.Generator().manual_seed(seed))
+        BREAK["shuffle_head_dimensions"](model, torch.Generator().manual_seed(seed))
     after = read(model, ids)
 
     assert is_massive(after["q_projected"]).sum() == is_massive(before["q_projected"]).sum()

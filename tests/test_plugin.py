@@ -161,7 +161,7 @@ def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
     "options, sentence",
     [
         (["--method=depthscale"], "unknown method 'depthscale'. Did you mean 'depthscaled'? Registered: base, grpo"),
-        (["--method=untrained"], "'untrained' is a control"),
+        (["--method=random_weights"], "'random_weights' is a control"),
         (["--method=,"], "names no method"),
         (["--seeds=0"], "--seeds must be at least 1, got 0"),
         (["--checkpoint=.", "--seeds=3"], "--checkpoint is one training, and --seeds=3 asks about several"),

@@ -245,7 +245,7 @@ def test_asleep_no_layer_writes_what_its_heads_read_and_one_can_learn_to(tmp_pat
 def test_the_one_layer_that_can_learn_is_found_to_be_the_best(tmp_path, seed):
     """The planted positive: who has won stands in several tokens, and one layer alone can gather them."""
     context = RunContext(testbed=listops.LISTOPS, store=Store(tmp_path, run="here"), tell=lambda line: None)
-    planted = METHODS["unfreeze_planted"]
+    planted = METHODS["unfreeze_known_layer"]
     found = best_lead(accuracies(Subject.of(planted, (seed,), context), "winner"), estimand="lead")
 
     assert found.estimand.startswith(f"lead ({planted.settings.awake})")

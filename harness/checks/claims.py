@@ -12,7 +12,7 @@ def change_claim(
     unit: str,
     rationale: str,
     *,
-    control: str = "gutted",
+    control: str = "zero_mlp",
     tier: Tier = Tier.INTERNALS,
     expect: Expectation | None = Expectation.EQUAL,
 ) -> Claim:

@@ -8,7 +8,7 @@ from depthgauge.stats import counted
 
 def files_claim(name: str, statement: str, rationale: str) -> Claim:
     return change_claim(
-        name, statement, at_most(0), "differences", rationale, control="misfiled", tier=Tier.FILES, expect=None
+        name, statement, at_most(0), "differences", rationale, control="corrupt_files", tier=Tier.FILES, expect=None
     )
 
 

@@ -16,7 +16,7 @@ ENTROPY_NATS = 1.0
         at_most(0.15),
         "share",
         "mean entropy of 80 greedy tokens",
-        control="amnesic",
+        control="no_attention",
         tier=Tier.GENERATION,
     )
 )
@@ -32,7 +32,7 @@ def test_entropy_has_not_changed(subject, old) -> Estimate:
         at_most(0.2),
         "share",
         "80 greedy tokens that end in a repeated period",
-        control="amnesic",
+        control="no_attention",
         tier=Tier.GENERATION,
         expect=None,
     )
@@ -50,7 +50,7 @@ def test_it_loops_no_more_than_before(subject, old) -> Estimate:
         at_least(-0.1),
         "share",
         "harmless ones not refused, JSON, the language of the request, numbered lists, answers as short as asked",
-        control="amnesic",
+        control="no_attention",
         tier=Tier.GENERATION,
         expect=Expectation.TRAINED,
     )
@@ -66,7 +66,7 @@ def test_it_does_what_it_is_asked(subject, old) -> Estimate:
         MOST,
         "share",
         "entropy below 0.05 nats for ten greedy tokens running, as the published collapse is for thirteen",
-        control="sharpened",
+        control="sharpen_logits",
         tier=Tier.GENERATION,
         expect=Expectation.TRAINED,
     )

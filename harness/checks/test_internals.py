@@ -84,7 +84,7 @@ def test_heads_look_where_they_did(subject, old) -> Estimate:
         MOST,
         "share",
         "alpha_1 of Gu et al. 2025 on 64 tokens",
-        control="amnesic",
+        control="no_attention",
     )
 )
 def test_sinks_are_still_there(subject, old) -> Estimate:
@@ -99,7 +99,7 @@ def test_sinks_are_still_there(subject, old) -> Estimate:
         MOST,
         "share",
         "mean attention to what came after the same token before (Olsson et al. 2022), on random tokens said twice",
-        control="amnesic",
+        control="no_attention",
     )
 )
 def test_the_induction_head_is_still_there(subject, old) -> Estimate:

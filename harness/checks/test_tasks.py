@@ -16,7 +16,7 @@ DEFAULT_MARGIN_POINTS = 5
         at_least(-DEFAULT_MARGIN_POINTS),
         "points",
         "the same items, paired, in blocks until they decide; 300 of them show some 5 points",
-        control="amnesic",
+        control="no_attention",
         tier=Tier.EXAMS,
         expect=None,
     )

@@ -33,7 +33,7 @@ def test_no_matrix_moved_far(subject, old) -> Estimate:
         at_most(MOVED),
         "share",
         "what is no matrix of a layer, and scales all that passes; known exactly",
-        control="flattened",
+        control="flatten_logits",
         tier=Tier.WEIGHTS,
     )
 )
@@ -49,7 +49,7 @@ def test_no_norm_or_embedding_moved_far(subject, old) -> Estimate:
         above(0),
         "share",
         "a training that ran on another folder, or was saved before its first step, leaves a stale checkpoint",
-        control="stale",
+        control="unchanged_copy",
         tier=Tier.WEIGHTS,
         expect=Expectation.TRAINED,
     )

@@ -10,13 +10,16 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import InvalidCheckpoint
 from depthgauge.models.folder import check_safetensors, read_json, weight_files
+
+if TYPE_CHECKING:
+    import torch
 
 ATTENTION = ("q", "k", "v", "o")
 PROJECTIONS = (*ATTENTION, "gate", "up", "down", "in", "out")  # what goes into and out of a state space comes last
@@ -124,6 +127,16 @@ BY_FAMILY = {
     "mpt": OF_MPT,
     "rwkv": OF_RWKV,
 }
+
+
+class TensorSource(Protocol):
+    """The tensors of a checkpoint, wherever they lie: their shapes by name, and each when it is asked for."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+
+    def read(self, name: str) -> "torch.Tensor":
+        """A tensor that belongs to who asked for it."""
 
 
 class Stored(NamedTuple):

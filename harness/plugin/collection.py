@@ -9,7 +9,7 @@ from depthgauge.cases import NOBODY, argument_names, arguments_of, choices_of
 from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
 from depthgauge.plugin.state import STATE, State
-from depthgauge.registry import METHODS
+from depthgauge.registry import CORRUPTIONS, METHODS
 from depthgauge.session import Session
 from depthgauge.types import Claim, Tier
 
@@ -115,6 +115,6 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if claim is not None and isinstance(item, pytest.Function):
             item.user_properties.append((CLAIM, claim.id))
             needed.update(state.session.asked_for(claim, argument_names(item.obj), str(speaks_of(item))))
-    order = list(METHODS)
-    known = [name for name in needed if name in METHODS]
-    state.needed = sorted(known, key=lambda name: (not METHODS[name].control, order.index(name)))
+    methods = [name for name in METHODS if name in needed]
+    made = [name for name in CORRUPTIONS if name in needed]
+    state.needed = made + sorted(methods, key=lambda name: not METHODS[name].control)

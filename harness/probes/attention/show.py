@@ -18,7 +18,7 @@ TOP_HEADS = 10
 ALT = "Divergence of heads, and maps of the most changed"
 TEXT = """Jensen-Shannon divergence in bits of each head's attention from that of the other checkpoint, over all queries
 but the first."""
-JITTERED = " `jittered` is the base moved at random by less than bfloat16 rounds: what changes when nothing was learnt."
+NOISE = " `bfloat16_noise` is the base moved at random by less than bfloat16 rounds: what changes with nothing learnt."
 COLOURS = " Purple is more attention than in the other checkpoint, orange less."
 FOLDED = "The most changed heads of each checkpoint"
 
@@ -28,7 +28,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     size = (2.9 * (1 + most_maps(measured)), 2.8 * len(measured))
     grids = [by_head(one, measured) for one in measured]
     picture = Picture("heads.png", ALT, size, lambda figure: draw(figure, measured), measured, quotes=True, grids=grids)
-    text = TEXT + (JITTERED if any(one.evidence.method == "jittered" for one in measured) else "") + COLOURS
+    text = TEXT + (NOISE if any(one.evidence.method == "bfloat16_noise" for one in measured) else "") + COLOURS
     yield Section("Attention", (picture, text, attention_table(measured), heads_table(measured)))
 
 

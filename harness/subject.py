@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -115,7 +115,7 @@ class Subject:
             if self.context.missing is not None and not self.cached(seed):
                 lack(self.context, self._training(recipe))
             make = partial(train_in, method=self.method, testbed=self.testbed, recipe=recipe, context=self.context)
-            folder = self.context.store.produce("checkpoints", recipe.fingerprint, make, resume=True, wait=wait)
+            folder = self.context.store.produce("checkpoints", asdict(recipe), make, resume=True, wait=wait)
         else:
             folders.check_folder(folder)
         fingerprint = folders.fingerprint(folder)

@@ -75,8 +75,6 @@ def taken_now(probe: Question, name: str, context: RunContext, one: Checkpoint, 
     context.tell(f"measuring {probe.what} of {whose(name, one.seed)}")
     if "torch" in requires_of(probe):
         prepare_libraries(context.testbed.threads or threads_for(one.folder))
-    if one.recipe is not None:
-        context.store.verify(one.folder)
     try:
         with timed(context.store, probe.what, weight_bytes(one.folder)):
             return take()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -114,7 +114,7 @@ class Subject:
             if self.context.missing is not None and not self.cached(seed):
                 lack(self.context, self._training(recipe))
             make = self._maker(recipe)
-            folder = self.context.store.produce("checkpoints", recipe.fingerprint, make, resume=True, wait=wait)
+            folder = self.context.store.produce("checkpoints", asdict(recipe), make, resume=True, wait=wait)
         else:
             folders.check_folder(folder)
         fingerprint = folders.fingerprint(folder)

@@ -36,9 +36,14 @@ Population = Literal[
 MODEL_LIBRARIES = ("torch", "transformers")  # distributions whose versions determine what a model computes
 
 
+def canonical_json(value: Any) -> bytes:
+    """The bytes of a value's JSON, the same for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
 def digest(value: Any) -> str:
     """A 16-digit hexadecimal sha256 of a value's canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(value)).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from depthgauge.store.folders import read_manifest
 from tests.bytes import save_byte_model
 from tests.processes import refusal
 
@@ -278,7 +279,7 @@ def test_only_claims_about_change_are_collected_with_against_and_none_without(co
 
 def test_models_run_in_bfloat16_and_the_key_says_so(compare, place):
     done = compare(place / "shaken", "--dtype=bfloat16", "-k", "next")
-    described = [json.loads(path.read_text()) for path in (place / "store").glob("measurements/*/measurement.json")]
+    described = [read_manifest(folder).description for folder in (place / "store").glob("measurements/*")]
     dtypes = {one["parameters"].get("dtype") for one in described if one["probe"] == "divergence"}
 
     assert done.returncode in (0, 1, 20)

@@ -24,7 +24,7 @@ from depthgauge.report.outcome import Problem, counts, meaning
 from depthgauge.report.rooms import collect, sections_of
 from depthgauge.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
-from depthgauge.types import Row, digest, to_plain
+from depthgauge.types import Row, to_plain
 
 SCHEMA = 3
 PNG = "picture.png"
@@ -119,16 +119,14 @@ def with_pictures(section: Section, setting: Setting, store: Store, folder: Path
 
 def drawn(picture: Picture, setting: Setting, store: Store) -> Path:
     """The file of a picture in the store, drawn if there is none yet."""
-    key = digest(
-        {
-            "size": list(picture.size),
-            "shown": [[one.label, one.measurement.key, setting.colour(one)] for one in picture.shown],
-            "landmarks": to_plain(setting.testbed.landmarks),
-            "draw": function_of(picture.draw).__qualname__,
-            "code": [sha256(path) for path in code_of(picture)],
-        }
-    )
-    return store.produce("pictures", key, lambda workshop: write_picture(workshop / PNG, picture)) / PNG
+    description = {
+        "size": list(picture.size),
+        "shown": [[one.label, one.measurement.key, setting.colour(one)] for one in picture.shown],
+        "landmarks": to_plain(setting.testbed.landmarks),
+        "draw": function_of(picture.draw).__qualname__,
+        "code": [sha256(path) for path in code_of(picture)],
+    }
+    return store.produce("pictures", description, lambda workshop: write_picture(workshop / PNG, picture)) / PNG
 
 
 def code_of(picture: Picture) -> list[Path]:

@@ -14,7 +14,9 @@ from depthgauge.testbeds.pocket import POCKET
 from depthgauge.types import Economy, Launch, TrainingJob
 from tests.tiny import tiny_testbed
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="torch sees no GPU: run pytest tests/test_gpu.py on a machine with one"
+)
 
 INSIDE = ("test_noise_trace", "test_attention", "test_circuits")
 FSDP2 = {

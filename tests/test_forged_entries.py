@@ -12,12 +12,18 @@ import numpy as np
 import pytest
 
 from depthgauge.errors import CorruptEntry
-from depthgauge.store.folders import MANIFEST, Store, read_manifest, seal
-from depthgauge.store.inventory import damaged
+from depthgauge.store.folders import KEY_VARIABLE, MANIFEST, Store, read_manifest, seal
+from depthgauge.store.inventory import damaged, entries
 from depthgauge.store.measurements import ARRAYS, KIND, described, measure, read
+from depthgauge.store.remote import pull, push
 from depthgauge.types import Checkpoint
 
 WAY_OUT = "delete that folder and run again"
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch):
+    monkeypatch.delenv(KEY_VARIABLE, raising=False)
 
 
 @pytest.fixture
@@ -253,3 +259,86 @@ def test_the_command_names_each_of_them(store):
     assert done.returncode == 1 and done.stderr == ""
     assert len(done.stdout.splitlines()) == 2
     assert "another entry" in done.stdout and "corrupt at manifest.json" in done.stdout
+
+
+# -- signed with a key of the environment ---
+
+
+def forged(store):
+    """A pass: arrays of a harmless pair under the key of a bad one, with its description, and sealed anew."""
+    good, bad = measured(store, "good"), measured(store, "bad", 1.0)
+    shutil.copy(good / ARRAYS, bad / ARRAYS)
+    seal(bad, KIND, description_of("bad"))
+    return bad
+
+
+def test_without_a_key_who_can_write_a_store_forges_a_pass(store):
+    """What docs/store.md says: only a key tells such an entry from a true one."""
+    forged(store)
+    assert asked_again(store, "bad").arrays["score"].max() == 0.0
+    assert list(damaged(store)) == []
+
+
+def test_with_a_key_an_entry_that_is_not_signed_is_refused(store, monkeypatch):
+    folder = forged(store)
+    monkeypatch.setenv(KEY_VARIABLE, "a secret")
+
+    with pytest.raises(CorruptEntry, match=f"is not signed, and {KEY_VARIABLE} is set: {WAY_OUT}, or name a new store"):
+        asked_again(store, "bad")
+    shutil.rmtree(folder)
+    assert measured(store, "bad", 1.0) == folder and asked_again(store, "bad").arrays["score"].max() == 1.0
+
+
+def test_an_entry_that_is_signed_with_another_key_is_refused(store, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "the key of somebody else")
+    forged(store)
+    monkeypatch.setenv(KEY_VARIABLE, "a secret")
+
+    with pytest.raises(CorruptEntry, match="is not signed with the key of .*: delete that folder"):
+        asked_again(store, "bad")
+    assert len(list(damaged(store))) == 2
+
+
+def test_a_signature_of_another_entry_is_refused(store, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "a secret")
+    good, bad = measured(store, "good"), measured(store, "bad", 1.0)
+    signature = json.loads((good / MANIFEST).read_text())["signature"]
+    shutil.copy(good / ARRAYS, bad / ARRAYS)
+    monkeypatch.delenv(KEY_VARIABLE)
+    seal(bad, KIND, description_of("bad"))
+    edit(bad, signature=signature)
+    monkeypatch.setenv(KEY_VARIABLE, "a secret")
+
+    with pytest.raises(CorruptEntry, match="is not signed with the key of"):
+        asked_again(store, "bad")
+    assert asked_again(store, "good").arrays["score"].max() == 0.0
+
+
+@MODELS
+def test_with_a_key_a_model_that_is_not_signed_is_refused(store, kind, monkeypatch):
+    made(store, kind, "one", "weights")
+    monkeypatch.setenv(KEY_VARIABLE, "a secret")
+
+    with pytest.raises(CorruptEntry, match="is not signed"):
+        made(store, kind, "one", "weights")
+    made(store, kind, "two", "weights")
+    assert made(store, kind, "two", "WEIGHTS").joinpath("model.safetensors").read_text() == "weights"
+
+
+def test_what_is_pulled_from_an_address_must_be_signed_too(store, tmp_path, monkeypatch):
+    measured(store, "one")
+    push(store, str(tmp_path / "shared"), lambda line: None)
+    monkeypatch.setenv(KEY_VARIABLE, "a secret")
+    here = Store(tmp_path / "here", run="this run")
+
+    with pytest.raises(CorruptEntry, match="is not signed"):
+        pull(here, str(tmp_path / "shared"), lambda line: None)
+    assert list(entries(here)) == []
+
+
+def test_what_is_signed_is_read_where_there_is_no_key(store, monkeypatch):
+    monkeypatch.setenv(KEY_VARIABLE, "a secret")
+    measured(store, "one", 1.0)
+    monkeypatch.delenv(KEY_VARIABLE)
+
+    assert asked_again(store, "one").arrays["score"].max() == 1.0

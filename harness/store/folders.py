@@ -6,11 +6,12 @@ not hold, as between machines on some network file systems, two may make the sam
 
 The manifest holds the description of the entry, of which the key is the digest, the size and sha256 of every file, and
 a seal over all of these. Whoever reads an entry checks one against the other, so that an entry under another key, or
-with files or a description of another, is refused.
+with files or a description of another, is refused. Only a signature (`KEY_VARIABLE`) stops who can write a seal anew.
 """
 
 import errno
 import hashlib
+import hmac
 import json
 import os
 import platform
@@ -31,6 +32,7 @@ LAYOUT = "2"  # of stores: raised when an older version would misread what a new
 MANIFEST = "manifest.json"
 PICTURES = "pictures"  # drawn again in no time
 SEALED = ("layout", "kind", "description", "files")  # of a manifest
+KEY_VARIABLE = "DEPTHGAUGE_STORE_KEY"  # in the environment: entries are signed with it, and others are refused
 KINDS = ("checkpoints", "merged", "measurements", PICTURES)  # of entries; an adapter is merged into its base
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
@@ -305,7 +307,7 @@ class Manifest:
 def read_manifest(folder: Path, kind: str | None = None, key: str | None = None) -> Manifest:
     """The manifest of an entry, whose kind and key are the names of its folders unless they are given.
 
-    Raises: CorruptEntry if it is none, of another layout, not as it was sealed, or of another entry.
+    Raises: CorruptEntry if it is none, of another layout, not as it was sealed or signed, or of another entry.
     """
     try:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -322,6 +324,7 @@ def read_manifest(folder: Path, kind: str | None = None, key: str | None = None)
         }
         if found["seal"] != hashlib.sha256(text).hexdigest() or not all(map(is_below, files)):
             raise corrupt(folder, MANIFEST)
+        check_signature(folder, text, found.get("signature"))
         belongs = found["kind"], digest(found["description"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise corrupt(folder, MANIFEST) from error
@@ -334,6 +337,23 @@ def is_below(name: str) -> bool:
     """Whether the name of a file stays in its folder."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
+
+
+def signature(text: bytes) -> str | None:
+    """Of a seal, by the key in the environment; None where there is none."""
+    key = os.environ.get(KEY_VARIABLE, "")
+    return hmac.new(key.encode(), text, "sha256").hexdigest() if key else None
+
+
+def check_signature(folder: Path, text: bytes, found: object) -> None:
+    """Raises: CorruptEntry where there is a key in the environment, and the entry is not signed with it."""
+    wanted = signature(text)
+    if wanted is not None and not hmac.compare_digest(str(found).encode(), wanted.encode()):
+        how = "is not signed, and" if found is None else "is not signed with the key of"
+        raise CorruptEntry(
+            f"the store entry {folder} {how} {KEY_VARIABLE}{' is set' * (found is None)}: delete that folder and run "
+            "again, or name a new store with --store."
+        )
 
 
 def misplaced(folder: Path) -> CorruptEntry:
@@ -374,12 +394,14 @@ def is_whole(workshop: Path, kind: str, key: str) -> bool:
 
 
 def seal(folder: Path, kind: str, description: Any) -> None:
-    """Write the manifest."""
+    """Write the manifest, signed where there is a key."""
     files = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files_in(folder)
     }
     sealed = {"layout": LAYOUT, "kind": kind, "description": description, "files": files}
-    seals = {"seal": hashlib.sha256(canonical_json(sealed)).hexdigest()}
+    text = canonical_json(sealed)
+    signed = signature(text)
+    seals = {"seal": hashlib.sha256(text).hexdigest()} | ({} if signed is None else {"signature": signed})
     write_atomically(folder / MANIFEST, json.dumps(sealed | seals, indent=1))
 
 

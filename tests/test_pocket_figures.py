@@ -1,7 +1,7 @@
-"""The pocket testbed's keys and figures are those of commit 5743aa9, before probes had rooms.
+"""The pocket testbed's figures are those of commit 5743aa9, before probes had rooms; keys change only on purpose.
 
-`data/pocket_figures.json` holds, of the base and of two controls, every measurement's key with the mean and standard
-deviation of each of its arrays, read from a store that the commit made.
+`data/pocket_figures.json` holds, of the base and of two controls, the mean and standard deviation of each measurement's
+arrays, read from a store that the commit made, and its key, written anew when versions left it that determine nothing.
 """
 
 import json

@@ -134,7 +134,7 @@ def test_workers_give_the_rows_of_one_process(depthgauge, place):
 def test_a_plan_runs_nothing(own, tmp_path):
     done, record = own("pass", "--plan")
     assert record is None and not (tmp_path / "store" / "measurements").exists()
-    assert "how touchy it is" in done.stdout and "training scrambled" in done.stdout
+    assert "how touchy it is" in done.stdout and "corrupting by noise_in_late_layers" in done.stdout
     assert "2 jobs are missing; 2 of 2 claims ask for them" in done.stdout
 
 

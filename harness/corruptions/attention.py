@@ -54,6 +54,7 @@ def zero_heads(tensors: TensorSource, config: Config, rng: Draws, dose: float, l
 
     Simulates pruning, or a tensor-parallel rank whose shard was lost. Raises: as `no_attention`.
     """
+    outputs = [name for name in attention_outputs(tensors, layers) if len(tensors.shapes[name]) == 2]
     heads, axis = heads_of("o", config), input_axis(config)
 
     def without(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
@@ -62,7 +63,6 @@ def zero_heads(tensors: TensorSource, config: Config, rng: Draws, dose: float, l
         by_head[chosen] = 0
         return tensor
 
-    outputs = [name for name in attention_outputs(tensors, layers) if len(tensors.shapes[name]) == 2]
     return each(tensors, outputs, without)
 
 
@@ -156,7 +156,7 @@ def shuffle_head_dimensions(tensors: TensorSource, config: Config, rng: Draws, d
     Simulates a checkpoint converted to another layout of rotary positions; heads rotate what should stand still.
     Raises: NotTestable for a family without a projection for queries alone, and one for keys.
     """
-    size = head_size(config)
+    names, size = projections(tensors, layers, "q_proj", "k_proj"), head_size(config)
 
     def shuffled(name: str, tensor: "torch.Tensor") -> "torch.Tensor":
         import torch
@@ -166,7 +166,7 @@ def shuffle_head_dimensions(tensors: TensorSource, config: Config, rng: Draws, d
         order = [slow_for_fast(size, numbers) if numbers.random() < dose else range(size) for _ in heads]
         return torch.stack([head[list(places)] for head, places in zip(heads, order, strict=True)]).flatten(0, 1)
 
-    return each(tensors, projections(tensors, layers, "q_proj", "k_proj"), shuffled)
+    return each(tensors, names, shuffled)
 
 
 def slow_for_fast(size: int, numbers: np.random.Generator) -> Sequence[int]:
@@ -187,10 +187,10 @@ def reorder_heads(tensors: TensorSource, config: Config, rng: Draws, dose: float
     Simulates a checkpoint written by a framework that orders heads otherwise; most even heads become odd, as those can
     that share a key. Raises: NotTestable as `shuffle_head_dimensions`.
     """
-    size, heads, axis = head_size(config), heads_of("q", config), input_axis(config)
     chosen = layers[: round(dose * len(layers))]
     names = projections(tensors, chosen, "q_proj", "q_norm", "k_proj", "k_norm", "v_proj", "sinks")
     outputs = attention_outputs(tensors, chosen)
+    size, heads, axis = head_size(config), heads_of("q", config), input_axis(config)
     for layer in chosen:
         key = next(name for name in in_layers(names, (layer,)) if is_attention(name, "k_proj"))
         groups = tensors.shapes[key][0] // size

@@ -91,9 +91,12 @@ def neighbour(tensors: TensorSource, layer: int, distance: int) -> int:
     other = layer - distance if layer >= distance else layer + distance
     if other >= depth:
         raise NotTestable(f"layer {layer} of {depth} has no neighbour at a distance of {distance}.")
-    for name in in_layers(tensors.shapes, (layer,)):
-        if tensors.shapes.get(at_layer(name, other)) != tensors.shapes[name]:
-            raise NotTestable(f"layers {layer} and {other} are built differently: {name} has no counterpart.")
+    here, there = (
+        {at_layer(name, 0): tensors.shapes[name] for name in in_layers(tensors.shapes, (one,))}
+        for one in (layer, other)
+    )
+    if here != there:
+        raise NotTestable(f"layers {layer} and {other} are built differently.")
     return other
 
 
@@ -109,11 +112,13 @@ def drop_tensor(tensors: TensorSource, config: Config, rng: Draws, dose: float, 
 
 
 def shallower(config: dict[str, Any], dose: float) -> dict[str, Any]:
-    """The configuration without the last layers."""
+    """The configuration without the last layers. Raises: NotTestable where it says nothing of each layer by itself."""
     field = next(name for name in LAYER_COUNTS if name in config)
-    left = config[field] - int(dose)
-    kinds = {"layer_types": config["layer_types"][:left]} if config.get("layer_types") else {}
-    return config | {field: left} | kinds
+    depth = config[field]
+    if "attention_types" in config:
+        raise NotTestable("attention_types counts layers by their pattern, which cannot be cut off.")
+    by_layer = [name for name, one in config.items() if isinstance(one, list) and len(one) == depth]
+    return config | {field: depth - int(dose)} | {name: config[name][: depth - int(dose)] for name in by_layer}
 
 
 @weight_corruption("fault", config=shallower, doses=(1,))

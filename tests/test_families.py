@@ -242,10 +242,8 @@ def test_a_corruption_of_weights_changes_a_family_or_says_why_not(family, tmp_pa
         corruption, new = CORRUPTIONS[name], tmp_path / name
         if corruption.change_tensors is None:
             continue
-        try:
-            assert corrupt(folder, new, corruption, model=lambda: load(folder)[0]), name
-        except NotTestable as error:
-            assert may_refuse(name, family, folder), f"{name}: {error}"
+        if refuses(lambda: corrupt(folder, new, corruption, model=lambda: load(folder)[0])):  # noqa: B023
+            assert may_refuse(name, family, folder), name
             continue
         if name not in NOT_LOADED:
             after = logits_of(new)

@@ -56,8 +56,7 @@ def test_a_claim_of_one_testbed_speaks_of_every_method_that_is_trained_there(
     session = MethodSession(context=context, methods=(method,), training_seeds=(0,), reports=tmp_path)
     claim = Claim(
         id="c", statement="s", source="here", published="-", region=at_least(1), unit="points",
-        control="random_weights",
-        rationale="r", testbed=testbed,
+        control="random_weights", rationale="r", testbed=testbed,
     )  # fmt: skip
 
     assert session.speaks_about(claim, ("subject",)) == ((method,) if speaks else ())

@@ -12,8 +12,8 @@ from depthgauge.models.tensors import BLOCK, BY_FAMILY, CONV1D, WRAPPERS
 MLP_OUTPUT_NAMES = ("down_proj", "c_proj", "dense_4h_to_h", "fc2", "fc_out", "w2", "value")
 # The last matrix of whatever else stands between two states of the residual stream: attention, convolution, recurrence.
 MIXER_OUTPUT_NAMES = (*OUTPUT_NAMES, "linear_out", "output")
-# In this order: what comes after the MLP's own names is another norm in families that have one by these. Where
-# attention and MLP stand side by side, both read through the last ones.
+# In this order: what comes after the MLP's own names is another norm in families that have one by these. Where an MLP
+# stands beside the attention, both read through the last ones.
 MLP_NORM_NAMES = (
     "pre_feedforward_layernorm", "pre_ff_layernorm", "ffn_norm", "channel_pre_norm", "ln_2", "norm_2", "ln2", "ln_mlp",
     "final_layer_norm", "post_attention_layernorm", "input_layernorm", "ln_1",

@@ -23,9 +23,10 @@ from depthgauge.models.anatomy import (
 )
 from depthgauge.models.load import fresh, layers_and_heads
 from depthgauge.probes.circuits.compute import best, read_scores
-from depthgauge.types import Landmarks, TrainingJob
+from depthgauge.types import TrainingJob
 
 SHARPER, FLATTER, CHAOS_STD, FAINT = 1000.0, 0.1, 1.0, 1e-6
+LATE = 20 / 36  # of all layers, where the late ones begin
 NUDGE = 1e-4  # about what a hundred steps of Adam at 1e-6 move a weight by
 BFLOAT16_DIGITS = 8
 TWO_SMALL_LETTERS = re.compile("[a-z]{2}")
@@ -134,7 +135,7 @@ def redraw_lopsided(model: Any, generator: torch.Generator) -> None:
 def scramble_late_layers(model: Any, generator: torch.Generator) -> None:
     """Every matrix of the late layers gets noise of its own standard deviation."""
     layers = blocks(model)
-    for layer in Landmarks.at_depth(len(layers)).late:
+    for layer in range(round(LATE * len(layers)), len(layers)):
         for parameter in layers[layer].parameters():
             if parameter.ndim > 1:
                 parameter.add_(torch.randn(parameter.shape, generator=generator) * parameter.std())

@@ -12,7 +12,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from tests.bytes import save_byte_model
-from tests.processes import ROOT, refusal
+from tests.processes import refusal
 
 CHECKS = "depthgauge.checks"
 STAGES = ("files", "weights", "internals", "generation", "tasks")

@@ -16,7 +16,7 @@ from depthgauge.page.style import PALETTE, write_picture
 from depthgauge.page.tables import markdown
 from depthgauge.probes.greedy_trace import Opening
 from depthgauge.probes.noise_trace import Landmarks
-from depthgauge.registry import METHODS, load_entry_points
+from depthgauge.registry import CORRUPTIONS, load_entry_points
 from depthgauge.types import Evidence, Measurement
 
 HOSTILE = "a|<b>"
@@ -519,10 +519,10 @@ def test_a_training_is_told_by_the_first_and_last_quarter_of_all_that_it_logged(
 
 def test_attention_says_what_a_control_among_the_checkpoints_is():
     load_entry_points()
-    (text,) = only(str, shown("probes.attention", all_of("probes.attention", [("grpo", 0), ("jittered", 0)]))[1])
+    (text,) = only(str, shown("probes.attention", all_of("probes.attention", [("grpo", 0), ("bfloat16_noise", 0)]))[1])
 
-    assert f"`jittered` is {METHODS['jittered'].summary}." in text
-    assert METHODS["grpo"].summary not in text
+    assert f"`bfloat16_noise`: {CORRUPTIONS['bfloat16_noise'].summary}." in text
+    assert "`grpo`" not in text
 
 
 def test_files_list_their_differences_and_say_how_many_they_leave_out():

@@ -31,7 +31,7 @@ def middle_layer(depth: int) -> Layers:
 
 def late_layers(depth: int) -> Layers:
     """From five ninths of the depth on."""
-    return tuple(range(round(depth * 5 / 9), depth))
+    return tuple(range(round(5 / 9 * depth), depth))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

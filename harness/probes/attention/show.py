@@ -12,7 +12,7 @@ from depthgauge.page.layers import grid_of, head_map, pair_label, plain, token_m
 from depthgauge.page.section import Grid, Measured, Picture, Section, Setting, Table
 from depthgauge.page.tables import cell, level, profiles_of
 from depthgauge.probes.attention.compute import top_head_stability, top_heads
-from depthgauge.registry import CORRUPTIONS, METHODS
+from depthgauge.registry import CORRUPTIONS
 from depthgauge.stats.ranks import signed_rank_p
 
 TOP_HEADS = 10
@@ -33,11 +33,9 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 
 def controls_shown(measured: Sequence[Measured]) -> str:
-    """What the negative controls among them are."""
-    names = dict.fromkeys(one.evidence.method for one in measured)
-    summaries = {name: METHODS[name].summary for name in names if name in METHODS and METHODS[name].control}
-    summaries |= {name: CORRUPTIONS[name].summary for name in names if name in CORRUPTIONS}
-    return "".join(f" `{name}` is {summary}." for name, summary in summaries.items())
+    """What the corruptions among them are."""
+    names = dict.fromkeys(one.evidence.method for one in measured if one.evidence.method in CORRUPTIONS)
+    return "".join(f" `{name}`: {CORRUPTIONS[name].summary}." for name in names)
 
 
 def by_head(one: Measured, measured: Sequence[Measured]) -> Grid:

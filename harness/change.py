@@ -12,7 +12,7 @@ from depthgauge.claims import DETECTABLE_ERRORS, number, smallest_detectable_eff
 from depthgauge.context import Job, RunContext, planned
 from depthgauge.corruptions import corrupted
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable, Stale, UsageError
-from depthgauge.models.folder import same_content
+from depthgauge.models.content import same_content
 from depthgauge.registry import METHODS
 from depthgauge.session import Session, Test, required_by
 from depthgauge.sources import Source

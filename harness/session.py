@@ -16,6 +16,7 @@ from depthgauge.exams import TaskExam
 from depthgauge.installed import check_installed
 from depthgauge.ledger import Ledger
 from depthgauge.models import folder as folders
+from depthgauge.models.tokenizer import check_same_tokenizer
 from depthgauge.page.escape import one_line
 from depthgauge.registry import CORRUPTIONS, METHODS, methods_on
 from depthgauge.sources import Source
@@ -251,7 +252,7 @@ class MethodSession(Session):
             return
         with suppress(NotTestable):  # a checkpoint of another kind: that is for each claim to say
             folders.check_language_folder(self.adopted.folder)
-            folders.check_same_tokenizer(self.adopted.folder, base)
+            check_same_tokenizer(self.adopted.folder, base)
 
     def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> Row:
         subject = self.adopted or self.subject(name)

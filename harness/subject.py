@@ -11,6 +11,7 @@ from depthgauge.answer import answer
 from depthgauge.context import Job, RunContext, lack, whose
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable, Unmade
 from depthgauge.models import folder as folders
+from depthgauge.models.tokenizer import check_same_tokenizer
 from depthgauge.probes.probe import PairProbe, Probe
 from depthgauge.store.folders import Busy
 from depthgauge.train import recipe_of, train_in
@@ -72,7 +73,7 @@ class Subject:
     def check_same_tokens(self, other: "Subject") -> None:
         """Raises: InvalidComparison unless both cut every text into the same tokens, so that these can be compared."""
         for one, its in zip(self.checkpoints, other.checkpoints, strict=False):
-            folders.check_same_tokenizer(one.folder, its.folder)
+            check_same_tokenizer(one.folder, its.folder)
 
     def untrained_folder(self) -> Path | None:
         """The folder that is judged as it is: somebody's, or the testbed's base; None where a method trains.

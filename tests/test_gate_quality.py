@@ -12,7 +12,7 @@ from benchmarks.gate_quality.kinds import FAULTS, HARMLESS, on_files
 from benchmarks.gate_quality.pairs import JUDGED, Pair, planted, results
 from benchmarks.gate_quality.resampled import drawn_looks, resampled
 from depthgauge.checks import test_generation
-from depthgauge.models.folder import same_content
+from depthgauge.models.content import same_content
 from depthgauge.store.folders import Store
 from depthgauge.testbeds.pocket import POCKET
 from depthgauge.types import Scores

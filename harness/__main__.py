@@ -6,9 +6,10 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from depthgauge.errors import HarnessError, UsageError
+from depthgauge.errors import USAGE_EXIT, HarnessError, UsageError
+from depthgauge.numbers import not_negative, positive, whole
 from depthgauge.record import record_ledger
 from depthgauge.registry import load_entry_points
 from depthgauge.report.track import TRACKERS
@@ -67,15 +68,13 @@ def fingerprint(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.models.folder import fingerprint as fingerprint_of
     from depthgauge.references import home, read
     from depthgauge.sources import find
-    from depthgauge.store.folders import Store
 
     load_entry_points()
     accepted = read(home(Path.cwd(), arguments.checkpoint), arguments.checkpoint)
     if accepted is not None:
         print(accepted.last.fingerprint)
         return 0
-    store = Store(arguments.store, run="fingerprint")
-    source = find(arguments.checkpoint, "the checkpoint", store=store, start=Path.cwd())
+    source = find(arguments.checkpoint, "the checkpoint", store=opened(arguments), start=Path.cwd())
     if source.folder is None:
         raise UsageError(f"{arguments.checkpoint} is a method, which has no files yet: name a folder or a hub name.")
     print(fingerprint_of(source.folder))
@@ -85,18 +84,29 @@ def fingerprint(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 def accept(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     from depthgauge.references import accept as accept_checkpoint
     from depthgauge.references import home, path_of
-    from depthgauge.store.folders import Store
 
     load_entry_points()  # so that the name of a method is known for one
     start, name = Path.cwd(), arguments.name
     found = accept_checkpoint(
-        start, name, arguments.checkpoint, arguments.reason, store=Store(arguments.store, run="accept"),
-        report=arguments.report, anchor=arguments.anchor, although_refuted=arguments.although_refuted,
+        start, name, arguments.checkpoint, arguments.reason, store=opened(arguments),
+        report=arguments.report or report_on(arguments.checkpoint), anchor=arguments.anchor, force=arguments.force,
     )  # fmt: skip
     where = "which is the anchor" if found.anchor == found.last else f"beside the anchor of {found.anchor.on}"
     path, last = path_of(home(start, name), name), found.last
     print(f"{path}: {last.checkpoint} ({last.fingerprint}), {where}; keep it in git")
+    if last.not_testable:
+        print(f"not testable, so that nothing is known of it: {', '.join(last.not_testable)}")
     return 0
+
+
+def report_on(checkpoint: str) -> Path:
+    """Where a run from here left its report on a checkpoint."""
+    from depthgauge.report.folder import report_folder
+    from depthgauge.sources import folder_named
+
+    found = folder_named(checkpoint, Path.cwd())
+    name = checkpoint.replace("/", "--") if found is None else found.name
+    return report_folder(Path("reports"), name, found).path / "report.json"
 
 
 def comment(arguments: argparse.Namespace, _: Sequence[str]) -> int:
@@ -183,9 +193,9 @@ def store_pull(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def opened(arguments: argparse.Namespace) -> "Store":
-    from depthgauge.store.folders import Store
+    from depthgauge.store.remote import store_at
 
-    return Store(arguments.store, run="store")
+    return store_at(arguments.store, run="command")
 
 
 def claims(arguments: argparse.Namespace, _: Sequence[str]) -> int:
@@ -197,14 +207,24 @@ def claims(arguments: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def folder(text: str) -> Path:
-    """Raises: ArgumentTypeError for an address, whose entries are brought by `store pull`."""
+    """Raises: ArgumentTypeError for no name, and for an address, whose entries are brought by `store pull`."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name is no folder: give one, or leave the option out")
     if "://" in text:
         raise argparse.ArgumentTypeError(f"{text} is no folder: bring what is there by 'depthgauge store pull {text}'")
     return Path(text)
 
 
+class Parser(argparse.ArgumentParser):
+    """A command line that is not understood is exit 4, as it is for pytest."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(USAGE_EXIT, f"{self.prog}: {message}\n")
+
+
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="depthgauge", description="White-box regression tests for model checkpoints.")
+    top = Parser(prog="depthgauge", description="White-box regression tests for model checkpoints.")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     one = commands.add_parser(
         "compare", help="what changed from OLD to NEW", description=COMPARE_HELP,
@@ -212,7 +232,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     one.add_argument("old", metavar="OLD", help="the checkpoint that is known")
     one.add_argument("new", metavar="NEW", help="the checkpoint that is judged; or 'run/checkpoint-*', one by one")
-    one.add_argument("--report-dir", type=Path, default=Path("reports"), metavar="DIR", help="default: %(default)s")
+    one.add_argument("--report-dir", type=folder, default=Path("reports"), metavar="DIR", help="default: %(default)s")
     one.set_defaults(run=compare)
     one = commands.add_parser("judge", help="judge a registered method; further options are pytest's")
     one.add_argument("method", metavar="METHOD", help="one, several with commas, or all")
@@ -220,7 +240,7 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("ledger", help="record what several training seeds give on a testbed; resumes")
     one.add_argument("testbed", metavar="TESTBED")
     one.add_argument("--method", default="all", metavar="NAMES", help="default: all that the testbed trains")
-    one.add_argument("--seeds", type=int, default=5, metavar="N", help="default: %(default)s")
+    one.add_argument("--seeds", type=whole(1), default=5, metavar="N", help="default: %(default)s")
     one.add_argument("--store", type=folder, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
     one.set_defaults(run=ledger)
     one = commands.add_parser("fetch", help="bring the data of lm-eval tasks into the cache, where there is a network")
@@ -233,7 +253,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--reason", required=True, metavar="TEXT", help="why, for whoever reads the file's history")
     one.add_argument("--report", type=Path, metavar="FILE", help="of its run against NAME (default: in reports/)")
     one.add_argument("--anchor", action="store_true", help="move the anchor there, too")
-    one.add_argument("--although-refuted", action="store_true", help="accept what the run against NAME refuted")
+    one.add_argument("--force", action="store_true", help="accept what the run against NAME refuted")
     one.add_argument("--store", type=folder, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s")
     one.set_defaults(run=accept)
     one = commands.add_parser("fingerprint", help="print the hash that names a checkpoint, as a key for a CI's cache")
@@ -289,29 +309,22 @@ def add_store_commands(store: argparse.ArgumentParser) -> None:
             one.add_argument("address", metavar="ADDRESS", help="a folder, or what fsspec opens")
             one.add_argument("--kind", nargs="+", choices=KINDS, default=KINDS, help="default: all")
         if run is store_gc:
-            one.add_argument("--unused-days", type=float, default=30, metavar="N", help="default: %(default)s")
+            one.add_argument("--unused-days", type=not_negative, default=30, metavar="N", help="default: %(default)s")
             one.add_argument(
                 "--most-gib", type=positive, default=math.inf, metavar="N",
                 help="and what was used the longest ago, until no more than this is left (default: no limit)",
             )  # fmt: skip
             one.add_argument(
-                "--reports", type=Path, default=Path("reports"), metavar="DIR", help="default: %(default)s"
+                "--reports", type=folder, default=Path("reports"), metavar="DIR", help="default: %(default)s"
             )
             one.add_argument(
-                "--references", type=Path, default=Path("references"), metavar="DIR", help="default: %(default)s"
+                "--references", type=folder, default=Path("references"), metavar="DIR", help="default: %(default)s"
             )
             one.add_argument("--delete", action="store_true", help="delete it; without, it is listed alone")
         one.add_argument(
             "--store", type=folder, default=Path(".depthgauge"), metavar="DIR", help="default: %(default)s"
         )
         one.set_defaults(run=run)
-
-
-def positive(text: str) -> float:
-    number = float(text)
-    if not number > 0:
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
-    return number
 
 
 def main() -> None:

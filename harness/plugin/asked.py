@@ -169,10 +169,6 @@ def ready(testbed: Testbed, given: Given, store: Store) -> Testbed:
 
 def seeds_asked(given: Given) -> tuple[int, ...]:
     count, first = (1 if given["seeds"] is None else given["seeds"]), given["first-seed"] or 0
-    if count < 1:
-        raise UsageError(f"--seeds must be at least 1, got {count}: a method without a seed trains nothing.")
-    if first < 0:
-        raise UsageError(f"--first-seed must be 0 or more, got {first}.")
     if given["checkpoint"] is not None and count > 1:
         raise UsageError(
             f"--checkpoint is one training, and --seeds={count} asks about several: leave one of them out."

@@ -103,6 +103,7 @@ class Controller:
 
     def _write_reports(self, status: int) -> None:
         """Write a report for each that was judged. A status above 1 is that of a run that pytest did not finish."""
+        from depthgauge.report.folder import report_folder
         from depthgauge.report.write import Run, write_report
 
         session = self.state.session
@@ -115,11 +116,11 @@ class Controller:
             rows = [row for row in self.rows if row.method == name]
             if not (rows or problems):
                 continue
-            folder = session.reports / name
+            folder = report_folder(session.reports, name, self.state.given.checkpoint)
             code = self._exit(rows, problems, status if status > 1 else 0)
             with usable(session.reports, "--report-dir", NO_SPACE | FORBIDDEN):
                 write_report(folder, name, rows, problems, run, code)
-            self.reports.append(folder / "report.md")
+            self.reports.append(folder.path / "report.md")
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if not self.rows and not self.errors:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from depthgauge.errors import UsageError
+from depthgauge.numbers import whole
 from depthgauge.plugin import hooks
+from depthgauge.sources import folder_named
 from depthgauge.store.folders import Store
 from depthgauge.store.remote import copy_of, is_address, store_at
 
@@ -46,10 +48,10 @@ OPTIONS = (
         help="the base to train and to compare with, in place of the testbed's: a folder or a name on the hub.",
     ),
     Option(
-        name="seeds", metavar="N", kind=int,
+        name="seeds", metavar="N", kind=whole(1),
         help="training seeds of each method (default: 1, about this checkpoint; several, about the method).",
     ),
-    Option(name="first-seed", metavar="K", kind=int, help="the first of these seeds (default: 0)."),
+    Option(name="first-seed", metavar="K", kind=whole(0), help="the first of these seeds (default: 0)."),
     Option(
         name="checkpoint", metavar="NAME",
         help="judge this checkpoint: a folder, an adapter beside its base, a name on the hub, or a method. Alone, with "
@@ -90,13 +92,13 @@ OPTIONS = (
         name="launcher", metavar="accelerate|FILE",
         help="train by several processes: --processes=N of this machine, or as a file of accelerate's says.",
     ),
-    Option(name="processes", metavar="N", kind=int, help="with --launcher=accelerate, how many train one model."),
+    Option(name="processes", metavar="N", kind=whole(1), help="with --launcher=accelerate, how many train one model."),
     Option(
         name="executor", metavar="local|slurm|ray",
         help="have what is missing trained and measured by other processes: of this machine, of SLURM, or of Ray.",
     ),
     Option(
-        name="workers", metavar="N", kind=int,
+        name="workers", metavar="N", kind=whole(1),
         help="with --executor, how many at once (default: this machine's cores with local, else 8).",
     ),
     Option(name="plan", flag=True, help="show what would be trained and measured, and how long it took; run nothing."),
@@ -148,6 +150,16 @@ class Given:
         return self.config.getoption(destination(option), default=None)
 
     @property
+    def start(self) -> Path:
+        """Where pytest was started."""
+        return self.config.invocation_params.dir
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The folder that is judged; None where it is none, or has yet to be trained or fetched."""
+        return folder_named(self["checkpoint"] or "", self.start)
+
+    @property
     def any(self) -> bool:
         return any(self[option.name] is not None for option in OPTIONS)
 
@@ -163,7 +175,7 @@ class Given:
         if option == "store" and is_address(given):
             return copy_of(given)
         if given:
-            return Path(self.config.invocation_params.dir, given).resolve()
+            return Path(self.start, given).resolve()
         return self.project / DEFAULT_FOLDERS[option]
 
     def store(self, run: str) -> Store:
@@ -177,4 +189,4 @@ class Given:
         Without settings pytest's own root is what the tests and the folders given to our options have in common, and
         may be far above both.
         """
-        return self.config.rootpath if self.config.inipath else self.config.invocation_params.dir
+        return self.config.rootpath if self.config.inipath else self.start

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from depthgauge.errors import HarnessError, UsageError
+from depthgauge.history import FILE, check_history
+from depthgauge.models.folder import check_outside
 from depthgauge.plugin.asked import session_of
 from depthgauge.plugin.fixtures import fixtures
 from depthgauge.plugin.machines import engine_of
@@ -63,11 +65,22 @@ class State:
         for entry, why in BROKEN.items():
             self.tell(f"the entry point {entry!r} is broken, and left out: {why}")
         try:
+            self.check_reports()
             done = self.session.check()
         except HarnessError as error:
             pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
         if done is not None:
             pytest.exit(f"depthgauge: {done}: accepted.", returncode=0)
+
+    def check_reports(self) -> None:
+        """Raises: UsageError if what is judged can have no report where reports go, before it costs anything."""
+        from depthgauge.report.folder import OPTION, report_folder
+
+        reports = self.session.reports
+        check_outside(reports, OPTION)
+        check_history(reports / FILE)
+        for name in self.session.judged:
+            report_folder(reports, name, self.given.checkpoint).check()
 
     @property
     def progress_file(self) -> Path:

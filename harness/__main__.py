@@ -25,7 +25,7 @@ WITHOUT = ("-p", "no:hypothesispytest", "-p", "no:anyio")
 COMPARE_HELP = """What changed from OLD to NEW: two checkpoints of one language model, each a folder, an adapter beside
 its base, a name on the hub, or a registered method. Writes reports/NEW/report.md; the exit code gates.
 
-Further options are pytest's: --exam TASK, --margin EXAM=POINTS, --dtype bfloat16, --testbed NAME, -n 2, -k NAME ..."""
+Further options are pytest's: --exam=TASK, --margin=EXAM=POINTS, --dtype=bfloat16, --testbed=NAME, -n 2, -k NAME ..."""
 
 
 def pytest(arguments: Sequence[str]) -> int:

@@ -46,7 +46,7 @@ def judge_trajectory(
     Raises: as `ReportFolder.make`, before anything is judged.
     """
     above = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
-    place = report_folder(reports, REPORTS, above).make()
+    place = report_folder(reports, REPORTS, above / REPORTS).make()
     clear(place)
     names = [os.path.relpath(folder.resolve(), above).replace(os.sep, "--") for folder in folders]
     owns = [report_folder(place, name, folder).make() for name, folder in zip(names, folders, strict=True)]

@@ -14,6 +14,7 @@ from depthgauge.sources import folder_named
 from depthgauge.store.folders import Store
 from depthgauge.store.remote import copy_of, is_address, store_at
 
+NAME_CHECKPOINTS = ("checkpoint", "against", "base")
 DEFAULT_FOLDERS = {"store": ".depthgauge", "report-dir": "reports"}
 
 

@@ -1,4 +1,4 @@
-"""Which claims each planted control trips, into docs/controls.md: `python -m benchmarks.controls [--store DIR]`.
+"""Which claims each planted control trips, into docs/controls.md: `python -m benchmarks.controls [--store=DIR]`.
 
 Every claim of the pocket testbed is judged on every checkpoint that was broken on purpose, and on its own base. What a
 claim is compared with is trained where the store has none.

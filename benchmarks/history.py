@@ -116,9 +116,10 @@ def main() -> None:
         history = Path(place) / FILE
         for week, said in enumerate(weekly(0, DRIFT, anchored=True), 1):
             append(history, gated_run(week, said))
-        page = write_trend(history).read_text().replace("# History\n", "## History\n").replace("\n## ", "\n### ")
+        drawn = write_trend(history)
+        page = drawn.read_text().replace("# History\n", "## History\n").replace("\n## ", "\n### ")
         (DOCS / PAGE).write_text(head() + page)
-        shutil.copy(history.with_name(PICTURE), DOCS / PICTURE)
+        shutil.copy(drawn.with_name(PICTURE), DOCS / PICTURE)
     print((DOCS / PAGE).read_text().partition("Below")[0])
 
 

@@ -1,4 +1,4 @@
-"""How cost grows with checkpoints and workers, into docs/scale.md: python -m benchmarks.scale [--store DIR]
+"""How cost grows with checkpoints and workers, into docs/scale.md: python -m benchmarks.scale [--store=DIR]
 
 Seconds of jobs are those on record in a store (`times.jsonl`), of this testbed alone; what workers do with them is
 simulated. Judging is measured for real: a thousand checkpoints whose measurements are copies of one's, each with the

@@ -1,6 +1,6 @@
 """One worker beside two: the same measurements from nothing, by `--executor=local`; the models are trained already.
 
-`python -m benchmarks.workers [--store DIR]`, some ten minutes. Both runs must end with the same rows.
+`python -m benchmarks.workers [--store=DIR]`, some ten minutes. Both runs must end with the same rows.
 """
 
 import argparse

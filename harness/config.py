@@ -16,11 +16,12 @@ from depthgauge.context import RunContext
 from depthgauge.errors import UsageError
 from depthgauge.ledger import ledger_of
 from depthgauge.models.load import Placement, check_dtype, choose_device
+from depthgauge.numbers import whole
 from depthgauge.references import Reference, checkpoint_of, home, read
 from depthgauge.registry import METHODS, TESTBEDS
 from depthgauge.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods
 from depthgauge.session import home as home_of
-from depthgauge.sources import Source, find, with_base
+from depthgauge.sources import Source, find, folder_named, with_base
 from depthgauge.store.folders import Store
 from depthgauge.store.remote import copy_of, is_address, store_at
 from depthgauge.types import Exam, Expectation, Launch, Margin, Task, Testbed, Tier
@@ -80,6 +81,11 @@ class Options:
     def any(self) -> bool:
         """Whether any option was given."""
         return any(getattr(self, option.name) is not None for option in OPTIONS)
+
+    @property
+    def judged_folder(self) -> Path | None:
+        """The folder that is judged, as it is named; None where it has yet to be trained or fetched."""
+        return folder_named(self.checkpoint or "", self.start)
 
     def folder(self, option: str) -> Path:
         """A folder option, relative to `start`; the default is relative to the project. Of a store at an address, that
@@ -152,10 +158,10 @@ OPTIONS = (
         help="the base to train and to compare with, in place of the testbed's: a folder or a name on the hub.",
     ),
     Option(
-        name="seeds", metavar="N", kind=int,
+        name="seeds", metavar="N", kind=whole(1),
         help="training seeds of each method (default: 1, about this checkpoint; several, about the method).",
     ),
-    Option(name="first_seed", metavar="K", kind=int, help="the first of these seeds (default: 0)."),
+    Option(name="first_seed", metavar="K", kind=whole(0), help="the first of these seeds (default: 0)."),
     Option(
         name="checkpoint", metavar="NAME",
         help="judge this checkpoint: a folder, an adapter beside its base, a name on the hub, or a method. Alone, with "
@@ -196,13 +202,13 @@ OPTIONS = (
         name="launcher", metavar="accelerate|FILE",
         help="train by several processes: --processes=N of this machine, or as a file of accelerate's says.",
     ),
-    Option(name="processes", metavar="N", kind=int, help="with --launcher=accelerate, how many train one model."),
+    Option(name="processes", metavar="N", kind=whole(1), help="with --launcher=accelerate, how many train one model."),
     Option(
         name="executor", metavar="local|slurm|ray",
         help="have what is missing trained and measured by other processes: of this machine, of SLURM, or of Ray.",
     ),
     Option(
-        name="workers", metavar="N", kind=int,
+        name="workers", metavar="N", kind=whole(1),
         help="with --executor, how many at once (default: this machine's cores with local, else 8).",
     ),
     Option(name="plan", flag=True, help="show what would be trained and measured, and how long it took; run nothing."),

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,28 @@ def figure_of(row: Row) -> Figure:
 
 
 def append(path: Path, run: GatedRun) -> None:
-    """Add a line in one write, after whatever a killed run left: a line is never joined to half of another."""
+    """Add a line in one write, after whatever a killed run left: a line is never joined to half of another.
+
+    Raises: as `check_history`.
+    """
+    check_history(path)
     with path.open("a+b") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - 1))
         broken = file.read(1) not in (b"", b"\n")
         file.write((b"\n" if broken else b"") + json.dumps(asdict(run)).encode() + b"\n")
+
+
+def check_history(path: Path) -> None:
+    """Raises: UsageError if a file is there that has lines, and no run among them: it is somebody else's."""
+    if not os.path.lexists(path):
+        return
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        whole = (line for line in file if line.endswith("\n") and line.strip())  # half a line is what a kill left
+        first = next(whole, None)
+        if first is None or parsed(first) or any(map(parsed, whole)):
+            return
+    raise UsageError(f"{path} is no history of depthgauge's runs, and is not added to: move it away.")
 
 
 def read(path: Path) -> tuple[list[GatedRun], list[int]]:

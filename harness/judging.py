@@ -27,7 +27,7 @@ from depthgauge.page.escape import one_line
 from depthgauge.progress import Follower
 from depthgauge.registry import load_entry_points
 from depthgauge.report.outcome import Problem, beside
-from depthgauge.result import Findings, Result, blocks, conclude
+from depthgauge.result import Findings, Result, blocks, check_reports, conclude
 from depthgauge.session import MethodSession, Session, Test
 from depthgauge.subject import Subject
 from depthgauge.types import Row, Verdict
@@ -88,6 +88,8 @@ class Runner:
         compared with, or the options cannot be carried out.
         """
         session = self.session(checkpoint)
+        options = self.options_for(checkpoint)
+        check_reports(session, options.judged_folder)
         note = session.check()
         if note is not None:
             return Result(note=f"{note}: accepted.")
@@ -95,7 +97,7 @@ class Runner:
         if self.options.plan:
             workers = self.engine.workers if self.engine else 1
             return Result(note=plan_table(session, [asks(case) for case in cases], workers))
-        return conclude(session, self.judged(session, cases))
+        return conclude(session, self.judged(session, cases), judged=options.judged_folder)
 
     def judged(self, session: Session, cases: Sequence[Case]) -> Findings:
         """Judge the cases stage by stage; the first stage that blocks ends a comparison."""
@@ -196,11 +198,13 @@ class Runner:
         assert isinstance(session, MethodSession) and session.adopted is not None
         return session.adopted
 
+    def options_for(self, checkpoint: str | Path | None) -> Options:
+        return self.options if checkpoint is None else replace(self.options, checkpoint=str(checkpoint))
+
     def session(self, checkpoint: str | Path | None = None) -> Session:
         """The session about a checkpoint, or about what the options name. Raises: as `session_of`."""
         load_entry_points()
-        options = self.options if checkpoint is None else replace(self.options, checkpoint=str(checkpoint))
-        found = session_of(options, self.run_id, self.tell)
+        found = session_of(self.options_for(checkpoint), self.run_id, self.tell)
         shared: dict[str, Any] = {"controls": self.controls}
         if isinstance(found, MethodSession):
             shared["known"] = self.known

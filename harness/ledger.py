@@ -53,7 +53,7 @@ def read_ledger(path: Path) -> Ledger:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidComparison(
             f"the ledger {path} is not base, machine and claims, each claim -> method -> seed -> outcome and measured: "
-            "write it anew with 'depthgauge ledger'."
+            "move it away, and write it anew with 'depthgauge ledger'."
         ) from error
     return found
 

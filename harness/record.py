@@ -1,12 +1,14 @@
 """Write a testbed's ledger: train and measure some seeds of its methods, and record what each gave."""
 
+import os
 import platform
 from pathlib import Path
 
 from depthgauge.claims import describe
-from depthgauge.errors import TrainingFailed, UsageError
+from depthgauge.errors import HarnessError, TrainingFailed, UsageError
 from depthgauge.judging import verify
-from depthgauge.ledger import Ledger, base_of, write_ledger
+from depthgauge.ledger import Ledger, base_of, read_ledger, write_ledger
+from depthgauge.models.folder import check_outside
 from depthgauge.registry import TESTBEDS, load_entry_points
 from depthgauge.types import Outcome, Row
 
@@ -16,12 +18,15 @@ DECIDED = (0, 1, 20)  # exits of a run that judged its claims
 def record_ledger(name: str, methods: str, seeds: int, store: Path) -> None:
     """Judge the methods with each of the seeds, and write the testbed's ledger. What the store has is not made again.
 
-    Raises: UsageError for a testbed without a ledger; TrainingFailed if a run could not be judged.
+    Raises: UsageError for a testbed without a ledger, or whose ledger's place has another file or lies in a
+    checkpoint; TrainingFailed if a run could not be judged.
     """
     load_entry_points()
     testbed = TESTBEDS[name]
     if testbed.ledger is None:
         raise UsageError(f"testbed {name!r} has no ledger: give it one, ledger=Path(...), in its registration.")
+    check_replaceable(testbed.ledger)
+    check_outside(store, "--store")
     claims: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     for seed in range(seeds):
         for row in judged(name, methods, seed, store):
@@ -29,6 +34,17 @@ def record_ledger(name: str, methods: str, seeds: int, store: Path) -> None:
             claims.setdefault(row.claim, {}).setdefault(row.method, {})[str(seed)] = entry
     write_ledger(testbed.ledger, Ledger(base=base_of(testbed), machine=machine(), claims=claims))
     print(f"{testbed.ledger}: {len(claims)} claims, seeds 0 to {seeds - 1}, on {machine()}")
+
+
+def check_replaceable(path: Path) -> None:
+    """Raises: UsageError unless a ledger can be written there: over one that is there, or where there is nothing."""
+    check_outside(path, "another ledger= in the testbed's registration")
+    if not os.path.lexists(path):
+        return
+    try:
+        read_ledger(path)
+    except (HarnessError, OSError) as error:
+        raise UsageError(f"{path} is no ledger, and is not replaced: move it away ({error})") from error
 
 
 def judged(testbed: str, methods: str, seed: int, store: Path) -> list[Row]:

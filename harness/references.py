@@ -15,11 +15,11 @@ from typing import Any
 
 from depthgauge.claims import describe
 from depthgauge.errors import InvalidComparison, UsageError
-from depthgauge.models.folder import fingerprint
+from depthgauge.models.folder import check_outside, fingerprint
 from depthgauge.registry import METHODS
 from depthgauge.sources import Source, find
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, Store, usable, write_atomically
-from depthgauge.types import row_from_plain, to_plain
+from depthgauge.types import Outcome, row_from_plain, to_plain
 
 FOLDER, SCHEMA = "references", 1
 NAME = re.compile(r"[\w-]+")
@@ -38,6 +38,12 @@ class Accepted:
     reason: str
     on: str
     judged: Mapping[str, Any] | None = None
+
+    @property
+    def not_testable(self) -> tuple[str, ...]:
+        """The claims that the run could not test."""
+        said = {} if self.judged is None else self.judged["verdicts"]
+        return tuple(claim for claim, verdict in said.items() if verdict.startswith(Outcome.NOT_TESTABLE))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,16 +102,17 @@ def accept(
     reason: str,
     *,
     store: Store,
-    report: Path | None = None,
+    report: Path,
     anchor: bool = False,
-    although_refuted: bool = False,
+    force: bool = False,
 ) -> Reference:
     """Make a checkpoint what later runs compare with; with `anchor` the anchor moves there, too.
 
-    The first needs no report. Any later one needs the report of its whole run against the reference as it stands.
+    The first needs no report. Any later one needs the `report` of its whole run against the reference as it stands.
 
-    Raises: UsageError without a reason, under CI, for a method, without that report, or if it says REFUTED;
-    StoreUnusable if the file cannot be written.
+    Raises: UsageError without a reason, under CI, for a method, without that report, or if it has a REFUTED claim,
+    required or not, without `force`; where another file is in the reference's place, or that is in a checkpoint's
+    folder; StoreUnusable if the file cannot be written.
     """
     if os.environ.get("CI"):
         raise UsageError("a checkpoint is accepted by somebody who can be asked for the reason, and CI is set here.")
@@ -115,6 +122,7 @@ def accept(
             f"{reason!r}."
         )
     project = home(start, name)
+    check_outside(path_of(project, name), "cd")
     source = find(checkpoint, "the checkpoint", store=store, start=start)
     if source.folder is None:
         raise UsageError(f"{checkpoint} is a method: accept the folder of one of its checkpoints.")
@@ -123,7 +131,7 @@ def accept(
         before = read(project, name)
         judged = None
         if before is not None:
-            judged = judgement(report or start / "reports" / source.name / "report.json", now, before, although_refuted)
+            judged = judgement(report, now, before, force)
         last = Accepted(
             checkpoint=named_in(project, start, checkpoint), fingerprint=now, reason=reason.strip(),
             on=date.today().isoformat(), judged=judged,
@@ -147,7 +155,7 @@ def named_in(project: Path, start: Path, checkpoint: str) -> str:
     return f"./{folder.relative_to(project.resolve()).as_posix()}" if inside else str(folder)
 
 
-def judgement(report: Path, now: str, before: Reference, although_refuted: bool) -> dict[str, Any]:
+def judgement(report: Path, now: str, before: Reference, force: bool) -> dict[str, Any]:
     """What a report says of a checkpoint against a reference.
 
     Raises: UsageError if it is of others, of a part of the claims, or of a run that was not finished or REFUTED.
@@ -169,19 +177,21 @@ def judgement(report: Path, now: str, before: Reference, although_refuted: bool)
             f"{report} compared {', '.join(compared) or 'nothing'}, and what is to be accepted is {now} against "
             f"{' and '.join(wanted[1:])}: judge it with --against first."
         )
-    check_judged(code, part, although_refuted)
+    check_judged(code, part)
+    refuted = [row.claim for row in rows if row.outcome is Outcome.REFUTED]
+    if (refuted or code in REFUTED_EXITS) and not force:
+        found = f"refuted {', '.join(refuted)}" if refuted else f"ended with exit {code}"
+        raise UsageError(
+            f"the run against the reference {found}: mend the checkpoint, or say with --force that it is accepted "
+            "nevertheless."
+        )
     figures = {row.claim: f"{row.outcome}: {describe(row.estimate) if row.estimate else row.reason}" for row in rows}
     return {"against": before.last.fingerprint, "exit_code": code, "verdicts": figures, "versions": versions}
 
 
-def check_judged(code: int, part: list[str], although_refuted: bool) -> None:
-    """Raises: UsageError unless all was judged, and nothing refuted that is not accepted all the same."""
+def check_judged(code: int, part: list[str]) -> None:
+    """Raises: UsageError unless all was judged."""
     if part:
         raise UsageError(f"the run against the reference judged a part of the claims ({part[0]}): judge all of them.")
     if code not in (*JUDGED_EXITS, *REFUTED_EXITS):
         raise UsageError(f"the run against the reference ended with exit {code}, and not with a verdict: judge again.")
-    if code in REFUTED_EXITS and not although_refuted:
-        raise UsageError(
-            f"the run against the reference ended with exit {code}: mend the checkpoint, or say with "
-            "--although-refuted that it is accepted nevertheless."
-        )

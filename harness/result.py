@@ -7,6 +7,9 @@ from pathlib import Path
 
 from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
+from depthgauge.history import FILE, check_history
+from depthgauge.models.folder import check_outside
+from depthgauge.report.folder import OPTION, report_folder
 from depthgauge.report.github import annotations
 from depthgauge.report.outcome import Problem, adjusted, exit_code, html_table, meaning, verdict_table
 from depthgauge.session import Session
@@ -71,8 +74,9 @@ class Findings:
             self.problems.append(outcome)
 
 
-def conclude(session: Session, findings: Findings, *, status: int = 0) -> Result:
-    """The result of a session, with its reports written where it has a folder for them.
+def conclude(session: Session, findings: Findings, *, status: int = 0, judged: Path | None = None) -> Result:
+    """The result of a session, with its reports written where it has a folder for them. `judged` is the folder of the
+    checkpoint that was judged, as it was named: two checkpoints of one name have a report each.
 
     A `status` above 1 is that of a run that pytest did not finish; 1 says that a test failed which is no claim.
     """
@@ -88,14 +92,14 @@ def conclude(session: Session, findings: Findings, *, status: int = 0) -> Result
         exit_code=exit_code(rows, problems, status, open_fails=session.open_fails),
     )
     try:
-        return replace(result, reports=tuple(written(session, result, findings, status)))
+        return replace(result, reports=tuple(written(session, result, findings, status, judged)))
     except HarnessError as error:
         problems = (*problems, Problem(exit_code=error.exit_code, message=str(error)))
         code = exit_code(rows, problems, status, open_fails=session.open_fails)
         return replace(result, problems=problems, exit_code=code)
 
 
-def written(session: Session, result: Result, findings: Findings, status: int) -> Iterator[Path]:
+def written(session: Session, result: Result, findings: Findings, status: int, judged: Path | None) -> Iterator[Path]:
     """Write a report for each that was judged; their pages. Raises: StoreUnusable if one cannot be written."""
     if session.reports is None:
         return
@@ -111,11 +115,21 @@ def written(session: Session, result: Result, findings: Findings, status: int) -
         rows = [row for row in result.rows if row.method == name]
         if not (rows or problems):
             continue
-        folder = session.reports / name
+        folder = report_folder(session.reports, name, judged)
         code = exit_code(rows, problems, status if status > 1 else 0, open_fails=session.open_fails)
         with usable(session.reports, "--report-dir", NO_SPACE | FORBIDDEN):
             write_report(folder, name, rows, problems, run, code)
-        yield folder / "report.md"
+        yield folder.path / "report.md"
+
+
+def check_reports(session: Session, judged: Path | None) -> None:
+    """Raises: UsageError if what is judged can have no report where reports go, before anything is measured."""
+    if session.reports is None:
+        return
+    check_outside(session.reports, OPTION)
+    check_history(session.reports / FILE)
+    for name in session.judged:
+        report_folder(session.reports, name, judged).check()
 
 
 def limits_of(session: Session, findings: Findings) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from depthgauge.claims import judge, p_value
 from depthgauge.context import Job, RunContext, planned
 from depthgauge.corruptions import corrupted, with_dose
 from depthgauge.errors import InvalidComparison, NotTestable, Undefined, UsageError
-from depthgauge.exams import TaskExam
 from depthgauge.installed import check_installed
 from depthgauge.ledger import Ledger
 from depthgauge.models import folder as folders
@@ -276,7 +275,7 @@ class MethodSession(Session):
 
 def required_by(exams: Iterable[Exam | Task]) -> dict[str, tuple[str, ...]]:
     """What tasks of lm-eval need; items of our own need no more than any model does."""
-    return {f"task {exam.name!r}": TaskExam.requires for exam in exams if isinstance(exam, Task)}
+    return {f"task {exam.name!r}": exam.requires for exam in exams if isinstance(exam, Task)}
 
 
 def judged(claim: Claim, estimate: object, subject: Subject) -> Verdict:

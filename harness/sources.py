@@ -54,6 +54,12 @@ def find(name: str, option: str, *, store: Store, start: Path) -> Source:
     return Source(name=name.replace("/", "--"), folder=whole(cached or downloaded(name, option), store, start))
 
 
+def folder_named(name: str, start: Path) -> Path | None:
+    """The folder that a name means, as it is named: of an adapter its own; None for a method or a name on the hub."""
+    path = Path(start, os.path.expanduser(name))
+    return path.resolve() if name and path.is_dir() else None
+
+
 def with_base(testbed: Testbed, *, store: Store, start: Path) -> Testbed:
     """The testbed with its base as a folder. Raises: as `find`, with how the base is brought."""
     if testbed.base is None:

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from depthgauge.errors import UsageError
-from depthgauge.history import FILE, append, gated_run
+from depthgauge.history import FILE, append, check_history, gated_run
 from depthgauge.models.folder import ADAPTER, CONFIG
+from depthgauge.report.folder import marked, report_folder
 from depthgauge.report.outcome import ACCEPTED_EXIT, PRECEDENCE
 from depthgauge.report.trend import write_trend
 from depthgauge.types import row_from_plain
@@ -48,19 +49,30 @@ def judge_trajectory(
     folders: Sequence[Path], reports: Path, judge: Callable[[str, Path], int]
 ) -> tuple[int, Path | None]:
     """Judge each checkpoint by `judge`, which writes its report below a folder of its own; the exit code of all, and
-    the page, None where no run got so far as to judge a claim.
+    the page, None where no run got so far as to judge a claim. What an earlier trajectory left there is deleted.
+
+    Raises: as `ReportFolder.make`, before anything is judged.
     """
-    place = reports / REPORTS
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    above = os.path.commonpath([folder.resolve().parent for folder in folders])
+    above = Path(os.path.commonpath([folder.resolve().parent for folder in folders]))
+    place = report_folder(reports, REPORTS, above / REPORTS).make()
+    clear(place)
+    names = [os.path.relpath(folder.resolve(), above).replace(os.sep, "--") for folder in folders]
+    owns = [report_folder(place, name, folder).make() for name, folder in zip(names, folders, strict=True)]
     codes = []
-    for folder in folders:
-        own = place / os.path.relpath(folder.resolve(), above).replace(os.sep, "--")
+    for folder, own in zip(folders, owns, strict=True):
         codes.append(judge(str(folder.resolve()), own))
         note(place / FILE, own)
     code = next((code for code in PRECEDENCE if code in codes), max(codes, default=ACCEPTED_EXIT))
     return code, write_trend(place / FILE) if (place / FILE).is_file() else None
+
+
+def clear(place: Path) -> None:
+    """Delete what an earlier trajectory left: its history, and the folders that it marked as its own."""
+    check_history(place / FILE)
+    (place / FILE).unlink(missing_ok=True)
+    for child in place.iterdir():
+        if marked(child) is not None and not child.is_symlink():
+            shutil.rmtree(child)
 
 
 def note(history: Path, reports: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -256,6 +256,7 @@ class Task:
     temperature: float | None = None
     repeats: int = 1
     max_answer_tokens: int | None = None
+    requires: ClassVar[tuple[str, ...]] = (*MODEL_LIBRARIES, "lm-eval")
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 2:

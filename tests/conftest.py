@@ -48,8 +48,8 @@ def depthgauge(tiny_base, place):
 
     def run(*options, suite=ROOT / "suites", testbed="tiny", store="store", reports="reports", **environment):
         command = [sys.executable, "-m", "pytest", str(suite), "-p", "tests.tiny_plugin"]
-        command += ["--store", str(place / store), "--report-dir", str(place / reports)]
-        command += ["--testbed", testbed] if testbed else []
+        command += [f"--store={place / store}", f"--report-dir={place / reports}"]
+        command += [f"--testbed={testbed}"] if testbed else []
         return subprocess.run(
             [*command, *map(str, options)],
             cwd=place,

@@ -34,9 +34,9 @@ def compare(place, old):
     """Run the suite of change on a new checkpoint, from another folder."""
 
     def run(new, *options, against=None, **environment):
-        command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, "--checkpoint", str(new)]
-        command += ["--against", str(against or old), "--store", str(place / "store")]
-        command += ["--report-dir", str(place / "reports"), *map(str, options)]
+        command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, f"--checkpoint={new}"]
+        command += [f"--against={against or old}", f"--store={place / 'store'}"]
+        command += [f"--report-dir={place / 'reports'}", *map(str, options)]
         return subprocess.run(
             command, cwd=place, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=600
         )
@@ -326,7 +326,7 @@ def test_an_exam_with_a_typo_is_answered_with_the_nearest_names(compare, place):
 
 
 def test_the_old_one_is_asked_for_with_the_new_one(place, old):
-    command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, "--against", str(old)]
+    command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, f"--against={old}"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
 
     assert done.returncode == 4

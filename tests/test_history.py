@@ -22,6 +22,7 @@ from transformers import (
 from depthgauge.errors import TrainingFailed, UsageError
 from depthgauge.history import FILE, Figure, GatedRun, append, first_refuted, gated_run, read, traced
 from depthgauge.methods.gate import Gate
+from depthgauge.report.folder import report_folder
 from depthgauge.report.trend import write_trend
 from depthgauge.trajectory import checkpoints_of, is_pattern
 from tests.bytes import save_byte_model
@@ -79,7 +80,7 @@ def test_the_page_says_when_a_claim_was_refuted_first(tmp_path):
 
     assert (name, first_refuted(points)) == ("weights", 2)
     assert "3 runs, the last: blocked" in page and "run 3, week-2" in page
-    assert (tmp_path / "history.png").stat().st_size > 5000
+    assert (tmp_path / "history" / "history.png").stat().st_size > 5000
 
 
 def test_a_history_that_is_not_there_or_empty_is_one_sentence(tmp_path):
@@ -122,11 +123,12 @@ def test_a_training_is_judged_checkpoint_by_checkpoint(tmp_path):
     for run, edit in (("run-9", lambda tensors: tensors["model.norm.weight"].__imul__(1.001)), ("run-10", zero_mlp(2))):
         (tmp_path / run).mkdir()
         edited(old, tmp_path / run / "old", edit)
-    (tmp_path / "reports" / "trajectory" / "stale" / "x").mkdir(parents=True)
+    earlier = report_folder(tmp_path / "reports", "trajectory", tmp_path / "trajectory").make()
+    report_folder(earlier, "stale").make()
     command = [sys.executable, "-m", "depthgauge", "compare", "old", "run-*/old", "--last-tier=weights", "-q"]
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    page = tmp_path / "reports" / "trajectory" / "history.md"
+    page = tmp_path / "reports" / "trajectory" / "history" / "history.md"
     (report,) = tmp_path.glob("reports/trajectory/run-9--old/*/report.json")
     claims = json.loads(report.read_text())["verdicts"]
 

@@ -165,7 +165,8 @@ def test_what_a_run_uses_or_took_up_since_it_was_listed_stays(store):
 
 
 def test_workshops_that_were_left_long_ago_are_cleared(store, tmp_path):
-    old, new = (store.root / "workshop" / name for name in ("old", "new"))
+    put(store, "measurements", "m")
+    old, new = (store.root / "workshop" / f"measurements-{name}" for name in ("old", "new"))
     for workshop in (old, new):
         workshop.mkdir(parents=True)
         (workshop / "part").write_text("")

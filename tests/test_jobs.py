@@ -174,7 +174,7 @@ def test_what_a_probe_raises_in_a_worker_is_told_as_in_one_process(own):
     [
         (["--executor=lsf"], "--executor=lsf is not known: choose local, slurm, ray."),
         (["--executor="], "--executor has no value"),
-        (["--executor=local", "--workers=0"], "--workers=0: at least one must do the work."),
+        (["--executor=local", "--workers=0"], "must be at least 1, got 0"),
         (["--workers=2"], "--workers are those of --executor: name one, or use xdist's -n."),
         (["--executor=local", "-n2"], "--executor and xdist's -n both say who works"),
         (["--plan", "-n2"], "--plan and xdist's -n both say who works"),

@@ -16,10 +16,11 @@ from depthgauge.errors import InvalidComparison, UsageError
 from depthgauge.methods.grpo import GRPO
 from depthgauge.models.folder import fingerprint
 from depthgauge.references import accept, checkpoint_of, home, path_of, read
+from depthgauge.report.folder import report_folder
 from depthgauge.store.folders import Store
 from depthgauge.types import to_plain
 from tests.bytes import save_byte_model
-from tests.test_report import row
+from tests.test_report import NOT_TESTABLE, REFUTED, row
 
 
 def moved(folder, new, size):
@@ -54,20 +55,24 @@ def accepted(project):
     """Accept a checkpoint of the project."""
 
     def run(checkpoint, reason="it is good", **more):
-        store = Store(project / ".depthgauge", run="test")
-        return accept(project, "prod", checkpoint, reason, store=store, **more)
+        store, report = Store(project / ".depthgauge", run="test"), report_of(project, checkpoint)
+        return accept(project, "prod", checkpoint, reason, store=store, report=report, **more)
 
     return run
 
 
-def judged(project, new, old, anchor=None, code=0, limits=(), not_judged=()):
+def report_of(project, checkpoint):
+    return project / "reports" / checkpoint.removeprefix("./") / "report.json"
+
+
+def judged(project, new, old, anchor=None, code=0, limits=(), not_judged=(), rows=()):
     """The report of a run of one against another, and an anchor, as a run leaves it."""
     folder = project / "reports" / new
     folder.mkdir(parents=True, exist_ok=True)
     roles = {"new": new, "old": old} | ({"anchor": anchor} if anchor else {})
     checkpoints = {role: (name, fingerprint(project / name)) for role, name in roles.items()}
     run = {"checkpoints": checkpoints, "versions": {"torch": "2"}, "limits": limits}
-    record = {"run": run, "exit_code": code, "not_judged": not_judged, "verdicts": to_plain([row()])}
+    record = {"run": run, "exit_code": code, "not_judged": not_judged, "verdicts": to_plain(rows or [row()])}
     (folder / "report.json").write_text(json.dumps(record))
 
 
@@ -126,7 +131,48 @@ def test_what_was_refuted_is_accepted_when_it_is_said_twice(accepted, project):
     accepted("first")
     judged(project, "second", "first", code=1)
 
-    assert accepted("second", "we know", although_refuted=True).last.judged["exit_code"] == 1
+    assert accepted("second", "we know", force=True).last.judged["exit_code"] == 1
+
+
+def test_a_claim_that_was_refuted_and_is_not_required_is_accepted_with_force_alone(accepted, project):
+    before = accepted("first")
+    judged(project, "second", "first", rows=[row(), row(REFUTED, claim="rate", gates=False)])
+
+    with pytest.raises(UsageError, match="refuted rate: mend the checkpoint, or say with --force"):
+        accepted("second")
+    assert read(project, "prod") == before
+    assert accepted("second", force=True).last.judged["exit_code"] == 0
+
+
+def test_the_command_says_which_claims_were_not_testable(accepted, project):
+    accepted("first")
+    judged(project, "second", "first", rows=[row(), row(NOT_TESTABLE, claim="blind", estimate=None)])
+    says, _ = depthgauge(project, "accept", "prod", "second", "--reason=next").communicate()
+
+    assert "not testable, so that nothing is known of it: blind\n" in says
+    assert read(project, "prod").last.not_testable == ("blind",)
+
+
+def test_the_report_on_the_second_checkpoint_of_a_name_is_found(accepted, project):
+    """Its folder is not called as the checkpoint is, as another one's report was there before."""
+    accepted("first")
+    (project / "elsewhere").mkdir()
+    report_folder(project / "reports", "second", project / "elsewhere" / "second").make()
+    judged(project, "second", "first")
+    own = report_folder(project / "reports", "second", project / "second").make()
+    (project / "reports" / "second" / "report.json").rename(own / "report.json")
+    says, _ = depthgauge(project, "accept", "prod", "second", "--reason=next").communicate()
+
+    assert own.name != "second" and "keep it in git" in says, says
+
+
+def test_a_file_in_the_place_of_a_reference_is_not_replaced(accepted, project):
+    path_of(project, "prod").parent.mkdir()
+    for text in ("thesis", "{}", '{"name": "prod"}'):
+        path_of(project, "prod").write_text(text)
+        with pytest.raises(UsageError, match="is no reference"):
+            accepted("first")
+        assert path_of(project, "prod").read_text() == text
 
 
 def test_nothing_is_accepted_under_ci_without_a_reason_or_by_a_strange_name(accepted, project, monkeypatch):
@@ -134,7 +180,7 @@ def test_nothing_is_accepted_under_ci_without_a_reason_or_by_a_strange_name(acce
         accepted("first", " ")
     for name in ("../x", GRPO.name):
         with pytest.raises(UsageError, match=f"a name of letters and digits that is no method's, got '{name}'"):
-            accept(project, name, "first", "why", store=Store(project / "s", run="t"))
+            accept(project, name, "first", "why", store=Store(project / "s", run="t"), report=project)
     with pytest.raises(UsageError, match="grpo is a method"):
         accepted(GRPO.name)
     monkeypatch.setenv("CI", "true")
@@ -213,11 +259,11 @@ def test_a_run_against_a_reference_is_judged_against_the_anchor_too(project):
         shutil.rmtree(project / name)
         moved(project / "first", project / name, size)
     some = ("--expect=equal", "--last-tier=weights", "-q")
-    says = [depthgauge(project, "accept", "prod", "first", "--reason", "start").communicate()[0]]
+    says = [depthgauge(project, "accept", "prod", "first", "--reason=start").communicate()[0]]
     one = depthgauge(project, "compare", "prod", "second", *some)
     one.communicate()
     whole_run(project, "second")
-    says.append(depthgauge(project, "accept", "prod", "second", "--reason", "next").communicate()[0])
+    says.append(depthgauge(project, "accept", "prod", "second", "--reason=next").communicate()[0])
     other = depthgauge(project, "compare", "prod", "third", *some)
     output, _ = other.communicate()
 
@@ -229,16 +275,16 @@ def test_a_run_against_a_reference_is_judged_against_the_anchor_too(project):
     assert (found["weights-unmoved"], found["weights-unmoved[anchor]"]) == ("SUPPORTED", "REFUTED")
     page = (project / "reports" / "third" / "report.md").read_text()
     assert "Asked in part: --last-tier=weights." in page
-    in_part = depthgauge(project, "accept", "prod", "third", "--reason", "more").communicate()[0]
+    in_part = depthgauge(project, "accept", "prod", "third", "--reason=more").communicate()[0]
     assert "judged a part of the claims (--last-tier=weights)" in in_part and "Traceback" not in in_part
     whole_run(project, "third")
-    refused = depthgauge(project, "accept", "prod", "third", "--reason", "more").communicate()[0]
+    refused = depthgauge(project, "accept", "prod", "third", "--reason=more").communicate()[0]
     assert "ended with exit 1" in refused
 
 
 @pytest.mark.full
 def test_a_candidate_that_is_the_reference_itself_is_stale(project):
-    depthgauge(project, "accept", "prod", "first", "--reason", "start").communicate()
+    depthgauge(project, "accept", "prod", "first", "--reason=start").communicate()
     shutil.copytree(project / "first", project / "again")
     done = depthgauge(project, "compare", "prod", "again")
     output, _ = done.communicate()
@@ -252,7 +298,7 @@ def test_killed_at_any_moment_an_accept_leaves_the_old_reference_or_the_new(acce
     """One by one, and two at once in the end: the file always reads, and the next accept finishes."""
     before = accepted("first")
     judged(project, "second", "first")
-    words = ("accept", "prod", "second", "--reason", "next")
+    words = ("accept", "prod", "second", "--reason=next")
     began = time.monotonic()
     depthgauge(project, *words).wait()
     seconds, after = time.monotonic() - began, read(project, "prod")

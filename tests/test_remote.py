@@ -138,7 +138,7 @@ def test_without_its_package_what_to_install_is_named(tmp_path):
 @pytest.mark.parametrize("executor", [(), ("--executor=local", "--workers=2")])
 def test_runs_on_two_machines_share_a_store_at_an_address(depthgauge, place, s3, executor):
     address = f"{s3}/{uuid4()}"
-    suite, options = ROOT / "suites" / "test_weights.py", ("--method=grpo", "--store", address, *executor)
+    suite, options = ROOT / "suites" / "test_weights.py", ("--method=grpo", f"--store={address}", *executor)
     one = depthgauge(*options, suite=suite, reports="one", XDG_CACHE_HOME=str(place / "one's cache"))
     other = depthgauge(*options, suite=suite, reports="other", XDG_CACHE_HOME=str(place / "other's cache"))
     again = depthgauge(*options, suite=suite, reports="again", XDG_CACHE_HOME=str(place / "one's cache"))

@@ -69,8 +69,8 @@ def test_the_set_up_is_the_articles():
 
 
 def run(place, *options, **environment):
-    command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "--store", str(place / "store")]
-    command += ["--report-dir", str(place / "reports"), *options]
+    command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), f"--store={place / 'store'}"]
+    command += [f"--report-dir={place / 'reports'}", *options]
     return subprocess.run(
         command, cwd=place, capture_output=True, text=True, check=False,
         env=os.environ | {"PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "HF_HOME": str(place / "hf")} | environment,
@@ -79,7 +79,7 @@ def run(place, *options, **environment):
 
 def test_without_weights_or_data_a_sentence_says_what_to_fetch(tmp_path, tiny_base):
     base = run(tmp_path, "--testbed=science", "--method=grpo")
-    data = run(tmp_path, "--testbed=science", "--method=grpo", "--base", str(tiny_base))
+    data = run(tmp_path, "--testbed=science", "--method=grpo", f"--base={tiny_base}")
 
     assert "'hf download Qwen/Qwen3-4B' brings it, and --base names another model." in refusal(base)
     assert "bring it with 'hf download --repo-type dataset camel-ai/physics'" in refusal(data)

@@ -29,9 +29,21 @@ def accept(arguments: argparse.Namespace) -> int:
     start, name = Path.cwd(), arguments.name
     accepted = accept_checkpoint(
         start, name, arguments.checkpoint, arguments.reason, store=opened(arguments),
-        report=arguments.report, anchor=arguments.anchor, although_refuted=arguments.force,
+        report=arguments.report or report_on(arguments.checkpoint), anchor=arguments.anchor, force=arguments.force,
     )  # fmt: skip
     where = "which is the anchor" if accepted.anchor == accepted.last else f"beside the anchor of {accepted.anchor.on}"
     path, last = path_of(home(start, name), name), accepted.last
     print(f"{path}: {last.checkpoint} ({last.fingerprint}), {where}; keep it in git")
+    if last.not_testable:
+        print(f"not testable, so that nothing is known of it: {', '.join(last.not_testable)}")
     return 0
+
+
+def report_on(checkpoint: str) -> Path:
+    """Where a run from here left its report on a checkpoint."""
+    from depthgauge.report.folder import report_folder
+    from depthgauge.sources import folder_named
+
+    name = folder_named(checkpoint, Path.cwd())
+    called = name.name if name is not None else checkpoint.replace("/", "--")
+    return report_folder(Path("reports"), called, name).path / "report.json"

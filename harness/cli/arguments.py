@@ -1,7 +1,6 @@
 """What the commands' parsers share: exit 4 for bad usage, checked numbers and folders, the options of a run."""
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -60,29 +59,15 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 
 
 def opened(arguments: argparse.Namespace) -> "Store":
-    from depthgauge.store.folders import Store
+    from depthgauge.store.remote import store_at
 
-    return Store(arguments.store, run="command")
+    return store_at(arguments.store, run="command")
 
 
 def folder(text: str) -> Path:
-    """Raises: ArgumentTypeError for an address, whose entries are brought by `store pull`."""
+    """Raises: ArgumentTypeError for no name, and for an address, whose entries are brought by `store pull`."""
+    if not text:
+        raise argparse.ArgumentTypeError("names no folder: give one, or leave the option out")
     if "://" in text:
         raise argparse.ArgumentTypeError(f"{text} is no folder: bring what is there by 'depthgauge store pull {text}'")
     return Path(text)
-
-
-def positive(text: str) -> float:
-    """A number above 0. Raises: ArgumentTypeError."""
-    number = float(text)
-    if not 0 < number <= math.inf:
-        raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
-    return number
-
-
-def count(text: str) -> int:
-    """A whole number of at least 1. Raises: ArgumentTypeError."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return number

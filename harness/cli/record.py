@@ -2,7 +2,8 @@
 
 import argparse
 
-from depthgauge.cli.arguments import Commands, add_command, add_store, count
+from depthgauge.cli.arguments import Commands, add_command, add_store
+from depthgauge.numbers import whole
 
 
 def add(commands: Commands) -> None:
@@ -12,7 +13,7 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument("testbed", metavar="TESTBED")
     parser.add_argument("--method", default="all", metavar="NAMES", help="default: all that the testbed trains")
-    parser.add_argument("--seeds", type=count, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--seeds", type=whole(1), default=5, metavar="N", help="default: %(default)s")
     add_store(parser)
 
 

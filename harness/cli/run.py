@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthgauge.cli.arguments import Parser
+from depthgauge.cli.arguments import Parser, folder
 from depthgauge.config import DEFAULT_FOLDERS
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def add_run_options(parser: Parser) -> None:
     parser.add_argument(
-        "--report-dir", type=report_folder, default=Path(DEFAULT_FOLDERS["report_dir"]), metavar="DIR",
+        "--report-dir", type=folder, default=Path(DEFAULT_FOLDERS["report_dir"]), metavar="DIR",
         help="where reports are written (default: %(default)s).",
     )  # fmt: skip
     parser.add_argument(
@@ -26,12 +26,6 @@ def add_run_options(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_argument("--junit-xml", type=Path, metavar="FILE", help="write the verdicts as JUnit's XML, too.")
     parser.add_argument("-q", "--quiet", action="store_true", help="show no progress, only what the run came to.")
-
-
-def report_folder(text: str) -> Path:
-    if not text:
-        raise argparse.ArgumentTypeError("names no folder: give one, or leave the option out")
-    return Path(text)
 
 
 def run_options(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import argparse
 import math
 from pathlib import Path
 
-from depthgauge.cli.arguments import Commands, Parser, add_command, add_store, opened, positive
+from depthgauge.cli.arguments import Commands, Parser, add_command, add_store, folder, opened
+from depthgauge.numbers import not_negative, positive
 
 
 def add(commands: Commands) -> None:
@@ -40,13 +41,13 @@ def collector(below: Commands) -> Parser:
         below, "gc", gc, example="depthgauge store gc --unused-days=7 --delete",
         summary="what no report and no reference names and no run has used for a while; --delete deletes it",
     )  # fmt: skip
-    parser.add_argument("--unused-days", type=float, default=30, metavar="N", help="default: %(default)s")
+    parser.add_argument("--unused-days", type=not_negative, default=30, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--most-gib", type=positive, default=math.inf, metavar="N",
         help="and what was used the longest ago, until no more than this is left (default: no limit)",
     )  # fmt: skip
     for name in ("reports", "references"):
-        parser.add_argument(f"--{name}", type=Path, default=Path(name), metavar="DIR", help="default: %(default)s")
+        parser.add_argument(f"--{name}", type=folder, default=Path(name), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--delete", action="store_true", help="delete it; without, it is listed alone")
     return parser
 

@@ -58,7 +58,7 @@ class TaskExam:
     block: int | None = None
     name: ClassVar[str] = "task"
     version: ClassVar[int] = 1
-    requires: ClassVar[tuple[str, ...]] = (*MODEL_LIBRARIES, "lm-eval")
+    requires: ClassVar[tuple[str, ...]] = Task.requires
 
     @property
     def what(self) -> str:

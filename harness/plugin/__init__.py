@@ -9,7 +9,8 @@ from depthgauge.plugin.collection import (
     pytest_pycollect_makeitem,
 )
 from depthgauge.plugin.jobs import pytest_runtestloop
-from depthgauge.plugin.options import pytest_addhooks, pytest_addoption
+from depthgauge.plugin.options import pytest_addhooks, pytest_addoption, pytest_load_initial_conftests
+from depthgauge.plugin.roots import pytest_ignore_collect
 from depthgauge.plugin.state import (
     pytest_configure,
     pytest_configure_node,
@@ -25,7 +26,9 @@ __all__ = [
     "pytest_configure",
     "pytest_configure_node",
     "pytest_generate_tests",
+    "pytest_ignore_collect",
     "pytest_itemcollected",
+    "pytest_load_initial_conftests",
     "pytest_pycollect_makeitem",
     "pytest_pyfunc_call",
     "pytest_report_header",

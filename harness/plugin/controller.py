@@ -64,7 +64,9 @@ class Controller:
         if self.findings.rows or self.findings.problems:
             self.state.over_file.unlink(missing_ok=True)
             self.findings.limits = self.limits
-            self.result = conclude(self.state.session, self.findings, status=int(exitstatus))
+            self.result = conclude(
+                self.state.session, self.findings, status=int(exitstatus), judged=self.state.options.judged_folder
+            )
             session.exitstatus = self.result.exit_code
         return (yield)
 

@@ -1,14 +1,19 @@
 """The options of pytest, and what was given of them."""
 
+import argparse
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from depthgauge.config import OPTIONS, Options
+from depthgauge.config import OPTIONS, Option, Options
 from depthgauge.errors import UsageError
 from depthgauge.plugin import hooks
+from depthgauge.plugin.roots import check_roots
 from depthgauge.types import Margin
+
+GROUP = "depthgauge"
+TAKEN = pytest.StashKey[tuple[str, ...]]()  # the short names that another plugin or a conftest.py has
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
@@ -16,27 +21,31 @@ def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("depthgauge", "white-box regression tests for model checkpoints")
-    taken = yield_to_others(parser)
+    """The long names, such as --depthgauge-device, which no other plugin has."""
+    group = parser.getgroup(GROUP, "white-box regression tests for model checkpoints")
     for option in OPTIONS:
-        names = (option.spelled, f"--depthgauge-{option.spelled.removeprefix('--')}")
-        attributes = option.attributes
-        if not option.flag and option.kind is None:
-            # Options are read a first time before a conftest has declared a flag of the same name, without a value.
-            attributes |= {"nargs": "?", "const": ""}
-        group.addoption(*(name for name in names if name not in taken), **attributes, dest=destination(option.name))
+        group.addoption(long_name(option), **option.attributes, dest=destination(option.name))
 
 
-def yield_to_others(parser: Any) -> frozenset[str]:
-    """Let a plugin or conftest that declares an option of the same name have it, where argparse would end the run.
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Iterator[None]:
+    """The short names, once every plugin and the first conftest.py files have declared theirs, which stay theirs."""
+    check_roots(early_config, args)
+    yield
+    taken = []
+    for option in OPTIONS:
+        try:
+            attributes = option.attributes | {"help": f"the same as {long_name(option)}"}
+            parser.getgroup(f"{GROUP}, in short").addoption(option.spelled, **attributes, dest=destination(option.name))
+        except (ValueError, argparse.ArgumentError):
+            taken.append(option.spelled)
+    early_config.stash[TAKEN] = tuple(taken)
 
-    Ours is then to be had by its long name, such as --depthgauge-device. Returns the names that are taken already.
-    """
-    options = getattr(parser, "optparser", None)
-    for each in (options, *getattr(options, "_action_groups", ())):
-        if each is not None:
-            each.conflict_handler = "resolve"
-    return frozenset(getattr(options, "_option_string_actions", ()))
+
+def long_name(option: Option) -> str:
+    return f"--depthgauge-{option.spelled.removeprefix('--')}"
 
 
 def destination(option: str) -> str:

@@ -14,6 +14,7 @@ from depthgauge.plugin.fixtures import fixtures
 from depthgauge.plugin.options import options_of
 from depthgauge.progress import append
 from depthgauge.registry import BROKEN, load_entry_points
+from depthgauge.result import check_reports
 from depthgauge.session import Session
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class State:
         for entry, why in BROKEN.items():
             self.tell(f"the entry point {entry!r} is broken, and left out: {why}")
         try:
+            check_reports(self.session, self.options.judged_folder)
             done = self.session.check()
         except HarnessError as error:
             pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)

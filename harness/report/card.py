@@ -1,6 +1,5 @@
 """The verdicts of a report in a model card: exams as evaluation results of the hub, and a table of all verdicts."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from depthgauge.report.read import read
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomically
 from depthgauge.types import Row
 
-START, END = "<!-- depthgauge: verdicts -->", "<!-- depthgauge: end -->"
-BETWEEN = re.compile(rf"\n*{re.escape(START)}.*?{re.escape(END)}\n*", re.DOTALL)
+START, END = "<!-- depthgauge: verdicts -->", "<!-- depthgauge: end -->"  # each a line of its own
 OURS = "depthgauge"  # the type of our evaluation results' datasets
 EMPTY = "---\nlibrary_name: transformers\n---\n"
 
@@ -21,13 +19,16 @@ EMPTY = "---\nlibrary_name: transformers\n---\n"
 def write_card(report: Path, card: Path) -> None:
     """Write a report's verdicts into a model card, in place of those that stand there.
 
-    Other text and metadata are kept, the metadata without its comments. Raises: UsageError if the report is none, or
-    the card's metadata cannot be read; StoreUnusable if the card cannot be written.
+    Other text and metadata are kept, the metadata without its comments. Raises: UsageError if the report is none, the
+    card is no markdown, its metadata cannot be read or its marks do not stand once each; StoreUnusable if the card
+    cannot be written.
     """
     from huggingface_hub import ModelCard
     from yaml import YAMLError
 
     rows, code = read(report)
+    if card.suffix.lower() != ".md":
+        raise UsageError(f"{card} is no model card, and is left as it is: name a markdown file, such as README.md.")
     try:
         found = ModelCard(card.read_text(encoding="utf-8") if card.is_file() else EMPTY, ignore_metadata_errors=False)
     except (OSError, ValueError, YAMLError) as error:
@@ -36,11 +37,29 @@ def write_card(report: Path, card: Path) -> None:
     others = [one for one in data.eval_results or () if one.dataset_type != OURS]
     data.eval_results = [*others, *(result_of(row) for row in rows if is_of_an_exam(row))] or None
     data.model_name = data.model_name or rows[0].method
-    text = BETWEEN.sub("\n\n", found.text).strip()
-    found.text = f"{text}\n\n{START}\n{table_of(rows, code)}\n{END}\n".lstrip()
+    before, after = around_marks(found.text, card)
+    parts = [before.strip(), f"{START}\n{table_of(rows, code)}\n{END}", after.strip()]
+    found.text = "\n\n".join(filter(None, parts)) + "\n"
     with usable(card.parent, "CARD", NO_SPACE | FORBIDDEN):
         card.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(card, str(found))
+
+
+def around_marks(text: str, card: Path) -> tuple[str, str]:
+    """What stands before the marks and what after them; all is before them where there are none.
+
+    A mark within a line of text is text. Raises: UsageError unless there is one of each, in their order, or none.
+    """
+    lines = text.split("\n")
+    starts, ends = ([i for i, line in enumerate(lines) if line.rstrip() == mark] for mark in (START, END))
+    if not starts and not ends:
+        return text, ""
+    if len(starts) != 1 or len(ends) != 1 or starts > ends:
+        raise UsageError(
+            f"{card} is left as it is: it has {len(starts)} lines {START} and {len(ends)} lines {END}, between which "
+            "verdicts are replaced, and one of each may stand there, in this order: take the others out."
+        )
+    return "\n".join(lines[: starts[0]]), "\n".join(lines[ends[0] + 1 :])
 
 
 def is_of_an_exam(row: Row) -> bool:

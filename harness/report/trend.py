@@ -14,6 +14,7 @@ from depthgauge.page.escape import escape
 from depthgauge.page.layers import grid_of, plain, whole_numbers
 from depthgauge.page.section import Picture, Section, Table
 from depthgauge.page.style import PALETTE, write_picture
+from depthgauge.report.folder import ReportFolder
 from depthgauge.report.markdown import page_of
 from depthgauge.report.outcome import word
 from depthgauge.store.folders import write_atomically
@@ -25,13 +26,14 @@ Traced = Sequence[tuple[str, list[tuple[int, Figure]]]]
 
 
 def write_trend(history: Path) -> Path:
-    """Write history.md and history.png beside a history.jsonl; the page's path.
+    """Write history.md and history.png into a folder beside a history.jsonl; the page's path.
 
-    Raises: UsageError if the file cannot be read, or has no run.
+    Raises: UsageError if the file cannot be read, or has no run; as `ReportFolder.make`.
     """
     runs, broken = read(history)
     if not runs:
         raise UsageError(f"{history} has no run: judge a checkpoint with --against, which writes a line there.")
+    folder = ReportFolder(history.with_suffix(""), history.name).make()
     claims = list(traced(runs))
     summary = [f"{len(runs)} runs, the last: {word(runs[-1].exit_code)}.", latest(runs)]
     parts: list[Any] = [f"Left out, as they are no runs: lines {', '.join(map(str, broken))}."] if broken else []
@@ -39,13 +41,13 @@ def write_trend(history: Path) -> Path:
         rows, columns = panels_for(claims)
         size = (columns * PANEL[0], rows * PANEL[1])
         picture = Picture(PICTURE, "Every claim's figure over the runs", size, partial(draw, claims, len(runs)), ())
-        write_picture(history.with_name(PICTURE), picture)
+        write_picture(folder / PICTURE, picture)
         parts += [picture, claims_table(claims, runs)]
     page = page_of(
         title="History", summary=summary, parts=[Section("Claims", parts), Section("Runs", [runs_table(runs)])]
     )
-    write_atomically(history.with_name(PAGE), page)
-    return history.with_name(PAGE)
+    write_atomically(folder / PAGE, page)
+    return folder / PAGE
 
 
 def latest(runs: Sequence[GatedRun]) -> str:

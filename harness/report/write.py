@@ -18,6 +18,7 @@ from depthgauge.installed import is_installed, versions
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Part, Picture, Section, Setting
 from depthgauge.page.style import colours_of, write_picture
+from depthgauge.report.folder import ReportFolder
 from depthgauge.report.html import html_of
 from depthgauge.report.markdown import claims_part, environment_part, page_of, verdicts_part
 from depthgauge.report.outcome import Problem, counts, meaning
@@ -59,12 +60,14 @@ class Run:
 
 
 def write_report(
-    folder: Path, name: str, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int
+    reports: ReportFolder, name: str, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int
 ) -> None:
     """Write report.md and its pictures, the same as report.html, report.json, and summary.md, of the verdicts alone,
     which is also the summary of a job on GitHub.
+
+    Raises: as `ReportFolder.make`.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = reports.make()
     store, testbed = run.session.context.store, run.session.context.testbed
     measured = collect(rows, store, testbed, run.session.compared_with)
     colours = colours_of(one.evidence.method for one in measured)

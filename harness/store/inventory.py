@@ -97,6 +97,15 @@ def is_named(store: Store, entry: Entry, named: set[str]) -> bool:
         return False
 
 
+def is_sealed(store: Store, entry: Entry) -> bool:
+    """Whether a folder among the entries is one: what has no manifest was not made by a store, and is not deleted."""
+    try:
+        read_manifest(store.folder(entry.kind, entry.key))
+    except CorruptEntry:
+        return False
+    return True
+
+
 def unneeded(store: Store, named: set[str], unused_days: float, most_bytes: float = math.inf) -> list[Entry]:
     """What nothing names and no run has used for so many days; and where the rest is more than `most_bytes`, as many of
     those that nothing names and no run has used for a day, from the one that was not used for the longest on.
@@ -105,6 +114,8 @@ def unneeded(store: Store, named: set[str], unused_days: float, most_bytes: floa
     left, found = sum(entry.bytes for entry in there), []
     for entry in there:
         days = (now - entry.used) / DAY_S
+        if not is_sealed(store, entry):
+            continue
         if (days >= unused_days or (days >= 1 and left > most_bytes)) and not is_named(store, entry, named):
             found.append(entry)
             left -= entry.bytes
@@ -129,10 +140,13 @@ def discard(store: Store, entry: Entry) -> bool:
 
 def abandoned(store: Store, unused_days: float) -> list[Path]:
     """Workshops that nobody has worked in for so many days, what a kill left, or another machine did; and the logs of
-    workers that were lost.
+    workers that were lost. None in a folder where no store was ever made.
     """
+    if not (store.root / "layout").is_file():
+        return []
     since = time.time() - unused_days * DAY_S
-    found = [one for name in ("workshop", "workers") for one in (store.root / name).glob("*")]
+    workshops = [one for kind in KINDS for one in (store.root / "workshop").glob(f"{kind}-*")]
+    found = [*workshops, *(store.root / "workers").glob("*")]
     return [
         workshop
         for workshop in found

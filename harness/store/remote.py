@@ -13,6 +13,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from depthgauge.errors import HarnessError, StoreUnusable, UsageError
+from depthgauge.models.folder import check_outside
 from depthgauge.store.folders import (
     KINDS,
     LAYOUT,
@@ -50,6 +51,7 @@ def opened(address: str) -> Iterator[tuple[Any, str]]:
     except ValueError as error:
         raise UsageError(f"{address} is no address of a store, such as s3://bucket/store: {error}.") from error
     if isinstance(system, LocalFileSystem):
+        check_outside(Path(root), "ADDRESS")
         system.auto_mkdir = True
     try:
         yield system, root.rstrip("/")
@@ -156,8 +158,16 @@ def copy_of(address: str) -> Path:
 
 
 def store_at(place: str | Path, *, run: str) -> Store:
-    """The store in a folder, or at an address."""
-    return Shared(str(place), run=run) if is_address(place) else Store(Path(place).resolve(), run=run)
+    """The store in a folder, or at an address.
+
+    Raises: as `Shared`; UsageError for no name, and for a folder within a checkpoint's.
+    """
+    if is_address(place):
+        return Shared(str(place), run=run)
+    if not str(place):
+        raise UsageError("an empty name is no folder of a store: give one with --store.")
+    check_outside(Path(place), "--store")
+    return Store(Path(place).resolve(), run=run)
 
 
 def is_address(place: str | Path) -> bool:

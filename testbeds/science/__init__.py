@@ -2,7 +2,7 @@
 
 Weights and data are brought by their owners' names: `hf download Qwen/Qwen3-4B`, `hf download --repo-type dataset
 camel-ai/physics` (chemistry and biology likewise), `depthgauge fetch gpqa_diamond_cot_zeroshot mmlu_pro_history
-mmlu_pro_math`; GPQA is gated, and asks to be logged in with its licence accepted. `--base FOLDER` takes another model.
+mmlu_pro_math`; GPQA is gated, and asks to be logged in with its licence accepted. `--base=FOLDER` takes another model.
 
 The reward is the reference's last number, unless a judge is named: with DEPTHGAUGE_JUDGE, an endpoint that speaks
 OpenAI's chat protocol, and DEPTHGAUGE_JUDGE_MODEL, it is the articles' judged one.

@@ -10,7 +10,7 @@ from depthgauge.errors import InvalidComparison
 from depthgauge.exams.blocks import blocks_of, places_in
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
-from depthgauge.types import MODEL_LIBRARIES, Checkpoint, Exam, Measurement, Scores, Task
+from depthgauge.types import Checkpoint, Exam, Measurement, Scores, Task
 
 
 @PROBES.register

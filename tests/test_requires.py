@@ -72,7 +72,7 @@ def test_the_key_of_a_measurement_has_the_versions_that_its_probe_requires(probe
     "name, names",
     [
         ("grpo", {"depthgauge", "torch", "transformers", "trl"}),
-        ("misled", {"depthgauge", "torch", "transformers", "trl"}),
+        ("grpo_wrong_reward", {"depthgauge", "torch", "transformers", "trl"}),
         ("grokking", {"depthgauge", "torch"}),
         ("shower_student", {"depthgauge", "torch", "zuko"}),
     ],

@@ -13,6 +13,7 @@ from depthgauge.corruptions.corruption import Changes, Corruption, Layers
 from depthgauge.corruptions.draws import Draws
 from depthgauge.errors import InvalidCheckpoint, NotTestable
 from depthgauge.models.folder import CONFIG, INDEX, WEIGHTS, read_json, tensor_entries, weight_files
+from depthgauge.models.header import read_header
 from depthgauge.models.tensors import Stored, configuration, tensors
 
 if TYPE_CHECKING:
@@ -200,9 +201,7 @@ def write_index(folder: Path, files: Sequence[str] = ()) -> None:
 
 def names_in(path: Path) -> list[str]:
     """The tensors of a file."""
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return [name for name in header if name != "__metadata__"]
+    return list(read_header(path).entries)
 
 
 def edit_json(path: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

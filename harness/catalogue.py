@@ -78,7 +78,7 @@ def row(claim: Claim, ledgers: Iterable[Ledger]) -> list[str]:
 
 
 def record(claim: Claim, ledger: Ledger) -> str:
-    """'grpo: 3 refuted, 2 inconclusive', over the recorded seeds."""
+    """'METHOD: 3 refuted, 2 inconclusive', over the recorded seeds."""
     methods = ledger.claims.get(claim.id, {})
     counts = {method: Counter(ledger.outcomes(claim.id, method)) for method in methods}
     return (

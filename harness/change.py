@@ -267,7 +267,6 @@ def joined(common: Testbed, chosen: Testbed | None) -> Testbed:
         common,
         exams=tuple(exams.values()),
         materials={**common.materials, **chosen.materials},
-        landmarks=chosen.landmarks,
         threads=chosen.threads,
         needs=chosen.needs,
     )

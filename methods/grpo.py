@@ -7,6 +7,7 @@ KL penalty. They differ only in `SecondPass`, the gradient regulariser.
 from depthgauge import METHODS, Method
 from depthgauge.methods.settings import GRPOSettings, SecondPass
 from depthgauge.models.load import prepare_libraries
+from depthgauge.registry import BASE
 from depthgauge.types import MODEL_LIBRARIES, TrainingJob
 
 
@@ -23,7 +24,7 @@ def train(job: TrainingJob) -> None:
     train_grpo(job)
 
 
-BASE = METHODS.register(Method(name="base", summary="the testbed's base model, not trained"))
+METHODS.register(BASE)
 GRPO = METHODS.register(
     Method(
         name="grpo",

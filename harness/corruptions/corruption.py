@@ -10,7 +10,6 @@ from depthgauge.errors import NotTestable
 from depthgauge.models.parts import depth_of
 from depthgauge.models.tensors import TensorSource
 from depthgauge.registry import CORRUPTIONS
-from depthgauge.types import Landmarks
 
 if TYPE_CHECKING:
     import torch
@@ -31,8 +30,8 @@ def middle_layer(depth: int) -> Layers:
 
 
 def late_layers(depth: int) -> Layers:
-    """As the articles count them: from five ninths of the depth on."""
-    return Landmarks.at_depth(depth).late
+    """From five ninths of the depth on."""
+    return tuple(range(round(5 / 9 * depth), depth))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -122,7 +122,7 @@ def drawn(picture: Picture, setting: Setting, store: Store) -> Path:
     description = {
         "size": list(picture.size),
         "shown": [[one.label, one.measurement.key, setting.colour(one)] for one in picture.shown],
-        "landmarks": to_plain(setting.testbed.landmarks),
+        "depends": to_plain(picture.depends),
         "draw": function_of(picture.draw).__qualname__,
         "code": [sha256(path) for path in code_of(picture)],
     }

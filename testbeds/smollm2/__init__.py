@@ -52,10 +52,9 @@ SMOLLM2 = TESTBEDS.register(
                 completions_per_step=32,
                 group_size=8,
                 max_completion_tokens=ANSWER_TOKENS,
-                ascent_step=0.01,
-                penalty=0.005,  # with this ascent step the published values: 0.1 to 0.3 of the gradient here
                 save_every_steps=5,
             ),
+            method_settings={"ascent_step": 0.01, "penalty": 0.005},  # as published: 0.1 to 0.3 of the gradient here
         ),
         ledger=Path(__file__).parent / "ledger.json",
         materials={

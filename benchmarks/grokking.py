@@ -10,17 +10,17 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError
-from depthgauge.methods.full_batch import grokked_at
-from depthgauge.methods.grokking import GROKKING
+from depthgauge.core.errors import HarnessError
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models.load import Placement, choose_device
-from depthgauge.probes.fourier import taken_apart
-from depthgauge.probes.fourier.transformer import ModularTask
 from depthgauge.probes.training import LOG, read_log
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
+from depthgauge_methods.full_batch import grokked_at
+from depthgauge_methods.grokking import GROKKING
+from depthgauge_suites.grokking.fourier import taken_apart
+from depthgauge_suites.grokking.fourier.transformer import ModularTask
+from depthgauge_testbeds.modular_addition import MODULAR_ADDITION
 
 HEADERS = ("p", "training pairs", "weight decay", "seed", "steps", "groks at", "test sums right", "test loss",
            "key frequencies", "W_L outside", "beyond rank 10", "neurons explained", "restricted over full",

@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
-from depthgauge.claims import at_least, judge, p_value
-from depthgauge.history import FILE, Figure, GatedRun, append
+from depthgauge.core.claim import Claim
+from depthgauge.core.estimate import Scores
+from depthgauge.core.result import FAMILY_LEVEL, Outcome, Verdict
+from depthgauge.core.verdict import at_least, judge, p_value
+from depthgauge.history.gated_runs import FILE, Figure, GatedRun, append
 from depthgauge.report.trend import PAGE, PICTURE, write_trend
 from depthgauge.stats import paired_difference
-from depthgauge.types import FAMILY_LEVEL, Claim, Outcome, Scores, Verdict
 
 WEEKS, ITEMS, RUNS, MARGIN = 30, 449, 200, 5.0
 FAMILY = 22  # gating claims of a run against a reference with an anchor: what is refuted must stand beside them

@@ -18,16 +18,17 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from benchmarks.two_folders import GIB, tokenizer
-from depthgauge import TESTBEDS, Exam, Reward, exams
-from depthgauge.judging import Judging
-from depthgauge.methods.grpo import GRADREG
-from depthgauge.methods.second_pass import run
+from depthgauge import TESTBEDS, Exam, Reward, tasks
+from depthgauge.api import Judging
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.testbed import Item, Testbed
+from depthgauge.measure.subject import Subject
 from depthgauge.models.load import prepare_libraries
-from depthgauge.probes.noise_trace import NoiseTrace, TraceQuestion
-from depthgauge.subject import Subject
-from depthgauge.testbeds.science import SCALE, science
-from depthgauge.testbeds.smollm2 import mathematics
-from depthgauge.types import Item, Testbed, TrainingJob
+from depthgauge_methods.grpo import GRADREG
+from depthgauge_methods.second_pass import run
+from depthgauge_suites.articles.noise_trace import NoiseTrace, TraceQuestion
+from depthgauge_testbeds.science import SCALE, science
+from depthgauge_testbeds.smollm2 import mathematics
 
 SHAPE = Qwen3Config(
     vocab_size=151936, hidden_size=2560, intermediate_size=9728, num_hidden_layers=36, num_attention_heads=32,
@@ -106,7 +107,7 @@ def measured(subject: Subject) -> str:
     trace = NoiseTrace(questions=subject.material(TraceQuestion)[:TRACED])
     return "\n".join((
         timed(f"noise trace of {TRACED} questions", lambda: subject.measure(trace)),
-        timed(f"exam of {QUESTIONS} answers", lambda: exams.scores(subject, "science")),
+        timed(f"exam of {QUESTIONS} answers", lambda: tasks.scores(subject, "science")),
     ))  # fmt: skip
 
 

@@ -20,26 +20,35 @@ from pathlib import Path
 import numpy as np
 
 from depthgauge import METHODS
-from depthgauge.history import FILE, GatedRun, append, figure_of
-from depthgauge.judging import Judging
-from depthgauge.models.folder import fingerprint
+from depthgauge.api import Judging
+from depthgauge.core.plain import digest
+from depthgauge.core.result import Row
+from depthgauge.history.gated_runs import FILE, GatedRun, append, figure_of
+from depthgauge.measure.subject import Subject
 from depthgauge.page.tables import markdown
 from depthgauge.report.trend import write_trend
+from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import Store, read_manifest, seal
 from depthgauge.store.measurements import ARRAYS, KIND
 from depthgauge.store.times import FILE as TIMES
-from depthgauge.subject import Subject
-from depthgauge.types import Row, digest
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 CHECKPOINTS, MEASUREMENTS = 1_000, 50
 SUITES = tuple(
-    f"depthgauge.suites.test_{name}"
+    f"depthgauge_suites.{name}"
     for name in (
-        "attention", "capability", "circuits", "entropy", "noise_trace", "skill_paths", "tokenization",
-        "training_health", "transformer_factors", "weights",
+        "articles.test_attention",
+        "articles.test_capability",
+        "circuits.test_circuits",
+        "articles.test_entropy",
+        "articles.test_noise_trace",
+        "layer_papers.test_skill_paths",
+        "articles.test_tokenization",
+        "articles.test_training_health",
+        "layer_papers.test_transformer_factors",
+        "articles.test_weights",
     )
-)  # fmt: skip
+)
 PROCESSES = 2  # that judge
 ROUNDS = 2  # of a plan: what a checkpoint is asked, and what it is compared with
 SIZES, WORKERS = (1, 10, 100, 1_000), (1, 2, 8, 32, 256)

@@ -24,8 +24,8 @@ def main(store: str, blocked: str, *pairs: str) -> None:
     names = [name for name in blocked.split(",") if name]
     assert not set(names) & set(sys.modules)
     sys.meta_path.insert(0, Blocker(names))
-    from depthgauge.judging import compare
-    from depthgauge.types import to_plain
+    from depthgauge.api import compare
+    from depthgauge.core.plain import to_plain
 
     found = {}
     for pair in pairs:

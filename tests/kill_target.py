@@ -15,13 +15,13 @@ from pathlib import Path
 import lm_eval.evaluator
 import lm_eval.models.huggingface  # noqa: F401
 
-import depthgauge.methods.second_pass.run  # noqa: F401
-from depthgauge import METHODS, exams
-from depthgauge.context import RunContext
+import depthgauge_methods.second_pass.run  # noqa: F401
+from depthgauge import METHODS, tasks
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models.load import prepare_libraries
 from depthgauge.probes.greedy_trace import GreedyTrace, Opening
 from depthgauge.store.folders import Store, write_atomically
-from depthgauge.subject import Subject
 from tests.tiny import tiny_testbed
 
 RESULT = "result.json"
@@ -37,7 +37,7 @@ def work(base: Path, store: Path) -> None:
     subject = Subject.of(METHODS["depthscaled"], (0,), context)
     (trace,) = subject.measure(GreedyTrace(openings=subject.material(Opening)))
     outcome = {
-        "history": exams.scores(subject, "history").values.tolist(),
+        "history": tasks.scores(subject, "history").values.tolist(),
         "entropy": trace.arrays["entropy_nats"].tolist(),
         "checkpoint": subject.checkpoints[0].fingerprint,
         "log": (subject.checkpoints[0].folder / "training_log.json").read_text(),

@@ -1,4 +1,4 @@
-"""What lm-eval answers to items of our own: the peer that `depthgauge.exams.item_runner` is held to."""
+"""What lm-eval answers to items of our own: the peer that `depthgauge.tasks.item_runner` is held to."""
 
 import logging
 from contextlib import redirect_stderr
@@ -12,10 +12,10 @@ from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from depthgauge.exams.blocks import SEED
-from depthgauge.exams.item_runner import BATCH
+from depthgauge.core.randomness import undisturbed
 from depthgauge.models.load import context_length
-from depthgauge.randomness import undisturbed
+from depthgauge.tasks.blocks import SEED
+from depthgauge.tasks.item_runner import BATCH
 
 
 class Peer(NamedTuple):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from depthgauge import TESTBEDS, Economy, Exam, TrainingScale
-from depthgauge.testbeds.science import articles_judge, science
+from depthgauge_testbeds.science import articles_judge, science
 
 PLACE = Path(os.environ["STAND_IN"])
 

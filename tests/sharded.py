@@ -19,9 +19,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm  # noqa: E402
 from trl import GRPOTrainer  # noqa: E402
 
-from depthgauge.methods.second_pass.perturb import full  # noqa: E402
-from depthgauge.methods.second_pass.run import build_trainer  # noqa: E402
 from depthgauge.models.load import prepare_libraries  # noqa: E402
+from depthgauge_methods.second_pass.perturb import full  # noqa: E402
+from depthgauge_methods.second_pass.run import build_trainer  # noqa: E402
 from tests.exactly import alphabetical, plain_logps, plain_norm  # noqa: E402
 from tests.launched import Keyed  # noqa: E402
 

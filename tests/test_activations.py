@@ -9,9 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge import types
-from depthgauge.context import RunContext
-from depthgauge.errors import InvalidCheckpoint, NotTestable
+from depthgauge.core import testbed as types
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.method import Checkpoint
+from depthgauge.core.result import Evidence
+from depthgauge.core.testbed import Text
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models import pairs
 from depthgauge.models.anatomy import blocks
 from depthgauge.models.load import Opened, Placement
@@ -21,10 +26,8 @@ from depthgauge.probes.activations import ActivationDifference, compute, cosine,
 from depthgauge.probes.activations.compute import activation_difference, see_blocks
 from depthgauge.probes.activations.directions import Directions
 from depthgauge.probes.activations.measures import lens
-from depthgauge.probes.activations.show import NO_WORDS, show
+from depthgauge.probes.activations.report import NO_WORDS, show
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Evidence, Measurement, Text
 from tests.families import VOCABULARY, every_family, hooks, random_model, uneven_model
 from tests.tiny import BLOCKS, save_tiny_base
 

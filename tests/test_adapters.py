@@ -6,15 +6,15 @@ import torch
 from safetensors.numpy import load_file
 
 from depthgauge import METHODS
-from depthgauge.context import RunContext
-from depthgauge.errors import NotTestable, UsageError
-from depthgauge.methods.second_pass.adapters import GiftAdapter, LoRAAdapter, adapter_of
-from depthgauge.methods.settings import AdapterSettings, Gift, GRPOSettings, SecondPass
+from depthgauge.core.errors import NotTestable, UsageError
+from depthgauge.core.testbed import Economy, LoRA
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models.load import fresh
 from depthgauge.probes.weights.measures import ranks_of_change
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Economy, LoRA
+from depthgauge_methods.second_pass.adapters import GiftAdapter, LoRAAdapter, adapter_of
+from depthgauge_methods.settings import AdapterSettings, Gift, GRPOSettings, SecondPass
 from tests.tiny import tiny_testbed
 
 RANK = 3
@@ -86,7 +86,7 @@ def test_a_real_training_changes_queries_and_values_and_nothing_else(name, tiny_
 
 
 def test_both_have_as_many_parameters_on_the_pocket_base():
-    from depthgauge.testbeds.pocket import POCKET
+    from depthgauge_testbeds.pocket import POCKET
 
     counts = {}
     for name in ("gift", "lora"):

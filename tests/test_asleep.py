@@ -41,7 +41,7 @@ def test_own_names(subject, base, exam):
     assert (subject, base) == ("mine", "mine too")
 
 def test_nothing_is_awake():
-    from depthgauge.registry import METHODS, PROBES, TESTBEDS
+    from depthgauge.core.registry import METHODS, PROBES, TESTBEDS
     assert len(METHODS) == len(TESTBEDS) == len(PROBES) == 0
     assert "torch" not in sys.modules
 """

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import jensenshannon
 from transformers import AttentionInterface, BloomConfig, BloomForCausalLM, GptOssConfig, GptOssForCausalLM
 
-from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined
 from depthgauge.models import attention
 from depthgauge.models.attention import Attention, attention_maps, watch
 from depthgauge.models.load import load
@@ -24,7 +24,7 @@ from depthgauge.probes.attention.compute import (
     top_heads,
 )
 from depthgauge.probes.attention.fragments import fragment_mask, share_on_fragments
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_testbeds.pocket import POCKET
 from tests.families import CONTEXT, FAMILIES, VOCABULARY, WINDOW, random_model
 
 GENERATOR = np.random.default_rng(0)

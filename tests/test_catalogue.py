@@ -5,15 +5,15 @@ import sys
 
 import pytest
 
-from depthgauge.catalogue import catalogue, record
-from depthgauge.claims import above
-from depthgauge.errors import UsageError
-from depthgauge.ledger import Ledger
-from depthgauge.registry import load_entry_points
-from depthgauge.types import Claim
+from depthgauge.core.claim import Claim
+from depthgauge.core.errors import UsageError
+from depthgauge.core.registry import load_entry_points
+from depthgauge.core.verdict import above
+from depthgauge.history.catalogue import catalogue, record
+from depthgauge.history.ledger import Ledger
 from tests.processes import ROOT
 
-PACKAGES = ("depthgauge.checks", "depthgauge.suites")
+PACKAGES = ("depthgauge.checks", "depthgauge_suites")
 CLAIM = Claim(
     id="c", statement="s", source="s", published="-", region=above(0), unit="points", control="x", rationale="r"
 )
@@ -22,7 +22,7 @@ CLAIM = Claim(
 def test_the_page_in_the_docs_is_that_of_the_registry():
     load_entry_points()
 
-    assert (ROOT / "docs" / "claims.md").read_text() == catalogue(["depthgauge.checks", "depthgauge.suites"]), (
+    assert (ROOT / "docs" / "claims.md").read_text() == catalogue(["depthgauge.checks", "depthgauge_suites"]), (
         "run 'make claims'"
     )
 

@@ -16,19 +16,19 @@ from huggingface_hub import ModelCard
 from lm_eval.utils import make_table
 from safetensors.numpy import load_file, save_file
 
-from depthgauge.errors import UsageError
-from depthgauge.models.folder import fingerprint
-from depthgauge.references import Accepted, Reference, path_of
+from depthgauge.core.errors import UsageError
+from depthgauge.core.plain import digest, to_plain
+from depthgauge.history.references import Accepted, Reference, path_of
 from depthgauge.report.card import write_card
 from depthgauge.report.github import annotations, command
 from depthgauge.report.outcome import Problem
 from depthgauge.report.results import write_results
 from depthgauge.report.track import track
-from depthgauge.report.write import NO_TEXT
+from depthgauge.runs.write_report import NO_TEXT
+from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import Store, read_manifest, seal
 from depthgauge.store.inventory import entries
 from depthgauge.store.measurements import KIND
-from depthgauge.types import digest, to_plain
 from tests.bytes import save_byte_model
 from tests.github import Comments, Runner, is_run, shell_steps
 from tests.processes import ROOT

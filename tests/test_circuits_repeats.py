@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.anatomy import block_parts, blocks
 from depthgauge.models.attention import BATCH, attention_maps
 from depthgauge.models.logit_attribution import logit_attribution

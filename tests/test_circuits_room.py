@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from depthgauge.errors import InvalidComparison, NotTestable
+from depthgauge.core.errors import InvalidComparison, NotTestable
 from depthgauge.probes.circuits import ABLATED_SHARE, SEQUENCES, best_of, copying_changed, previous_below_induction
 from depthgauge.probes.circuits.compute import best, read_circuits
 from depthgauge.probes.circuits.repeats import head_scores, in_context_loss, repeated_sequences, without_heads

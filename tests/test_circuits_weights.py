@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.anatomy import block_parts, blocks, norm_of
 from depthgauge.models.attention import attention_computed_by
 from depthgauge.probes.circuits import weights as circuit_weights

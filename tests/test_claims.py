@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from depthgauge import above, at_least, at_most, below, within
-from depthgauge.claims import judge, number, p_value, smallest_detectable_effect
-from depthgauge.errors import Undefined
+from depthgauge.core.claim import Claim, Region
+from depthgauge.core.errors import Undefined
+from depthgauge.core.estimate import Estimate, Scores
+from depthgauge.core.result import Outcome
+from depthgauge.core.verdict import judge, number, p_value, smallest_detectable_effect
 from depthgauge.stats import mean
-from depthgauge.types import Claim, Estimate, Outcome, Region, Scores
 
 finite = st.floats(-1e6, 1e6)
 

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.errors import InvalidComparison, NotTestable, Undefined
+from depthgauge.core.errors import InvalidComparison, NotTestable, Undefined
+from depthgauge.core.estimate import Profiles, Scores
 from depthgauge.stats import difference, greatest, lead, least, most_extreme, prominence, side_by_side
 from depthgauge.stats.columns import argmax_share, permutation_p, simultaneous
-from depthgauge.types import Profiles, Scores
 
 REPEATS = 300
 

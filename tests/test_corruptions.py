@@ -14,16 +14,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from depthgauge.context import RunContext
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
 from depthgauge.corruptions import CORRUPTIONS, Corrupted, Draws, FolderTensors, corrupt, corrupted, with_dose
 from depthgauge.corruptions.weights import NUDGE
-from depthgauge.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
+from depthgauge.formats.parts import layer_of
+from depthgauge.formats.tensors import configuration
+from depthgauge.measure.context import RunContext
 from depthgauge.models.anatomy import block_parts, blocks
-from depthgauge.models.folder import fingerprint, shapes, tensor_digest
+from depthgauge.models.files import shapes
 from depthgauge.models.load import fresh, load
-from depthgauge.models.parts import layer_of
-from depthgauge.models.tensors import configuration
 from depthgauge.probes.circuits.compute import best, read_scores
+from depthgauge.sources.folder import fingerprint, tensor_digest
 from depthgauge.store.folders import Store
 from tests.bytes import save_byte_model
 from tests.corrupted import Tensors, corrupt_model

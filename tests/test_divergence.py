@@ -10,9 +10,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, logsumexp
 
-from depthgauge import types
-from depthgauge.context import RunContext
-from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core import testbed as types
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.method import Checkpoint
+from depthgauge.core.result import Evidence
+from depthgauge.core.testbed import Text
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models import pairs
 from depthgauge.models.load import Opened, Placement
 from depthgauge.page.section import Measured, Piece, Setting
@@ -20,10 +25,8 @@ from depthgauge.page.style import write_picture
 from depthgauge.probes import divergence
 from depthgauge.probes.divergence import NextToken, changed_share, compute, mean_kl, median_kl
 from depthgauge.probes.divergence.compute import compare, next_tokens
-from depthgauge.probes.divergence.show import pieces_of, show
+from depthgauge.probes.divergence.report import pieces_of, show
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Evidence, Measurement, Text
 from tests.families import VOCABULARY, every_family, logits_of, random_model
 from tests.tiny import save_tiny_base
 

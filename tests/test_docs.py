@@ -3,12 +3,13 @@
 import json
 import re
 import shutil
+import subprocess
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from depthgauge.testbeds.pocket import BASE
+from depthgauge_testbeds.pocket import BASE
 from tests.processes import ROOT
 from tests.wheel import build_wheel, environment, follow, page
 
@@ -112,12 +113,16 @@ def test_the_wheel_works_where_the_project_has_folders_of_our_names(installed, c
     assert outcomes(tmp_path) == {"weights-unmoved": "SUPPORTED"}
 
 
-def test_the_wheel_holds_one_package_and_no_file_of_the_tests(tmp_path):
+def test_the_wheel_holds_every_file_of_the_four_packages_and_none_of_the_tests(tmp_path):
     from zipfile import ZipFile
 
-    names = ZipFile(build_wheel(tmp_path)).namelist()
+    names = set(ZipFile(build_wheel(tmp_path)).namelist())
+    roots = ["harness", "methods", "suites", "testbeds"]
+    tracked = subprocess.run(["git", "ls-files", *roots], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    ours = {name.partition("/")[2] for name in tracked.splitlines() if (ROOT / name).is_file()}
 
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"depthgauge"}
-    assert "depthgauge/testbeds/pocket/base/model.safetensors" in names
-    assert not any("tests/" in name for name in names)
-    assert (ROOT / "src" / "depthgauge").is_symlink()
+    assert ours == {name for name in names if ".dist-info/" not in name}
+    assert {name.partition("/")[0] for name in ours} == {
+        "depthgauge", "depthgauge_methods", "depthgauge_suites", "depthgauge_testbeds"
+    }  # fmt: skip
+    assert "depthgauge_testbeds/pocket/base/model.safetensors" in ours

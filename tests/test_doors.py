@@ -1,4 +1,4 @@
-"""Imports go down only, no room knows another, and the harness knows none; seen to fail when a door is forced."""
+"""Imports go down only, no probe knows another, and the tool knows none; seen to fail when a rule is broken."""
 
 import ast
 import os
@@ -11,69 +11,80 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("harness", "methods", "testbeds", "suites", "src")
-SUITES_MAY_OPEN = {"collections.abc", "depthgauge", "depthgauge.checks.claims", "depthgauge.probes", "depthgauge.stats"}
-ROOMS = sorted(path.parent.name for path in (ROOT / "harness" / "probes").glob("*/__init__.py"))
-LINKED = ("methods", "testbeds", "suites")  # in harness/, and no part of it
+ROOTS = ("harness", "methods", "suites", "testbeds")
+HARNESS, SUITES = ROOT / "harness" / "depthgauge", ROOT / "suites" / "depthgauge_suites"
+STUDIES = {f"depthgauge_suites.{folder.name}" for folder in SUITES.iterdir() if folder.is_dir()}
+SUITES_MAY_OPEN = {"collections.abc", "depthgauge", "depthgauge.probes", "depthgauge.stats", *STUDIES}
+PROBES = sorted(path.parent.name for path in (HARNESS / "probes").glob("*/__init__.py"))
 SUBJECT_LINES = 150
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
-    environment = os.environ | {"PYTHONPATH": str(folder / "src"), "COLUMNS": "400"}
+    paths = os.pathsep.join(str(folder / root) for root in ROOTS)
+    environment = os.environ | {"PYTHONPATH": paths, "COLUMNS": "400"}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
 
 
-def test_the_doors_are_kept():
+def test_the_contracts_are_kept():
     done = lint_imports(ROOT)
 
     assert done.returncode == 0, done.stdout
 
 
 @pytest.fixture
-def house(tmp_path):
-    """A copy of the house, its links included, to plant imports in."""
-    leave = shutil.ignore_patterns("__pycache__", "base", "*.egg-info")
-    for part in PARTS:
-        shutil.copytree(ROOT / part, tmp_path / part, symlinks=True, ignore=leave)
+def copied(tmp_path):
+    """A copy of the four packages, to plant imports in."""
+    leave = shutil.ignore_patterns("__pycache__", "base")
+    for root in ROOTS:
+        shutil.copytree(ROOT / root, tmp_path / root, ignore=leave)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
 
 
 @pytest.mark.parametrize(
-    "room, forbidden, contract",
+    "place, forbidden, contract",
     [
-        ("harness/probes/sinks/__init__.py", "depthgauge.probes.weights", "Imports go down only"),
-        ("harness/probes/weights/show.py", "depthgauge.exams.tasks", "Imports go down only"),
-        ("harness/subject.py", "depthgauge.probes.sinks", "Imports go down only"),
-        ("harness/page/tables.py", "depthgauge.probes.sinks", "Imports go down only"),
-        ("harness/session.py", "depthgauge.methods.grpo", "Imports go down only"),
-        ("harness/store/folders.py", "depthgauge.subject", "Imports go down only"),
-        ("harness/claims.py", "torch", "Claims and statistics open numpy and scipy only"),
-        ("harness/session.py", "transformers", "Only models opens transformers"),
-        ("harness/probes/weights/compute.py", "lm_eval", "Only exams opens lm-eval"),
-        ("methods/grpo.py", "pytest", "Only the plugin imports pytest"),
-        ("suites/test_weights.py", "depthgauge.methods.grpo", "Suites get checkpoints by fixture"),
-        ("suites/test_weights.py", "torch", "Suites get checkpoints by fixture"),
+        ("harness/depthgauge/probes/sinks/__init__.py", "depthgauge.probes.weights", "Probes know no other probe"),
+        ("harness/depthgauge/probes/weights/report.py", "depthgauge.tasks.lm_eval_tasks", "Imports go down only"),
+        ("harness/depthgauge/measure/subject.py", "depthgauge.probes.sinks", "Imports go down only"),
+        ("harness/depthgauge/page/tables.py", "depthgauge.probes.sinks", "Imports go down only"),
+        ("harness/depthgauge/runs/session.py", "depthgauge_methods.grpo", "Imports go down only"),
+        ("harness/depthgauge/api.py", "depthgauge_suites.articles.noise_trace", "Imports go down only"),
+        ("harness/depthgauge/store/folders.py", "depthgauge.measure.subject", "Imports go down only"),
+        (
+            "harness/depthgauge/core/verdict.py",
+            "torch",
+            "The judging rule and the statistics open numpy and scipy only",
+        ),
+        ("harness/depthgauge/runs/session.py", "transformers", "Only models and backends open transformers"),
+        ("harness/depthgauge/probes/weights/compute.py", "lm_eval", "Only tasks open lm-eval"),
+        ("harness/depthgauge/measure/training.py", "trl", "The tool trains nothing"),
+        ("methods/depthgauge_methods/grpo.py", "pytest", "Only the plugin imports pytest"),
+        ("harness/depthgauge/api.py", "pytest", "Only the plugin imports pytest"),
+        (
+            "suites/depthgauge_suites/articles/test_weights.py",
+            "depthgauge_methods.grpo",
+            "Suites get checkpoints by fixture",
+        ),
     ],
 )
-def test_a_planted_import_is_caught(house, room, forbidden, contract):
-    assert (house / "harness" / "methods").is_symlink() and (house / "src" / "depthgauge").is_symlink()
-    planted_in = f"depthgauge.{room.removeprefix('harness/').removesuffix('.py').removesuffix('/__init__')}"
-    chain = f"{planted_in.replace('/', '.')} -> {forbidden} "
-    clean = lint_imports(house)
-    (house / room).write_text(f"{(house / room).read_text()}\nimport {forbidden}\n")
-    planted = lint_imports(house)
+def test_a_planted_import_is_caught(copied, place, forbidden, contract):
+    planted_in = place.partition("/")[2].removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    chain = f"{planted_in} -> {forbidden} "
+    clean = lint_imports(copied)
+    (copied / place).write_text(f"{(copied / place).read_text()}\nimport {forbidden}\n")
+    planted = lint_imports(copied)
 
-    assert chain not in clean.stdout
+    assert clean.returncode == 0
     assert planted.returncode != 0
     assert any(contract in line and "BROKEN" in line for line in planted.stdout.splitlines())
     assert chain in planted.stdout
 
 
-def imported(path: Path) -> set[str]:
+def imported(text: str) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         if isinstance(node, ast.ImportFrom):
@@ -81,41 +92,36 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-CLAIMS = [path for folder in ("harness/checks", "suites") for path in sorted((ROOT / folder).glob("test_*.py"))]
+@pytest.mark.parametrize("suite", sorted(SUITES.rglob("test_*.py")), ids=lambda path: path.stem)
+def test_suites_open_the_public_names_the_probes_and_the_statistics_alone(suite):
+    assert imported(suite.read_text()) <= SUITES_MAY_OPEN
 
 
-@pytest.mark.parametrize("suite", CLAIMS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_suites_open_the_public_names_the_rooms_and_the_statistics_alone(suite):
-    assert imported(suite) <= SUITES_MAY_OPEN
+def test_a_suite_that_opens_torch_is_seen():
+    assert not imported("def test_it():\n    import torch") <= SUITES_MAY_OPEN
 
 
-# -- what a new probe costs: its own room, and no line elsewhere ---
+# -- what a new probe costs: its own package, and no line elsewhere ---
 
 
-def own_files() -> list[Path]:
-    """The files of harness/ itself: not what is linked into it, nor the claims, which take readings from the rooms."""
-    harness = ROOT / "harness"
-    return [path for path in harness.rglob("*.py") if path.relative_to(harness).parts[0] not in (*LINKED, "checks")]
-
-
-def names(room: str, text: str) -> bool:
-    """Whether a text names a room: by its whole name, or as one of several that are imported from the rooms."""
-    whole = rf"depthgauge\.probes\.{room}\b"
-    several = rf"from depthgauge\.probes import (\([^)]*|[^(\n]*)\b{room}\b"
+def names(probe: str, text: str) -> bool:
+    """Whether a text names a probe: by its whole name, or as one of several that are imported from the probes."""
+    whole = rf"depthgauge\.probes\.{probe}\b"
+    several = rf"from depthgauge\.probes import (\([^)]*|[^(\n]*)\b{probe}\b"
     return re.search(f"{whole}|{several}", text) is not None
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_no_file_of_the_harness_names_a_room_outside_it(room):
-    """But for the order of a report: training logs come last, `report.rooms` says."""
-    folder = ROOT / "harness" / "probes" / room
-    found = {str(path.relative_to(ROOT)) for path in own_files() if folder not in path.parents}
-    found = {path for path in found if names(room, (ROOT / path).read_text())}
+@pytest.mark.parametrize("probe", PROBES)
+def test_no_file_of_the_tool_names_a_probe_outside_it(probe):
+    """But for claims (checks) and the order of a report: training logs come last, `report.rooms` says."""
+    own, checks = HARNESS / "probes" / probe, HARNESS / "checks"
+    others = [path for path in HARNESS.rglob("*.py") if not {own, checks} & set(path.parents)]
+    found = {str(path.relative_to(HARNESS)) for path in others if names(probe, path.read_text())}
 
-    assert found <= ({"harness/report/rooms.py"} if room == "training" else set())
+    assert found <= ({"report/rooms.py"} if probe == "training" else set())
 
 
-def test_a_file_that_names_a_room_is_seen():
+def test_a_file_that_names_a_probe_is_seen():
     assert names("sinks", "import depthgauge.probes.sinks.compute")
     assert names("sinks", "from depthgauge.probes import attention, sinks")
     assert names("sinks", "from depthgauge.probes import (\n    attention,\n    sinks,\n)\n")
@@ -125,4 +131,4 @@ def test_a_file_that_names_a_room_is_seen():
 
 def test_the_subject_stays_small():
     """It knows no probe: what grows here is growing in the wrong place."""
-    assert len((ROOT / "harness" / "subject.py").read_text().splitlines()) <= SUBJECT_LINES
+    assert len((HARNESS / "measure" / "subject.py").read_text().splitlines()) <= SUBJECT_LINES

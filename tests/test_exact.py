@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from depthgauge.claims import holm
-from depthgauge.errors import InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidComparison, Undefined
+from depthgauge.core.estimate import Profiles, Scores
+from depthgauge.core.verdict import holm
 from depthgauge.stats import (
     exact_factor,
     exactly,
@@ -19,7 +20,6 @@ from depthgauge.stats import (
     peaks_apart,
 )
 from depthgauge.stats.ranks import rank_correlation, signed_rank_p
-from depthgauge.types import Profiles, Scores
 
 
 def moved(*seeds):

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from depthgauge.context import RunContext
-from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable
-from depthgauge.exams import blocks_beside, scores
-from depthgauge.exams.item_runner import answer_items, parameters
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, NotTestable
+from depthgauge.core.randomness import undisturbed
+from depthgauge.core.testbed import Exam, Item
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models.load import load
-from depthgauge.randomness import undisturbed
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Exam, Item
+from depthgauge.tasks import blocks_beside, scores
+from depthgauge.tasks.item_runner import answer_items, parameters
 from tests.tiny import LETTERS, PROMPTS, save_tiny_base, tiny_testbed
 
 

@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from benchmarks.families import COLUMNS, FAMILIES, TABLE, page, random_model, rows, save_pair
+from depthgauge.core.errors import NotTestable
 from depthgauge.corruptions import CORRUPTIONS, corrupt
-from depthgauge.errors import NotTestable
+from depthgauge.formats.tensors import configuration
 from depthgauge.models.anatomy import block_parts, blocks, final_norm
 from depthgauge.models.attention import Returned, attention_maps, watch
 from depthgauge.models.load import LOADED, load
 from depthgauge.models.logit_attribution import logit_attribution
-from depthgauge.models.tensors import configuration
 from depthgauge.probes.circuits.compute import read_circuits
 from depthgauge.probes.circuits.weights import head_weights, input_projections, per_head
-from depthgauge.probes.noise_trace.compute import FullRun, draw_noise, noise_trace
 from depthgauge.probes.weights.measures import by_projection
+from depthgauge_suites.articles.noise_trace.compute import FullRun, draw_noise, noise_trace
 from tests.families import hooks, without_biases
 
 QUICK = ("llama", "gpt2", "opt", "phi", "falcon", "mamba", "jamba", "qwen3_next")

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from depthgauge.errors import InvalidCheckpoint
+from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.probes.files.compute import differences
 from tests.bytes import save_byte_model
 

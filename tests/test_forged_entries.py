@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthgauge.errors import CorruptEntry
+from depthgauge.core.errors import CorruptEntry
+from depthgauge.core.method import Checkpoint
 from depthgauge.store.folders import KEY_VARIABLE, MANIFEST, Store, read_manifest, seal
 from depthgauge.store.inventory import damaged, entries
 from depthgauge.store.measurements import ARRAYS, KIND, described, measure, read
 from depthgauge.store.remote import pull, push
-from depthgauge.types import Checkpoint
 
 WAY_OUT = "delete that folder and run again"
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from depthgauge.errors import InvalidCheckpoint, Undefined
-from depthgauge.probes.fourier import compute as fourier
-from depthgauge.probes.fourier.transformer import all_pairs, fresh_weights, run
+from depthgauge.core.errors import InvalidCheckpoint, Undefined
+from depthgauge_suites.grokking.fourier import compute as fourier
+from depthgauge_suites.grokking.fourier.transformer import all_pairs, fresh_weights, run
 from tests.full_sequence import FullSequence
 
 ODD = st.integers(1, 30).map(lambda k: 2 * k + 1)

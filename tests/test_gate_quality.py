@@ -12,10 +12,10 @@ from benchmarks.gate_quality.kinds import FAULTS, HARMLESS, on_files
 from benchmarks.gate_quality.pairs import JUDGED, Pair, planted, results
 from benchmarks.gate_quality.resampled import drawn_looks, resampled
 from depthgauge.checks import test_generation
-from depthgauge.models.content import same_content
+from depthgauge.core.estimate import Scores
+from depthgauge.sources.content import same_content
 from depthgauge.store.folders import Store
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.types import Scores
+from depthgauge_testbeds.pocket import POCKET
 
 ON_FILES = [name for name, fault in FAULTS.items() if on_files(fault)]
 

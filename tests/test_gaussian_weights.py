@@ -8,14 +8,14 @@ import torch
 from safetensors.numpy import load_file, save_file
 from scipy import stats
 
-from depthgauge.context import RunContext
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.corruptions import CORRUPTIONS, corrupt
-from depthgauge.errors import InvalidCheckpoint, NotTestable
-from depthgauge.probes.gaussian_weights import compute, departures
-from depthgauge.probes.gaussian_weights.compute import Tally, shape_of, shapes
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.stats import greatest_exactly
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
+from depthgauge_suites.layer_papers.gaussian_weights import compute, departures
+from depthgauge_suites.layer_papers.gaussian_weights.compute import Tally, shape_of, shapes
 from tests.families import random_model
 from tests.tiny import save_tiny_base, tiny_testbed
 

@@ -6,19 +6,20 @@ import pytest
 import torch
 import yaml
 
-from depthgauge.judging import verify
-from depthgauge.methods.grpo import GRADREG, SecondPass
-from depthgauge.methods.second_pass.launch import launch
+from depthgauge.api import verify
+from depthgauge.core.method import Launch, TrainingJob
+from depthgauge.core.testbed import Economy
 from depthgauge.models.load import fresh
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.types import Economy, Launch, TrainingJob
+from depthgauge_methods.grpo import GRADREG, SecondPass
+from depthgauge_methods.second_pass.launch import launch
+from depthgauge_testbeds.pocket import POCKET
 from tests.tiny import tiny_testbed
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="torch sees no GPU: run pytest tests/test_gpu.py on a machine with one"
 )
 
-INSIDE = ("test_noise_trace", "test_attention", "test_circuits")
+INSIDE = ("articles.test_noise_trace", "articles.test_attention", "circuits.test_circuits")
 FSDP2 = {
     "compute_environment": "LOCAL_MACHINE",
     "distributed_type": "FSDP",
@@ -35,7 +36,7 @@ FSDP2 = {
 
 
 def judged(device, store):
-    suites = [f"depthgauge.suites.{name}" for name in INSIDE]
+    suites = [f"depthgauge_suites.{name}" for name in INSIDE]
     return verify("grpo", checkpoint=POCKET.base, testbed="pocket", suites=suites, store=store, device=device)
 
 

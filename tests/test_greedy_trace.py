@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.errors import InvalidCheckpoint, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, Undefined
 from depthgauge.models.load import load
 from depthgauge.probes.greedy_trace.diversity import ngram_diversity
 from depthgauge.probes.greedy_trace.entropy import (

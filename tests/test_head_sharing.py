@@ -6,12 +6,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.families import random_model
-from depthgauge.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, Undefined
+from depthgauge.core.testbed import Text
 from depthgauge.models.load import load
-from depthgauge.probes.head_sharing import Comparison
-from depthgauge.probes.head_sharing.compute import Case, by_size, case_of, patched, repair_of, some_subsets
 from depthgauge.stats import change_point, largest_step, wilson
-from depthgauge.types import Text
+from depthgauge_suites.layer_papers.head_sharing import Comparison
+from depthgauge_suites.layer_papers.head_sharing.compute import Case, by_size, case_of, patched, repair_of, some_subsets
 from tests.corrupted import corrupt_model
 
 HEADS, SIZE = 8, 4

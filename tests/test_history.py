@@ -19,12 +19,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from depthgauge.errors import TrainingFailed, UsageError
-from depthgauge.history import FILE, Figure, GatedRun, append, first_refuted, gated_run, read, traced
-from depthgauge.methods.gate import Gate
+from depthgauge.core.errors import TrainingFailed, UsageError
+from depthgauge.history.gated_runs import FILE, Figure, GatedRun, append, first_refuted, gated_run, read, traced
 from depthgauge.report.folder import report_folder
 from depthgauge.report.trend import write_trend
-from depthgauge.trajectory import checkpoints_of, is_pattern
+from depthgauge.runs.trajectory import checkpoints_of, is_pattern
+from depthgauge_methods.gate import Gate
 from tests.bytes import save_byte_model
 from tests.test_change import edited, zero_mlp
 from tests.test_report import NOT_TESTABLE, REFUTED, row

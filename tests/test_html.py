@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from depthgauge.core.estimate import Estimate
 from depthgauge.page.escape import escape, one_line
 from depthgauge.page.section import Grid, Marked, Picture, Piece, Section, Table
 from depthgauge.report.html import heat_of, html_of, inline, interval_of
 from depthgauge.report.outcome import Problem
-from depthgauge.types import Estimate
 from tests.test_report import INCONCLUSIVE, NOT_TESTABLE, REFUTED, row
 
 HOSTILE = (

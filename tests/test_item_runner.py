@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from depthgauge.checks.inputs import COMMON
-from depthgauge.errors import InvalidCheckpoint, NotTestable
-from depthgauge.exams.item_runner import answer_items, log_likelihoods, option_texts
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable
+from depthgauge.core.testbed import Exam, Item
 from depthgauge.models.inputs import as_turn
 from depthgauge.models.load import load, prepare_libraries
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.testbeds.smollm2 import SMOLLM2
-from depthgauge.types import Exam, Item
+from depthgauge.tasks.item_runner import answer_items, log_likelihoods, option_texts
+from depthgauge_testbeds.pocket import POCKET
+from depthgauge_testbeds.smollm2 import SMOLLM2
 from tests.tiny import LETTERS, PROMPTS
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}{% if add_generation_prompt %}d{% endif %}"

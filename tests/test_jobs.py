@@ -12,17 +12,17 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from depthgauge import types
-from depthgauge.context import Job, RunContext, lack
-from depthgauge.errors import StoreUnusable, UsageError
-from depthgauge.jobs.engines import Ended, Slurm, check_room, gpus_each, installed, requests
-from depthgauge.jobs.hand_out import hand_out
-from depthgauge.jobs.worker import work
+from depthgauge.core import testbed
+from depthgauge.core.errors import StoreUnusable, UsageError
+from depthgauge.core.testbed import Needs
+from depthgauge.executors.engines import Ended, Slurm, check_room, gpus_each, installed, requests
+from depthgauge.executors.hand_out import hand_out
+from depthgauge.executors.worker import work
+from depthgauge.measure.context import Job, RunContext, lack
 from depthgauge.store.folders import Store
-from depthgauge.types import Needs
 from tests.processes import ROOT, refusal, rows
 
-WEIGHTS = ROOT / "suites" / "test_weights.py"
+WEIGHTS = ROOT / "suites" / "depthgauge_suites" / "articles" / "test_weights.py"
 
 # A project of its own: no other process can import its probe, which does in its worker what a test says.
 OWN = """
@@ -34,9 +34,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from depthgauge import Claim, above, claim
-from depthgauge.probes.probe import PROBES
+from depthgauge.measure.base_probe import PROBES
 from depthgauge.stats import mean
-from depthgauge.types import Scores
+from depthgauge.core.estimate import Scores
 
 PLACE = Path({place!r})
 
@@ -352,7 +352,9 @@ class Lacking:
 
     def __init__(self, root, make):
         self.job = Job(kind="measurements", key="0" * 16, work="a job", whose="it (seed 0)", weights=0, make=make)
-        context = RunContext(testbed=types.Testbed(name="none"), store=Store(root, run="here"), tell=lambda line: None)
+        context = RunContext(
+            testbed=testbed.Testbed(name="none"), store=Store(root, run="here"), tell=lambda line: None
+        )
         self.context = context
 
     def planned(self, missing):

@@ -7,12 +7,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from depthgauge import judge as module
-from depthgauge.errors import TrainingFailed
-from depthgauge.judge import UselessAnswer, mark
-from depthgauge.methods.second_pass.rewards import paid
-from depthgauge.testbeds.science import articles_judge
-from depthgauge.types import Item
+from depthgauge.core.errors import TrainingFailed
+from depthgauge.core.testbed import Item
+from depthgauge.tasks import llm_judge as module
+from depthgauge.tasks.llm_judge import UselessAnswer, mark
+from depthgauge_methods.second_pass.rewards import paid
+from depthgauge_testbeds.science import articles_judge
 
 ITEM = Item(id="1", prompt="What is the symbol of iron?", answer="Fe")
 GOOD = '{"factual": 1, "concise": 0.5, "format": 0}'

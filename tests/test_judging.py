@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from depthgauge import TESTBEDS
-from depthgauge.config import Options
-from depthgauge.errors import UsageError
-from depthgauge.judging import Runner, compare, verify
-from depthgauge.types import Expectation, Outcome
+from depthgauge.api import Runner, compare, verify
+from depthgauge.core.claim import Expectation
+from depthgauge.core.errors import UsageError
+from depthgauge.core.result import Outcome
+from depthgauge.runs.config import Options
 from tests.processes import ROOT, rows
 from tests.tiny import save_tiny_base, tiny_testbed
 
-WEIGHTS = "depthgauge.suites.test_weights"
+WEIGHTS = "depthgauge_suites.articles.test_weights"
 
 
 def silent(_):
@@ -42,7 +43,11 @@ def other(tmp_path_factory):
 def test_the_rows_are_those_of_a_run_of_pytest(runner, other, depthgauge, place):
     found = runner.run(other)
     assert found.problems == ()
-    depthgauge("--method=grpo", f"--checkpoint={other}", suite=ROOT / "suites" / "test_weights.py")
+    depthgauge(
+        "--method=grpo",
+        f"--checkpoint={other}",
+        suite=ROOT / "suites" / "depthgauge_suites" / "articles" / "test_weights.py",
+    )
     told = {row["claim"]: (row["outcome"], row["reason"]) for row in rows(place, "adopted-checkpoint")["verdicts"]}
     assert {row.claim: (row.outcome, row.reason) for row in found.rows} == told
     assert all(claim in str(found) for claim in told)
@@ -69,7 +74,7 @@ def test_several_processes_open_no_model_and_say_what_to_do(runner, other, tmp_p
     """After torch was used here with threads, its forks would wait for these forever."""
     torch.ones(512, 512) @ torch.ones(512, 512)
     unmeasured = save_tiny_base(tmp_path / "unmeasured", seed=3)
-    asks = replace(runner, suites=["depthgauge.suites.test_entropy"])
+    asks = replace(runner, suites=["depthgauge_suites.articles.test_entropy"])
     assert asks.run(other).problems == ()
     first, second = asks.run_all([other, unmeasured], processes=2)
     assert first.problems == () and second.rows == ()
@@ -135,8 +140,8 @@ def test_judging_what_is_measured_imports_no_torch(runner, other):
 import sys
 from pathlib import Path
 from depthgauge import TESTBEDS
-from depthgauge.config import Options
-from depthgauge.judging import Runner, compare, verify
+from depthgauge.runs.config import Options
+from depthgauge.api import Runner, compare, verify
 from tests.tiny import tiny_testbed
 TESTBEDS.register(tiny_testbed(Path({str(TESTBEDS["judged"].base)!r}), name="judged"))
 place = Path({runner.options.store!r})

@@ -10,14 +10,16 @@ import pytest
 import torch
 
 from depthgauge import METHODS, TESTBEDS
-from depthgauge.errors import TrainingFailed, TrainingUnhealthy, UsageError
-from depthgauge.judging import Judging
-from depthgauge.methods.grpo import GRADREG, GRPO, SecondPass
-from depthgauge.methods.second_pass.launch import launch
-from depthgauge.methods.second_pass.perturb import norm
-from depthgauge.methods.second_pass.run import share_of
-from depthgauge.models.folder import fingerprint
-from depthgauge.types import Economy, Launch, Outcome, TrainingJob
+from depthgauge.api import Judging
+from depthgauge.core.errors import TrainingFailed, TrainingUnhealthy, UsageError
+from depthgauge.core.method import Launch, TrainingJob
+from depthgauge.core.result import Outcome
+from depthgauge.core.testbed import Economy
+from depthgauge.sources.folder import fingerprint
+from depthgauge_methods.grpo import GRADREG, GRPO, SecondPass
+from depthgauge_methods.second_pass.launch import launch
+from depthgauge_methods.second_pass.perturb import norm
+from depthgauge_methods.second_pass.run import share_of
 from tests.launched import train_and_die_once, train_exactly, train_keyed
 from tests.processes import ROOT, refusal, rows
 from tests.tiny import tiny_testbed
@@ -44,7 +46,7 @@ def job(tiny_base, tmp_path):
 
 def alone(job):
     """In a process of its own that knows of no others."""
-    from depthgauge.methods.second_pass import launch as module
+    from depthgauge_methods.second_pass import launch as module
 
     place = job.folder / module.PLACE
     place.mkdir()
@@ -79,7 +81,7 @@ def test_in_float32_the_verdicts_on_both_are_the_same(job, tiny_base, tmp_path):
     launch(two)
     if "launched" not in TESTBEDS:
         TESTBEDS.register(tiny_testbed(tiny_base, name="launched"))
-    suites = [f"depthgauge.suites.test_{name}" for name in ("attention", "capability", "entropy", "weights")]
+    suites = [f"depthgauge_suites.articles.test_{name}" for name in ("attention", "capability", "entropy", "weights")]
     judging = Judging(method="gradreg", testbed="launched", suites=suites, store=tmp_path / "store", tell=print)
     mine, its = (judging.judge(each.folder) for each in (one, two))
     outcomes = [{row.claim: row.outcome for row in found.rows} for found in (mine, its)]
@@ -151,7 +153,7 @@ def test_a_sick_training_is_named_as_in_one_process(job):
 @pytest.mark.heavy
 def test_a_launched_method_is_another_recipe_and_is_judged_like_any(depthgauge, place):
     options = ("--method=gradreg", "-k", "not where_grpo_does")
-    one = {"suite": ROOT / "suites" / "test_weights.py", "store": "l"}
+    one = {"suite": ROOT / "suites" / "depthgauge_suites" / "articles" / "test_weights.py", "store": "l"}
     done = depthgauge(*options, "--launcher=accelerate", "--processes=2", reports="l", **one)
     depthgauge(*options, reports="alone", **one)
     assert "training gradreg" in done.stdout

@@ -7,16 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.claims import above
-from depthgauge.context import RunContext
-from depthgauge.errors import InvalidComparison
-from depthgauge.ledger import Ledger, ledger_of, read_ledger, write_ledger
-from depthgauge.methods.grpo import GRPO
-from depthgauge.models.folder import fingerprint
-from depthgauge.session import MethodSession
+from depthgauge.core.claim import Claim
+from depthgauge.core.errors import InvalidComparison
+from depthgauge.core.estimate import Estimate
+from depthgauge.core.result import Outcome
+from depthgauge.core.verdict import above
+from depthgauge.history.ledger import Ledger, ledger_of, read_ledger, write_ledger
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
+from depthgauge.runs.session import MethodSession
+from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Claim, Estimate, Outcome
+from depthgauge_methods.grpo import GRPO
 from tests.test_report import row
 from tests.tiny import tiny_testbed
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.anatomy import block_parts, blocks, final_norm
 from depthgauge.models.logit_attribution import logit_attribution
 from depthgauge.probes.circuits.repeats import without_heads

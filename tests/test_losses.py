@@ -15,20 +15,20 @@ import pytest
 from depthgauge import TESTBEDS
 from depthgauge.__main__ import folder as folder_type
 from depthgauge.__main__ import main, parser
-from depthgauge.errors import UsageError
-from depthgauge.history import FILE, append, check_history
-from depthgauge.judging import Judging
-from depthgauge.ledger import Ledger, write_ledger
-from depthgauge.models.folder import check_outside, is_checkpoint
-from depthgauge.plugin.options import OPTIONS
+from depthgauge.api import Judging
+from depthgauge.core.errors import UsageError
+from depthgauge.core.outside import check_outside, is_checkpoint
+from depthgauge.history import unused
+from depthgauge.history.gated_runs import FILE, append, check_history
+from depthgauge.history.ledger import Ledger, write_ledger
+from depthgauge.pytest_plugin.options import OPTIONS
 from depthgauge.record import record_ledger
 from depthgauge.report.card import END, START, write_card
 from depthgauge.report.folder import MARK, ReportFolder, report_folder
 from depthgauge.report.results import write_results
 from depthgauge.report.trend import write_trend
-from depthgauge.store import inventory
+from depthgauge.runs.trajectory import judge_trajectory
 from depthgauge.store.folders import Store
-from depthgauge.trajectory import judge_trajectory
 from tests.bytes import save_byte_model
 from tests.processes import ROOT, refusal
 from tests.test_ci import report_of
@@ -36,7 +36,7 @@ from tests.test_history import run
 from tests.test_report import REFUTED, row
 from tests.tiny import tiny_testbed
 
-SUITE = ROOT / "suites" / "test_change.py"
+SUITE = ROOT / "suites" / "depthgauge_suites" / "test_change.py"
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -357,8 +357,8 @@ def test_a_collection_deletes_no_folder_that_the_store_did_not_make(tmp_path):
         os.utime(tmp_path / name / "file", (1e9, 1e9))
     before = content(tmp_path)
     store = Store(tmp_path, run="r")
-    inventory.collect(store, tmp_path / "r", tmp_path / "r", 0, delete=True)
-    inventory.collect(store, tmp_path / "r", tmp_path / "r", 30, delete=True, most_gib=1e-12)
+    unused.collect(store, tmp_path / "r", tmp_path / "r", 0, delete=True)
+    unused.collect(store, tmp_path / "r", tmp_path / "r", 30, delete=True, most_gib=1e-12)
 
     assert content(tmp_path) == before
 

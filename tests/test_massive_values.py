@@ -7,12 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from depthgauge.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, Undefined
 from depthgauge.models.attention import layers_attended_by
-from depthgauge.probes.massive_values import FACTOR, before_rotation, is_massive, shared_beyond_chance, slowness_of
-from depthgauge.probes.massive_values.ablation import Numbers, as_many_others, moments, recall, replacing, tokenized
-from depthgauge.probes.massive_values.compute import read, speeds, starts
 from depthgauge.stats import exactly
+from depthgauge_suites.layer_papers.massive_values import (
+    FACTOR,
+    before_rotation,
+    is_massive,
+    shared_beyond_chance,
+    slowness_of,
+)
+from depthgauge_suites.layer_papers.massive_values.ablation import (
+    Numbers,
+    as_many_others,
+    moments,
+    recall,
+    replacing,
+    tokenized,
+)
+from depthgauge_suites.layer_papers.massive_values.compute import read, speeds, starts
 from tests.corrupted import corrupt_model
 
 LAYERS, HEADS, GROUPS, SIZE = 3, 4, 2, 16

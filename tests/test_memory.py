@@ -8,14 +8,15 @@ import torch
 from peft import get_peft_model
 from torch.profiler import ProfilerActivity, profile
 
-from depthgauge.errors import TrainingFailed, UsageError
-from depthgauge.methods.grpo import DEPTHSCALED, GRADREG, GRPO
-from depthgauge.methods.second_pass import memory, run
-from depthgauge.methods.second_pass.adapters import LoRAAdapter
-from depthgauge.methods.second_pass.memory import MemoryPlan, check_fits, kept_by_autograd, memory_plan
-from depthgauge.methods.second_pass.run import share_of
+from depthgauge.core.errors import TrainingFailed, UsageError
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.testbed import Economy, LoRA
 from depthgauge.models.load import GIB, fresh
-from depthgauge.types import Economy, LoRA, TrainingJob
+from depthgauge_methods.grpo import DEPTHSCALED, GRADREG, GRPO
+from depthgauge_methods.second_pass import memory, run
+from depthgauge_methods.second_pass.adapters import LoRAAdapter
+from depthgauge_methods.second_pass.memory import MemoryPlan, check_fits, kept_by_autograd, memory_plan
+from depthgauge_methods.second_pass.run import share_of
 from tests.tiny import tiny_testbed
 
 

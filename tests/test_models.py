@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from depthgauge.errors import InvalidCheckpoint, InvalidComparison, UsageError
-from depthgauge.models.folder import check_folder, fingerprint
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, UsageError
 from depthgauge.models.load import LOADED, choose_device, load, multiply_in_float32
-from depthgauge.models.tokenizer import check_same_tokenizer
+from depthgauge.sources.folder import check_folder, fingerprint
+from depthgauge.sources.tokenizer import check_same_tokenizer
 
 
 @pytest.fixture

@@ -5,14 +5,14 @@ import pytest
 import torch
 from transformers import BertConfig, BertLMHeadModel, BloomConfig, BloomForCausalLM
 
-from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, Undefined
 from depthgauge.models.anatomy import blocks
 from depthgauge.models.load import load
-from depthgauge.probes.noise_trace import check_felt
-from depthgauge.probes.noise_trace import compute as probe
-from depthgauge.probes.noise_trace.compute import draw_noise, noise_trace, single_token
-from depthgauge.probes.noise_trace.restoration import restoration_trace
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_suites.articles.noise_trace import check_felt
+from depthgauge_suites.articles.noise_trace import compute as probe
+from depthgauge_suites.articles.noise_trace.compute import draw_noise, noise_trace, single_token
+from depthgauge_suites.articles.noise_trace.restoration import restoration_trace
+from depthgauge_testbeds.pocket import POCKET
 from tests.families import CONTEXT, FAMILIES, VOCABULARY, random_model
 
 PROMPT, TARGETS = [5, 9, 2, 31, 8, 8, 60], [3, 44]

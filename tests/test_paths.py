@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthgauge.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, Undefined
 from depthgauge.models import paths
 from depthgauge.models.logit_attribution import logit_attribution
 from depthgauge.models.paths import follow, record, through

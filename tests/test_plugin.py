@@ -9,7 +9,7 @@ import sys
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_testbeds.pocket import POCKET
 from tests.processes import ROOT, refusal, rows, trained
 
 SLOW_TO_IMPORT = {"torch", "transformers", "datasets", "trl", "lm_eval", "scipy", "matplotlib", "jinja2", "sklearn"}
@@ -236,7 +236,7 @@ def test_collecting_lists_claims_without_what_takes_seconds_to_import():
 
 
 def test_the_harness_imports_no_torch():
-    code = "import sys, depthgauge, depthgauge.methods, depthgauge.testbeds; "
+    code = "import sys, depthgauge, depthgauge_methods, depthgauge_testbeds; "
     code += "print('torch' in sys.modules, 'scipy.stats' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 

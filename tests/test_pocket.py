@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
-from depthgauge.models.folder import check_folder, fingerprint
-from depthgauge.testbeds.pocket import POCKET, choice_items, facts, prose, questions, training_prompts
-from depthgauge.testbeds.pocket.corpus import END_OF_TEXT, documents
+from depthgauge.sources.folder import check_folder, fingerprint
+from depthgauge_testbeds.pocket import POCKET, choice_items, facts, prose, questions, training_prompts
+from depthgauge_testbeds.pocket.corpus import END_OF_TEXT, documents
 
 RECORD = json.loads((POCKET.base.parent / "base.json").read_text())
 
@@ -123,8 +123,8 @@ def test_formulae_and_isotopes_fall_apart_into_tokens():
 
 @pytest.mark.full
 def test_the_base_has_something_left_to_learn():
-    from depthgauge.exams.item_runner import answer_items
     from depthgauge.models.load import load, prepare_libraries
+    from depthgauge.tasks.item_runner import answer_items
 
     prepare_libraries(1)
     score = answer_items(POCKET.exam("science"), *load(POCKET.base))["score"].mean()

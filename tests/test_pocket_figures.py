@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import depthgauge.methods  # noqa: F401  registers them
-from depthgauge import METHODS, exams
-from depthgauge.context import RunContext
+import depthgauge_methods  # noqa: F401  registers them
+from depthgauge import METHODS, tasks
 from depthgauge.corruptions import corrupted
-from depthgauge.probes import attention, circuits, greedy_trace, noise_trace, sinks, tokenization, weights
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
+from depthgauge.probes import attention, circuits, greedy_trace, sinks, weights
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_suites.articles import noise_trace, tokenization
+from depthgauge_testbeds.pocket import POCKET
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "pocket_figures.json").read_text())["measurements"]
 SAMPLED = ("history", "mathematics")  # answers sampled at a temperature: another CPU samples others
@@ -54,7 +55,7 @@ def taken(entry, context):
     if entry["probe"] == "noise_trace":
         return noise_trace.traces(one, copying=entry["copying"])[0]
     if entry["probe"] == "exam":
-        return one.measure(exams.InlineExam(exam=POCKET.exam(entry["exam"])))[0]
+        return one.measure(tasks.InlineExam(exam=POCKET.exam(entry["exam"])))[0]
     return TAKEN[entry["probe"]](one, base)[0]
 
 

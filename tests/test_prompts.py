@@ -6,8 +6,8 @@ import datasets
 import huggingface_hub
 import pytest
 
-from depthgauge.errors import UsageError
-from depthgauge.prompts import DataSet
+from depthgauge.core.errors import UsageError
+from depthgauge.core.prompts import DataSet
 
 
 @pytest.fixture

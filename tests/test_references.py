@@ -12,13 +12,13 @@ import time
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from depthgauge.errors import InvalidComparison, UsageError
-from depthgauge.methods.grpo import GRPO
-from depthgauge.models.folder import fingerprint
-from depthgauge.references import accept, checkpoint_of, home, path_of, read
+from depthgauge.core.errors import InvalidComparison, UsageError
+from depthgauge.core.plain import to_plain
+from depthgauge.history.references import accept, checkpoint_of, home, path_of, read
 from depthgauge.report.folder import report_folder
+from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import Store
-from depthgauge.types import to_plain
+from depthgauge_methods.grpo import GRPO
 from tests.bytes import save_byte_model
 from tests.test_report import NOT_TESTABLE, REFUTED, row
 

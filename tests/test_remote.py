@@ -11,11 +11,11 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from depthgauge.errors import CorruptEntry, StoreUnusable, UsageError
+from depthgauge.core.errors import CorruptEntry, StoreUnusable, UsageError
+from depthgauge.core.plain import canonical_json, digest
 from depthgauge.store.folders import LAYOUT, MANIFEST, Store, sha256
 from depthgauge.store.inventory import entries
 from depthgauge.store.remote import pull, push, store_at
-from depthgauge.types import canonical_json, digest
 from tests.processes import ROOT, refusal, rows
 
 NUMBERS = range(4)
@@ -138,7 +138,10 @@ def test_without_its_package_what_to_install_is_named(tmp_path):
 @pytest.mark.parametrize("executor", [(), ("--executor=local", "--workers=2")])
 def test_runs_on_two_machines_share_a_store_at_an_address(depthgauge, place, s3, executor):
     address = f"{s3}/{uuid4()}"
-    suite, options = ROOT / "suites" / "test_weights.py", ("--method=grpo", f"--store={address}", *executor)
+    suite, options = (
+        ROOT / "suites" / "depthgauge_suites" / "articles" / "test_weights.py",
+        ("--method=grpo", f"--store={address}", *executor),
+    )
     one = depthgauge(*options, suite=suite, reports="one", XDG_CACHE_HOME=str(place / "one's cache"))
     other = depthgauge(*options, suite=suite, reports="other", XDG_CACHE_HOME=str(place / "other's cache"))
     again = depthgauge(*options, suite=suite, reports="again", XDG_CACHE_HOME=str(place / "one's cache"))

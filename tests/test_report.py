@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.claims import at_least, at_most, judge, p_value
+from depthgauge.core.claim import Claim
+from depthgauge.core.estimate import Estimate, Scores
+from depthgauge.core.plain import to_plain
+from depthgauge.core.result import Evidence, Outcome, Row, row_from_plain
+from depthgauge.core.verdict import at_least, at_most, judge, p_value
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Table
-from depthgauge.plugin.claims import report_verdict
+from depthgauge.pytest_plugin.claims import report_verdict
 from depthgauge.report.markdown import behind, claims_part, page_of
 from depthgauge.report.outcome import (
     Problem,
@@ -28,7 +32,6 @@ from depthgauge.report.outcome import (
     verdict_table,
 )
 from depthgauge.stats import sequential_difference, share
-from depthgauge.types import Claim, Estimate, Evidence, Outcome, Row, Scores, row_from_plain, to_plain
 
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_TESTABLE = Outcome
 
@@ -43,7 +46,7 @@ def row(outcome=SUPPORTED, recorded=(), control=REFUTED, claim="science-gain", *
         published="67.85 against 64.31", region="> 0 points", rationale="r", outcome=outcome, recorded=recorded,
         reason="3.25 [1, 5.5] points lies in > 0", estimate=estimate, control="random_weights", control_outcome=control,
         control_reason="-20", evidence=(Evidence(method="base", seed=0, checkpoint="f", key="k",
-        probe="depthgauge.exams:InlineExam"),),
+        probe="depthgauge.tasks:InlineExam"),),
     )  # fmt: skip
     return Row(**(fields | changes))
 

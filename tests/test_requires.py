@@ -6,26 +6,28 @@ import tomllib
 
 import pytest
 
-import depthgauge.methods  # noqa: F401  registers them
-from depthgauge import METHODS, Exam, Method, installed
-from depthgauge.answer import key_of
+import depthgauge_methods  # noqa: F401  registers them
+from depthgauge import METHODS, Exam, Method
+from depthgauge.api import compare
 from depthgauge.checks.inputs import mmlu_dev
-from depthgauge.context import RunContext
-from depthgauge.errors import UsageError
-from depthgauge.exams import InlineExam, TaskExam
-from depthgauge.judging import compare
+from depthgauge.core import installed
+from depthgauge.core.errors import UsageError
+from depthgauge.core.method import Checkpoint
+from depthgauge.core.prompts import DataSet
+from depthgauge.core.testbed import Task
+from depthgauge.measure.answer import key_of
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.training import recipe_of
 from depthgauge.probes.files import FilesDifference
 from depthgauge.probes.sinks import Sinks
 from depthgauge.probes.weights import WeightDeltas
-from depthgauge.prompts import DataSet
 from depthgauge.store.folders import Store
-from depthgauge.train import recipe_of
-from depthgauge.types import Checkpoint, Task
+from depthgauge.tasks import InlineExam, TaskExam
 from tests.processes import ROOT, refusal
 from tests.tiny import choices, tiny_testbed
 
 WITHOUT = """import importlib.metadata
-from depthgauge import installed
+from depthgauge.core import installed
 was = installed.version
 def version(name):
     if name == {name!r}:

@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 from depthgauge import METHODS
-from depthgauge.errors import NotTestable, TrainingFailed, UsageError
-from depthgauge.exams.item_runner import answer_items, parameters
-from depthgauge.methods.second_pass.prompts import check_prompts
-from depthgauge.methods.second_pass.rewards import pay_one, total
+from depthgauge.core.errors import NotTestable, TrainingFailed, UsageError
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.testbed import CORRECT, Item, Reward
+from depthgauge.measure.training import recipe_of
 from depthgauge.models.inputs import as_turn
 from depthgauge.models.load import load
-from depthgauge.train import recipe_of
-from depthgauge.types import CORRECT, Item, Reward, TrainingJob
+from depthgauge.tasks.item_runner import answer_items, parameters
+from depthgauge_methods.second_pass.prompts import check_prompts
+from depthgauge_methods.second_pass.rewards import pay_one, total
 from tests.tiny import tiny_testbed
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}{% if add_generation_prompt %}d{% endif %}"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from depthgauge.plugin.options import OPTIONS
+from depthgauge.pytest_plugin.options import OPTIONS
 from tests.bytes import save_byte_model
 from tests.processes import ROOT, refusal
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.testbeds.smollm2 import materials, mathematics, science
-from depthgauge.testbeds.smollm2.compounds import composition, compounds
-from depthgauge.testbeds.smollm2.elements import elements
-from depthgauge.types import Item
+from depthgauge.core.testbed import Item
+from depthgauge_testbeds.smollm2 import materials, mathematics, science
+from depthgauge_testbeds.smollm2.compounds import composition, compounds
+from depthgauge_testbeds.smollm2.elements import elements
 
 QUESTIONS = (*science.questions("exam"), *science.questions("training"))
 NAMES = {one.name for one in elements()} | {one.name for one in compounds()}

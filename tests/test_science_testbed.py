@@ -12,10 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from depthgauge import TESTBEDS
-from depthgauge.probes.noise_trace import Landmarks
-from depthgauge.testbeds.pocket import POCKET, questions
-from depthgauge.testbeds.science import articles_judge, ends_in_the_number, last_number, science
-from depthgauge.types import Item
+from depthgauge.core.testbed import Item
+from depthgauge_suites.articles.noise_trace import Landmarks
+from depthgauge_testbeds.pocket import POCKET, questions
+from depthgauge_testbeds.science import articles_judge, ends_in_the_number, last_number, science
 from tests.processes import ROOT, refusal, rows, trained
 
 CHAT = "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %} {% endif %}"

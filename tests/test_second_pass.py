@@ -10,17 +10,18 @@ from transformers import AutoModelForCausalLM, set_seed
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from depthgauge import METHODS
-from depthgauge.errors import UsageError
-from depthgauge.methods.grpo import DEPTHSCALED, GRADREG, GRPO, GRPOSettings, SecondPass
-from depthgauge.methods.second_pass import trainer as trainer_module
-from depthgauge.methods.second_pass.adapters import LoRAAdapter
-from depthgauge.methods.second_pass.perturb import moved_fraction, norm, shifted
-from depthgauge.methods.second_pass.run import build_trainer, save, training_log
-from depthgauge.methods.second_pass.schedule import block_of, noise_targets, strengths
-from depthgauge.methods.second_pass.trainer import refuse_unsupported
+from depthgauge.core.errors import UsageError
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.randomness import undisturbed_randomness
+from depthgauge.core.testbed import CORRECT, Economy, LoRA
 from depthgauge.models.load import prepare_libraries
-from depthgauge.randomness import undisturbed_randomness
-from depthgauge.types import CORRECT, Economy, LoRA, TrainingJob
+from depthgauge_methods.grpo import DEPTHSCALED, GRADREG, GRPO, GRPOSettings, SecondPass
+from depthgauge_methods.second_pass import trainer as trainer_module
+from depthgauge_methods.second_pass.adapters import LoRAAdapter
+from depthgauge_methods.second_pass.perturb import moved_fraction, norm, shifted
+from depthgauge_methods.second_pass.run import build_trainer, save, training_log
+from depthgauge_methods.second_pass.schedule import block_of, noise_targets, strengths
+from depthgauge_methods.second_pass.trainer import refuse_unsupported
 from tests.exactly import alphabetical, plain_logps, plain_norm
 from tests.tiny import BLOCKS, tiny_testbed
 

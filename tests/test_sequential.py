@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.change import detectable_points
-from depthgauge.claims import at_least, judge, p_value
-from depthgauge.exams.blocks import LEAST, blocks_of, places_in
+from depthgauge.core.claim import Claim
+from depthgauge.core.estimate import Scores
+from depthgauge.core.result import Outcome
+from depthgauge.core.verdict import at_least, judge, p_value
+from depthgauge.runs.comparison import detectable_points
 from depthgauge.stats import paired_difference
 from depthgauge.stats.sequential import SPENT_BY_LOOKS, confidence_sequence, sequential_difference
-from depthgauge.types import Claim, Outcome, Scores
+from depthgauge.tasks.blocks import LEAST, blocks_of, places_in
 
 LOOKS = range(10, 301, 10)
 NOT_WORSE = Claim(

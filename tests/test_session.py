@@ -8,19 +8,19 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from depthgauge.claims import at_least
-from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError, InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
-from depthgauge.methods.grpo import BASE
-from depthgauge.probes.probe import address, check_language_model
-from depthgauge.registry import METHODS
-from depthgauge.session import MethodSession
+from depthgauge.core.claim import Claim
+from depthgauge.core.errors import HarnessError, InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
+from depthgauge.core.registry import METHODS
+from depthgauge.core.verdict import at_least
+from depthgauge.measure.base_probe import address, check_language_model
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
+from depthgauge.measure.training import recipe_of
+from depthgauge.runs.session import MethodSession
 from depthgauge.stats import exactly
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
-from depthgauge.train import recipe_of
-from depthgauge.types import Claim
+from depthgauge_methods.grpo import BASE
+from depthgauge_testbeds.modular_addition import MODULAR_ADDITION
 from tests.tiny import tiny_testbed
 
 

@@ -9,26 +9,27 @@ import pytest
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 
-from depthgauge import types
+from depthgauge.core import testbed
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.registry import CORRUPTIONS, load_entry_points
+from depthgauge.core.result import Evidence
 from depthgauge.page import layers
 from depthgauge.page.section import Measured, Picture, Setting, Table
 from depthgauge.page.style import PALETTE, write_picture
 from depthgauge.page.tables import markdown
 from depthgauge.probes.greedy_trace import Opening
-from depthgauge.probes.noise_trace import Landmarks
-from depthgauge.registry import CORRUPTIONS, load_entry_points
-from depthgauge.types import Evidence, Measurement
+from depthgauge_suites.articles.noise_trace import Landmarks
 
 HOSTILE = "a|<b>"
 COLOURS = {"base": "#000000", "grpo": PALETTE[0], HOSTILE: PALETTE[1]}
 UNITS, LAYERS, HEADS, TOKENS, PRIME = 24, 8, 2, 6, 11
 SETTING = Setting(
-    testbed=types.Testbed(name="test", materials={Opening: lambda: (Opening("Once | <i>upon</i>"),)}), colours=COLOURS
+    testbed=testbed.Testbed(name="test", materials={Opening: lambda: (Opening("Once | <i>upon</i>"),)}), colours=COLOURS
 )
 
 
 def with_landmarks(named):
-    return types.Testbed(name="named", materials={Landmarks: lambda: (named,)})
+    return testbed.Testbed(name="named", materials={Landmarks: lambda: (named,)})
 
 
 def of_greedy_trace(draw):
@@ -85,7 +86,7 @@ def of_circuits(draw):
 
 
 def of_fourier(draw):
-    show = importlib.import_module("depthgauge.probes.fourier.show")
+    show = importlib.import_module("depthgauge_suites.grokking.fourier.report")
     return {name: np.array(draw.uniform()) for name, _, _ in show.MEASURES} | {
         "key_frequencies": np.array([2, 4]),
         "ablated_losses": draw.uniform(size=2),
@@ -205,7 +206,7 @@ def of_exam(draw):
 # room -> its probes with their arrays and parameters, its titles, how many tables, and its pictures
 ROOMS = {
     "probes.greedy_trace": ([("entropy", of_greedy_trace, {})], ["Entropy and diversity"], 2, ["entropy.png"]),
-    "probes.noise_trace": (
+    "articles.noise_trace": (
         [
             ("noise_trace", of_noise_trace, {"copying": False}),
             ("noise_trace", of_noise_trace, {"copying": False, "dose": "spread"}),
@@ -215,42 +216,42 @@ ROOMS = {
     "probes.weights": ([("weights", of_weights, {"against": "base"})], ["Weights"], 2, ["weights.png"]),
     "probes.attention": ([("attention", of_attention, {"against": "base"})], ["Attention"], 2, ["heads.png"]),
     "probes.sinks": ([("sinks", of_sinks, {})], ["Attention sinks"], 1, []),
-    "probes.tokenization": ([("tokenization", of_tokenization, {})], ["Tokenization"], 2, ["read_out.png"]),
+    "articles.tokenization": ([("tokenization", of_tokenization, {})], ["Tokenization"], 2, ["read_out.png"]),
     "probes.circuits": ([("circuits", of_circuits, {})], ["Circuits"], 2, ["circuits.png"]),
-    "probes.fourier": (
+    "grokking.fourier": (
         [("fourier", of_fourier, {}), ("progress", of_progress, {})],
         ["Progress during training", "Frequencies"], 4, ["progress.png", "frequencies.png", "last_token.png"],
     ),
-    "probes.gaussian_weights": (
+    "layer_papers.gaussian_weights": (
         [("gaussian_weights", of_gaussian_weights, {})], ["Shape of weights"], 1, ["gaussian.png"],
     ),
-    "probes.head_sharing": (
+    "layer_papers.head_sharing": (
         [("head_sharing", of_head_sharing, {})], ["Heads that repair"], 2, ["repair.png"],
     ),
-    "probes.massive_values": (
+    "layer_papers.massive_values": (
         [("massive_values", of_massive_values, {}), ("massive_ablation", of_massive_ablation, {})],
         ["Massive values", "Recall without massive values"], 2, ["massive.png"],
     ),
-    "probes.showers": ([("showers", of_showers, {})], ["Showers"], 2, ["showers.png"]),
-    "probes.unfreezing": (
+    "layer_papers.showers": ([("showers", of_showers, {})], ["Showers"], 2, ["showers.png"]),
+    "layer_papers.unfreezing": (
         [("unfrozen_layers", of_unfrozen_layers, {"exam": "listops"}),
          ("unfrozen_layers", of_unfrozen_layers, {"exam": HOSTILE})],
         ["Layers trained alone"], 2, ["unfrozen.png"],
     ),
-    "probes.skill_paths": (
+    "layer_papers.skill_paths": (
         [("skill_paths", of_skill_paths, {}), ("label_paths", of_label_paths, {})],
         ["Skill paths", "Labels learnt in context"], 4, ["paths.png", "labels.png"],
     ),
-    "probes.transformer_factors": (
+    "layer_papers.transformer_factors": (
         [("transformer_factors", of_transformer_factors, {})], ["Transformer factors"], 2, ["factors.png"],
     ),
-    "probes.two_samples": (
+    "layer_papers.two_samples": (
         [("sampled_texts", of_two_samples, {"against": "base"})], ["Sampled texts"], 3, ["samples.png"],
     ),
     "probes.training": ([("training", of_training, {})], ["Training"], 1, []),
     "probes.behaviour": ([("behaviour", of_behaviour, {})], ["Behaviour"], 1, []),
     "probes.files": ([("files", of_files, {"against": "base"})], ["Files"], 1, []),
-    "exams": (
+    "tasks": (
         [("exam", of_exam, {"exam": "science"}), ("exam", of_exam, {"exam": HOSTILE})], ["Exams"], 1, ["exams.png"],
     ),
 }  # fmt: skip
@@ -263,6 +264,11 @@ def measured(probe, arrays, parameters, method="grpo", seed=0):
     return Measured(evidence, taken)
 
 
+def package(room):
+    """The tool's, or a study's beside its suite."""
+    return f"depthgauge.{room}" if room.startswith(("probes.", "tasks")) else f"depthgauge_suites.{room}"
+
+
 def all_of(room, checkpoints=CHECKPOINTS):
     return [
         measured(probe, arrays(np.random.default_rng(i)), parameters, *checkpoint)
@@ -273,13 +279,13 @@ def all_of(room, checkpoints=CHECKPOINTS):
 
 def by_rms(checkpoints=CHECKPOINTS):
     """Noise traces of the published dose alone."""
-    found = all_of("probes.noise_trace", checkpoints)
+    found = all_of("articles.noise_trace", checkpoints)
     return [one for one in found if "dose" not in one.measurement.parameters]
 
 
 def shown(room, taken, setting=SETTING):
     """The sections of a room, and all parts of them."""
-    show = importlib.import_module(f"depthgauge.{room}.show").show
+    show = importlib.import_module(f"{package(room)}.report").show
     sections = list(show(taken, setting))
     return sections, [part for section in sections for part in section.parts]
 
@@ -354,7 +360,7 @@ def test_a_method_has_its_colour_in_every_picture(room):
 
 @pytest.mark.parametrize("place, name", [(0, "progress.png"), (1, "frequencies.png")])
 def test_what_stands_for_a_checkpoint_alone_has_its_colour_too(place, name):
-    picture = only(Picture, shown("probes.fourier", all_of("probes.fourier", [("grpo", 0)]))[1])[place]
+    picture = only(Picture, shown("grokking.fourier", all_of("grokking.fourier", [("grpo", 0)]))[1])[place]
     figure = drawn(picture)
 
     assert picture.name == name
@@ -376,7 +382,7 @@ def test_seeds_of_a_method_have_lines_of_their_own():
 
 def test_the_noise_picture_shows_paired_differences_to_the_base():
     taken = by_rms()
-    _, differences, late = drawn(only(Picture, shown("probes.noise_trace", taken)[1])[0]).axes
+    _, differences, late = drawn(only(Picture, shown("articles.noise_trace", taken)[1])[0]).axes
     values = {one.label: np.exp(one.arrays["noisy"][:, 1]).mean(-1) for one in taken}
 
     assert "to base, seed 0" in differences.get_title()
@@ -403,8 +409,8 @@ def test_checkpoints_that_were_asked_something_else_are_not_paired():
 
 
 def test_an_exam_shows_the_difference_that_is_claimed():
-    taken = all_of("exams")
-    left, right = drawn(only(Picture, shown("exams", taken)[1])[0]).axes
+    taken = all_of("tasks")
+    left, right = drawn(only(Picture, shown("tasks", taken)[1])[0]).axes
 
     assert len(left.containers) == len(taken)
     assert len(right.containers) == len(taken) - 2  # the base of each of two exams is not compared with itself
@@ -415,7 +421,7 @@ def test_an_exam_with_classes_shows_each_of_them():
     ids = np.array(["state/gas/neon", "state/gas/argon", "state/solid/iron", "symbol/iron"])
     arrays = {"score": np.array([[1.0, 0.0, 1.0, 0.0]]), "ids": ids, "answer": np.array([["a", "b", "c", "d"]])}
     taken = [measured("exam", arrays, {"exam": "science"}, *one) for one in CHECKPOINTS[:2]]
-    table = only(Table, shown("exams", taken)[1])[1]
+    table = only(Table, shown("tasks", taken)[1])[1]
 
     assert table.folded == "science by class, points"
     assert table.rows == [
@@ -430,7 +436,7 @@ def test_items_that_are_answered_otherwise_are_listed_with_both_answers_and_lost
     taken = [
         measured("exam", each, {"exam": "e"}, *one) for each, one in zip((before, after), CHECKPOINTS, strict=False)
     ]
-    table = only(Table, shown("exams", taken)[1])[-1]
+    table = only(Table, shown("tasks", taken)[1])[-1]
 
     assert table.quotes and table.folded == "e: 2 items that grpo, seed 1 answers otherwise, lost ones first"
     assert table.rows == [
@@ -446,7 +452,7 @@ def test_tasks_of_lm_eval_stand_beside_exams_of_ours():
     tasks = [
         measured("task", each, {"task": "perplexity"}, *one) for each, one in zip(arrays, CHECKPOINTS, strict=False)
     ]
-    parts = shown("exams", [*all_of("exams", CHECKPOINTS[:2]), *tasks])[1]
+    parts = shown("tasks", [*all_of("tasks", CHECKPOINTS[:2]), *tasks])[1]
     table = only(Table, parts)[0]
 
     assert [header.partition(" ")[0] for header in table.headers][-1] == "perplexity"
@@ -455,7 +461,7 @@ def test_tasks_of_lm_eval_stand_beside_exams_of_ours():
 
 
 def test_the_same_checkpoint_twice_has_no_interval_and_is_drawn_all_the_same(tmp_path):
-    for room in ("probes.greedy_trace", "probes.noise_trace", "probes.tokenization", "exams"):
+    for room in ("probes.greedy_trace", "articles.noise_trace", "articles.tokenization", "tasks"):
         one = all_of(room, [("base", 0)])[0]
         twin = measured(one.measurement.probe, one.arrays, one.measurement.parameters, "grpo", 0)
         for picture in only(Picture, shown(room, [one, twin])[1]):
@@ -469,8 +475,8 @@ def test_only_plain_questions_of_the_noise_trace_are_shown():
     taken = by_rms()[0]
     copying = measured("noise_trace", taken.arrays, {"copying": True})
 
-    assert shown("probes.noise_trace", [copying]) == ([], [])
-    tables = only(Table, shown("probes.noise_trace", [taken, copying])[1])
+    assert shown("articles.noise_trace", [copying]) == ([], [])
+    tables = only(Table, shown("articles.noise_trace", [taken, copying])[1])
     assert [len(tables[0].rows), len(tables[1].rows)] == [1, LAYERS]
     assert tables[1].folded
 
@@ -479,14 +485,16 @@ def test_it_says_where_scaled_landmarks_fall():
     taken = by_rms()
     named = Setting(testbed=with_landmarks(Landmarks(late=(5, 6), spike=3)), colours=COLOURS)
 
-    assert "of 8 layers, at layer 4 for the spike, and at 4 to 7" in only(str, shown("probes.noise_trace", taken)[1])[0]
-    assert "fractions of depth" not in only(str, shown("probes.noise_trace", taken, named)[1])[0]
-    assert "prominence of layer 3" in only(Table, shown("probes.noise_trace", taken, named)[1])[0].headers
+    assert (
+        "of 8 layers, at layer 4 for the spike, and at 4 to 7" in only(str, shown("articles.noise_trace", taken)[1])[0]
+    )
+    assert "fractions of depth" not in only(str, shown("articles.noise_trace", taken, named)[1])[0]
+    assert "prominence of layer 3" in only(Table, shown("articles.noise_trace", taken, named)[1])[0].headers
 
 
 def test_a_shallow_checkpoint_has_no_landmarks():
     deep = Setting(testbed=with_landmarks(Landmarks(late=(20, 21), spike=18)), colours=COLOURS)
-    parts = shown("probes.noise_trace", by_rms(), deep)[1]
+    parts = shown("articles.noise_trace", by_rms(), deep)[1]
 
     assert only(Table, parts)[0].rows[0][5:8] == ["-", "-", "-"]
     drawn(only(Picture, parts)[0])
@@ -584,7 +592,7 @@ def test_a_band_covers_its_halves():
 
 
 def test_shows_open_neither_torch_nor_matplotlib():
-    modules = ", ".join(f"depthgauge.{room}.show" for room in ROOMS)
+    modules = ", ".join(f"{package(room)}.report" for room in ROOMS)
     heavy = "('torch', 'matplotlib', 'transformers', 'scipy')"
     code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthgauge.errors import Undefined
+from depthgauge.core.errors import Undefined
 from depthgauge.models import attention
 from depthgauge.models.attention import attention_maps, first_token_attention
 from depthgauge.probes.sinks.compute import sink_rate, sink_strength

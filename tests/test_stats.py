@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from depthgauge.errors import InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidComparison, Undefined
+from depthgauge.core.estimate import Scores
 from depthgauge.stats import mean, paired_difference, rise, share
-from depthgauge.types import Scores
 
 SIMULATIONS = 1500
 LEVEL = 0.95

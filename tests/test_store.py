@@ -15,11 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from depthgauge.errors import CorruptEntry, NotTestable, StoreUnusable, TrainingFailed, TrainingUnhealthy, Undefined
+from depthgauge.core.errors import (
+    CorruptEntry,
+    NotTestable,
+    StoreUnusable,
+    TrainingFailed,
+    TrainingUnhealthy,
+    Undefined,
+)
+from depthgauge.core.method import Checkpoint
+from depthgauge.core.plain import digest
 from depthgauge.store import folders
 from depthgauge.store.folders import Busy, Store, check_writable
 from depthgauge.store.measurements import described, measure, read
-from depthgauge.types import Checkpoint, digest
 
 K = digest("k")  # the key of what "k" describes
 

@@ -17,12 +17,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
-from depthgauge.exams import blocks, samples, task_index, task_load, tasks
-from depthgauge.exams.blocks import blocks_of
-from depthgauge.exams.samples import read_samples, write_samples
-from depthgauge.exams.tasks import fetch, parameters, take_task
-from depthgauge.types import Task
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
+from depthgauge.core.testbed import Task
+from depthgauge.tasks import blocks, lm_eval_tasks, samples, task_index, task_load
+from depthgauge.tasks.blocks import blocks_of
+from depthgauge.tasks.lm_eval_tasks import fetch, parameters, take_task
+from depthgauge.tasks.samples import read_samples, write_samples
 
 SHOWN = 24
 END = "<|endoftext|>"
@@ -329,7 +329,7 @@ def test_what_an_earlier_run_left_in_the_cache_is_not_the_exam(take, place, tmp_
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
     random.seed(99)
     left = TaskManager(include_path=str(place), include_defaults=False).load(["shuffled"])["tasks"]["shuffled"]
-    assert [f"{i}:{tasks.doc_hash(doc)[:12]}" for i, doc in enumerate(left.eval_docs)] != expected
+    assert [f"{i}:{lm_eval_tasks.doc_hash(doc)[:12]}" for i, doc in enumerate(left.eval_docs)] != expected
 
     assert take("shuffled", trust_code=True)["ids"].tolist() == expected
 
@@ -470,14 +470,14 @@ def test_a_limit_asks_some_of_the_same_items(take):
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=5), st.integers(2, 60))
 def test_a_draw_is_sorted_without_repeats_and_as_large_as_asked(sizes, limit):
     documents = {f"t{i}": range(size) for i, size in enumerate(sizes)}
-    drawn, whole = tasks.draw(Task(name="x", limit=limit), documents)
+    drawn, whole = lm_eval_tasks.draw(Task(name="x", limit=limit), documents)
 
     assert sum(map(len, drawn.values())) == min(limit, sum(sizes))
     assert all(list(places) == sorted(set(places)) for places in drawn.values())
     assert all(set(places) <= set(documents[name]) for name, places in drawn.items())
-    assert (drawn, whole) == tasks.draw(Task(name="x", limit=limit), documents)
+    assert (drawn, whole) == lm_eval_tasks.draw(Task(name="x", limit=limit), documents)
 
-    parts = [tasks.draw(Task(name="x", limit=limit), documents, block)[0] for block in range(blocks_of(whole))]
+    parts = [lm_eval_tasks.draw(Task(name="x", limit=limit), documents, block)[0] for block in range(blocks_of(whole))]
     assert {name: sorted(place for one in parts for place in one[name]) for name in documents} == drawn
 
 
@@ -705,7 +705,7 @@ def test_another_set_of_tasks_than_the_index_promised_is_refused(take, monkeypat
 
 
 def test_a_metric_or_filter_that_a_task_lacks_is_refused_before_it_runs(take, monkeypatch):
-    monkeypatch.setattr(tasks, "ask", None)
+    monkeypatch.setattr(lm_eval_tasks, "ask", None)
 
     with pytest.raises(UsageError, match="'letters' has no metric 'f1': it has acc, acc_norm"):
         take("letters", metric="f1")
@@ -758,8 +758,8 @@ def test_ties_are_counted_and_too_many_refused(take, own, byte_model):
 
 def test_documents_that_change_between_asking_and_scoring_are_refused(take, own, monkeypatch):
     write_task(own, "shuffled", YAML["shuffled"])
-    monkeypatch.setattr(tasks, "pick", None)
-    real = tasks.sit
+    monkeypatch.setattr(lm_eval_tasks, "pick", None)
+    real = lm_eval_tasks.sit
 
     def thawed(task, name, one, *rest):
         changing = type(one).test_docs
@@ -770,7 +770,7 @@ def test_documents_that_change_between_asking_and_scoring_are_refused(take, own,
         one.__class__ = Changing
         return real(task, name, one, *rest)
 
-    monkeypatch.setattr(tasks, "sit", thawed)
+    monkeypatch.setattr(lm_eval_tasks, "sit", thawed)
     with pytest.raises(InvalidComparison, match="lm-eval asked another document 0 than the one scored"):
         take("shuffled", path=own, trust_code=True)
 
@@ -787,14 +787,14 @@ def test_a_missing_or_repeated_document_is_refused():
     one = SimpleNamespace(OUTPUT_TYPE="generate_until", doc_to_text=lambda doc: doc["q"])
     documents = [{"q": "a"}, {"q": "b"}]
     logged = [
-        {"doc_id": i, "doc": doc, "doc_hash": tasks.doc_hash(doc), "arguments": [(f"- {doc['q']}", {})]}
+        {"doc_id": i, "doc": doc, "doc_hash": lm_eval_tasks.doc_hash(doc), "arguments": [(f"- {doc['q']}", {})]}
         for i, doc in enumerate(documents)
     ]
-    tasks.check_same_exam("x", one, documents, logged)
+    lm_eval_tasks.check_same_exam("x", one, documents, logged)
 
     for wrong in (logged[:1], logged[::-1], [*logged, logged[0]]):
         with pytest.raises(InvalidComparison, match="documents of 'x' in place of 2"):
-            tasks.check_same_exam("x", one, documents, wrong)
+            lm_eval_tasks.check_same_exam("x", one, documents, wrong)
 
 
 def test_a_metric_that_is_no_average_over_items_is_refused(take, own):
@@ -822,8 +822,8 @@ def test_parameters_open_no_heavy_library(place):
     code = f"""
 import sys
 from pathlib import Path
-from depthgauge.exams.tasks import parameters
-from depthgauge.types import Task
+from depthgauge.tasks.lm_eval_tasks import parameters
+from depthgauge.core.testbed import Task
 parameters(Task(name="letters", path=Path({str(place)!r})))
 print([name for name in ("torch", "transformers", "datasets", "lm_eval") if name in sys.modules])
 """

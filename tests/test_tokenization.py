@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from depthgauge.errors import Undefined
+from depthgauge.core.errors import Undefined
 from depthgauge.models.load import load
-from depthgauge.probes.tokenization.compute import fragments, last_token_states, read_out
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_suites.articles.tokenization.compute import fragments, last_token_states, read_out
+from depthgauge_testbeds.pocket import POCKET
 from tests.families import FAMILIES, random_model
 
 LABELS = [label for label in "abcd" for _ in range(6)]

@@ -14,7 +14,7 @@ from tests.bytes import save_byte_model
 from tests.processes import ROOT
 
 LIBRARIES = ("trl", "lm_eval", "datasets")
-STUDIES = ("depthgauge.methods", "depthgauge.testbeds", "depthgauge.suites")
+STUDIES = ("depthgauge_methods", "depthgauge_testbeds", "depthgauge_suites")
 
 
 @pytest.fixture(scope="module")
@@ -114,11 +114,11 @@ def test_what_is_blocked_cannot_be_imported():
     "statement",
     [
         "import depthgauge",
-        "import depthgauge.judging",
-        "from depthgauge.exams import item_runner",
-        "from depthgauge.registry import load_entry_points; load_entry_points()",
-        "from depthgauge.catalogue import claims_of, suites_in; "
-        "[claims_of(m) for p in ('depthgauge.checks', 'depthgauge.suites') for m in suites_in(p)]",
+        "import depthgauge.api",
+        "from depthgauge.tasks import item_runner",
+        "from depthgauge.core.registry import load_entry_points; load_entry_points()",
+        "from depthgauge.history.catalogue import claims_of, suites_in; "
+        "[claims_of(m) for p in ('depthgauge.checks', 'depthgauge_suites') for m in suites_in(p)]",
     ],
     ids=["import", "api", "runner", "entry points", "suites"],
 )

@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import sparse_encode
 
-from depthgauge.config import Options
-from depthgauge.errors import InvalidCheckpoint, Undefined
-from depthgauge.judging import Runner
+from depthgauge.api import Runner
+from depthgauge.core.errors import InvalidCheckpoint, Undefined
+from depthgauge.core.result import Outcome
 from depthgauge.models.load import load
-from depthgauge.probes import transformer_factors
 from depthgauge.probes.sinks import Passage
-from depthgauge.probes.transformer_factors import concentrated, mean_layer
-from depthgauge.probes.transformer_factors.coding import encode, learn, unit
-from depthgauge.probes.transformer_factors.compute import context, read, states, told_by_token
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.types import Outcome
+from depthgauge.runs.config import Options
+from depthgauge_suites.layer_papers import transformer_factors
+from depthgauge_suites.layer_papers.transformer_factors import concentrated, mean_layer
+from depthgauge_suites.layer_papers.transformer_factors.coding import encode, learn, unit
+from depthgauge_suites.layer_papers.transformer_factors.compute import context, read, states, told_by_token
+from depthgauge_testbeds.pocket import POCKET
 from tests.processes import FIVE_SEEDS
 
 NUMBERS, ATOMS, PENALTY = 32, 40, 0.1
@@ -150,7 +150,7 @@ def planted_levels(base, place, seed):
 
 @pytest.fixture(scope="module")
 def on_pocket(tmp_path_factory):
-    suite = "depthgauge.suites.test_transformer_factors"
+    suite = "depthgauge_suites.layer_papers.test_transformer_factors"
     options = Options(method="grpo", testbed="pocket", store=str(tmp_path_factory.mktemp("factors")))
     return Runner(options=options, suites=[suite], tell=lambda line: None)
 

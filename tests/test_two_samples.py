@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from depthgauge.context import RunContext
-from depthgauge.errors import InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidComparison, Undefined
+from depthgauge.core.estimate import Profiles
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models.load import load
-from depthgauge.probes.two_samples import samples_beside
-from depthgauge.probes.two_samples.compute import read, sample
 from depthgauge.stats import classifier_auc, reliability
 from depthgauge.stats.two_sample import areas
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Profiles
+from depthgauge_suites.layer_papers.two_samples import samples_beside
+from depthgauge_suites.layer_papers.two_samples.compute import read, sample
 from tests.tiny import PROMPTS, save_tiny_base, tiny_testbed
 
 

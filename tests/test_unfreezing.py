@@ -15,21 +15,22 @@ from scipy.stats import entropy as scipy_entropy
 from transformers import AutoTokenizer
 
 from depthgauge import METHODS
-from depthgauge.context import RunContext
-from depthgauge.errors import NotTestable, Undefined, UsageError
-from depthgauge.exams.item_runner import answer_items
-from depthgauge.methods import one_layer
-from depthgauge.methods.unfreezing import UNFREEZE_LAYER
+from depthgauge.core.errors import NotTestable, Undefined, UsageError
+from depthgauge.core.estimate import Profiles
+from depthgauge.core.method import TrainingJob
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models.attention import attention_maps
 from depthgauge.models.load import load
-from depthgauge.probes.unfreezing import ANSWERS, accuracies
-from depthgauge.probes.unfreezing.compute import entropy, similarity
 from depthgauge.stats import best_lead, friedman
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds import listops
-from depthgauge.testbeds.listops import boards, expressions
-from depthgauge.types import Profiles, TrainingJob
+from depthgauge.tasks.item_runner import answer_items
+from depthgauge_methods import one_layer
+from depthgauge_methods.unfreezing import UNFREEZE_LAYER
+from depthgauge_suites.layer_papers.unfreezing import ANSWERS, accuracies
+from depthgauge_suites.layer_papers.unfreezing.compute import entropy, similarity
+from depthgauge_testbeds import listops
+from depthgauge_testbeds.listops import boards, expressions
 from tests.families import PROMPTS, random_model
 from tests.processes import FIVE_SEEDS
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from depthgauge.ledger import Ledger, write_ledger
-from depthgauge.models.folder import fingerprint
+from depthgauge.history.ledger import Ledger, write_ledger
+from depthgauge.sources.folder import fingerprint
 from tests.processes import refusal, rows
 
 MADE_UP_SUITE = """
 from depthgauge import Claim, above, claim
-from depthgauge.errors import NotTestable
-from depthgauge.types import Estimate
+from depthgauge.core.errors import NotTestable
+from depthgauge.core.estimate import Estimate
 
 
 def made_up(id):

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from depthgauge.errors import InvalidCheckpoint, InvalidComparison, Undefined
-from depthgauge.models import tensors
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, Undefined
+from depthgauge.formats import tensors
 from depthgauge.probes.weights import compute as weights
 from depthgauge.probes.weights.compute import by_head, by_layer, difference, stable_rank, weight_deltas
 

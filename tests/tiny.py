@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from depthgauge import Exam, Testbed, Training, TrainingScale
+from depthgauge.core.testbed import Item, Word
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.greedy_trace import Opening
-from depthgauge.probes.noise_trace import Landmarks, TraceQuestion
 from depthgauge.probes.sinks import Passage
-from depthgauge.probes.tokenization import Compound
-from depthgauge.types import Item, Word
+from depthgauge_suites.articles.noise_trace import Landmarks, TraceQuestion
+from depthgauge_suites.articles.tokenization import Compound
 
 LETTERS = "abcd"
 PROMPTS = tuple(first + second for first in LETTERS for second in LETTERS)

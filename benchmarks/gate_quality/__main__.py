@@ -19,10 +19,10 @@ from benchmarks.gate_quality.kinds import FAULTS, HARMLESS, RESAMPLES, fixed, on
 from benchmarks.gate_quality.pairs import JUDGED, Pair, old_folder, options, planted, record, results
 from benchmarks.gate_quality.resampled import OF_EACH, RESAMPLED, resampled
 from benchmarks.gate_quality.successors import SUCCESSOR, successors
+from depthgauge.core.claim import Expectation
+from depthgauge.core.registry import load_entry_points
 from depthgauge.models.load import prepare_libraries
-from depthgauge.registry import load_entry_points
 from depthgauge.store.folders import Store
-from depthgauge.types import Expectation
 
 PLACES, PLACES_AT_THE_DOSE = 5, 20
 SLICE = {

@@ -10,16 +10,16 @@ from pathlib import Path
 
 from benchmarks.gate_quality.kinds import FAULTS, fixed, on_files
 from benchmarks.gate_quality.pairs import COSTS, Pair, old_folder, options, planted, record, results
-from depthgauge import exams
-from depthgauge.change import joined
+from depthgauge import tasks
 from depthgauge.checks.inputs import COMMON
-from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError
+from depthgauge.core.errors import HarnessError
+from depthgauge.core.registry import TESTBEDS, load_entry_points
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.models.load import prepare_libraries
 from depthgauge.probes import divergence
-from depthgauge.registry import TESTBEDS, load_entry_points
+from depthgauge.runs.comparison import joined
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
 
 PLACES = 3
 
@@ -37,7 +37,7 @@ def planned() -> Iterator[Pair]:
 def damage(new: Subject, old: Subject, exam: str) -> dict[str, float]:
     """Means over texts and items, in nats and points."""
     kl = divergence.mean_kl(new, old).values.mean()
-    lost = (exams.scores(old, exam).values - exams.scores(new, exam).values).mean()
+    lost = (tasks.scores(old, exam).values - tasks.scores(new, exam).values).mean()
     return {"kl_nats": round(float(kl), 5), "lost_points": round(float(lost), 2)}
 
 

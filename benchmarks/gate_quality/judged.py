@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthgauge.catalogue import claims_of, suites_in
-from depthgauge.change import ChangeSession, joined
 from depthgauge.checks.inputs import COMMON
-from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError
-from depthgauge.registry import TESTBEDS
+from depthgauge.core.claim import Claim, Expectation, Tier
+from depthgauge.core.errors import HarnessError
+from depthgauge.core.registry import TESTBEDS
+from depthgauge.core.result import Outcome, Row
+from depthgauge.history.catalogue import claims_of, suites_in
+from depthgauge.measure.context import RunContext
 from depthgauge.report.outcome import Problem, adjusted, beside, exit_code
-from depthgauge.session import Test
-from depthgauge.sources import Source
+from depthgauge.runs.comparison import ChangeSession, joined
+from depthgauge.runs.session import Test
+from depthgauge.sources.find import Source
 from depthgauge.store.folders import Store
-from depthgauge.types import Claim, Expectation, Outcome, Row, Tier
 
 LAYER = re.compile(r"layers?[ .](\d+)")
 

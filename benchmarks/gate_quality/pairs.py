@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.gate_quality.kinds import of_one_layer
-from depthgauge.context import RunContext
+from depthgauge.core.registry import METHODS, TESTBEDS
 from depthgauge.corruptions import CORRUPTIONS, FolderTensors, corrupt
-from depthgauge.models.parts import depth_of, layer_of
-from depthgauge.registry import METHODS, TESTBEDS
+from depthgauge.formats.parts import depth_of, layer_of
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.subject import Subject
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
 
 JUDGED, COSTS = (Path(__file__).with_name(name) for name in ("quality.jsonl", "damage.jsonl"))
 

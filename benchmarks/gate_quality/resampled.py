@@ -12,9 +12,9 @@ from unittest.mock import patch
 
 import numpy as np
 
-from depthgauge.catalogue import suites_in
+from depthgauge.core.estimate import Profiles, Scores
+from depthgauge.history.catalogue import suites_in
 from depthgauge.stats import sequential_difference
-from depthgauge.types import Profiles, Scores
 
 RESAMPLED = "prompts-resampled"
 OF_EACH = 21  # resamples of one pair

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise, permutations
 
-from depthgauge.registry import METHODS, methods_on
+from depthgauge.core.registry import METHODS, methods_on
 
 SUCCESSOR = "healthy-successor"
 SEEDS, PAIRS = (0, 1, 2), 60

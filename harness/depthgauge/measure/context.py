@@ -1,0 +1,68 @@
+"""What all of a run shares."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
+
+from depthgauge.core.errors import Unmade
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.method import Launch
+from depthgauge.core.result import Evidence
+from depthgauge.core.testbed import Testbed
+from depthgauge.models.load import Placement
+from depthgauge.store.folders import Store
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunContext:
+    """The testbed, where models run, what is kept, who is told, and the evidence for the claim that is being judged.
+
+    `read` are the measurements that were read last, by key: several claims ask for each.
+    In a plan there is a list `missing`: what is asked for and not in the store is noted there, and not made.
+    """
+
+    testbed: Testbed
+    store: Store
+    tell: Callable[[str], None]
+    placement: Placement = field(default_factory=Placement)
+    launch: Launch | None = None
+    evidence: list[Evidence] = field(default_factory=list)
+    missing: "list[Job] | None" = None
+    read: dict[str, Measurement] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """An entry of the store that is missing: a checkpoint to train, or a measurement to take.
+
+    `work` is what has to be done, in words that are the same for all of its kind; `whose` it is done to. `weights` are
+    the bytes of the model that is opened for it. `make` does it, in whichever process.
+    """
+
+    kind: str
+    key: str
+    work: str
+    whose: str
+    weights: int
+    make: Callable[[RunContext], object]
+
+    @property
+    def title(self) -> str:
+        return f"{self.work}, {self.whose}"
+
+
+def planned(context: RunContext, missing: list[Job]) -> RunContext:
+    """The same, in a plan; the evidence that it gathers is its own."""
+    return replace(context, missing=missing, evidence=[])
+
+
+def whose(name: str, seed: int) -> str:
+    return f"{name} (seed {seed})"
+
+
+def lack(context: RunContext, job: Job) -> NoReturn:
+    """Note what is missing. Raises: Unmade; TrainingFailed where it was tried in this run, and failed."""
+    assert context.missing is not None
+    context.store.raise_if_failed(job.kind, job.key)
+    context.missing.append(job)
+    raise Unmade(f"{job.title} is not there yet")

@@ -44,7 +44,9 @@ refute as well.
 def claims() -> Iterator[tuple[Claim, Test]]:
     """The shipped claims on language models, but those about change, which have two folders to compare."""
     return (
-        (declared, test) for declared, test in shipped() if declared.testbed is None and "old" not in arguments(test)
+        (declared, test)
+        for declared, test in shipped()
+        if declared.testbed is None and "baseline" not in arguments(test)
     )
 
 
@@ -69,8 +71,8 @@ def arguments(test: Test) -> tuple[str, ...]:
 
 def outcomes(claim: Claim, test: Test, judged: Sequence[str], session: Session) -> list[Outcome]:
     """Of the claim on each."""
-    others = {name: session.subject(name) for name in arguments(test) if name != "subject"}
-    return [session.verdict(claim, test, session.subject(name), others).outcome for name in judged]
+    others = {name: session.checkpoint_set(name) for name in arguments(test) if name != "candidate"}
+    return [session.verdict(claim, test, session.checkpoint_set(name), others).outcome for name in judged]
 
 
 def row(session: Session, claim: Claim, test: Test, judged: Sequence[str]) -> list[str]:
@@ -101,7 +103,7 @@ def main() -> None:
     prepare_libraries(1)
     context = RunContext(testbed=TESTBEDS[TESTBED], store=store, tell=lambda line: print(line, flush=True))
     session = MethodSession(context=context, reports=Path("reports"), methods=(), training_seeds=(0,))
-    judged = ["base", *controls()]
+    judged = ["base_model", *controls()]
     told = store.root / "progress" / "controls.log"
     follower = Follower(told, context.tell)
     hand_out(session, [partial(outcomes, *each, judged) for each in claims()], ENGINES["local"](None), told)

@@ -11,8 +11,8 @@ from pathlib import Path
 from tabulate import tabulate
 
 from depthgauge.core.errors import HarnessError
+from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext
-from depthgauge.measure.subject import Subject
 from depthgauge.models.load import Placement, choose_device
 from depthgauge.probes.training import LOG, read_log
 from depthgauge.store.folders import Store
@@ -39,10 +39,10 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def row(subject: Subject, seed: int) -> tuple[str, ...]:
-    settings, log = subject.method.settings, read_log(subject.checkpoints[0].folder / LOG)
+def row(candidate: CheckpointSet, seed: int) -> tuple[str, ...]:
+    settings, log = candidate.method.settings, read_log(candidate.checkpoints[0].folder / LOG)
     grokked = grokked_at(log, GROKKING.settings.until_test_loss)
-    found = taken_apart(subject)[0].arrays
+    found = taken_apart(candidate)[0].arrays
     final = {name: float(value) for name, value in found.items() if value.ndim == 0}
     keys = found["key_frequencies"].tolist()
     return (
@@ -72,7 +72,7 @@ def main() -> None:
         method = GROKKING.evolve(
             name="grokking", summary="", p=p, train_fraction=fraction, weight_decay=decay, **changes
         )  # fmt: skip
-        rows.append(row(Subject.of(method, (seed,), context), seed))
+        rows.append(row(CheckpointSet.of(method, (seed,), context), seed))
         print(tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True), flush=True)
 
 

@@ -22,13 +22,13 @@ import numpy as np
 from depthgauge import METHODS
 from depthgauge.api import Judging
 from depthgauge.core.plain import digest
-from depthgauge.core.result import Row
+from depthgauge.core.result import ClaimResult
 from depthgauge.history.gated_runs import FILE, GatedRun, append, figure_of
-from depthgauge.measure.subject import Subject
+from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.page.tables import markdown
 from depthgauge.report.trend import write_trend
 from depthgauge.sources.folder import fingerprint
-from depthgauge.store.folders import Store, read_manifest, seal
+from depthgauge.store.folders import Store, read_manifest, write_manifest
 from depthgauge.store.measurements import ARRAYS, KIND
 from depthgauge.store.times import FILE as TIMES
 
@@ -59,10 +59,9 @@ Made by `python -m benchmarks.scale` on the store of this project's runs.
 
 ## Judging many checkpoints
 
-{many}
-Each measurement is read and checked against its seal once, whatever number of claims asks for it; a control is judged
-once for all checkpoints; resamples of as many units are drawn once. Checkpoints are directories of their own content
-here, small ones: the hash that names a checkpoint reads every byte of it, once a process.
+{many} Each measurement is read and checked against its checksum once, whatever number of claims asks for it; a control
+is judged once for all checkpoints; resamples of as many units are drawn once. Checkpoints are directories of their own
+content here, small ones: the hash that names a checkpoint reads every byte of it, once a process.
 
 ## Measuring on many workers
 
@@ -137,7 +136,7 @@ def plant(place: Path, measured: Path, checkpoint: str) -> None:
     entry = place / "store" / KIND / digest(description)
     entry.mkdir(parents=True)
     os.link(measured / ARRAYS, entry / ARRAYS)
-    seal(entry, KIND, description)
+    write_manifest(entry, KIND, description)
 
 
 def judged(place: Path, folders: Sequence[Path], judging: Judging) -> tuple[int, float, float]:
@@ -153,9 +152,9 @@ def judged(place: Path, folders: Sequence[Path], judging: Judging) -> tuple[int,
     return sum(len(run.claims) for run in runs), told - began, time.monotonic() - told
 
 
-def run_of(folder: Path, rows: Sequence[Row]) -> GatedRun:
+def run_of(folder: Path, rows: Sequence[ClaimResult]) -> GatedRun:
     return GatedRun(
-        started="", checkpoint=folder.name, fingerprint="", against="", exit_code=0,
+        started="", checkpoint=folder.name, fingerprint="", baseline="", exit_code=0,
         claims={row.claim: figure_of(row) for row in rows},
     )  # fmt: skip
 
@@ -188,10 +187,10 @@ def trained(store: Store) -> Path:
     """The checkpoint that is copied. Raises: SystemExit where the store has none."""
     judging = judging_at(store.root)
     context = judging.context  # which knows the methods
-    subject = Subject.of(METHODS["depthscaled"], (0,), context)
-    if not subject.cached(0):
+    candidate = CheckpointSet.of(METHODS["depthscaled"], (0,), context)
+    if not candidate.cached(0):
         sys.exit("benchmarks.scale judges copies of a trained checkpoint: run 'make eval' first.")
-    return subject.checkpoints[0].folder
+    return candidate.checkpoints[0].folder
 
 
 def lend(entries: Path, place: Path) -> None:

@@ -29,7 +29,7 @@ def main(store: str, blocked: str, *pairs: str) -> None:
 
     found = {}
     for pair in pairs:
-        result = compare(*pair.split("="), store=store, every_tier=True, tell=lambda line: None)
+        result = compare(*pair.split("="), store=store, all_stages=True, tell=lambda line: None)
         problems = [problem.message for problem in result.problems]
         found[pair] = {"rows": to_plain(list(result.rows)), "problems": problems, "exit": result.exit_code}
     loaded = [name for name in sys.modules if name.partition(".")[0] in ("trl", "lm_eval", "datasets")]

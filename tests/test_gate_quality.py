@@ -53,7 +53,7 @@ def test_a_fault_in_the_files_is_always_caught_and_no_weight_is_read(name, tmp_p
     found = gate(Pair(kind=name, dose=FAULTS[name].doses[0], seed=1), tmp_path, store)
 
     assert found.exit in page.CAUGHT
-    assert found.tier == "files"
+    assert found.stage == "files"
 
 
 @pytest.mark.full
@@ -61,7 +61,7 @@ def test_a_silenced_layer_is_caught_and_named(tmp_path, store):
     pair = Pair(kind="skip_layer", dose=1, seed=2)
     found = gate(pair, tmp_path, store)
 
-    assert (found.exit, found.tier) == (1, "weights")
+    assert (found.exit, found.stage) == (1, "weights")
     assert found.layer == int(pair.draw.integers(36))
 
 

@@ -10,8 +10,8 @@ from scipy import stats
 
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.corruptions import CORRUPTIONS, corrupt
+from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext
-from depthgauge.measure.subject import Subject
 from depthgauge.stats import greatest_exactly
 from depthgauge.store.folders import Store
 from depthgauge_suites.layer_papers.gaussian_weights import compute, departures
@@ -95,8 +95,8 @@ def context(tiny_base, tmp_path):
 
 
 def law_of(folder, context, size):
-    subject = Subject(name=folder.name, folder=folder, context=context)
-    return greatest_exactly(departures(subject, size), estimand="x").point
+    candidate = CheckpointSet(name=folder.name, folder=folder, context=context)
+    return greatest_exactly(departures(candidate, size), estimand="x").point
 
 
 @pytest.mark.parametrize("seed", range(5))

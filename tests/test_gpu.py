@@ -8,8 +8,8 @@ import yaml
 
 from depthgauge.api import verify
 from depthgauge.core.method import Launch, TrainingJob
-from depthgauge.core.testbed import Economy
-from depthgauge.models.load import fresh
+from depthgauge.core.testbed import MemoryOptions
+from depthgauge.models.load import load_uncached
 from depthgauge_methods.grpo import GRADREG, SecondPass
 from depthgauge_methods.second_pass.launch import launch
 from depthgauge_testbeds.pocket import POCKET
@@ -55,12 +55,12 @@ def second_pass(base, folder, launched=None):
     folder.mkdir()
     method = replace(GRADREG, settings=replace(GRADREG.settings, second_pass=SecondPass(ascent_step=1e-3, penalty=0.1)))
     testbed = tiny_testbed(base)
-    testbed = replace(testbed, training=replace(testbed.training, economy=Economy(accumulation=2)))
+    testbed = replace(testbed, training=replace(testbed.training, memory_options=MemoryOptions(accumulation=2)))
     job = TrainingJob(
         method=method, testbed=testbed, seed=3, device="cuda", folder=folder, tell=print, launch=launched
     )  # fmt: skip
     launch(job)
-    return fresh(folder)[0].state_dict()  # as transformers loads it, with what is tied
+    return load_uncached(folder)[0].state_dict()  # as transformers loads it, with what is tied
 
 
 def test_a_training_that_accelerate_shards_by_fsdp2_makes_the_same_checkpoint(tiny_base, tmp_path):
@@ -69,7 +69,7 @@ def test_a_training_that_accelerate_shards_by_fsdp2_makes_the_same_checkpoint(ti
     config.write_text(yaml.safe_dump(FSDP2))
     alone = second_pass(tiny_base, tmp_path / "alone", Launch(processes=1))
     sharded = second_pass(tiny_base, tmp_path / "sharded", Launch(processes=1, config=config))
-    before = fresh(tiny_base)[0].state_dict()
+    before = load_uncached(tiny_base)[0].state_dict()
 
     torch.testing.assert_close(sharded, alone, rtol=1e-4, atol=1e-6)
     assert any(not torch.equal(before[name], weights) for name, weights in alone.items())

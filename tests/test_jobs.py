@@ -14,11 +14,11 @@ from ray.cluster_utils import Cluster
 
 from depthgauge.core import testbed
 from depthgauge.core.errors import StoreUnusable, UsageError
-from depthgauge.core.testbed import Needs
+from depthgauge.core.testbed import Resources
 from depthgauge.executors.engines import Ended, Slurm, check_room, gpus_each, installed, requests
 from depthgauge.executors.hand_out import hand_out
 from depthgauge.executors.worker import work
-from depthgauge.measure.context import Job, RunContext, lack
+from depthgauge.measure.context import Job, RunContext, note_missing
 from depthgauge.store.folders import Store
 from tests.processes import ROOT, refusal, rows
 
@@ -59,37 +59,37 @@ class Touchy:
     def check(self, checkpoint):
         pass
 
-    def take(self, one):
+    def run(self, one):
         (PLACE / f"{{self.number}}-{{os.getpid()}}").touch()
         {deed}
         return {{"score": np.linspace(0.4, 0.6, 30) - (0 if "base" in one.folder.name else 1)}}
 
 
-def touchiness(subject, number):
-    values = np.stack([one.arrays["score"] for one in subject.measure(Touchy(number=number))])
+def touchiness(candidate, number):
+    values = np.stack([one.arrays["score"] for one in candidate.measure(Touchy(number=number))])
     scores = Scores(ids=tuple(map(str, range(30))), values=values, unit="share", population="items")
     return mean(scores, estimand="touchiness")
 
 
 def declared(number):
     return Claim(
-        id=f"touchy-{{number}}", statement="is touchy", source="here", published="", region=above(0), unit="share",
-        control="noise_in_late_layers", rationale="a planted one", gates=False,
+        id=f"touchy-{{number}}", statement="is touchy", citation="here", published="", region=above(0), unit="share",
+        control="noise_in_late_layers", rationale="a planted one", required=False,
     )
 
 
 @claim(declared(0))
-def test_touchy(subject):
-    return touchiness(subject, 0)
+def test_touchy(candidate):
+    return touchiness(candidate, 0)
 
 
 @claim(declared(1))
-def test_touchy_too(subject):
+def test_touchy_too(candidate):
     if "SKIPS" in os.environ:
         pytest.skip("not today")
-    if touchiness(subject, 0).point > 0:
-        return touchiness(subject, 1)
-    return touchiness(subject, 0)
+    if touchiness(candidate, 0).point > 0:
+        return touchiness(candidate, 1)
+    return touchiness(candidate, 0)
 """
 ONCE = 'times_begun(self.number) == 1 and self.number == 0 and "base" in one.folder.name'
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -120,9 +120,9 @@ def outcomes(record):
 def test_workers_give_the_rows_of_one_process(depthgauge, place):
     options = {"suite": WEIGHTS, "testbed": "tiny"}
     alone = depthgauge("--method=grpo", store="alone", reports="alone", **options)
-    planned = depthgauge("--method=grpo", "--plan", store="shared", reports="shared", **options)
+    planned = depthgauge("--method=grpo", "--dry-run", store="shared", reports="shared", **options)
     done = depthgauge("--method=grpo", "--executor=local", "--workers=2", store="shared", reports="shared", **options)
-    after = depthgauge("--method=grpo", "--plan", store="shared", reports="shared", **options)
+    after = depthgauge("--method=grpo", "--dry-run", store="shared", reports="shared", **options)
 
     assert "training grpo" in planned.stdout and "not known" in planned.stdout
     assert rows(place, "grpo", "alone")["verdicts"] == rows(place, "grpo", "shared")["verdicts"]
@@ -132,7 +132,7 @@ def test_workers_give_the_rows_of_one_process(depthgauge, place):
 
 
 def test_a_plan_runs_nothing(own, tmp_path):
-    done, record = own("pass", "--plan")
+    done, record = own("pass", "--dry-run")
     assert record is None and not (tmp_path / "store" / "measurements").exists()
     assert "how touchy it is" in done.stdout and "corrupting by noise_in_late_layers" in done.stdout
     assert "2 jobs are missing; 2 of 2 claims ask for them" in done.stdout
@@ -177,7 +177,7 @@ def test_what_a_probe_raises_in_a_worker_is_told_as_in_one_process(own):
         (["--executor=local", "--workers=0"], "must be at least 1, got 0"),
         (["--workers=2"], "--workers are those of --executor: name one, or use xdist's -n."),
         (["--executor=local", "-n2"], "--executor and xdist's -n both say who works"),
-        (["--plan", "-n2"], "--plan and xdist's -n both say who works"),
+        (["--dry-run", "-n2"], "--dry-run and xdist's -n both say who works"),
     ],
 )
 def test_bad_usage_is_one_sentence_and_exit_4(own, options, sentence):
@@ -212,8 +212,8 @@ def test_what_is_asked_of_slurm(tmp_path, monkeypatch):
     srun.write_text("#!/bin/sh\nexit 1\n")
     srun.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    needs = Needs(cpus=4, gpus=2, memory_gib=16, minutes=90)
-    executor = Slurm.executor(needs, tmp_path, at_once=3)
+    resources = Resources(cpus=4, gpus=2, memory_gib=16, minutes=90)
+    executor = Slurm.executor(resources, tmp_path, at_once=3)
     text = executor._make_submission_file_text("the command", "id")
     asked = dict(line.removeprefix("#SBATCH --").split("=") for line in text.splitlines() if "#SBATCH --" in line)
     logs = {name: asked.pop(name) for name in ("output", "error")}
@@ -225,7 +225,7 @@ def test_what_is_asked_of_slurm(tmp_path, monkeypatch):
 
 
 def test_what_is_asked_of_ray():
-    asked = requests(Needs(cpus=4, gpus=2, memory_gib=16))
+    asked = requests(Resources(cpus=4, gpus=2, memory_gib=16))
     assert asked == {"num_cpus": 4, "num_gpus": 2, "memory": 16 * 2**30, "max_retries": 0}
     ray.remote(**asked)(work)  # which checks them itself
 
@@ -289,7 +289,7 @@ def test_slurm_gives_the_rows_of_one_process(depthgauge, place):
 @pytest.mark.heavy
 @needs_slurm
 def test_slurm_itself_takes_the_text(tmp_path):
-    text = Slurm.executor(Needs(gpus=0, minutes=5), tmp_path, at_once=1)._make_submission_file_text("true", "id")
+    text = Slurm.executor(Resources(gpus=0, minutes=5), tmp_path, at_once=1)._make_submission_file_text("true", "id")
     (tmp_path / "job.sh").write_text(text)
     checked = subprocess.run(
         ["sbatch", "--test-only", tmp_path / "job.sh"], capture_output=True, text=True, check=False
@@ -333,9 +333,9 @@ def test_gpus_are_dealt_out_and_none_is_shared(monkeypatch):
 
 def test_a_ray_cluster_without_room_for_a_worker_is_one_sentence():
     nodes = [{"CPU": 4.0, "memory": 2.0**30}, {"CPU": 1.0, "GPU": 1.0, "memory": 2.0**40}]
-    check_room(nodes, Needs(cpus=2, gpus=0, memory_gib=1))
+    check_room(nodes, Resources(cpus=2, gpus=0, memory_gib=1))
     with pytest.raises(UsageError, match="no node of the cluster has 2 CPUs, 1 GPUs and 1 GiB for a worker"):
-        check_room(nodes, Needs(cpus=2, gpus=1, memory_gib=1))
+        check_room(nodes, Resources(cpus=2, gpus=1, memory_gib=1))
 
 
 class Here:
@@ -343,7 +343,7 @@ class Here:
 
     name, here, workers = "here", True, 2
 
-    def run(self, workers, needs, logs):
+    def run(self, workers, resources, logs):
         return [Ended(stopped=work(worker)) for worker in workers]
 
 
@@ -351,7 +351,7 @@ class Lacking:
     """A session one claim of which always lacks a job."""
 
     def __init__(self, root, make):
-        self.job = Job(kind="measurements", key="0" * 16, work="a job", whose="it (seed 0)", weights=0, make=make)
+        self.job = Job(kind="measurements", key="0" * 16, work="a job", label="it (seed 0)", weights=0, make=make)
         context = RunContext(
             testbed=testbed.Testbed(name="none"), store=Store(root, run="here"), tell=lambda line: None
         )
@@ -368,4 +368,4 @@ def test_a_worker_that_cannot_write_ends_the_run_with_its_sentence(tmp_path):
 
     session = Lacking(tmp_path, full)
     with pytest.raises(StoreUnusable, match="make room there"):
-        hand_out(session, [lambda planned: lack(planned.context, planned.job)], Here(), tmp_path / "told")
+        hand_out(session, [lambda planned: note_missing(planned.context, planned.job)], Here(), tmp_path / "told")

@@ -94,13 +94,13 @@ def test_what_changed_is_judged_likewise(tiny_base, other, tmp_path):
     result = compare(tiny_base, other, expect=Expectation.TRAINED, store=tmp_path, tell=silent)
     found = {row.claim: row for row in result.rows}
     assert found["same-tensors"].outcome is Outcome.SUPPORTED
-    assert len({row.claim for row in found.values() if "[" in row.claim}) >= 1  # a claim for each exam
+    assert len({row.claim for row in found.values() if "[" in row.claim}) >= 1  # a claim for each task
 
 
 @pytest.mark.heavy
 def test_an_executor_measures_for_several_at_once(tiny_base, other, tmp_path):
     told = []
-    options = Options(against=str(tiny_base), store=str(tmp_path))
+    options = Options(baseline=str(tiny_base), store=str(tmp_path))
     runner = Runner(options=options, tell=told.append)
     more = save_tiny_base(tmp_path / "more", seed=3)
     runner.prepare([other, more], "local", workers=2)
@@ -124,7 +124,7 @@ def test_bad_names_are_one_sentence(asked, sentence, other, tmp_path):
 
 
 def test_what_cannot_be_judged_is_named_and_the_others_are(tiny_base, other, tmp_path):
-    found = compare(tiny_base, other, every_tier=True, store=tmp_path, tell=silent)
+    found = compare(tiny_base, other, all_stages=True, store=tmp_path, tell=silent)
     assert found.rows and any("tokens, and 2 to 64 fit" in problem.message for problem in found.problems)
     assert "invalid: " in str(found)
 

@@ -14,7 +14,7 @@ from depthgauge.api import Judging
 from depthgauge.core.errors import TrainingFailed, TrainingUnhealthy, UsageError
 from depthgauge.core.method import Launch, TrainingJob
 from depthgauge.core.result import Outcome
-from depthgauge.core.testbed import Economy
+from depthgauge.core.testbed import MemoryOptions
 from depthgauge.sources.folder import fingerprint
 from depthgauge_methods.grpo import GRADREG, GRPO, SecondPass
 from depthgauge_methods.second_pass.launch import launch
@@ -31,9 +31,9 @@ TWO = Launch(processes=2)
 def job(tiny_base, tmp_path):
     """A training of the tiny model in a folder of its own."""
 
-    def made(name, method, launch, *, steps=3, economy=None):
+    def made(name, method, launch, *, steps=3, memory_options=None):
         testbed = tiny_testbed(tiny_base, steps=steps)
-        training = replace(testbed.training, economy=economy or Economy())
+        training = replace(testbed.training, memory_options=memory_options or MemoryOptions())
         folder = tmp_path / name
         folder.mkdir()
         return TrainingJob(
@@ -64,8 +64,11 @@ def gradients(job):
 def test_two_processes_form_the_gradient_of_one_and_make_the_same_checkpoint(job, depth, noise, accumulation):
     second = SecondPass(depth=depth, noise=noise, ascent_step=1e-3, penalty=0.1)
     method = replace(GRADREG.evolve(name="exact", summary="in float64", second_pass=second), train=train_exactly)
-    economy = Economy(accumulation=accumulation)
-    one, two = job("one", method, None, economy=economy), job("two", method, TWO, economy=economy)
+    memory_options = MemoryOptions(accumulation=accumulation)
+    one, two = (
+        job("one", method, None, memory_options=memory_options),
+        job("two", method, TWO, memory_options=memory_options),
+    )
     alone(one)
     launch(two)
     mine, its = gradients(one), gradients(two)
@@ -121,7 +124,7 @@ def test_shards_form_the_gradient_of_the_whole_and_are_saved_as_one(job, depth, 
 def test_a_step_is_shared_whole(tiny_base, completions, parts, processes, share):
     training = tiny_testbed(tiny_base).training
     scaled = replace(training.scale, completions_per_step=completions)
-    shared = share_of(replace(training, scale=scaled, economy=Economy(accumulation=parts)), processes)
+    shared = share_of(replace(training, scale=scaled, memory_options=MemoryOptions(accumulation=parts)), processes)
     assert shared == share and shared[0] * shared[1] * processes == completions
 
 
@@ -132,7 +135,7 @@ def test_a_step_that_cannot_be_shared_is_refused(tiny_base):
 
 @pytest.mark.heavy
 def test_a_killed_process_ends_the_training_which_then_goes_on_to_the_same_checkpoint(job):
-    whole = job("whole", replace(METHODS["gradreg"], launches=True), TWO, steps=8)
+    whole = job("whole", replace(METHODS["gradreg"], supports_distributed=True), TWO, steps=8)
     launch(whole)
     broken = job("broken", replace(METHODS["gradreg"], train=train_and_die_once), TWO, steps=8)
     with pytest.raises(

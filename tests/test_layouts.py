@@ -1,6 +1,6 @@
 """Folders as other trainers leave them: each is judged, or refused with the sentence that says what to do.
 
-Laid out as their documentation and code have it; the table of docs/change.md is this one.
+Laid out as their documentation and code have it; the table of docs/compare.md is this one.
 """
 
 import json

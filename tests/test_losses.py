@@ -20,9 +20,9 @@ from depthgauge.core.errors import UsageError
 from depthgauge.core.outside import check_outside, is_checkpoint
 from depthgauge.history import unused
 from depthgauge.history.gated_runs import FILE, append, check_history
-from depthgauge.history.ledger import Ledger, write_ledger
+from depthgauge.history.recorded import RecordedOutcomes, write_recorded_outcomes
 from depthgauge.pytest_plugin.options import OPTIONS
-from depthgauge.record import record_ledger
+from depthgauge.record import record_outcomes
 from depthgauge.report.card import END, START, write_card
 from depthgauge.report.folder import MARK, ReportFolder, report_folder
 from depthgauge.report.results import write_results
@@ -36,7 +36,7 @@ from tests.test_history import run
 from tests.test_report import REFUTED, row
 from tests.tiny import tiny_testbed
 
-SUITE = ROOT / "suites" / "depthgauge_suites" / "test_change.py"
+SUITE = ROOT / "suites" / "depthgauge_suites" / "test_compare.py"
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -52,7 +52,7 @@ def command(*words, cwd):
 @pytest.fixture
 def checkpoint(tmp_path):
     """A folder that is a checkpoint's by its files' names."""
-    folder = tmp_path / "models" / "new"
+    folder = tmp_path / "models" / "candidate"
     folder.mkdir(parents=True)
     for name in ("config.json", "model.safetensors", "report.md"):
         (folder / name).write_text("{}")
@@ -84,12 +84,14 @@ def test_every_number_of_a_command_or_of_pytest_is_checked_as_it_is_read():
 
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "x", "1.5"])
-def test_a_ledger_of_no_seeds_leaves_the_one_that_is_there(seeds, tmp_path, monkeypatch, capsys):
-    name = f"ledger-of-{tmp_path.name}"
-    TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), ledger=tmp_path / "ledger.json"))
-    write_ledger(tmp_path / "ledger.json", Ledger(claims={"c": {"grpo": {"0": {"outcome": "REFUTED"}}}}))
+def test_a_record_of_no_seeds_leaves_the_one_that_is_there(seeds, tmp_path, monkeypatch, capsys):
+    name = f"recorded outcomes-of-{tmp_path.name}"
+    TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), recorded_outcomes=tmp_path / "recorded.json"))
+    write_recorded_outcomes(
+        tmp_path / "recorded.json", RecordedOutcomes(claims={"c": {"grpo": {"0": {"outcome": "REFUTED"}}}})
+    )
     before = content(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["depthgauge", "ledger", name, f"--seeds={seeds}"])
+    monkeypatch.setattr(sys, "argv", ["depthgauge", "record", name, f"--seeds={seeds}"])
 
     with pytest.raises(SystemExit) as ended:
         main()
@@ -99,7 +101,9 @@ def test_a_ledger_of_no_seeds_leaves_the_one_that_is_there(seeds, tmp_path, monk
 
 @pytest.mark.parametrize("option", ["--unused-days=-1", "--unused-days=nan", "--most-gib=-3"])
 def test_a_collection_with_a_number_that_is_none_deletes_nothing(option, tmp_path):
-    Store(tmp_path / "store", run="r").produce("measurements", "a" * 16, lambda place: (place / "x").write_text(""))
+    Store(tmp_path / "store", run="r").get_or_create(
+        "measurements", "a" * 16, lambda place: (place / "x").write_text("")
+    )
     before = content(tmp_path / "store")
     done = command("store", "gc", "--delete", option, "--store=store", cwd=tmp_path)
 
@@ -162,11 +166,11 @@ def test_two_checkpoints_of_one_name_have_a_report_each_and_the_same_one_is_writ
 
 def test_a_project_that_is_moved_keeps_its_folders_of_reports(tmp_path):
     (tmp_path / "here").mkdir()
-    report_folder(tmp_path / "here" / "reports", "new", tmp_path / "here" / "new").make()
+    report_folder(tmp_path / "here" / "reports", "candidate", tmp_path / "here" / "candidate").make()
     (tmp_path / "here").rename(tmp_path / "there")
 
-    found = report_folder(tmp_path / "there" / "reports", "new", tmp_path / "there" / "new")
-    assert found.make() == tmp_path / "there" / "reports" / "new"
+    found = report_folder(tmp_path / "there" / "reports", "candidate", tmp_path / "there" / "candidate")
+    assert found.make() == tmp_path / "there" / "reports" / "candidate"
 
 
 def test_an_empty_folder_a_file_and_a_link_to_nowhere(tmp_path):
@@ -209,7 +213,7 @@ def test_a_history_that_is_somebody_elses_is_not_added_to(text, tmp_path):
 def models(tmp_path_factory):
     """Two models of one name and one that they are compared with, in folders of their own."""
     place = tmp_path_factory.mktemp("models")
-    for name, seed in (("old", 0), ("a/new", 1), ("b/new", 2)):
+    for name, seed in (("baseline", 0), ("a/new", 1), ("b/new", 2)):
         save_byte_model(place / name, seed=seed)
         (place / name / "report.md").write_text("the lab's own")
     return place
@@ -217,9 +221,9 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def compare(models):
-    def judge(new, *options):
-        line = [sys.executable, "-m", "pytest", str(SUITE), "--against=./old", f"--checkpoint=./{new}", "-q"]
-        line += ["--last-tier=files", "-k", "tensors", "--store=store", *options]
+    def judge(candidate, *options):
+        line = [sys.executable, "-m", "pytest", str(SUITE), "--baseline=./old", f"--checkpoint=./{candidate}", "-q"]
+        line += ["--last-stage=files", "-k", "tensors", "--store=store", *options]
         return subprocess.run(line, cwd=models, capture_output=True, text=True, check=False)
 
     return judge
@@ -238,17 +242,17 @@ def compare(models):
     ],
 )
 def test_a_run_writes_nothing_into_a_checkpoint_and_says_so_at_once(option, sentence, compare, models):
-    before = {name: content(models / name) for name in ("old", "a", "b")}
+    before = {name: content(models / name) for name in ("baseline", "a", "b")}
     done = compare("a/new", option)
 
     assert done.returncode == 4, done.stdout
     assert sentence in refusal(done) and "tensors" not in done.stdout
-    assert {name: content(models / name) for name in ("old", "a", "b")} == before
+    assert {name: content(models / name) for name in ("baseline", "a", "b")} == before
 
 
 def test_a_report_in_the_way_is_refused_before_anything_is_judged(compare, models):
-    (models / "theirs" / "new").mkdir(parents=True)
-    (models / "theirs" / "new" / "report.md").write_text("mine")
+    (models / "theirs" / "candidate").mkdir(parents=True)
+    (models / "theirs" / "candidate" / "report.md").write_text("mine")
     done = compare("a/new", "--report-dir=theirs")
 
     assert done.returncode == 4 and "new was not made by depthgauge" in refusal(done)
@@ -257,11 +261,11 @@ def test_a_report_in_the_way_is_refused_before_anything_is_judged(compare, model
 
 @pytest.mark.full
 def test_runs_on_two_folders_of_one_name_keep_both_reports(compare, models):
-    said = [compare(new, "--report-dir=reports") for new in ("a/new", "b/new", "a/new")]
+    said = [compare(candidate, "--report-dir=reports") for candidate in ("a/new", "b/new", "a/new")]
     reports = sorted(path.parent.name for path in models.glob("reports/*/report.md"))
 
     assert all(done.returncode in (0, 1, 20) for done in said), said[0].stdout
-    assert reports == ["b--new", "new"]
+    assert reports == ["b--new", "candidate"]
     assert "b--new/report.md" in said[1].stdout and "reports/new/report.md" in said[2].stdout
 
 
@@ -339,18 +343,18 @@ def test_a_file_of_results_is_written_anew_and_no_other_is_replaced(tmp_path):
         assert path.read_text() == text
 
 
-def test_what_is_no_ledger_is_not_replaced_and_nothing_is_trained(tmp_path):
-    name, path = f"ledger-of-{tmp_path.name}", tmp_path / "ledger.json"
-    TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), ledger=path))
+def test_what_is_no_record_is_not_replaced_and_nothing_is_trained(tmp_path):
+    name, path = f"recorded outcomes-of-{tmp_path.name}", tmp_path / "recorded.json"
+    TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), recorded_outcomes=path))
     path.write_text("accounts")
-    with pytest.raises(UsageError, match="is no ledger, and is not replaced"):
-        record_ledger(name, "all", 1, tmp_path / "store", ["no.suite"])
+    with pytest.raises(UsageError, match="is no recorded outcomes, and is not replaced"):
+        record_outcomes(name, "all", 1, tmp_path / "store", ["no.suite"])
     assert path.read_text() == "accounts"
 
 
 def test_a_collection_deletes_no_folder_that_the_store_did_not_make(tmp_path):
     """As where a store is a project's own folder, which has checkpoints and workers of its own."""
-    for name in ("checkpoints/step-1", "workers/me", "workshop/lathe"):
+    for name in ("checkpoints/step-1", "workers/me", "staging folder/lathe"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "file").write_text("mine")
         os.utime(tmp_path / name, (1e9, 1e9))
@@ -396,7 +400,7 @@ def test_a_link_into_a_checkpoint_lies_in_it(tmp_path, checkpoint):
         ["accept", "prod", "./models/new", "--reason=good", "--store=models/new"],
         ["history", "models/new/history.jsonl"],
         ["results", "report.json", "models/new/results.json"],
-        ["ledger", "pocket", "--store=models/new/store"],
+        ["record", "pocket", "--store=models/new/store"],
     ],
 )
 def test_no_command_writes_into_a_checkpoint(words, checkpoint, tmp_path, monkeypatch, capsys):
@@ -413,14 +417,14 @@ def test_no_command_writes_into_a_checkpoint(words, checkpoint, tmp_path, monkey
     assert content(tmp_path) == before
 
 
-def test_a_reference_is_not_written_into_a_checkpoint(models, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(models / "old")
+def test_an_accepted_baseline_is_not_written_into_a_checkpoint(models, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(models / "baseline")
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(sys, "argv", ["depthgauge", "accept", "prod", ".", "--reason=good", f"--store={tmp_path}"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 4 and "into which nothing is written" in capsys.readouterr().err
-    assert not (models / "old" / "references").exists()
+    assert not (models / "baseline" / "baselines").exists()
 
 
 def test_judging_from_python_keeps_no_store_in_a_checkpoint(checkpoint):
@@ -435,11 +439,11 @@ def test_judging_from_python_keeps_no_store_in_a_checkpoint(checkpoint):
 @pytest.mark.parametrize(
     "words",
     [
-        ["compare", "old", "new", "--report-dir="],
+        ["compare", "baseline", "candidate", "--report-dir="],
         ["store", "ls", "--store="],
         ["store", "gc", "--reports="],
-        ["ledger", "pocket", "--store="],
-        ["ledger"],
+        ["record", "pocket", "--store="],
+        ["record"],
         ["nothing"],
     ],
 )

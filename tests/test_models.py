@@ -206,7 +206,7 @@ def test_a_tokenizer_that_cannot_be_read_is_a_sentence(checkpoint, tiny_base):
         check_same_tokenizer(checkpoint, tiny_base)
 
 
-def test_a_repetition_penalty_beside_the_weights_does_not_change_the_exam(checkpoint):
+def test_a_repetition_penalty_beside_the_weights_does_not_change_the_task(checkpoint):
     rewrite_json(checkpoint / "generation_config.json", repetition_penalty=5.0, min_p=0.5)
     LOADED.clear()
     config = load(checkpoint)[0].generation_config

@@ -11,8 +11,8 @@ from scipy.special import gammainc
 from depthgauge import METHODS
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.core.method import TrainingJob
+from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext
-from depthgauge.measure.subject import Subject
 from depthgauge.stats import classifier_auc
 from depthgauge.store.folders import Store
 from depthgauge_methods.showers import TEACHER
@@ -165,4 +165,4 @@ def test_what_is_no_flow_draws_no_showers(tiny_base, tmp_path):
     context = RunContext(testbed=testbed, store=Store(tmp_path, run="here"), tell=lambda line: None)
 
     with pytest.raises(NotTestable, match="draws no showers"):
-        showers.drawn(Subject.of(METHODS["base"], (0,), context))
+        showers.drawn(CheckpointSet.of(METHODS["base_model"], (0,), context))

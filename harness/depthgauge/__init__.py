@@ -5,13 +5,13 @@ The names a suite, a method, a testbed or a probe needs. Importing them imports 
 
 from typing import TYPE_CHECKING, Any
 
-from depthgauge.core.claim import Claim, Expectation, Margin, Region, Tier
+from depthgauge.core.claim import Claim, Expectation, Margin, Region, Stage
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.estimate import Estimate
 from depthgauge.core.method import Method, Recipe
 from depthgauge.core.registry import METHODS, PROBES, TESTBEDS
 from depthgauge.core.result import Outcome, Verdict
-from depthgauge.core.testbed import Economy, Exam, LoRA, Needs, Reward, Testbed, Training, TrainingScale
+from depthgauge.core.testbed import ItemTask, LoRA, MemoryOptions, Resources, Reward, Testbed, Training, TrainingScale
 from depthgauge.core.verdict import above, at_least, at_most, below, claim, within
 
 if TYPE_CHECKING:
@@ -34,21 +34,21 @@ __all__ = [
     "PROBES",
     "TESTBEDS",
     "Claim",
-    "Economy",
     "Estimate",
-    "Exam",
     "Expectation",
     "HarnessError",
+    "ItemTask",
     "LoRA",
     "Margin",
+    "MemoryOptions",
     "Method",
-    "Needs",
     "Outcome",
     "Recipe",
     "Region",
+    "Resources",
     "Reward",
+    "Stage",
     "Testbed",
-    "Tier",
     "Training",
     "TrainingScale",
     "Verdict",

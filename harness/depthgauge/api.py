@@ -16,18 +16,18 @@ from threadpoolctl import threadpool_limits
 
 from depthgauge.core.errors import HarnessError, UsageError
 from depthgauge.core.registry import load_entry_points
-from depthgauge.core.result import Row, Verdict
+from depthgauge.core.result import ClaimResult, Verdict
 from depthgauge.executors.chosen import engine_of
 from depthgauge.executors.engines import Engine, engine_named
 from depthgauge.executors.hand_out import hand_out
 from depthgauge.executors.plan import Ask, plan_table
 from depthgauge.history.catalogue import claims_of, suites_in
-from depthgauge.measure.subject import Subject
+from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.models.load import forbid_models
 from depthgauge.page.escape import one_line
 from depthgauge.report.outcome import Problem, beside
 from depthgauge.runs.cases import NOBODY, Case, arguments_of, cases_of, claim_of, in_stages, whole_arguments
-from depthgauge.runs.comparison import ChangeSession
+from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.config import Options, options_from, session_of
 from depthgauge.runs.progress import Follower
 from depthgauge.runs.result import Findings, Result, blocks, check_reports, conclude
@@ -48,7 +48,7 @@ def compare(
 
     Raises: HarnessError, in one sentence, where the comparison cannot be carried out or is invalid.
     """
-    given = options_from({**options, "against": str(baseline), "checkpoint": str(candidate)})
+    given = options_from({**options, "baseline": str(baseline), "checkpoint": str(candidate)})
     return Runner(options=given, suites=(CHECKS,), claims=claims, tell=tell).run()
 
 
@@ -79,7 +79,7 @@ class Runner:
     claims: Sequence[str] = ()
     tell: Callable[[str], None] = print
     controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)
-    known: dict[str, Subject] = field(default_factory=dict, repr=False)
+    known: dict[str, CheckpointSet] = field(default_factory=dict, repr=False)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     def run(self, checkpoint: str | Path | None = None) -> Result:
@@ -95,7 +95,7 @@ class Runner:
         if note is not None:
             return Result(note=f"{note}: accepted.")
         cases = self.cases(session)
-        if self.options.plan:
+        if self.options.dry_run:
             workers = self.engine.workers if self.engine else 1
             return Result(note=plan_table(session, [asks(case) for case in cases], workers))
         return conclude(session, self.judged(session, cases), judged=options.judged_folder)
@@ -103,8 +103,8 @@ class Runner:
     def judged(self, session: Session, cases: Sequence[Case]) -> Findings:
         """Judge the cases stage by stage; the first stage that blocks ends a comparison."""
         findings = Findings(limits=tuple(f"--claims={name}" for name in self.claims))
-        required, index = sum(case.claim.gates for case in cases), 0
-        staged = isinstance(session, ChangeSession) and not session.every_tier
+        required, index = sum(case.claim.required for case in cases), 0
+        staged = isinstance(session, ComparisonSession) and not session.all_stages
         ended = False
         for _, group in in_stages(session, cases):
             if not ended:
@@ -186,16 +186,16 @@ class Runner:
 
     def cases(self, session: Session) -> list[Case]:
         """Raises: UsageError where a margin is not one of its claim."""
-        if isinstance(session, ChangeSession):
+        if isinstance(session, ComparisonSession):
             for unused in session.check_margins([claim_of(test) for _, test in self.tests]):
                 self.tell(f"no claim of this run has the margin that was given for it: {unused}")
         return [case for suite, test in self.tests for case in cases_of(session, suite, test)]
 
-    def subject(self, checkpoint: str | Path) -> Subject:
+    def checkpoint_set(self, checkpoint: str | Path) -> CheckpointSet:
         """What readings take, and whose `measure` asks a probe."""
         session = self.session(checkpoint)
-        if isinstance(session, ChangeSession):
-            return session.new
+        if isinstance(session, ComparisonSession):
+            return session.candidate
         assert isinstance(session, MethodSession) and session.adopted is not None
         return session.adopted
 
@@ -212,19 +212,19 @@ class Runner:
         return replace(found, **shared, reports=found.reports if self.options.report_dir is not None else None)
 
 
-def outcome_of(session: Session, case: Case, index: int, required: int) -> Row | Problem:
+def outcome_of(session: Session, case: Case, index: int, required: int) -> ClaimResult | Problem:
     """The judged case, as one of so many required claims, or what kept it from being judged."""
     try:
-        row = session.judge(case.claim, case.test, case.suite, case.subject, whole_arguments(session, case))
+        row = session.judge(case.claim, case.test, case.suite, case.candidate, whole_arguments(session, case))
     except HarnessError as error:
         return Problem(exit_code=error.exit_code, message=one_line(f"{case.claim.id}: {error}"))
-    row = replace(row, place=index)
-    return beside(row, required) if isinstance(session, ChangeSession) else row
+    row = replace(row, index=index)
+    return beside(row, required) if isinstance(session, ComparisonSession) else row
 
 
 def title_of(session: Session, case: Case) -> str:
     """The id of the claim, with what it is about where that is one of several."""
-    assert isinstance(session, ChangeSession)
+    assert isinstance(session, ComparisonSession)
     return session.specific(case.claim, arguments_of(session, case.choices, case.choices)).id
 
 
@@ -232,8 +232,8 @@ def asks(case: Case) -> Ask:
     """Judges the case within a session, which may be one that makes nothing."""
 
     def ask(session: Session) -> None:
-        if case.subject != NOBODY:
-            session.judge(case.claim, case.test, case.suite, case.subject, whole_arguments(session, case))
+        if case.candidate != NOBODY:
+            session.judge(case.claim, case.test, case.suite, case.candidate, whole_arguments(session, case))
 
     return ask
 

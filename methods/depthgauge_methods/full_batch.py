@@ -26,7 +26,7 @@ from depthgauge_suites.grokking.fourier.transformer import (
 LEARNING_RATE, BETAS, WARM_UP_STEPS = 1e-3, (0.9, 0.98), 10
 LOG_EVERY, SNAPSHOT_EVERY = 50, 250
 PROGRESS_EVERY_S = 5.0
-STATE = ".state.safetensors"  # a leading dot: scaffolding, which the store does not keep
+STATE = ".state.safetensors"  # a leading dot: temporary files, which the store does not keep
 Row = dict[str, float]
 
 
@@ -89,7 +89,7 @@ class Training:
         )
 
     def keep(self, path: Path) -> None:
-        """Write everything to one file, which a kill leaves whole: the old one or the new one."""
+        """Write everything to one file, which a kill leaves whole: the baseline or the candidate."""
         tensors = dict(self.weights._asdict())
         for name, tensor in self.weights._asdict().items():
             state = self.optimizer.state[tensor]

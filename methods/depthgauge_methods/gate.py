@@ -19,16 +19,16 @@ BLOCKS, OTHERS = (1, 21), (0, 20)
 
 
 class Gate(TrainerCallback):  # type: ignore[misc]
-    """Judges each saved checkpoint against `against` in a process of its own, up to `last_tier`.
+    """Judges each saved checkpoint against `baseline` in a process of its own, up to `last_stage`.
 
     `stops` ends the training after the first that is blocked. `options` are further ones of `depthgauge compare`.
     `exits` holds the exit code of each step that was judged. Of several processes that train together the first judges.
     """
 
     def __init__(
-        self, against: str | Path, *, last_tier: str = "internals", stops: bool = True, options: Sequence[str] = ()
+        self, baseline: str | Path, *, last_stage: str = "internals", stops: bool = True, options: Sequence[str] = ()
     ) -> None:
-        self.against, self.last_tier, self.stops, self.options = str(against), last_tier, stops, tuple(options)
+        self.baseline, self.last_stage, self.stops, self.options = str(baseline), last_stage, stops, tuple(options)
         self.exits: dict[int, int] = {}
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
@@ -38,8 +38,8 @@ class Gate(TrainerCallback):  # type: ignore[misc]
         self.exits[state.global_step] = code
         if code not in (*BLOCKS, *OTHERS):
             raise TrainingFailed(
-                f"the checkpoint {folder} could not be judged against {self.against!r} (exit {code}): what is printed "
-                "above says why. Training goes on from there when it is mended."
+                f"the checkpoint {folder} could not be judged against {self.baseline!r} (exit {code}): what is printed "
+                "above says why. Training goes on from there when it is fixed."
             )
         if self.stops and code in BLOCKS:
             control.should_training_stop = True
@@ -53,12 +53,12 @@ class Gate(TrainerCallback):  # type: ignore[misc]
             "-m",
             "depthgauge",
             "compare",
-            self.against,
+            self.baseline,
             str(folder),
             "--expect=trained",
             "-q",
         ]
-        return subprocess.call([*command, f"--last-tier={self.last_tier}", *self.options])
+        return subprocess.call([*command, f"--last-stage={self.last_stage}", *self.options])
 
 
 def told_to_all(code: int) -> int:

@@ -23,7 +23,7 @@ GROKKING = METHODS.register(
         settings=GrokkingSettings(),
         train=train,
         testbed="modular_addition",
-        alone=True,
+        exclusive=True,
         requires=("torch",),
     )
 )

@@ -32,7 +32,7 @@ GRPO = METHODS.register(
         summary="Dr. GRPO",
         settings=GRPOSettings(),
         train=train,
-        launches=True,
+        supports_distributed=True,
         requires=(*MODEL_LIBRARIES, "trl"),
     )
 )

@@ -14,15 +14,15 @@ from torch.nn.functional import cross_entropy
 from depthgauge.core.errors import UsageError
 from depthgauge.core.method import TrainingJob
 from depthgauge.models.anatomy import blocks, final_norm
-from depthgauge.models.load import fresh, prepare_libraries
+from depthgauge.models.load import load_uncached, prepare_libraries
 from depthgauge_methods.second_pass.run import base_folder
 from depthgauge_methods.settings import UnfreezingSettings
-from depthgauge_suites.layer_papers.unfreezing import ANSWERS, Example, Task
+from depthgauge_suites.layer_papers.unfreezing import ANSWERS, Example, UnfreezingTask
 
 EXAMPLES_PER_STEP, POOLED_STEPS = 64, 8  # examples of so many steps are sorted, so that little is padded
 LEARNING_RATE, BETAS, WEIGHT_DECAY, WARM_UP_SHARE, LARGEST_GRADIENT = 3e-3, (0.9, 0.98), 0.01, 0.1, 1.0
 LOG_EVERY, PROGRESS_EVERY_S = 50, 5.0
-STATE = ".layers"  # a leading dot: scaffolding, which the store does not keep
+STATE = ".layers"  # a leading dot: temporary files, which the store does not keep
 NOTHING = -100  # where nothing is asked, as in cross_entropy
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -34,9 +34,9 @@ class Training:
         prepare_libraries(job.threads)
         self.job = job
         self.settings: UnfreezingSettings = job.method.settings
-        self.model, self.tokenizer = fresh(base_folder(job.testbed))
+        self.model, self.tokenizer = load_uncached(base_folder(job.testbed))
         self.model.to(job.device)
-        given = job.testbed.material(Task)
+        given = job.testbed.inputs(UnfreezingTask)
         self.tasks = [task for task in given if not self.settings.tasks or task.name in self.settings.tasks]
         self.log: list[dict[str, float]] = []
         self.told = time.monotonic()
@@ -82,7 +82,7 @@ class Training:
             self.told = time.monotonic()
             self.job.tell(f"{self.job.method.name} seed {self.job.seed}: {what}  loss {loss:.2f}")
 
-    def batches(self, task: Task) -> Iterator[Batch]:
+    def batches(self, task: UnfreezingTask) -> Iterator[Batch]:
         """Endless batches of a task, the same for every layer that is trained with one seed."""
         random = Random(f"{self.job.seed} {task.name}")
         while True:
@@ -113,10 +113,10 @@ class Training:
         return torch.tensor(found)
 
     @torch.inference_mode()
-    def right(self, task: Task) -> torch.Tensor:
-        """Which items of the task's exam are answered rightly: (N,)."""
+    def right(self, task: UnfreezingTask) -> torch.Tensor:
+        """Which items of the task's task are answered rightly: (N,)."""
         found = []
-        for item in task.exam.items():
+        for item in task.item_task.items():
             tokens = torch.tensor([self.tokenizer(item.prompt)["input_ids"]], device=self.job.device)
             said = self.model(tokens, use_cache=False, logits_to_keep=1).logits[0, -1].argmax()
             found.append(int(said) == int(self.ids([item.answer])))
@@ -148,8 +148,8 @@ def unfreeze(job: TrainingJob) -> None:
 def one_by_one(training: Training) -> None:
     """Train each layer with the head, from the same weights; leaves the model with what most items are right with."""
     settings, folder, layers = training.settings, training.job.folder, blocks(training.model)
-    if settings.awake is not None:
-        put_to_sleep(layers, awake=settings.awake)
+    if settings.trained_layer is not None:
+        silence_other_attention(layers, trained_layer=settings.trained_layer)
     said = (final_norm(training.model), training.model.get_output_embeddings())
     right: dict[str, list[torch.Tensor]] = {task.name: [] for task in training.tasks}
     trained = []
@@ -168,11 +168,11 @@ def one_by_one(training: Training) -> None:
 
 
 @torch.no_grad()
-def put_to_sleep(layers: Sequence[Any], *, awake: int) -> None:
+def silence_other_attention(layers: Sequence[Any], *, trained_layer: int) -> None:
     """No head writes anything. Where no value is read either, neither has a gradient, and training cannot wake it."""
     for number, layer in enumerate(layers):
         layer.self_attn.o_proj.weight.zero_()
-        if number != awake:
+        if number != trained_layer:
             layer.self_attn.v_proj.weight.zero_()
 
 

@@ -102,7 +102,7 @@ class GrokkingSettings:
 class UnfreezingSettings:
     """What the trainings differ in; no `tasks` are all of the testbed's, which take turns in `steps`.
 
-    `at_once` trains everything. Where one layer is left `awake`, no attention writes anything, and training can
+    `at_once` trains everything. Where one layer is left `trained_layer`, no attention writes anything, and training can
     change that there alone: what must be gathered from several tokens can be learnt nowhere else. With answers `dealt`
     out at random there is nothing to learn.
     """
@@ -110,7 +110,7 @@ class UnfreezingSettings:
     tasks: tuple[str, ...] = ()
     steps: int = 600
     at_once: bool = False
-    awake: int | None = None
+    trained_layer: int | None = None
     dealt: bool = False
 
 

@@ -30,7 +30,7 @@ METHODS.register(
         control=True,
         tasks=("winner",),
         steps=200,
-        awake=2,
+        trained_layer=2,
     )
 )
 METHODS.register(

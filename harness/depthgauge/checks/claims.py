@@ -1,6 +1,6 @@
 """What the claims about two checkpoints have in common."""
 
-from depthgauge import Claim, Expectation, Region, Tier, at_most
+from depthgauge import Claim, Expectation, Region, Stage, at_most
 
 MOST = at_most(0.1)  # of the texts: one in ten may be an odd one
 
@@ -13,19 +13,19 @@ def change_claim(
     rationale: str,
     *,
     control: str = "zero_mlp",
-    tier: Tier = Tier.INTERNALS,
+    stage: Stage = Stage.INTERNALS,
     expect: Expectation | None = Expectation.EQUAL,
 ) -> Claim:
     """A claim about what changed; with `expect` None it belongs to both expectations."""
     return Claim(
         id=name,
         statement=statement,
-        source="our claim: what one checkpoint owes the one it came from",
+        citation="our claim: what one checkpoint owes the one it came from",
         published="not published",
         region=region,
         unit=unit,
         control=control,
         rationale=rationale,
-        tier=tier,
+        stage=stage,
         expect=expect,
     )

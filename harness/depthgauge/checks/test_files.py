@@ -1,6 +1,6 @@
 """What the files of two checkpoints say: the same tensors, configuration, tokenizer, chat template and generation."""
 
-from depthgauge import Claim, Estimate, Tier, at_most, claim
+from depthgauge import Claim, Estimate, Stage, at_most, claim
 from depthgauge.checks.claims import change_claim
 from depthgauge.probes import files
 from depthgauge.stats import counted
@@ -8,7 +8,7 @@ from depthgauge.stats import counted
 
 def files_claim(name: str, statement: str, rationale: str) -> Claim:
     return change_claim(
-        name, statement, at_most(0), "differences", rationale, control="corrupt_files", tier=Tier.FILES, expect=None
+        name, statement, at_most(0), "differences", rationale, control="corrupt_files", stage=Stage.FILES, expect=None
     )
 
 
@@ -19,8 +19,8 @@ def files_claim(name: str, statement: str, rationale: str) -> Claim:
         "a tensor that is left out is drawn at random without a word; shards and dtypes may differ",
     )
 )
-def test_it_holds_the_same_tensors(subject, old) -> Estimate:
-    return counted(*files.differences(subject, old, "tensors"), estimand="tensors of other names or shapes")
+def test_it_holds_the_same_tensors(candidate, baseline) -> Estimate:
+    return counted(*files.differences(candidate, baseline, "tensors"), estimand="tensors of other names or shapes")
 
 
 @claim(
@@ -30,8 +30,8 @@ def test_it_holds_the_same_tensors(subject, old) -> Estimate:
         "every field as transformers reads it, defaults included: rope, norms, heads, windows, ties",
     )
 )
-def test_its_configuration_computes_the_same(subject, old) -> Estimate:
-    return counted(*files.differences(subject, old, "config"), estimand="fields of the configuration")
+def test_its_configuration_computes_the_same(candidate, baseline) -> Estimate:
+    return counted(*files.differences(candidate, baseline, "config"), estimand="fields of the configuration")
 
 
 @claim(
@@ -41,13 +41,13 @@ def test_its_configuration_computes_the_same(subject, old) -> Estimate:
         "words and their numbers, merges, normalisation, added and special tokens",
     )
 )
-def test_its_tokenizer_is_the_same(subject, old) -> Estimate:
-    return counted(*files.differences(subject, old, "tokenizer"), estimand="parts of the tokenizer")
+def test_its_tokenizer_is_the_same(candidate, baseline) -> Estimate:
+    return counted(*files.differences(candidate, baseline, "tokenizer"), estimand="parts of the tokenizer")
 
 
 @claim(files_claim("same-chat-template", "speaks by the same chat template", "line by line"))
-def test_its_chat_template_is_the_same(subject, old) -> Estimate:
-    return counted(*files.differences(subject, old, "chat template"), estimand="lines of the chat template")
+def test_its_chat_template_is_the_same(candidate, baseline) -> Estimate:
+    return counted(*files.differences(candidate, baseline, "chat template"), estimand="lines of the chat template")
 
 
 @claim(
@@ -57,5 +57,5 @@ def test_its_chat_template_is_the_same(subject, old) -> Estimate:
         "repetition penalty, temperature, where it stops; as transformers derives them where no file says",
     )
 )
-def test_it_generates_by_the_same_settings(subject, old) -> Estimate:
-    return counted(*files.differences(subject, old, "generation"), estimand="settings of generation")
+def test_it_generates_by_the_same_settings(candidate, baseline) -> Estimate:
+    return counted(*files.differences(candidate, baseline, "generation"), estimand="settings of generation")

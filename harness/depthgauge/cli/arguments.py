@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from depthgauge.core.errors import USAGE_EXIT
-from depthgauge.runs.config import DEFAULT_FOLDERS, OPTIONS, Options
+from depthgauge.runs.config import DEFAULT_FOLDERS, OPTIONS
 
 if TYPE_CHECKING:
     from depthgauge.store.folders import Store
@@ -47,9 +47,9 @@ def add_options(parser: argparse.ArgumentParser, names: Iterable[str]) -> None:
             parser.add_argument(option.spelled, dest=option.name, **option.attributes)
 
 
-def options_given(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The options of a run that a parser took, by the fields of `Options`."""
-    return {name: value for name, value in vars(arguments).items() if name in Options.__dataclass_fields__}
+def options_given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """The options of these names that a parser took, by the fields of `Options`."""
+    return {name: getattr(arguments, name) for name in names}
 
 
 def add_store(parser: argparse.ArgumentParser) -> None:

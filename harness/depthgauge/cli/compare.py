@@ -7,11 +7,26 @@ from depthgauge.cli.arguments import Commands, add_command, add_options, options
 from depthgauge.cli.run import add_run_options, finish, run_options
 
 OPTIONS = (
-    "expect", "exam", "exam_path", "trust_exam_code", "margin", "testbed", "last_tier", "every_tier", "inconclusive",
-    "device", "dtype", "device_map", "executor", "workers", "plan", "store", "no_text",
-)  # fmt: skip
+    "expect",
+    "tasks",
+    "include_path",
+    "trust_task_code",
+    "margin",
+    "testbed",
+    "last_stage",
+    "all_stages",
+    "inconclusive",
+    "device",
+    "dtype",
+    "device_map",
+    "executor",
+    "workers",
+    "dry_run",
+    "store",
+    "no_text",
+)
 MORE = """Each is a folder, an adapter beside its
-base, a name on the hub, or a registered method; BASELINE may be the name of an accepted reference. Several candidates
+base, a name on the hub, or a registered method; BASELINE may be the name of an accepted baseline. Several candidates
 are judged one by one, as the checkpoints of one training. Writes DIR/CANDIDATE/report.md and the same as report.html,
 report.json and summary.md."""
 
@@ -19,7 +34,7 @@ report.json and summary.md."""
 def add(commands: Commands) -> None:
     parser = add_command(
         commands, "compare", compare, summary="what changed from a baseline to a candidate checkpoint", more=MORE,
-        example="depthgauge compare org/base runs/merged --expect=trained --exam=gsm8k",
+        example="depthgauge compare org/base runs/merged --expect=trained --tasks=gsm8k",
     )  # fmt: skip
     parser.add_argument("baseline", metavar="BASELINE", help="the checkpoint that is known")
     parser.add_argument(
@@ -36,7 +51,7 @@ def compare(arguments: argparse.Namespace) -> int:
     from depthgauge.api import compare as compare_two
     from depthgauge.runs.trajectory import candidates_named, judge_trajectory
 
-    given = options_given(arguments) | run_options(arguments)
+    given = options_given(arguments, OPTIONS) | run_options(arguments)
     candidates = candidates_named(arguments.candidates)
 
     def judge_one(candidate: str, reports: Path) -> int:

@@ -13,15 +13,15 @@ def add(commands: Commands) -> None:
         example="depthgauge fetch gsm8k hellaswag",
     )  # fmt: skip
     parser.add_argument("tasks", nargs="+", metavar="TASK")
-    parser.add_argument("--exam-path", type=Path, metavar="DIR", help="a folder of tasks beside lm-eval's own")
+    parser.add_argument("--include-path", type=Path, metavar="DIR", help="a folder of tasks beside lm-eval's own")
 
 
 def fetch(arguments: argparse.Namespace) -> int:
     check_installed(("lm-eval",), "fetch")
-    from depthgauge.core.testbed import Task
+    from depthgauge.core.testbed import LmEvalTask
     from depthgauge.tasks.lm_eval_tasks import fetch as fetch_task
 
     for name in arguments.tasks:
-        fetch_task(Task(name=name, path=arguments.exam_path))
+        fetch_task(LmEvalTask(name=name, path=arguments.include_path))
         print(f"{name} is in the cache")
     return 0

@@ -19,14 +19,14 @@ def add(commands: Commands) -> None:
 
 def fingerprint(arguments: argparse.Namespace) -> int:
     from depthgauge.core.registry import load_entry_points
-    from depthgauge.history.references import home, read
+    from depthgauge.history.accepted import home, read
     from depthgauge.sources.find import find
     from depthgauge.sources.folder import fingerprint as fingerprint_of
 
     load_entry_points()
     accepted = read(home(Path.cwd(), arguments.checkpoint), arguments.checkpoint)
     if accepted is not None:
-        print(accepted.last.fingerprint)
+        print(accepted.accepted.fingerprint)
         return 0
     source = find(arguments.checkpoint, "the checkpoint", store=opened(arguments), start=Path.cwd())
     if source.folder is None:

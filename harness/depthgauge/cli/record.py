@@ -1,4 +1,4 @@
-"""depthgauge ledger TESTBED: record what several training seeds give."""
+"""depthgauge record TESTBED: record what several training seeds give."""
 
 import argparse
 
@@ -8,8 +8,8 @@ from depthgauge.core.numbers import whole
 
 def add(commands: Commands) -> None:
     parser = add_command(
-        commands, "ledger", record, summary="record what several training seeds give on a testbed; resumes",
-        example="depthgauge ledger pocket --seeds=5",
+        commands, "record", record, summary="record what several training seeds give on a testbed; resumes",
+        example="depthgauge record pocket --seeds=5",
     )  # fmt: skip
     parser.add_argument("testbed", metavar="TESTBED")
     parser.add_argument("--method", default="all", metavar="NAMES", help="default: all that the testbed trains")
@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
 
 
 def record(arguments: argparse.Namespace) -> int:
-    from depthgauge.record import record_ledger
+    from depthgauge.record import record_outcomes
 
-    record_ledger(arguments.testbed, arguments.method, arguments.seeds, arguments.store)
+    record_outcomes(arguments.testbed, arguments.method, arguments.seeds, arguments.store)
     return 0

@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
             example="depthgauge store ls",
         ),
         add_command(
-            below, "verify", verify, summary="read every byte, and name what differs from its seal; exit 1 if any",
+            below, "verify", verify, summary="read every byte, and name what differs from its checksum; exit 1 if any",
             example="depthgauge store verify",
         ),
         collector(below),
@@ -39,14 +39,14 @@ def add(commands: Commands) -> None:
 def collector(below: Commands) -> Parser:
     parser = add_command(
         below, "gc", gc, example="depthgauge store gc --unused-days=7 --delete",
-        summary="what no report and no reference names and no run has used for a while; --delete deletes it",
+        summary="what no report and no accepted baseline names and no run has used for a while; --delete deletes it",
     )  # fmt: skip
     parser.add_argument("--unused-days", type=not_negative, default=30, metavar="N", help="default: %(default)s")
     parser.add_argument(
         "--most-gib", type=positive, default=math.inf, metavar="N",
         help="and what was used the longest ago, until no more than this is left (default: no limit)",
     )  # fmt: skip
-    for name in ("reports", "references"):
+    for name in ("reports", "baselines"):
         parser.add_argument(f"--{name}", type=folder, default=Path(name), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--delete", action="store_true", help="delete it; without, it is listed alone")
     return parser
@@ -63,7 +63,7 @@ def verify(arguments: argparse.Namespace) -> int:
     from depthgauge.store.inventory import damaged
 
     found = list(damaged(opened(arguments)))
-    print("\n".join(found) or "every entry is as it was sealed")
+    print("\n".join(found) or "every entry is as it was written")
     return 1 if found else 0
 
 
@@ -72,7 +72,7 @@ def gc(arguments: argparse.Namespace) -> int:
 
     store = opened(arguments)
     collected = collect(
-        store, arguments.reports, arguments.references, arguments.unused_days, delete=arguments.delete,
+        store, arguments.reports, arguments.baselines, arguments.unused_days, delete=arguments.delete,
         most_gib=arguments.most_gib,
     )  # fmt: skip
     print(collected)

@@ -6,9 +6,23 @@ from depthgauge.cli.arguments import Commands, add_command, add_options, options
 from depthgauge.cli.run import add_run_options, finish, run_options
 
 OPTIONS = (
-    "checkpoint", "testbed", "base", "seeds", "first_seed", "inconclusive", "device", "dtype", "device_map", "launcher",
-    "processes", "executor", "workers", "plan", "store", "no_text",
-)  # fmt: skip
+    "checkpoint",
+    "testbed",
+    "base_model",
+    "seeds",
+    "first_seed",
+    "inconclusive",
+    "device",
+    "dtype",
+    "device_map",
+    "launcher",
+    "processes",
+    "executor",
+    "workers",
+    "dry_run",
+    "store",
+    "no_text",
+)
 
 
 def add(commands: Commands) -> None:
@@ -25,6 +39,6 @@ def add(commands: Commands) -> None:
 def verify(arguments: argparse.Namespace) -> int:
     from depthgauge.api import verify as verify_method
 
-    options = options_given(arguments) | run_options(arguments) | {"report_dir": str(arguments.report_dir)}
+    options = options_given(arguments, OPTIONS) | run_options(arguments) | {"report_dir": str(arguments.report_dir)}
     method, checkpoint = options.pop("method"), options.pop("checkpoint")
     return finish(verify_method(method, checkpoint=checkpoint, **options), arguments)

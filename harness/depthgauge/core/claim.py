@@ -69,20 +69,20 @@ class Margin:
 
 
 class Expectation(StrEnum):
-    """What is expected of a new checkpoint: to equal the old one within margins, or to be a trained successor of it."""
+    """What is expected of a candidate: to equal the baseline within margins, or to be a trained successor of it."""
 
     EQUAL = "equal"
     TRAINED = "trained"
 
 
-class Tier(IntEnum):
-    """What a claim about change looks at, in the order of cost: a tier that blocks ends the run."""
+class Stage(IntEnum):
+    """What a claim about change looks at, in the order of cost: a stage that blocks ends the run."""
 
     FILES = 0
     WEIGHTS = 1
     INTERNALS = 2
     GENERATION = 3
-    EXAMS = 4
+    TASKS = 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,13 +90,13 @@ class Claim:
     """A statement about a method's checkpoint that an interval can refute.
 
     `about` names the methods it speaks of (empty: every trained method). `control` is a method that must refute it.
-    `testbed` names the only one it speaks of, as a method's does. A claim that does not gate is shown, and fails
-    nothing. `tier` orders claims about change, and `expect` names the one expectation that they belong to, if not all.
+    `testbed` names the only one it speaks of, as a method's does. An informational claim is shown, and fails
+    nothing. `stage` orders claims about change, and `expect` names the one expectation that they belong to, if not all.
     """
 
     id: str
     statement: str
-    source: str
+    citation: str
     published: str
     region: Region
     unit: str
@@ -104,8 +104,8 @@ class Claim:
     rationale: str
     about: tuple[str, ...] = ()
     testbed: str | None = None
-    gates: bool = True
-    tier: Tier = Tier.INTERNALS
+    required: bool = True
+    stage: Stage = Stage.INTERNALS
     expect: Expectation | None = None
 
     def within(self, margin: Margin) -> "Claim":

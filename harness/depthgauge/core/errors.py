@@ -25,7 +25,7 @@ class InvalidComparison(HarnessError):
 
 
 class Stale(HarnessError):
-    """A checkpoint that should have been trained is the old one again: the gate blocks it, as a refuted claim does."""
+    """A checkpoint that should have been trained is the baseline again: the gate blocks it, as a refuted claim does."""
 
     exit_code = 1
 
@@ -52,9 +52,9 @@ class NotTestable(HarnessError):
     """The checkpoint cannot carry the claim; becomes a verdict, not a failure."""
 
 
-class Unmade(NotTestable):
+class NotCached(NotTestable):
     """In a plan, where nothing is trained or measured: what a claim asked for is not in the store yet."""
 
 
-class Undefined(HarnessError, ValueError):
+class StatisticUndefined(HarnessError, ValueError):
     """A statistic has no value for this input: it is never 0 or NaN instead."""

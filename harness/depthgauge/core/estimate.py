@@ -14,7 +14,7 @@ Population = str  # what an interval generalises over: "items", "prompts", "step
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Measurement:
-    """The numbers of one probe or exam on one checkpoint. `key` is a hash of all that determined them.
+    """The numbers of one probe or task on one checkpoint. `key` is a hash of all that determined them.
 
     `refusal` is why there are none, where the checkpoint cannot carry them. Hashed by identity, so that what several
     claims derive from one can be kept by `lru_cache`.
@@ -25,7 +25,7 @@ class Measurement:
     parameters: Mapping[str, Any]
     checkpoint: str
     arrays: Mapping[str, NDArray[Any]]
-    refusal: str | None = None
+    not_testable_reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

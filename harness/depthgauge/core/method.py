@@ -14,13 +14,12 @@ from depthgauge.core.testbed import Testbed
 class Method:
     """A way to make a checkpoint: its settings, and the function that carries them out.
 
-    `train` fills the folder of a `TrainingJob`; None means the testbed's base, untouched.
-    A `control` exists to refute claims and is in no `--method=all`. `testbed` names the only one that it is trained on;
-    None is any testbed that has no methods of its own. Raise `version` when the code of `train` changes what it makes:
-    the store then trains again. `alone` trainings take the whole machine, one after the other. An `optional` method is
-    asked for by its name, and is in no `--method=all`. `launches` says that `train` heeds the job's `launch`.
-    `requires` names the distributions whose versions determine the checkpoint: they are part of its key, and looked for
-    before a run.
+    `train` fills the folder of a `TrainingJob`; None means the testbed's base, untouched. A `control` exists to refute
+    claims and is in no `--method=all`. `testbed` names the only one that it is trained on; None is any testbed that has
+    no methods of its own. Raise `version` when the code of `train` changes what it makes: the store then trains again.
+    `alone` trainings take the whole machine, one after the other. An `optional` method is asked for by its name, and is
+    in no `--method=all`. `supports_distributed` says that `train` heeds the job's `launch`. `requires` names the
+    distributions whose versions determine the checkpoint: they are part of its key, and looked for before a run.
     """
 
     name: str
@@ -31,9 +30,9 @@ class Method:
     control: bool = False
     testbed: str | None = None
     version: int = 1
-    alone: bool = False
+    exclusive: bool = False
     optional: bool = False
-    launches: bool = False
+    supports_distributed: bool = False
     requires: tuple[str, ...] = MODEL_LIBRARIES
 
     def __post_init__(self) -> None:

@@ -27,7 +27,7 @@ class DataSet:
     def items(self) -> Sequence[Item]:
         """Every row that is kept, once; a question that is there again is left out.
 
-        Raises: UsageError if it cannot be had, or has no such column, or no row is left.
+        Raises: UsageError if it is not available, or has no such column, or no row is left.
         """
         rows = self.rows()
         missing = [column for column in (self.prompt, self.answer) if column not in rows.column_names]
@@ -59,7 +59,8 @@ class DataSet:
             return datasets.load_dataset(str(self.name), self.configuration, split=self.split)
         except Exception as error:  # whatever the library raises: no network, no licence, no such name, no such split
             raise UsageError(
-                f"data set {str(self.name)!r} cannot be had ({type(error).__name__}: {first_line(error)}): where there "
+                f"data set {str(self.name)!r} is not available ({type(error).__name__}: {first_line(error)}): "
+                f"where there "
                 f"is a network, bring it with 'hf download --repo-type dataset {self.name}' (a gated one asks to be "
                 "logged in, with its licence accepted), or name a folder of its files."
             ) from error

@@ -65,7 +65,7 @@ METHODS: Registry[Method] = Registry("method")
 TESTBEDS: Registry[Testbed] = Registry("testbed")
 CORRUPTIONS: Registry[Any] = Registry("corruption")  # as `depthgauge.corruptions` describes them
 PROBES: Registry[Any] = Registry("probe")  # classes, as `depthgauge.measure.base_probe` describes them
-BASE = Method(name="base", summary="the testbed's base model, not trained")  # that of the tool's own claims
+BASE = Method(name="base_model", summary="the testbed's base model, not trained")  # that of the tool's own claims
 BROKEN: dict[str, str] = {}  # entry points that could not be imported, and why
 
 

@@ -39,26 +39,26 @@ class Evidence:
     probe: str
 
 
-FAMILY_LEVEL = 0.05  # the chance that any of the gating claims of a run is refuted wrongly
+FAMILYWISE_ERROR_RATE = 0.05  # the chance that any of the required claims of a run is refuted wrongly
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class ClaimResult:
     """One line of a report: the verdict on a claim about a checkpoint, and what the claim's control came to.
 
-    `recorded` is what the ledger's seeds gave, an outcome a seed, empty where it does not speak. `gates` is False where
-    nothing hangs on the verdict, `only_old` True where the old checkpoint can carry the claim and the new one cannot.
-    `place` is the claim's among all that were collected: rows are shown in the order in which suites make them. `p` is
-    that of the region's bound (`claims.p_value`), and `holm_p` the same adjusted for all claims of the run. `family` is
-    how many gating claims the run makes, where a refutation must stand beside all of them; 0 where each stands alone.
-    `bounds` are the region's ends; None where it has none.
+    `recorded` is what the recorded seeds gave, an outcome a seed, empty where it does not speak. `required` is False
+    where nothing hangs on the verdict, `lost_capability` True where the baseline can carry the claim and the candidate
+    cannot. `place` is the claim's among all that were collected: rows are shown in the order in which suites make them.
+    `p` is that of the region's bound (`claims.p_value`), and `holm_p` the same adjusted for all claims of the run.
+    `family` is how many required claims the run makes, where a refutation must stand beside all of them; 0 where each
+    stands alone. `bounds` are the region's ends; None where it has none.
     """
 
     claim: str
     statement: str
     suite: str
     method: str
-    source: str
+    citation: str
     published: str
     region: str
     rationale: str
@@ -70,18 +70,18 @@ class Row:
     control_reason: str
     evidence: tuple[Evidence, ...]
     recorded: tuple[Outcome, ...] = ()
-    gates: bool = True
-    only_old: bool = False
-    place: int = 0
+    required: bool = True
+    lost_capability: bool = False
+    index: int = 0
     p: float | None = None
     holm_p: float | None = None
-    family: int = 0
+    n_comparisons: int = 0
     bounds: tuple[float | None, float | None] = (None, None)
 
     @property
-    def stands(self) -> bool:
+    def significant(self) -> bool:
         """Whether a refutation holds beside the run's others: else it is one that so many claims give by chance."""
-        return self.family == 0 or (self.holm_p is not None and self.holm_p < FAMILY_LEVEL)
+        return self.n_comparisons == 0 or (self.holm_p is not None and self.holm_p < FAMILYWISE_ERROR_RATE)
 
     @property
     def control_refutes(self) -> bool:
@@ -89,12 +89,12 @@ class Row:
         return self.control_outcome is Outcome.REFUTED
 
     @property
-    def as_recorded(self) -> bool:
+    def known_failure(self) -> bool:
         """Refuted, as at least one recorded seed was."""
         return self.outcome is Outcome.REFUTED and Outcome.REFUTED in self.recorded
 
     @property
-    def now_holds(self) -> bool:
+    def unexpected_pass(self) -> bool:
         """Supported, where every recorded seed was refuted."""
         return self.outcome is Outcome.SUPPORTED and set(self.recorded) == {Outcome.REFUTED}
 
@@ -104,16 +104,16 @@ class Row:
 
         What cannot be tested fails nothing, and proves nothing either.
         """
-        refuted = self.outcome is Outcome.REFUTED and self.stands and not self.as_recorded
-        tested = self.gates and self.outcome is not Outcome.NOT_TESTABLE
-        return tested and (not self.control_refutes or refuted or self.now_holds)
+        refuted = self.outcome is Outcome.REFUTED and self.significant and not self.known_failure
+        tested = self.required and self.outcome is not Outcome.NOT_TESTABLE
+        return tested and (not self.control_refutes or refuted or self.unexpected_pass)
 
 
-def row_from_plain(data: Mapping[str, Any]) -> Row:
+def claim_result_from_plain(data: Mapping[str, Any]) -> ClaimResult:
     """The inverse of `to_plain` for a row."""
     outcomes = {name: Outcome(data[name]) for name in ("outcome", "control_outcome")}
     recorded = tuple(map(Outcome, data["recorded"]))
     estimate = Estimate(**data["estimate"]) if data["estimate"] else None
     evidence = tuple(Evidence(**entry) for entry in data["evidence"])
     tuples = {"recorded": recorded, "evidence": evidence, "bounds": tuple(data["bounds"])}
-    return Row(**{**data, **outcomes, **tuples, "estimate": estimate})
+    return ClaimResult(**{**data, **outcomes, **tuples, "estimate": estimate})

@@ -23,7 +23,7 @@ class TrainingScale:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One question of an exam. `options` are the full texts to choose from; empty for a generated answer."""
+    """One question of a task. `options` are the full texts to choose from; empty for a generated answer."""
 
     id: str
     prompt: str
@@ -33,17 +33,17 @@ class Item:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reward:
-    """What a generated text is worth as an answer to an item: what training pays, and what an exam counts.
+    """What a generated text is worth as an answer to an item: what training pays, and what a task counts.
 
-    Raise `version` when `pays` changes: the store then trains and examines again. Where `pays` waits for an answer from
-    somewhere, as many as `at_once` are asked for together.
+    Raise `version` when `reward_func` changes: the store then trains and examines again. Where `reward_func` waits for
+    an answer from somewhere, as many as `at_once` are asked for together.
     """
 
     name: str
-    pays: Callable[[Item, str], float]
+    reward_func: Callable[[Item, str], float]
     weight: float = 1.0
     version: int = 1
-    at_once: int = 1
+    max_concurrency: int = 1
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -55,7 +55,7 @@ def is_the_answer(item: Item, said: str) -> float:
     return float(said.strip() == item.answer)
 
 
-CORRECT = Reward(name="correct", pays=is_the_answer)
+CORRECT = Reward(name="correct", reward_func=is_the_answer)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,7 +71,7 @@ class LoRA:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Economy:
+class MemoryOptions:
     """How a training is fitted into a device.
 
     `accumulation` divides a step into as many micro-batches; `checkpointing` computes activations again in place of
@@ -110,12 +110,16 @@ class Training:
     scale: TrainingScale
     rewards: tuple[Reward, ...] = (CORRECT,)
     chat: bool = False
-    economy: Economy = Economy()
+    memory_options: MemoryOptions = MemoryOptions()
     report_to: str = "none"
     method_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        completions, group, parts = self.scale.completions_per_step, self.scale.group_size, self.economy.accumulation
+        completions, group, parts = (
+            self.scale.completions_per_step,
+            self.scale.group_size,
+            self.memory_options.accumulation,
+        )
         if completions % group or completions % parts:
             raise ValueError(
                 f"{completions} completions a step cannot be divided into groups of {group}, and into {parts} "
@@ -127,7 +131,7 @@ class Training:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Needs:
+class Resources:
     """What a worker asks a cluster for, where the models of a testbed run; GPUs only with --device=cuda."""
 
     cpus: int = 2
@@ -137,7 +141,7 @@ class Needs:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Exam:
+class ItemTask:
     """A set of items and how they are answered: by option log-likelihood, or generated and given its reward.
 
     `temperature` 0 is greedy; above 0, `repeats` sampled answers are averaged per item. `chat` asks each item as a turn
@@ -159,17 +163,17 @@ class Exam:
         return self.name
 
     @staticmethod
-    def lm_eval(name: str, **options: Any) -> "Task":
-        """A task of lm-eval as it is; options are those of `Task`."""
-        return Task(name=name, **options)
+    def lm_eval(name: str, **options: Any) -> "LmEvalTask":
+        """A task of lm-eval as it is; options are those of `LmEvalTask`."""
+        return LmEvalTask(name=name, **options)
 
     def __post_init__(self) -> None:
         if self.temperature == 0 and self.repeats != 1:
-            raise ValueError(f"a greedy exam is answered once, got repeats={self.repeats} for {self.name!r}")
+            raise ValueError(f"a greedy task is answered once, got repeats={self.repeats} for {self.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
+class LmEvalTask:
     """A task of lm-eval as it is: its own prompts, filters and metrics.
 
     What is None is the task's own: `fewshot` examples before each item, `metric` one of those that it computes. `limit`
@@ -196,15 +200,15 @@ class Task:
         if self.limit is not None and self.limit < 2:
             raise ValueError(f"limit must be at least 2 items, got {self.limit} for task {self.name!r}")
         if not self.temperature and self.repeats != 1:
-            raise ValueError(f"a greedy exam is answered once, got repeats={self.repeats} for {self.name!r}")
+            raise ValueError(f"a greedy task is answered once, got repeats={self.repeats} for {self.name!r}")
 
     @property
     def title(self) -> str:
         return self.called or self.name
 
 
-Material = TypeVar("Material")
-Materials = Mapping[type, Callable[[], Iterable[Any]]]
+ProbeInput = TypeVar("ProbeInput")
+ProbeInputs = Mapping[type, Callable[[], Iterable[Any]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -234,42 +238,43 @@ def by_kind(words: Sequence[Word]) -> dict[str, list[str]]:
 class Testbed:
     """A base model and everything that is asked of its descendants; whatever is left out is asked of nobody.
 
-    `base` is a folder or a name on the hub, None where methods start from fresh weights. `materials` maps what a probe
-    reads (its own type, such as `noise_trace.TraceQuestion`) to a callable that gives it. `ledger` is the file of what
-    was found here. `training` is asked for by methods that train. `base_from` is said to whoever lacks the base: how it
-    is brought. `threads` of a process; None: as many as the model is large enough for. `needs` are those of a worker
-    with --executor.
+    `base` is a folder or a name on the hub, None where methods start from fresh weights. `probe_inputs` maps what a
+    probe reads (its own type, such as `noise_trace.TraceQuestion`) to a callable that gives it. `recorded_outcomes` is
+    the file of what was found here. `training` is asked for by methods that train. `base_from` is said to whoever lacks
+    the base: how it is brought. `threads` of a process; None: as many as the model is large enough for. `resources` are
+    those of a worker with --executor.
     """
 
     name: str
     base: Path | str | None = None
-    exams: tuple[Exam | Task, ...] = ()
-    materials: Materials = field(default_factory=dict)
-    ledger: Path | None = None
+    tasks: tuple[ItemTask | LmEvalTask, ...] = ()
+    probe_inputs: ProbeInputs = field(default_factory=dict)
+    recorded_outcomes: Path | None = None
     training: Training | None = None
     threads: int | None = None
     base_from: str = ""
-    needs: Needs = Needs()
+    resources: Resources = Resources()
     _given: dict[type, tuple[Any, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    def exam(self, name: str) -> Exam | Task:
-        """The exam of that name. Raises: NotTestable if the testbed has none."""
-        for exam in self.exams:
-            if exam.title == name:
-                return exam
-        known = ", ".join(exam.title for exam in self.exams) or "none"
-        raise NotTestable(f"testbed {self.name!r} has no exam {name!r}; it has {known}")
+    def task(self, name: str) -> ItemTask | LmEvalTask:
+        """The task of that name. Raises: NotTestable if the testbed has none."""
+        for task in self.tasks:
+            if task.title == name:
+                return task
+        known = ", ".join(task.title for task in self.tasks) or "none"
+        raise NotTestable(f"testbed {self.name!r} has no task {name!r}; it has {known}")
 
-    def material(self, kind: type[Material]) -> tuple[Material, ...]:
+    def inputs(self, kind: type[ProbeInput]) -> tuple[ProbeInput, ...]:
         """What a probe reads, made once. Raises: NotTestable if none of it is named, UsageError if it gives nothing."""
         if kind in self._given:
             return self._given[kind]
-        if kind not in self.materials:
+        if kind not in self.probe_inputs:
             raise NotTestable(f"testbed {self.name!r} gives no {kind.__name__}, which is read here")
-        found = tuple(self.materials[kind]())
+        found = tuple(self.probe_inputs[kind]())
         if not found:
             raise UsageError(
-                f"testbed {self.name!r} names {kind.__name__} among its materials and gives none: fill it, or leave it "
+                f"testbed {self.name!r} names {kind.__name__} among its probe inputs and gives none: fill it, or "
+                f"leave it "
                 "out."
             )
         self._given[kind] = found

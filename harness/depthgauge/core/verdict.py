@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from depthgauge.core.claim import Claim, Region
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.core.estimate import Estimate
 from depthgauge.core.result import Outcome, Verdict
 
@@ -42,7 +42,7 @@ def within(margin: float) -> Region:
 def claim(declared: Claim) -> Callable[[Function], Function]:
     """Mark a test function as a claim: it returns an `Estimate`, and the interval is judged.
 
-    The test takes the fixture `subject`, once as the method under test and once as the claim's control.
+    The test takes the fixture `candidate`, once as the method under test and once as the claim's control.
     """
 
     def mark(function: Function) -> Function:
@@ -61,14 +61,16 @@ def judge(declared: Claim, estimate: Estimate, *, population: str | None = None)
     Raises: Undefined if the estimate has another unit, is not finite, or generalises over something else.
     """
     if estimate.unit != declared.unit:
-        raise Undefined(f"claim {declared.id!r} is in {declared.unit!r} but its estimate is in {estimate.unit!r}.")
+        raise StatisticUndefined(
+            f"claim {declared.id!r} is in {declared.unit!r} but its estimate is in {estimate.unit!r}."
+        )
     if population is not None and estimate.generalises_over != population:
-        raise Undefined(
+        raise StatisticUndefined(
             f"claim {declared.id!r} speaks about {population}, but its interval generalises over "
             f"{estimate.generalises_over}; give an estimate over {population}."
         )
     if not all(map(math.isfinite, (estimate.point, estimate.low, estimate.high))):
-        raise Undefined(f"the estimate of claim {declared.id!r} is not finite: {estimate}.")
+        raise StatisticUndefined(f"the estimate of claim {declared.id!r} is not finite: {estimate}.")
     measured = describe(estimate)
     if declared.region.contains(estimate.low, estimate.high):
         outcome, reason = Outcome.SUPPORTED, f"{measured} lies in {declared.region}"

@@ -6,6 +6,7 @@ and imports no torch. See docs/adding-a-corruption.md.
 
 from depthgauge.core.registry import CORRUPTIONS
 from depthgauge.corruptions import attention, files, layers, precision, tokenizer, weights
+from depthgauge.corruptions.corrupted import Corrupted, corrupted, with_dose
 from depthgauge.corruptions.corruption import (
     Changes,
     Config,
@@ -19,7 +20,6 @@ from depthgauge.corruptions.corruption import (
 )
 from depthgauge.corruptions.draws import Draws
 from depthgauge.corruptions.folder import FolderTensors, corrupt, edit_config, edit_json
-from depthgauge.corruptions.subject import Corrupted, corrupted, with_dose
 
 __all__ = [
     "CORRUPTIONS",

@@ -33,13 +33,13 @@ def save_in_shards(folder: Path, rng: Draws, dose: float) -> None:
 
     Simulates saving with another size of shards.
     """
-    entries, old = sorted(tensor_entries(folder), key=lambda entry: entry[1]), weight_files(folder)
+    entries, baseline = sorted(tensor_entries(folder), key=lambda entry: entry[1]), weight_files(folder)
     order = rng.generator("shards").permutation(len(entries)).tolist()
     files = [f"part-{shard}.safetensors" for shard in range(SHARDS)]
     for shard, file in enumerate(files):
         write_shard(folder / file, [entries[place] for place in order[shard::SHARDS]])
     write_index(folder, files)
-    for path in old:
+    for path in baseline:
         path.unlink()
 
 

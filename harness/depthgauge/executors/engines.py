@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from depthgauge.core.errors import UsageError
-from depthgauge.core.testbed import Needs
+from depthgauge.core.testbed import Resources
 from depthgauge.executors.worker import Packed, work
 from depthgauge.page.escape import one_line
 
@@ -33,7 +33,7 @@ class Engine(Protocol):
     workers: int
     here: bool
 
-    def run(self, workers: Sequence[Packed], needs: Needs, logs: Path) -> list[Ended]:
+    def run(self, workers: Sequence[Packed], resources: Resources, logs: Path) -> list[Ended]:
         """Start all of them, wait until all have ended, and say how. An interruption ends them, too."""
         ...
 
@@ -50,12 +50,12 @@ class Processes:
         self.workers = workers or os.cpu_count() or 1
         installed("submitit", self.name, "cluster")
 
-    def run(self, workers: Sequence[Packed], needs: Needs, logs: Path) -> list[Ended]:
+    def run(self, workers: Sequence[Packed], resources: Resources, logs: Path) -> list[Ended]:
         from submitit import LocalExecutor
 
         executor, jobs = LocalExecutor(logs), []
-        for worker, gpus in zip(workers, gpus_each(needs.gpus, len(workers)), strict=False):
-            executor.update_parameters(timeout_min=needs.minutes, gpus_per_node=needs.gpus, visible_gpus=gpus)
+        for worker, gpus in zip(workers, gpus_each(resources.gpus, len(workers)), strict=False):
+            executor.update_parameters(timeout_min=resources.minutes, gpus_per_node=resources.gpus, visible_gpus=gpus)
             jobs.append(executor.submit(work, worker))
         return ends_of(jobs)
 
@@ -95,23 +95,23 @@ class Slurm:
                 "--executor=slurm finds no sbatch here: run it where jobs are submitted, or choose --executor=local."
             )
 
-    def run(self, workers: Sequence[Packed], needs: Needs, logs: Path) -> list[Ended]:
+    def run(self, workers: Sequence[Packed], resources: Resources, logs: Path) -> list[Ended]:
         from submitit.core.utils import FailedJobError
 
         try:
-            jobs = self.executor(needs, logs, at_once=len(workers)).map_array(work, workers)
+            jobs = self.executor(resources, logs, at_once=len(workers)).map_array(work, workers)
         except FailedJobError as error:
             raise UsageError(f"--executor=slurm: sbatch takes no job: {one_line(str(error))}") from error
         return ends_of(jobs, gone)
 
     @staticmethod
-    def executor(needs: Needs, logs: Path, *, at_once: int) -> Any:
+    def executor(resources: Resources, logs: Path, *, at_once: int) -> Any:
         from submitit import SlurmExecutor
 
         executor = SlurmExecutor(logs)
-        gpus = {"gpus_per_node": needs.gpus} if needs.gpus else {}
+        gpus = {"gpus_per_node": resources.gpus} if resources.gpus else {}
         executor.update_parameters(
-            job_name="depthgauge", time=needs.minutes, cpus_per_task=needs.cpus, mem=f"{needs.memory_gib}G",
+            job_name="depthgauge", time=resources.minutes, cpus_per_task=resources.cpus, mem=f"{resources.memory_gib}G",
             array_parallelism=at_once, **gpus,
         )  # fmt: skip
         return executor
@@ -166,14 +166,14 @@ class Ray:
         self.ray = installed("ray", self.name, "ray")
         check_reachable(os.environ.get("RAY_ADDRESS", ""))
 
-    def run(self, workers: Sequence[Packed], needs: Needs, logs: Path) -> list[Ended]:
+    def run(self, workers: Sequence[Packed], resources: Resources, logs: Path) -> list[Ended]:
         if not self.ray.is_initialized():
             try:
                 self.ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
             except (ConnectionError, RuntimeError, ValueError) as error:
                 raise UsageError(f"--executor=ray: the cluster cannot be reached: {one_line(str(error))}") from error
-        check_room([node["Resources"] for node in self.ray.nodes() if node["Alive"]], needs)
-        remote = self.ray.remote(**requests(needs))(work)
+        check_room([node["Resources"] for node in self.ray.nodes() if node["Alive"]], resources)
+        remote = self.ray.remote(**requests(resources))(work)
         tasks = [remote.remote(worker) for worker in workers]
         try:
             return [ended(partial(self.ray.get, task), (self.ray.exceptions.RayError,)) for task in tasks]
@@ -193,25 +193,29 @@ def check_reachable(address: str) -> None:
     except OSError as error:
         raise UsageError(
             f"--executor=ray: the cluster of RAY_ADDRESS={address} cannot be reached ({error.strerror or error}): "
-            "start it, or mend or unset the variable."
+            "start it, or fix or unset the variable."
         ) from error
 
 
-def check_room(nodes: Sequence[Mapping[str, float]], needs: Needs) -> None:
+def check_room(nodes: Sequence[Mapping[str, float]], resources: Resources) -> None:
     """Raises: UsageError if no node could ever take a worker: Ray would wait for one without a word."""
-    asked = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": needs.memory_gib * 2**30}
+    asked = {"CPU": resources.cpus, "GPU": resources.gpus, "memory": resources.memory_gib * 2**30}
     if not any(all(node.get(what, 0) >= number for what, number in asked.items()) for node in nodes):
         raise UsageError(
-            f"--executor=ray: no node of the cluster has {needs.cpus} CPUs, {needs.gpus} GPUs and {needs.memory_gib} "
+            f"--executor=ray: no node of the cluster has {resources.cpus} CPUs, {resources.gpus} GPUs and "
+            f"{resources.memory_gib} "
             "GiB for a worker: lower the testbed's Needs, or add a node."
         )
 
 
-def requests(needs: Needs) -> dict[str, Any]:
+def requests(resources: Resources) -> dict[str, Any]:
     """What a task asks Ray for; a lost one is ours to try again."""
     return {
-        "num_cpus": needs.cpus, "num_gpus": needs.gpus, "memory": needs.memory_gib * 2**30, "max_retries": 0,
-    }  # fmt: skip
+        "num_cpus": resources.cpus,
+        "num_gpus": resources.gpus,
+        "memory": resources.memory_gib * 2**30,
+        "max_retries": 0,
+    }
 
 
 def ended(result: Callable[[], str], losses: tuple[type[Exception], ...]) -> Ended:
@@ -236,7 +240,7 @@ ENGINES: dict[str, Callable[[int | None], Engine]] = {"local": Processes, "slurm
 
 
 def engine_named(name: str, workers: int | None) -> Engine:
-    """Raises: UsageError for one that is not known or cannot be had, or for no workers."""
+    """Raises: UsageError for one that is not known or is not available, or for no workers."""
     if name not in ENGINES:
         raise UsageError(f"--executor={name} is not known: choose {', '.join(ENGINES)}.")
     if workers is not None and workers < 1:

@@ -1,4 +1,4 @@
-"""Rounds of planning and working, until the claims lack nothing that can be had."""
+"""Rounds of planning and working, until the claims lack nothing that is available."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from depthgauge.core.errors import StoreUnusable
-from depthgauge.core.testbed import Needs
+from depthgauge.core.testbed import Resources
 from depthgauge.executors.engines import Ended, Engine
 from depthgauge.executors.plan import Ask, plan, total_text
 from depthgauge.executors.worker import OVER, TAKEN, Packed, Worker, packed
@@ -29,14 +29,14 @@ def hand_out(session: Session, asks: Sequence[Ask], engine: Engine, told: Path) 
     store, losses, tried = session.context.store, Counter[str](), set[str]()
     while True:
         found = plan(session, asks)
-        asks, jobs = found.lack, [job for job in found.jobs if job.key not in tried]
+        asks, jobs = found.incomplete, [job for job in found.jobs if job.key not in tried]
         if not jobs:
             return
         session.context.tell(f"{total_text(Times(store), jobs, engine.workers)}: handed out ({engine.name})")
         with usable(store.root, "--store", NO_SPACE | FORBIDDEN):
             place = round_place(store)
             workers = packed_workers(session, jobs, engine, place, told)
-        ends = engine.run(workers, needs_of(session), place / "logs")
+        ends = engine.run(workers, resources_of(session), place / "logs")
         raise_if_stopped(ends)
         marks = {job.key: mark(place, job) for job in jobs}
         tried |= {key for key, state in marks.items() if state == OVER}
@@ -69,7 +69,7 @@ def any_of(marks: Mapping[str, str | None]) -> bool:
 def packed_workers(session: Session, jobs: Sequence[Job], engine: Engine, place: Path, told: Path) -> list[Packed]:
     """As many as the engine starts at once, each beginning at another job."""
     context, number = session.context, min(engine.workers, len(jobs))
-    threads = max(1, (os.cpu_count() or 1) // number) if engine.here else needs_of(session).cpus
+    threads = max(1, (os.cpu_count() or 1) // number) if engine.here else resources_of(session).cpus
     first = Worker(
         number=0, threads=threads, place=place, store=context.store,
         told=told, testbed=replace(context.testbed), placement=context.placement, launch=context.launch,
@@ -77,10 +77,10 @@ def packed_workers(session: Session, jobs: Sequence[Job], engine: Engine, place:
     return packed([replace(first, number=worker) for worker in range(number)], jobs, place)
 
 
-def needs_of(session: Session) -> Needs:
+def resources_of(session: Session) -> Resources:
     """What a worker asks for: GPUs where models run on one."""
-    needs, on_gpu = session.context.testbed.needs, session.context.placement.device == "cuda"
-    return needs if on_gpu else replace(needs, gpus=0)
+    resources, on_gpu = session.context.testbed.resources, session.context.placement.device == "cuda"
+    return resources if on_gpu else replace(resources, gpus=0)
 
 
 def mark(place: Path, job: Job) -> str | None:

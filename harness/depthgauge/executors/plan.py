@@ -15,28 +15,30 @@ Ask = Callable[[Session], object]  # judges one claim within a session
 
 
 class Plan(NamedTuple):
-    """What is missing, each job once and those that take longest first; the claims that `lack` it; and how many
+    """What is missing, each job once and those that take longest first; the claims that `incomplete` it; and how many
     measurements the others have.
     """
 
     jobs: list[Job]
-    lack: list[Ask]
+    incomplete: list[Ask]
     measured: int
 
 
 def plan(session: Session, asks: Sequence[Ask]) -> Plan:
     missing: list[Job] = []
-    planned, lack, measured = session.planned(missing), [], set()
+    planned, incomplete, measured = session.planned(missing), [], set()
     for ask in asks:
         before = len(missing)
         with suppress(Exception):  # what is wrong with a claim is said when it is judged
             ask(planned)
         measured |= {used.key for used in planned.context.evidence}
         if len(missing) > before:
-            lack.append(ask)
+            incomplete.append(ask)
     jobs = {(job.kind, job.key): job for job in missing}.values()
     times = Times(session.context.store)
-    return Plan(sorted(jobs, key=lambda job: (-doublings(expected_s(times, job)), job.whose)), lack, len(measured))
+    return Plan(
+        sorted(jobs, key=lambda job: (-doublings(expected_s(times, job)), job.label)), incomplete, len(measured)
+    )
 
 
 def doublings(seconds: float | None) -> int:
@@ -50,14 +52,14 @@ def expected_s(times: Times, job: Job) -> float | None:
 
 def plan_table(session: Session, asks: Sequence[Ask], workers: int) -> str:
     """The plan for people: each job, what it reads, how long it took before; and what it all comes to."""
-    jobs, lack, measured = plan(session, asks)
+    jobs, incomplete, measured = plan(session, asks)
     there = f"{measured} measurements are there"
     if not jobs:
         return f"nothing is missing; {there}"
     times = Times(session.context.store)
-    rows = [(job.work, job.whose, f"{job.weights / 1e6:,.0f} MB", seconds_text(expected_s(times, job))) for job in jobs]
+    rows = [(job.work, job.label, f"{job.weights / 1e6:,.0f} MB", seconds_text(expected_s(times, job))) for job in jobs]
     table = tabulate(rows, headers=("job", "of", "weights", "took before"), disable_numparse=True)
-    then = f"{len(lack)} of {len(asks)} claims ask for them, and may ask for more by what they find"
+    then = f"{len(incomplete)} of {len(asks)} claims ask for them, and may ask for more by what they find"
     return f"{table}\n{total_text(times, jobs, workers)}; {then}; {there}"
 
 

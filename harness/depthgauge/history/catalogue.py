@@ -12,14 +12,14 @@ from depthgauge.core.errors import UsageError
 from depthgauge.core.registry import TESTBEDS
 from depthgauge.core.result import Outcome
 from depthgauge.core.testbed import Testbed
-from depthgauge.history.ledger import Ledger, read_ledger
+from depthgauge.history.recorded import RecordedOutcomes, read_recorded_outcomes
 from depthgauge.page.tables import markdown
 
 HEAD = """# Claims
 
 Made by `depthgauge claims`: every claim of every suite, where it comes from, the region that an interval must lie in,
-and what the seeds in each testbed's ledger gave, by method. A claim without a record is of a testbed whose models are
-trained in each run, is about change, or gates nothing.
+and what the seeds in each testbed's recorded outcomes gave, by method. A claim without a record is of a testbed whose
+models are trained in each run, is about change, or is informational.
 """
 WORDS = {outcome: outcome.replace("_", " ").lower() for outcome in Outcome}
 
@@ -30,13 +30,15 @@ def catalogue(packages: Sequence[str]) -> str:
     Raises: UsageError if there is no such package.
     """
     modules = [module for package in packages for module in suites_in(package)]
-    ledgers = {name: ledger for name in TESTBEDS if (ledger := on_record(TESTBEDS[name])).claims}
-    parts = [HEAD, *(part for module in modules for part in suite(module, ledgers))]
+    recorded_outcomes = {
+        name: recorded_outcomes for name in TESTBEDS if (recorded_outcomes := on_record(TESTBEDS[name])).claims
+    }
+    parts = [HEAD, *(part for module in modules for part in suite(module, recorded_outcomes))]
     untestable: dict[str, str] = {}
     for package in packages:
         untestable |= getattr(importlib.import_module(package), "UNTESTABLE", {})
     if untestable:
-        parts += ["## Without a claim\n", markdown(("source", "why"), list(untestable.items())) + "\n"]
+        parts += ["## Without a claim\n", markdown(("citation", "why"), list(untestable.items())) + "\n"]
     return "\n".join(parts)
 
 
@@ -64,30 +66,37 @@ def claims_of(module: ModuleType) -> list[Any]:
     return [test for test in vars(module).values() if hasattr(test, "__claim__")]
 
 
-def on_record(testbed: Testbed) -> Ledger:
+def on_record(testbed: Testbed) -> RecordedOutcomes:
     """Whatever base is at hand: the page says what was found, and not what may be compared with."""
-    return read_ledger(testbed.ledger) if testbed.ledger is not None and testbed.ledger.is_file() else Ledger()
+    return (
+        read_recorded_outcomes(testbed.recorded_outcomes)
+        if testbed.recorded_outcomes is not None and testbed.recorded_outcomes.is_file()
+        else RecordedOutcomes()
+    )
 
 
-def suite(module: ModuleType, ledgers: Mapping[str, Ledger]) -> Iterator[str]:
+def suite(module: ModuleType, recorded_outcomes: Mapping[str, RecordedOutcomes]) -> Iterator[str]:
     claims = [test.__claim__ for test in claims_of(module)]
     if claims:
         yield f"## {module.__name__.rpartition('.')[2]}\n"
         yield f"{(module.__doc__ or '').partition(chr(10))[0]}\n"
-        headers = ("claim", "what is claimed", "of", "source", *(f"found on {name}" for name in ledgers))
-        yield markdown(headers, [row(claim, ledgers.values()) for claim in claims]) + "\n"
+        headers = ("claim", "what is claimed", "of", "citation", *(f"found on {name}" for name in recorded_outcomes))
+        yield markdown(headers, [row(claim, recorded_outcomes.values()) for claim in claims]) + "\n"
 
 
-def row(claim: Claim, ledgers: Iterable[Ledger]) -> list[str]:
-    gates = "" if claim.gates else " (gates nothing)"
-    cells = [f"**{claim.id}**{gates}", claim.statement, f"{claim.region} {claim.unit}", claim.source]
-    return [*(cell.replace("|", "&#124;") for cell in cells), *(record(claim, ledger) for ledger in ledgers)]
+def row(claim: Claim, recorded_outcomes: Iterable[RecordedOutcomes]) -> list[str]:
+    required = "" if claim.required else " (informational)"
+    cells = [f"**{claim.id}**{required}", claim.statement, f"{claim.region} {claim.unit}", claim.citation]
+    return [
+        *(cell.replace("|", "&#124;") for cell in cells),
+        *(record(claim, recorded_outcomes) for recorded_outcomes in recorded_outcomes),
+    ]
 
 
-def record(claim: Claim, ledger: Ledger) -> str:
+def record(claim: Claim, recorded_outcomes: RecordedOutcomes) -> str:
     """'METHOD: 3 refuted, 2 inconclusive', over the recorded seeds."""
-    methods = ledger.claims.get(claim.id, {})
-    counts = {method: Counter(ledger.outcomes(claim.id, method)) for method in methods}
+    methods = recorded_outcomes.claims.get(claim.id, {})
+    counts = {method: Counter(recorded_outcomes.outcomes(claim.id, method)) for method in methods}
     return (
         "; ".join(
             f"{method}: " + ", ".join(f"{count} {WORDS[outcome]}" for outcome, count in found.most_common())

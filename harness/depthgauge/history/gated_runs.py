@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.core.errors import UsageError
-from depthgauge.core.result import Outcome, Row
+from depthgauge.core.result import ClaimResult, Outcome
 
 FILE = "history.jsonl"
 
@@ -28,30 +28,30 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GatedRun:
-    """One run about a change. `against` names the old checkpoint, or the reference."""
+    """One run about a change. `baseline` names the baseline, or the reference."""
 
     started: str
     checkpoint: str
     fingerprint: str
-    against: str
+    baseline: str
     exit_code: int
     claims: Mapping[str, Figure]
 
 
-def gated_run(record: Mapping[str, Any], rows: Iterable[Row]) -> GatedRun:
+def gated_run(record: Mapping[str, Any], rows: Iterable[ClaimResult]) -> GatedRun:
     """The line of a run, from its report.json as a mapping and the rows in it."""
-    (new, fingerprint), (old, _) = (record["run"]["checkpoints"][role] for role in ("new", "old"))
+    (candidate, fingerprint), (baseline, _) = (record["run"]["checkpoints"][role] for role in ("candidate", "baseline"))
     return GatedRun(
         started=record["run"]["started"],
-        checkpoint=new,
+        checkpoint=candidate,
         fingerprint=fingerprint,
-        against=old,
+        baseline=baseline,
         exit_code=record["exit_code"],
         claims={row.claim: figure_of(row) for row in rows},
     )
 
 
-def figure_of(row: Row) -> Figure:
+def figure_of(row: ClaimResult) -> Figure:
     one = row.estimate
     if one is None:
         return Figure(None, None, None, "", row.bounds, row.outcome)
@@ -88,7 +88,7 @@ def read(path: Path) -> tuple[list[GatedRun], list[int]]:
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}; a run with --against writes it.") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}; a run with --baseline writes it.") from error
     found = [(number, parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
     return [run for _, run in found if run is not None], [number for number, run in found if run is None]
 
@@ -100,7 +100,7 @@ def parsed(line: str) -> GatedRun | None:
         found = GatedRun(**fields, claims=claims)
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
-    words = (found.started, found.checkpoint, found.fingerprint, found.against)
+    words = (found.started, found.checkpoint, found.fingerprint, found.baseline)
     return found if all(isinstance(word, str) for word in words) and isinstance(found.exit_code, int) else None
 
 

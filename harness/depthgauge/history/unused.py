@@ -1,4 +1,4 @@
-"""What of a store is needed no more: what no report and no reference names."""
+"""What of a store is needed no more: what no report and no accepted baseline names."""
 
 import json
 import math
@@ -13,21 +13,21 @@ from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import Store, read_manifest
 from depthgauge.store.inventory import DAY_S, Entry, abandoned, discard, entries, is_sealed, size
 
-MODELS = ("checkpoints", "merged")  # which reports and references name by their content
+MODELS = ("checkpoints", "merged")  # which reports and accepted baselines name by their content
 
 
-def named_in(reports: Path, references: Path) -> set[str]:
-    """Keys of measurements and fingerprints of checkpoints that reports and references name.
+def named_in(reports: Path, baselines: Path) -> set[str]:
+    """Keys of measurements and fingerprints of checkpoints that reports and accepted baselines name.
 
     Raises: UsageError for a file that cannot be read: what it names would be lost.
     """
     named: set[str] = set()
-    for path in [*reports.rglob("report.json"), *references.glob("*.json")]:
+    for path in [*reports.rglob("report.json"), *baselines.glob("*.json")]:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"{path} cannot be read ({error}), and may name what is needed: mend or delete it."
+                f"{path} cannot be read ({error}), and may name what is needed: fix or delete it."
             ) from error
         named |= set(texts_in(found, ("key", "checkpoint", "fingerprint")))
     return named
@@ -51,8 +51,8 @@ def is_named(store: Store, entry: Entry, named: set[str]) -> bool:
         return entry.key in named
     folder = store.folder(entry.kind, entry.key)
     try:
-        sealed = read_manifest(folder).files
-        return fingerprint(folder, lambda path: str(sealed[str(path.relative_to(folder))]["sha256"])) in named
+        listed = read_manifest(folder).files
+        return fingerprint(folder, lambda path: str(listed[str(path.relative_to(folder))]["sha256"])) in named
     except (CorruptEntry, InvalidCheckpoint, KeyError):
         return False
 
@@ -76,24 +76,24 @@ def unneeded(store: Store, named: set[str], unused_days: float, most_bytes: floa
 def collect(
     store: Store,
     reports: Path,
-    references: Path,
+    baselines: Path,
     unused_days: float,
     *,
     delete: bool,
     most_gib: float = math.inf,
 ) -> str:
     """Delete what is needed no more, or say what that is. Raises: as `named_in`."""
-    found = unneeded(store, named_in(reports, references), unused_days, most_gib * 2**30)
+    found = unneeded(store, named_in(reports, baselines), unused_days, most_gib * 2**30)
     workshops = abandoned(store, unused_days)
     freed = size(sum(entry.bytes for entry in found))
-    listed = f"{len(found):,} entries ({freed}) and {len(workshops)} abandoned workshops"
+    listed = f"{len(found):,} entries ({freed}) and {len(workshops)} abandoned staging folders"
     if not delete:
         why = f"were not used for {unused_days:g} days" + (
             f", or make more than {most_gib:g} GiB" * (most_gib < math.inf)
         )
         return f"{listed} are named nowhere and {why}; --delete deletes them"
     gone = sum(discard(store, entry) for entry in found)
-    for workshop in workshops:
-        shutil.rmtree(workshop, ignore_errors=True)
+    for staging_dir in workshops:
+        shutil.rmtree(staging_dir, ignore_errors=True)
     kept = f"; {len(found) - gone} are in use, and stay" if gone < len(found) else ""
     return f"{listed} are deleted{kept}"

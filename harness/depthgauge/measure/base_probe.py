@@ -1,10 +1,10 @@
 """What a probe is: a question put to one checkpoint, or to a pair of them.
 
 A probe is a frozen dataclass whose fields are all that it reads. It has no base class; it fits `Probe`, or `PairProbe`
-where it compares two checkpoints. One room holds all there is of it:
+where it compares two checkpoints. One package holds all there is of it:
 
     NAME/probe.py      the dataclass: what is asked, and what determines the answer
-    NAME/readings.py   what claims call, from a subject to `Scores` or `Profiles`
+    NAME/readings.py   what claims call, from a candidate to `Scores` or `Profiles`
     NAME/compute.py    the tensor code, usable alone; opened when something is measured
     NAME/report.py     `show(measured, setting)`, its sections of a report; opened when one is written
     NAME/__init__.py   the names that claims, testbeds and other packages use
@@ -18,12 +18,12 @@ from depthgauge.core.errors import InvalidComparison, NotTestable
 from depthgauge.core.installed import MODEL_LIBRARIES
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.registry import PROBES
-from depthgauge.models.load import Opened
+from depthgauge.models.load import CheckpointHandle
 from depthgauge.sources.folder import check_language_model
 from depthgauge.store.measurements import Arrays
 
 
-class Question(Protocol):
+class BaseProbe(Protocol):
     """What probes of one checkpoint and of a pair have in common.
 
     `name`, `version` and `parameters` are the key under which a measurement is stored: raise the version when the same
@@ -36,7 +36,7 @@ class Question(Protocol):
     version: ClassVar[int]
 
     @property
-    def what(self) -> str: ...
+    def description(self) -> str: ...
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         """All that determines the answer, as plain values: the fields, long ones by their digest, and what is read of
@@ -49,28 +49,28 @@ class Question(Protocol):
         ...
 
 
-class Probe(Question, Protocol):
+class Probe(BaseProbe, Protocol):
     """A question put to one checkpoint."""
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         """The answer, arrays by name. Raises: NotTestable where the checkpoint turns out to have none."""
         ...
 
 
-class PairProbe(Question, Protocol):
+class PairProbe(BaseProbe, Protocol):
     """A question put to a checkpoint and another one beside it."""
 
-    def take(self, one: Opened, other: Opened) -> Arrays:
-        """How `one` differs from `other`, arrays by name. Raises: as `Probe.take`."""
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+        """How `one` differs from `other`, arrays by name. Raises: as `Probe.run`."""
         ...
 
 
-def requires_of(probe: Question) -> tuple[str, ...]:
+def requires_of(probe: BaseProbe) -> tuple[str, ...]:
     """The distributions whose versions determine the answer."""
     return getattr(probe, "requires", MODEL_LIBRARIES)
 
 
-def address(probe: Question) -> str:
+def address(probe: BaseProbe) -> str:
     """Where a probe lives, 'package.module:Class': how a process that never imported its suite finds it."""
     return f"{type(probe).__module__}:{type(probe).__qualname__}"
 
@@ -87,10 +87,10 @@ def unlike_is_not_testable() -> Iterator[None]:
 __all__ = [
     "PROBES",
     "Arrays",
-    "Opened",
+    "BaseProbe",
+    "CheckpointHandle",
     "PairProbe",
     "Probe",
-    "Question",
     "address",
     "check_language_model",
     "requires_of",

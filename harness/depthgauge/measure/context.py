@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
-from depthgauge.core.errors import Unmade
+from depthgauge.core.errors import NotCached
 from depthgauge.core.estimate import Measurement
 from depthgauge.core.method import Launch
 from depthgauge.core.result import Evidence
@@ -35,20 +35,20 @@ class RunContext:
 class Job:
     """An entry of the store that is missing: a checkpoint to train, or a measurement to take.
 
-    `work` is what has to be done, in words that are the same for all of its kind; `whose` it is done to. `weights` are
-    the bytes of the model that is opened for it. `make` does it, in whichever process.
+    `work` is what has to be done, in words that are the same for all of its kind; `checkpoint_label` it is done to.
+    `weights` are the bytes of the model that is opened for it. `make` does it, in whichever process.
     """
 
     kind: str
     key: str
     work: str
-    whose: str
+    label: str
     weights: int
     make: Callable[[RunContext], object]
 
     @property
     def title(self) -> str:
-        return f"{self.work}, {self.whose}"
+        return f"{self.work}, {self.label}"
 
 
 def planned(context: RunContext, missing: list[Job]) -> RunContext:
@@ -56,13 +56,13 @@ def planned(context: RunContext, missing: list[Job]) -> RunContext:
     return replace(context, missing=missing, evidence=[])
 
 
-def whose(name: str, seed: int) -> str:
+def checkpoint_label(name: str, seed: int) -> str:
     return f"{name} (seed {seed})"
 
 
-def lack(context: RunContext, job: Job) -> NoReturn:
+def note_missing(context: RunContext, job: Job) -> NoReturn:
     """Note what is missing. Raises: Unmade; TrainingFailed where it was tried in this run, and failed."""
     assert context.missing is not None
     context.store.raise_if_failed(job.kind, job.key)
     context.missing.append(job)
-    raise Unmade(f"{job.title} is not there yet")
+    raise NotCached(f"{job.title} is not there yet")

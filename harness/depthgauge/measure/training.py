@@ -13,7 +13,7 @@ from depthgauge.core.installed import versions
 from depthgauge.core.method import Launch, Method, Recipe, TrainingJob
 from depthgauge.core.plain import digest, to_plain
 from depthgauge.core.registry import METHODS
-from depthgauge.core.testbed import CORRECT, Economy, Item, Testbed, Training
+from depthgauge.core.testbed import CORRECT, Item, MemoryOptions, Testbed, Training
 from depthgauge.measure.context import RunContext
 from depthgauge.models.files import weight_bytes
 from depthgauge.models.load import threads_for
@@ -31,7 +31,7 @@ def recipe_of(method: Method, testbed: Testbed, seed: int, device: str, launch: 
     training = testbed.training
     if training:
         check_settings(training.method_settings, method, testbed.name)
-    launched = launch.describe() if launch is not None and method.launches else {}
+    launched = launch.describe() if launch is not None and method.supports_distributed else {}
     return Recipe(
         method=method.name,
         method_version=method.version,
@@ -57,9 +57,11 @@ def scale_of(training: Training) -> dict[str, Any]:
     """The size of a training, with what is asked and paid in another way than the usual."""
     chat = {"chat": True} if training.chat else {}
     paid = [[reward.name, reward.weight, reward.version] for reward in training.rewards]
-    economy = {} if training.economy == Economy() else {"economy": asdict(training.economy)}
+    memory_options = (
+        {} if training.memory_options == MemoryOptions() else {"memory_options": asdict(training.memory_options)}
+    )
     rewards = {} if training.rewards == (CORRECT,) else {"rewards": paid}
-    return asdict(training.scale) | dict(training.method_settings) | chat | economy | rewards
+    return asdict(training.scale) | dict(training.method_settings) | chat | memory_options | rewards
 
 
 def check_settings(given: Iterable[str], method: Method, testbed: str) -> None:
@@ -82,21 +84,27 @@ def names_in(settings: Any) -> Iterator[str]:
             yield from names_in(getattr(settings, each.name))
 
 
-def train_in(workshop: Path, *, method: Method, testbed: Testbed, recipe: Recipe, context: RunContext) -> None:
+def train_in(staging_dir: Path, *, method: Method, testbed: Testbed, recipe: Recipe, context: RunContext) -> None:
     """Carry out a recipe in an empty folder, or in one that a killed attempt left.
 
     Raises: TrainingFailed, naming the method, if it ends without a whole checkpoint.
     """
     assert method.train is not None
-    with context.store.alone("training") if method.alone else nullcontext():
+    with context.store.exclusive("training") if method.exclusive else nullcontext():
         if not method.control:
             context.tell(f"training {method.name} (seed {recipe.seed}) on {recipe.device}")
-        (workshop / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
+        (staging_dir / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
         threads = testbed.threads or (threads_for(testbed.base) if isinstance(testbed.base, Path) else 1)
         job = TrainingJob(
-            method=method, testbed=testbed, seed=recipe.seed, device=recipe.device, folder=workshop, tell=context.tell,
-            threads=threads, launch=context.launch if method.launches else None,
-        )  # fmt: skip
+            method=method,
+            testbed=testbed,
+            seed=recipe.seed,
+            device=recipe.device,
+            folder=staging_dir,
+            tell=context.tell,
+            threads=threads,
+            launch=context.launch if method.supports_distributed else None,
+        )
         weights = weight_bytes(testbed.base) if isinstance(testbed.base, Path) else 0
         try:
             with timed(context.store, f"training {method.name}", weights):
@@ -109,4 +117,4 @@ def train_in(workshop: Path, *, method: Method, testbed: Testbed, recipe: Recipe
             raise TrainingFailed(
                 f"training {method.name!r} (seed {recipe.seed}) stopped with {type(error).__name__}: {error}"
             ) from error
-        check_folder(workshop)
+        check_folder(staging_dir)

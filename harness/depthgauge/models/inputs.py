@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined, UsageError
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, NotTestable, StatisticUndefined, UsageError
 from depthgauge.core.testbed import Text
 from depthgauge.models.load import context_length, layers_and_heads, vocabulary_size
 
@@ -23,7 +23,7 @@ def text_ids(tokenizer: Any, text: Text, model: Any) -> list[int]:
     if not 2 <= len(ids) <= longest:
         raise UsageError(
             f"the text {text.text[:40]!r} has {len(ids)} tokens, and 2 to {longest} fit into the model's context: cut "
-            "it, or leave it out of the testbed's materials."
+            "it, or leave it out of the testbed's probe inputs."
         )
     return ids
 
@@ -57,7 +57,9 @@ def check_heads(heads: Sequence[tuple[int, int]], model: Any) -> None:
     layers, width = layers_and_heads(model)
     for layer, head in heads:
         if not (0 <= layer < layers and 0 <= head < width):
-            raise Undefined(f"there is no head {(layer, head)}: the model has {layers} layers of {width}, from (0, 0).")
+            raise StatisticUndefined(
+                f"there is no head {(layer, head)}: the model has {layers} layers of {width}, from (0, 0)."
+            )
 
 
 def check_same_heads(mine: tuple[int, ...], its: tuple[int, ...]) -> None:
@@ -75,11 +77,11 @@ def check_prompts(prompts: Tokens, least: int, *models: Any) -> None:
     A token must be known to, and a prompt fit into, every one of the models.
     """
     if not len(prompts):
-        raise Undefined("there is nothing to run a model on: give at least one prompt.")
+        raise StatisticUndefined("there is nothing to run a model on: give at least one prompt.")
     longest = min(map(context_length, models))
     for i, prompt in enumerate(prompts):
         if not least <= len(prompt) <= longest:
-            raise Undefined(
+            raise StatisticUndefined(
                 f"prompt {i} (counted from 0) has {len(prompt)} tokens, and {least} to {longest} are allowed: leave it "
                 "out, or cut it."
             )
@@ -91,7 +93,7 @@ def check_known(tokens: Sequence[int], where: str, *models: Any) -> None:
     known = min(map(vocabulary_size, models))
     strange = [token for token in tokens if not 0 <= token < known]
     if strange:
-        raise Undefined(
+        raise StatisticUndefined(
             f"there is no token {strange[0]} ({where}), as the model knows 0 to {known - 1}: use its own tokenizer, "
             "and compare only models that share one."
         )
@@ -100,9 +102,13 @@ def check_known(tokens: Sequence[int], where: str, *models: Any) -> None:
 def check_targets(targets: Tokens, prompts: Tokens, model: Any) -> None:
     """Raises: Undefined unless every prompt has as many targets, at least one, all known."""
     if any(np.ndim(wanted) != 1 for wanted in targets):
-        raise Undefined(f"every prompt needs a list of targets, such as [[5, 7], [5, 9]], got {list(targets)}.")
+        raise StatisticUndefined(
+            f"every prompt needs a list of targets, such as [[5, 7], [5, 9]], got {list(targets)}."
+        )
     if len(targets) != len(prompts) or len({len(wanted) for wanted in targets} | {0}) != 2:
-        raise Undefined(f"every prompt needs as many targets, got {[len(t) for t in targets]} for {len(prompts)}.")
+        raise StatisticUndefined(
+            f"every prompt needs as many targets, got {[len(t) for t in targets]} for {len(prompts)}."
+        )
     for i, wanted in enumerate(targets):
         check_known(wanted, f"a target of prompt {i}", model)
 
@@ -116,9 +122,9 @@ def check_finite(values: NDArray[np.floating]) -> None:
 def check_noise(scale: float, draws: int) -> None:
     """Raises: Undefined for noise of no size, or no draw of it."""
     if draws < 1:
-        raise Undefined(f"noise needs at least 1 draw, got {draws}.")
+        raise StatisticUndefined(f"noise needs at least 1 draw, got {draws}.")
     if not 0 <= scale < np.inf:
-        raise Undefined(f"noise has a scale of 0 or more, got {scale}.")
+        raise StatisticUndefined(f"noise has a scale of 0 or more, got {scale}.")
 
 
 def padded_left(rows: Sequence[Sequence[int]], filler: int, device: Any) -> tuple[Any, Any]:

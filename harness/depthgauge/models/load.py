@@ -33,7 +33,7 @@ class Placement:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Opened:
+class CheckpointHandle:
     """A checkpoint that a probe is at: its model and tokenizer are loaded when they are first asked for.
 
     `together` are the folders of the pair that is compared.
@@ -218,7 +218,7 @@ def multiply_in_float32(model: Any) -> None:
             module.__class__ = Widened
 
 
-def fresh(folder: Path, dtype: str = "float32") -> tuple[Any, Any]:
+def load_uncached(folder: Path, dtype: str = "float32") -> tuple[Any, Any]:
     """A model and tokenizer of one's own, to train or to change: those of `load` are shared, and must not."""
     LOADED.clear()
     return read_model(folder, Placement(dtype=dtype))

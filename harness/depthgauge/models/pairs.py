@@ -5,24 +5,24 @@ from collections.abc import Iterator, Sequence
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.testbed import Text
 from depthgauge.models.inputs import Tokens, text_ids
-from depthgauge.models.load import Opened
+from depthgauge.models.load import CheckpointHandle
 
 TOKENS = 4096  # of a batch, at most
 NUMBERS = 2**26  # held at once, at most, but for a single text that has more
 
 
-def pair_ids(new: Opened, old: Opened, texts: Sequence[Text]) -> list[list[int]]:
-    """The tokens of each text; chats in the form of the old checkpoint, for both.
+def pair_ids(candidate: CheckpointHandle, baseline: CheckpointHandle, texts: Sequence[Text]) -> list[list[int]]:
+    """The tokens of each text; chats in the form of the baseline, for both.
 
     Raises: NotTestable if the two tokenizers cut a text differently; UsageError as `text_ids`.
     """
     for text in texts:
-        if new.tokenizer(text.text)["input_ids"] != old.tokenizer(text.text)["input_ids"]:
+        if candidate.tokenizer(text.text)["input_ids"] != baseline.tokenizer(text.text)["input_ids"]:
             raise NotTestable(
                 f"the tokenizers of the two checkpoints cut the text {text.text[:40]!r} differently, and what is "
                 "compared token by token needs the same tokens"
             )
-    return [text_ids(old.tokenizer, text, old.model) for text in texts]
+    return [text_ids(baseline.tokenizer, text, baseline.model) for text in texts]
 
 
 def batches(token_ids: Tokens, numbers_per_token: int) -> Iterator[list[int]]:

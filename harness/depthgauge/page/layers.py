@@ -1,4 +1,4 @@
-"""Pictures by layer, by head and of intervals, drawn alike in every room. Layers and heads are 0-based.
+"""Pictures by layer, by head and of intervals, drawn alike in every package. Layers and heads are 0-based.
 
 Shapes: N units (questions, openings), C columns (layers, steps), L layers, H heads, T tokens.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidComparison, StatisticUndefined
 from depthgauge.core.estimate import Estimate, Scores
 from depthgauge.core.registry import BASE
 from depthgauge.page.section import Measured, Setting
@@ -54,11 +54,11 @@ def place_of(one: Measured, shown: Sequence[Measured]) -> int:
 
 def pair_label(one: Measured, shown: Sequence[Measured]) -> str:
     """Its label, and what it is compared with where not all are compared with the same."""
-    against = one.measurement.parameters.get("against")
-    if all(other.measurement.parameters.get("against") == against for other in shown):
+    baseline = one.measurement.parameters.get("baseline")
+    if all(other.measurement.parameters.get("baseline") == baseline for other in shown):
         return one.label
     names = {other.evidence.checkpoint: other.label for other in shown}
-    return f"{one.label}, against {names.get(str(against), str(against)[:8])}"
+    return f"{one.label}, against {names.get(str(baseline), str(baseline)[:8])}"
 
 
 def reference_of(shown: Sequence[Measured]) -> Measured:
@@ -139,7 +139,7 @@ def paired(one: Scores, other: Scores) -> Estimate | None:
     """The mean difference of two checkpoints, unit by unit; None where it has no interval."""
     try:
         return paired_difference(one, other, estimand="difference")
-    except (InvalidComparison, Undefined):
+    except (InvalidComparison, StatisticUndefined):
         return None
 
 

@@ -1,6 +1,6 @@
 """A section of a report: text, tables and pictures, in one order for every format.
 
-A room's `report.py` has one function, `show(measured, setting)`, that yields its sections.
+A package's `report.py` has one function, `show(measured, setting)`, that yields its sections.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -115,5 +115,5 @@ class Section:
 
 
 def of(measured: Sequence[Measured], probe: str) -> list[Measured]:
-    """Those of one probe, of several that a room holds."""
+    """Those of one probe, of several that a package holds."""
     return [one for one in measured if one.measurement.probe == probe]

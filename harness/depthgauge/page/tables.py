@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.core.estimate import Estimate, Population, Profiles, Scores
 from depthgauge.core.verdict import number
 from depthgauge.stats import exactly, mean, share
@@ -53,5 +53,5 @@ def bands(profiles: Profiles) -> Bands | None:
     """Simultaneous intervals, or None where nothing varies."""
     try:
         return simultaneous(profiles, estimand="profile")
-    except Undefined:
+    except StatisticUndefined:
         return None

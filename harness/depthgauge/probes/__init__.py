@@ -1,1 +1,1 @@
-"""Probes, a room each: what is measured, how claims read it, and how it shows itself in a report."""
+"""Probes, a package each: what is measured, how claims read it, and how it shows itself in a report."""

@@ -1,4 +1,4 @@
-"""The pytest plugin: the only room that imports pytest. Its hooks, from the files that hold them."""
+"""The pytest plugin: the only package that imports pytest. Its hooks, from the files that hold them."""
 
 from depthgauge.pytest_plugin.claims import pytest_pyfunc_call, pytest_report_teststatus
 from depthgauge.pytest_plugin.collection import (

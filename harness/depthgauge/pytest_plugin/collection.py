@@ -1,16 +1,16 @@
-"""Which claims are collected, and on which subjects."""
+"""Which claims are collected, and on which candidates."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from depthgauge.core.claim import Claim, Tier
+from depthgauge.core.claim import Claim, Stage
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.registry import CORRUPTIONS, METHODS
 from depthgauge.pytest_plugin.state import STATE, State
 from depthgauge.runs.cases import NOBODY, argument_names, arguments_of, choices_of
-from depthgauge.runs.comparison import ChangeSession
+from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.session import Session
 
 CLAIM = "depthgauge_claim"
@@ -22,11 +22,11 @@ def claim_of(function: Any) -> Claim | None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
-    """The first claim wakes the plugin, before pytest looks for the fixtures that it takes."""
+    """The first claim activates the plugin, before pytest looks for the fixtures that it takes."""
     if claim_of(obj) is None:
         return
     state = collector.config.stash[STATE]
-    if state.awake:
+    if state.active:
         return
     try:
         state.session  # noqa: B018
@@ -41,36 +41,36 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if claim is None:
         return
     session = metafunc.config.stash[STATE].session
-    about = session.speaks_about(claim, argument_names(metafunc.function))
-    metafunc.parametrize("subject", about or [pytest.param(NOBODY, id="nobody")], indirect=True)
+    about = session.applicable_to(claim, argument_names(metafunc.function))
+    metafunc.parametrize("candidate", about or [pytest.param(NOBODY, id="nobody")], indirect=True)
     for name, values in choices_of(session, argument_names(metafunc.function)).items():
         metafunc.parametrize(name, values or [pytest.param(NOBODY, id="none")], indirect=True)
 
 
-def tier_of(item: pytest.Item) -> Tier:
+def stage_of(item: pytest.Item) -> Stage:
     """That of a claim; any other test comes first."""
     claim = claim_of(getattr(item, "obj", None))
-    return Tier.FILES if claim is None else claim.tier
+    return Stage.FILES if claim is None else claim.stage
 
 
-def gating(items: Sequence[pytest.Item]) -> int:
-    """How many of them are claims that gate."""
+def count_required(items: Sequence[pytest.Item]) -> int:
+    """How many of them are required claims."""
     claims = [claim_of(getattr(item, "obj", None)) for item in items]
-    return sum(claim is not None and claim.gates for claim in claims)
+    return sum(claim is not None and claim.required for claim in claims)
 
 
-def speaks_of(item: pytest.Item) -> str | None:
+def candidate_of(item: pytest.Item) -> str | None:
     """The subject of a claim; `NOBODY` where it speaks of none that is judged, and None for other tests."""
     if not isinstance(item, pytest.Function) or claim_of(item.obj) is None:
         return None
-    return str(item.callspec.params["subject"])
+    return str(item.callspec.params["candidate"])
 
 
 def arguments(item: pytest.Function, session: Session) -> dict[str, Any]:
-    """What a claim is called with beside its subject. What the tool names comes from the session, and never from a
+    """What a claim is called with beside its candidate. What the tool names comes from the session, and never from a
     fixture of that name in somebody's project; everything else is the project's fixture.
     """
-    names = [name for name in argument_names(item.obj) if name != "subject"]
+    names = [name for name in argument_names(item.obj) if name != "candidate"]
     found = arguments_of(session, names, {name: str(value) for name, value in item.callspec.params.items()})
     return {name: found[name] if name in found else item.funcargs[name] for name in names}
 
@@ -83,20 +83,20 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the claims that speak about nothing that is judged; those about change come in the order of tiers."""
-    unrelated = [item for item in items if speaks_of(item) == NOBODY]
+    """Leave out the claims that speak about nothing that is judged; those about change come in the order of stages."""
+    unrelated = [item for item in items if candidate_of(item) == NOBODY]
     if unrelated:
         config.hook.pytest_deselected(items=unrelated)
         items[:] = [item for item in items if item not in unrelated]
     state = config.stash[STATE]
-    if state.awake and isinstance(state.session, ChangeSession):
-        items.sort(key=tier_of)
+    if state.active and isinstance(state.session, ComparisonSession):
+        items.sort(key=stage_of)
         check_margins(state, items)
 
 
 def check_margins(state: State, items: Sequence[pytest.Item]) -> None:
     """End the run where a margin is not one of its claim, and say which are of no claim."""
-    assert isinstance(state.session, ChangeSession)
+    assert isinstance(state.session, ComparisonSession)
     claims = filter(None, (claim_of(getattr(item, "obj", None)) for item in items))
     try:
         unused = state.session.check_margins(claims)
@@ -107,14 +107,14 @@ def check_margins(state: State, items: Sequence[pytest.Item]) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Note which subjects the claims will ask for, the longest trainings last: they are taken from the end."""
+    """Note which candidates the claims will ask for, the longest trainings last: they are taken from the end."""
     state = session.config.stash[STATE]
     needed: set[str] = set()
     for item in session.items:
         claim = claim_of(getattr(item, "obj", None))
         if claim is not None and isinstance(item, pytest.Function):
             item.user_properties.append((CLAIM, claim.id))
-            needed.update(state.session.asked_for(claim, argument_names(item.obj), str(speaks_of(item))))
+            needed.update(state.session.dependencies(claim, argument_names(item.obj), str(candidate_of(item))))
     methods = [name for name in METHODS if name in needed]
     made = [name for name in CORRUPTIONS if name in needed]
     state.needed = made + sorted(methods, key=lambda name: not METHODS[name].control)

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from depthgauge.core.result import Row, row_from_plain
+from depthgauge.core.result import ClaimResult, claim_result_from_plain
 from depthgauge.pytest_plugin.claims import ERROR, NOT_RUN, ROW, told
 from depthgauge.pytest_plugin.collection import CLAIM
+from depthgauge.pytest_plugin.stages import ALL, note
 from depthgauge.pytest_plugin.state import State
-from depthgauge.pytest_plugin.tiers import ALL, note
 from depthgauge.report.outcome import Problem
-from depthgauge.runs.comparison import ChangeSession
+from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.progress import Follower
 from depthgauge.runs.result import Findings, Result, conclude, lines_of
 
@@ -30,12 +30,12 @@ class Controller:
 
     def pytest_sessionstart(self) -> None:
         workers = bool(self.config.getoption("numprocesses", None))
-        if self.state.awake and (workers or self.state.engine is not None) and not self.config.option.collectonly:
+        if self.state.active and (workers or self.state.engine is not None) and not self.config.option.collectonly:
             self.follower = Follower(self.state.progress_file, self.state.tell)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = told(report)
-        row = row_from_plain(properties[ROW]) if ROW in properties else None
+        row = claim_result_from_plain(properties[ROW]) if ROW in properties else None
         if row is not None:
             self.findings.rows.append(row)
         if report.when == "call" or not report.passed:
@@ -48,9 +48,9 @@ class Controller:
             *_, last = str(report.longrepr).strip().splitlines() or ["no reason given"]
             self.findings.problems.append(Problem(exit_code=1, message=f"{report.nodeid} broke off: {last.strip()}"))
 
-    def note(self, report: pytest.TestReport, row: Row | None) -> None:
-        """Tell the workers what is over: see `pytest_plugin.tiers`."""
-        if not self.state.awake or not isinstance(self.state.session, ChangeSession):
+    def note(self, report: pytest.TestReport, row: ClaimResult | None) -> None:
+        """Tell the workers what is over: see `pytest_plugin.stages`."""
+        if not self.state.active or not isinstance(self.state.session, ComparisonSession):
             return
         note(self.state.over_file, report.nodeid, blocks=row is not None and row.fails)
         self.failed += report.failed

@@ -1,4 +1,4 @@
-"""The fixtures that claims take: the subject, the old checkpoint, an exam, and every registered method and corruption
+"""The fixtures that claims take: the candidate, the baseline, a task, and every registered method and corruption
 by its name.
 """
 
@@ -9,26 +9,28 @@ import pytest
 
 from depthgauge.core.errors import UsageError
 from depthgauge.core.registry import CORRUPTIONS, METHODS
-from depthgauge.measure.subject import Subject
-from depthgauge.runs.comparison import LAST
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.runs.comparison import BASELINE
 
 
 def fixtures() -> ModuleType:
-    """A module of fixtures, to be registered when the plugin wakes: asleep, it takes no name in anybody's project."""
+    """A module of fixtures, to be registered when the plugin becomes active: inactive, it takes no name in anybody's
+    project.
+    """
     found = ModuleType("depthgauge_fixtures")
     for name in (*METHODS, *CORRUPTIONS):
         setattr(found, name, method_fixture(name))
-    for shared in (subject, old, exam):
+    for shared in (candidate, baseline, task):
         setattr(found, shared.__name__, pytest.fixture(name=shared.__name__)(shared))
     return found
 
 
 def method_fixture(name: str) -> Any:
-    def method(request: pytest.FixtureRequest) -> Subject:
+    def method(request: pytest.FixtureRequest) -> CheckpointSet:
         from depthgauge.pytest_plugin.state import STATE
 
         try:
-            return request.config.stash[STATE].session.subject(name)
+            return request.config.stash[STATE].session.checkpoint_set(name)
         except UsageError as error:
             pytest.fail(str(error), pytrace=False)
 
@@ -36,19 +38,19 @@ def method_fixture(name: str) -> Any:
     return pytest.fixture(scope="session", name=name)(method)
 
 
-def subject(request: pytest.FixtureRequest) -> str:
+def candidate(request: pytest.FixtureRequest) -> str:
     """What a claim is about; the plugin passes its checkpoints, and then those of the claim's control."""
     return str(request.param)
 
 
-def old(request: pytest.FixtureRequest) -> Subject:
-    """The checkpoint of --against, or the anchor beside it: a claim that takes it is one about change."""
+def baseline(request: pytest.FixtureRequest) -> CheckpointSet:
+    """The checkpoint of --baseline, or the pinned baseline beside it: a claim that takes it is one about change."""
     from depthgauge.pytest_plugin.state import STATE
 
-    olds: dict[str, Subject] = request.config.stash[STATE].session.olds  # type: ignore[attr-defined]
-    return olds[getattr(request, "param", LAST)]
+    baseline_sets: dict[str, CheckpointSet] = request.config.stash[STATE].session.baseline_sets  # type: ignore[attr-defined]
+    return baseline_sets[getattr(request, "param", BASELINE)]
 
 
-def exam(request: pytest.FixtureRequest) -> str:
-    """The name of each exam that was asked for: a claim that takes it is made about every one."""
+def task(request: pytest.FixtureRequest) -> str:
+    """The name of each task that was asked for: a claim that takes it is made about every one."""
     return str(request.param)

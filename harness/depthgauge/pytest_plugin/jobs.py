@@ -7,46 +7,46 @@ from typing import Any
 import pytest
 
 from depthgauge.core.errors import HarnessError
-from depthgauge.pytest_plugin.collection import arguments, claim_of, speaks_of, tier_of
+from depthgauge.pytest_plugin.collection import arguments, candidate_of, claim_of, stage_of
 from depthgauge.pytest_plugin.state import STATE, State
-from depthgauge.runs.comparison import ChangeSession
+from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.session import Session
 
 SHIPPED = "depthgauge"
 
 
 def prepare(state: State, item: pytest.Function) -> None:
-    """Make what the claims need, once: all training, and with --executor every measurement, tier by tier."""
+    """Make what the claims need, once: all training, and with --executor every measurement, stage by stage."""
     if state.engine is None:
         train_what_is_needed(state)
         return
-    stage = stage_of(state.session, item)
-    if stage in state.prepared:
+    batch = batch_of(state.session, item)
+    if batch in state.prepared:
         return
     from depthgauge.executors.hand_out import hand_out
 
-    claims = [each for each in asked(item.session.items) if stage_of(state.session, each) == stage]
+    claims = [each for each in asked(item.session.items) if batch_of(state.session, each) == batch]
     carry_along(claims)
     try:
         hand_out(state.session, [ask_of(each) for each in claims], state.engine, state.progress_file)
     except HarnessError as error:
         pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
-    state.prepared.add(stage)
+    state.prepared.add(batch)
 
 
 def train_what_is_needed(state: State) -> None:
     """All training comes first, shared between the workers: each takes what no other is at."""
     while state.needed:
         name = state.needed.pop()
-        if name in state.session.subjects:
-            state.session.subjects[name].train_what_is_free()
+        if name in state.session.checkpoint_sets:
+            state.session.checkpoint_sets[name].train_what_is_free()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
-    """With --plan nothing is run, and what would be made is told."""
+    """With --dry-run nothing is run, and what would be made is told."""
     state = session.config.stash[STATE]
-    if not state.awake or not state.options.plan or session.config.option.collectonly:
+    if not state.active or not state.options.dry_run or session.config.option.collectonly:
         return None
     from depthgauge.executors.plan import plan_table
 
@@ -61,9 +61,9 @@ def asked(items: Sequence[pytest.Item]) -> list[pytest.Function]:
     return [item for item in items if isinstance(item, pytest.Function) and claim_of(item.obj) is not None]
 
 
-def stage_of(session: Session, item: pytest.Item) -> int:
-    """What is prepared together: a tier of checks about a change, as one that blocks spares the rest."""
-    return int(tier_of(item)) if isinstance(session, ChangeSession) else 0
+def batch_of(session: Session, item: pytest.Item) -> int:
+    """What is prepared together: a stage of checks about a change, as one that blocks spares the rest."""
+    return int(stage_of(item)) if isinstance(session, ComparisonSession) else 0
 
 
 def ask_of(item: pytest.Function) -> Any:
@@ -73,7 +73,7 @@ def ask_of(item: pytest.Function) -> Any:
 
     def ask(session: Session) -> None:
         with suppress(pytest.skip.Exception, pytest.fail.Exception, pytest.xfail.Exception):  # no plain exceptions
-            session.judge(claim, item.obj, item.path.stem, str(speaks_of(item)), arguments(item, session))
+            session.judge(claim, item.obj, item.path.stem, str(candidate_of(item)), arguments(item, session))
 
     return ask
 

@@ -57,12 +57,12 @@ def options_of(config: pytest.Config) -> Options:
 
     Raises: UsageError for what a conftest.py gives that are no margins, and for workers of two kinds.
     """
-    given = {option.name: config.getoption(destination(option.name), default=None) for option in OPTIONS}
-    for name in ("executor", "plan"):
-        if given[name] is not None and (config.getoption("numprocesses", None) or hasattr(config, "workerinput")):
+    value = {option.name: config.getoption(destination(option.name), default=None) for option in OPTIONS}
+    for name in ("executor", "dry_run"):
+        if value[name] is not None and (config.getoption("numprocesses", None) or hasattr(config, "workerinput")):
             raise UsageError(f"--{name} and xdist's -n both say who works: leave -n out, and use --workers.")
     start = config.invocation_params.dir
-    return Options(**given, start=start, project=project_of(config), margins=margins_of(config))
+    return Options(**value, start=start, project=project_of(config), margins=margins_of(config))
 
 
 def project_of(config: pytest.Config) -> Path:

@@ -16,7 +16,7 @@ import pytest
 from depthgauge.core.outside import checkpoint_around, is_checkpoint
 from depthgauge.sources.find import folder_named
 
-NAME_CHECKPOINTS = ("checkpoint", "against", "base")
+NAME_CHECKPOINTS = ("checkpoint", "baseline", "base")
 WAY_OUT = "give options their values with '=', as in --checkpoint=NAME, and run tests that lie elsewhere"
 
 

@@ -1,4 +1,4 @@
-"""What the plugin keeps on a config, and when it wakes: at the first claim, or at an option of its own."""
+"""What the plugin keeps on a config, and when it activates: at the first claim, or at an option of its own."""
 
 import uuid
 from contextlib import nullcontext
@@ -32,16 +32,16 @@ class State:
         worker = getattr(config, "workerinput", None)
         self.run = str(worker["depthgauge_run"]) if worker else uuid.uuid4().hex[:8]
         self.is_worker = worker is not None
-        self.awake = False
+        self.active = False
         self.needed: list[str] = []
         self.prepared: set[int] = set()
         self._session: Session | None = None
 
-    def wake(self) -> None:
-        """Make what ships, and what third parties bring, known to pytest. Asleep, the plugin does nothing at all."""
-        if self.awake:
+    def activate(self) -> None:
+        """Make what ships, and what third parties bring, known to pytest. Inactive, the plugin does nothing at all."""
+        if self.active:
             return
-        self.awake = True
+        self.active = True
         load_entry_points()
         self.config.pluginmanager.register(fixtures(), "depthgauge-fixtures")
 
@@ -49,7 +49,7 @@ class State:
     def session(self) -> Session:
         """Raises: UsageError for a command line that cannot be carried out."""
         if self._session is None:
-            self.wake()
+            self.activate()
             look = not self.config.option.collectonly
             self._session = session_of(self.options, self.run, self.tell, look=look, warn=not self.is_worker)
         return self._session
@@ -85,7 +85,7 @@ class State:
 
     @property
     def over_file(self) -> Path:
-        """Which tests of the run are over: see `pytest_plugin.tiers`."""
+        """Which tests of the run are over: see `pytest_plugin.stages`."""
         return self.progress_file.with_suffix(".over")
 
     def tell(self, line: str) -> None:
@@ -125,7 +125,7 @@ def pytest_configure_node(node: object) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     state = config.stash[STATE]
-    if not state.awake or config.option.collectonly:
+    if not state.active or config.option.collectonly:
         return []
     session = state.session
     context = session.context
@@ -134,11 +134,11 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     return [
         f"depthgauge: {session.about}, on testbed {context.testbed.name} ({context.placement.device})",
         f"depthgauge: store {context.store.name}{known}",
-        *(f"depthgauge: {line}" for line in session.foresight),
+        *(f"depthgauge: {line}" for line in session.power_notes),
     ]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     state = session.config.stash[STATE]
-    if state.awake and not state.is_worker and not session.config.option.collectonly:
+    if state.active and not state.is_worker and not session.config.option.collectonly:
         state.check()

@@ -1,10 +1,10 @@
-"""The verdicts of a report in a model card: exams as evaluation results of the hub, and a table of all verdicts."""
+"""The verdicts of a report in a model card: tasks as evaluation results of the hub, and a table of all verdicts."""
 
 from pathlib import Path
 from typing import Any
 
 from depthgauge.core.errors import UsageError
-from depthgauge.core.result import Row
+from depthgauge.core.result import ClaimResult
 from depthgauge.page.tables import markdown
 from depthgauge.report.markdown import verdicts_table
 from depthgauge.report.outcome import meaning
@@ -32,10 +32,10 @@ def write_card(report: Path, card: Path) -> None:
     try:
         found = ModelCard(card.read_text(encoding="utf-8") if card.is_file() else EMPTY, ignore_metadata_errors=False)
     except (OSError, ValueError, YAMLError) as error:
-        raise UsageError(f"{card} is no model card: mend the YAML that it starts with ({error}).") from error
+        raise UsageError(f"{card} is no model card: fix the YAML that it starts with ({error}).") from error
     data: Any = found.data
     others = [one for one in data.eval_results or () if one.dataset_type != OURS]
-    data.eval_results = [*others, *(result_of(row) for row in rows if is_of_an_exam(row))] or None
+    data.eval_results = [*others, *(result_of(row) for row in rows if is_of_a_task(row))] or None
     data.model_name = data.model_name or rows[0].method
     before, after = around_marks(found.text, card)
     parts = [before.strip(), f"{START}\n{table_of(rows, code)}\n{END}", after.strip()]
@@ -62,12 +62,12 @@ def around_marks(text: str, card: Path) -> tuple[str, str]:
     return "\n".join(lines[: starts[0]]), "\n".join(lines[ends[0] + 1 :])
 
 
-def is_of_an_exam(row: Row) -> bool:
+def is_of_a_task(row: ClaimResult) -> bool:
     return row.estimate is not None and row.estimate.generalises_over == "items"
 
 
-def result_of(row: Row) -> Any:
-    """A claim about an exam as the hub's evaluation result: what is gained or lost, with its interval in the name."""
+def result_of(row: ClaimResult) -> Any:
+    """A claim about a task as the hub's evaluation result: what is gained or lost, with its interval in the name."""
     from huggingface_hub import EvalResult
 
     estimate = row.estimate
@@ -83,6 +83,6 @@ def result_of(row: Row) -> Any:
     )
 
 
-def table_of(rows: list[Row], code: int) -> str:
+def table_of(rows: list[ClaimResult], code: int) -> str:
     table = verdicts_table(rows)
     return f"## Judged by depthgauge\n\nExit {code}: {meaning(code, rows)}.\n\n{markdown(table.headers, table.rows)}"

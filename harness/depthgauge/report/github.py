@@ -1,4 +1,5 @@
-"""What GitHub shows of a run: an annotation for each claim that blocks or is left open, and one comment that is kept.
+"""What GitHub shows of a run: an annotation for each claim that blocks or is inconclusive, and one comment that is
+kept.
 
 Workflow commands and their escapes: docs.github.com, "Workflow commands for GitHub Actions"; the comment is made by the
 REST API for issues, as a pull request is one.
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.core.errors import UsageError
-from depthgauge.core.result import Row
+from depthgauge.core.result import ClaimResult
 from depthgauge.page.escape import one_line
-from depthgauge.report.outcome import Problem, by_urgency, left_open, shown
+from depthgauge.report.outcome import Problem, by_urgency, inconclusive, shown
 
 MARK = "<!-- depthgauge: {} -->"  # by which the comment on a checkpoint is found again
 LONGEST_COMMENT = 65_000  # characters; GitHub takes 65,536
@@ -22,14 +23,16 @@ IN_PROPERTIES = IN_DATA | {":": "%3A", ",": "%2C"}
 PATIENCE_S = 30
 
 
-def annotations(rows: Sequence[Row], problems: Sequence[Problem]) -> Iterator[str]:
-    """A line for each problem and each claim that blocks (errors), and for each gating one left open (warnings)."""
+def annotations(rows: Sequence[ClaimResult], problems: Sequence[Problem]) -> Iterator[str]:
+    """A line for each problem and each claim that blocks (errors), and for each required one inconclusive
+    (warnings).
+    """
     for problem in problems:
         yield command("error", "not judged", problem.message)
     for row in by_urgency(rows):
-        if row.fails or (row.gates and row.only_old):
+        if row.fails or (row.required and row.lost_capability):
             yield command("error", f"{row.claim}: {shown(row)}", row.reason)
-        elif row.gates and left_open(row):
+        elif row.required and inconclusive(row):
             yield command("warning", f"{row.claim}: {shown(row)}", row.reason)
 
 

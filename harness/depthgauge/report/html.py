@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 from markupsafe import Markup
 
-from depthgauge.core.result import Outcome, Row
+from depthgauge.core.result import ClaimResult, Outcome
 from depthgauge.core.verdict import describe, number
 from depthgauge.page.escape import one_line
 from depthgauge.page.section import Grid, Marked, Picture, Section, Table
@@ -26,7 +26,7 @@ SPAN, MARGIN = 100.0, 16.0  # the width of an interval's drawing, and what is le
 
 
 def html_of(
-    *, title: str, code: int, summary: Sequence[str], rows: Sequence[Row], problems: Sequence[Problem],
+    *, title: str, code: int, summary: Sequence[str], rows: Sequence[ClaimResult], problems: Sequence[Problem],
     sections: Sequence[Section], folder: Path,
 ) -> str:  # fmt: skip
     """The page. `summary` is markdown; `folder` holds the pictures that the sections name."""
@@ -68,7 +68,7 @@ def inline(text: str) -> Markup:
 class ShownClaim:
     """A claim as the page shows it; `order` are the values that its columns are sorted by."""
 
-    row: Row
+    row: ClaimResult
     number: int
     verdict: str
     measured: str
@@ -78,11 +78,11 @@ class ShownClaim:
     order: tuple[str, ...]
 
 
-def shown_claim(row: Row) -> ShownClaim:
+def shown_claim(row: ClaimResult) -> ShownClaim:
     estimate = row.estimate
     return ShownClaim(
         row=row,
-        number=row.place,
+        number=row.index,
         verdict=shown(row),
         measured=describe(estimate) if estimate else "-",
         holm=holm(row),
@@ -98,7 +98,7 @@ def shown_claim(row: Row) -> ShownClaim:
     )
 
 
-def interval_of(row: Row) -> Markup | None:
+def interval_of(row: ClaimResult) -> Markup | None:
     """The interval of an estimate on its region, as SVG; None where there is none."""
     estimate = row.estimate
     if estimate is None:

@@ -4,20 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from depthgauge.core.result import Outcome, Row
+from depthgauge.core.result import ClaimResult, Outcome
 from depthgauge.page.escape import one_line
-from depthgauge.report.outcome import Problem, left_open, shown
+from depthgauge.report.outcome import Problem, inconclusive, shown
 from depthgauge.store.folders import write_atomically
 
 
-def write_junit(path: Path, rows: Sequence[Row], problems: Sequence[Problem]) -> None:
+def write_junit(path: Path, rows: Sequence[ClaimResult], problems: Sequence[Problem]) -> None:
     """What fails the run is a failure; what is open or could not be tested is skipped; a problem is an error."""
     suite = ElementTree.Element("testsuite", name="depthgauge")
     for row in rows:
         case = ElementTree.SubElement(suite, "testcase", classname=row.suite, name=row.claim)
-        if row.fails or row.only_old:
+        if row.fails or row.lost_capability:
             ElementTree.SubElement(case, "failure", message=f"{shown(row)}: {row.reason}")
-        elif left_open(row) or row.outcome is Outcome.NOT_TESTABLE:
+        elif inconclusive(row) or row.outcome is Outcome.NOT_TESTABLE:
             ElementTree.SubElement(case, "skipped", message=f"{shown(row)}: {row.reason}")
     for problem in problems:
         case = ElementTree.SubElement(suite, "testcase", classname="depthgauge", name="not judged")

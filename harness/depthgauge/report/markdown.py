@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from depthgauge.core.result import FAMILY_LEVEL, Outcome, Row
+from depthgauge.core.result import FAMILYWISE_ERROR_RATE, ClaimResult, Outcome
 from depthgauge.core.verdict import describe, number, smallest_detectable_effect
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Marked, Picture, Section, Table
@@ -29,19 +29,19 @@ def page_of(*, title: str, summary: Sequence[str], parts: Sequence[Section]) -> 
     return environment.from_string(TEMPLATE.read_text()).render(title=title, summary=summary, sections=parts)
 
 
-def claims_part(rows: Sequence[Row], problems: Sequence[Problem]) -> Section:
+def claims_part(rows: Sequence[ClaimResult], problems: Sequence[Problem]) -> Section:
     """The verdicts, and below them what they mean, and what stands behind each."""
     verdicts = verdicts_part(rows, problems)
     return Section(verdicts.title, [*verdicts.parts, chances(rows), *map(behind, by_urgency(rows))])
 
 
-def verdicts_part(rows: Sequence[Row], problems: Sequence[Problem]) -> Section:
+def verdicts_part(rows: Sequence[ClaimResult], problems: Sequence[Problem]) -> Section:
     """The verdicts alone, and what was not judged."""
     not_judged = [f"> Not judged: {escape(problem.message)}" for problem in problems]
     return Section("Claims", [*not_judged, verdicts_table(rows)])
 
 
-def verdicts_table(rows: Sequence[Row]) -> Table:
+def verdicts_table(rows: Sequence[ClaimResult]) -> Table:
     """A narrow table, failures first."""
     body = [
         (f"**{row.claim}**", measured(row), escape(row.region), f"**{shown(row)}**", holm(row))
@@ -50,15 +50,15 @@ def verdicts_table(rows: Sequence[Row]) -> Table:
     return Table(("claim", "measured [95 % interval]", "claimed", "verdict", "Holm's p"), body)
 
 
-def chances(rows: Sequence[Row]) -> str:
+def chances(rows: Sequence[ClaimResult]) -> str:
     """What the verdicts mean, alone and together."""
     decided = sum(row.outcome in (Outcome.SUPPORTED, Outcome.REFUTED) for row in rows)
-    family = max((row.family for row in rows), default=0)
+    n_comparisons = max((row.n_comparisons for row in rows), default=0)
     together = (
-        f"Holm's p is adjusted for the {family} claims that gate this run: only a refutation with one below "
-        f"{FAMILY_LEVEL} blocks, so that the chance that any of them blocks a harmless checkpoint is below "
-        f"{FAMILY_LEVEL:.0%}."
-        if family
+        f"Holm's p is adjusted for the {n_comparisons} required claims of this run: only a refutation with one below "
+        f"{FAMILYWISE_ERROR_RATE} blocks, so that the chance that any of them blocks a harmless checkpoint is below "
+        f"{FAMILYWISE_ERROR_RATE:.0%}."
+        if n_comparisons
         else "Holm's p is adjusted for all claims of this report: where it is below 0.05, that chance is below 5 % for "
         "all such claims together."
     )
@@ -69,24 +69,24 @@ def chances(rows: Sequence[Row]) -> str:
     )
 
 
-def measured(row: Row) -> str:
+def measured(row: ClaimResult) -> str:
     if row.estimate is None:
         return "-"
     return escape(describe(row.estimate))
 
 
-def holm(row: Row) -> str:
+def holm(row: ClaimResult) -> str:
     if row.holm_p is None:
         return "-"
     return f"{row.holm_p:.2g}" if row.holm_p >= LEAST_P else f"< {LEAST_P:g}"
 
 
-def behind(row: Row) -> str:
+def behind(row: ClaimResult) -> str:
     """One claim's block: what is claimed and why, from where, on how much evidence, against which control."""
     lines = [
         f"{plain(row.statement)}. *{plain(row.rationale)}*",
         f"**Reason:** {escape(row.reason)}",
-        f"**Source:** {plain(row.source)}; published: {plain(row.published)}",
+        f"**Source:** {plain(row.citation)}; published: {plain(row.published)}",
         f"**Evidence:** {evidence_of(row)}",
         f"**Control:** `{row.control}` is {row.control_outcome}: {escape(row.control_reason)}",
     ]
@@ -99,7 +99,7 @@ def plain(text: str) -> str:
     return text.replace("<", "&lt;").replace("|", "&#124;")
 
 
-def evidence_of(row: Row) -> str:
+def evidence_of(row: ClaimResult) -> str:
     estimate = row.estimate
     if estimate is None:
         return "none"
@@ -107,10 +107,10 @@ def evidence_of(row: Row) -> str:
         return "known exactly: it is read off the weights, and no sample stands between"
     effect = f"{number(smallest_detectable_effect(estimate))} {estimate.unit}"
     kind = f"n = {estimate.n} {estimate.generalises_over}, {estimate.method}"
-    return f"{kind}; what this n would show four times in five: {effect}"
+    return f"{kind}; minimum detectable effect (80 % power): {effect}"
 
 
-def environment_part(rows: Sequence[Row], run: dict[str, Any]) -> Section:
+def environment_part(rows: Sequence[ClaimResult], run: dict[str, Any]) -> Section:
     facts = [
         ["testbed", run["testbed"]],
         ["device", f"{run['device']} in {run['dtype']} ({platform.machine()}, {os.cpu_count()} cores)"],

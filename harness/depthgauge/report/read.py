@@ -5,21 +5,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from depthgauge.core.errors import UsageError
-from depthgauge.core.result import Row, row_from_plain
+from depthgauge.core.result import ClaimResult, claim_result_from_plain
 
 
-class Told(NamedTuple):
+class ReportVerdicts(NamedTuple):
     """The verdicts of a report, and the exit code of its run."""
 
-    rows: list[Row]
+    rows: list[ClaimResult]
     exit_code: int
 
 
-def read(report: Path) -> Told:
+def read(report: Path) -> ReportVerdicts:
     """Raises: UsageError if it is no report.json of this version, or has no verdicts."""
     try:
         record = json.loads(report.read_text(encoding="utf-8"))
-        told = Told([row_from_plain(row) for row in record["verdicts"]], int(record["exit_code"]))
+        told = ReportVerdicts([claim_result_from_plain(row) for row in record["verdicts"]], int(record["exit_code"]))
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UsageError(f"{report} is no report.json of this version of depthgauge ({error}): judge again.") from error
     if not told.rows:

@@ -10,7 +10,7 @@ from depthgauge.core.errors import UsageError
 from depthgauge.core.estimate import Estimate
 from depthgauge.core.installed import is_installed, version
 from depthgauge.core.outside import check_outside
-from depthgauge.core.result import Row
+from depthgauge.core.result import ClaimResult
 from depthgauge.report.read import read
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomically
 
@@ -50,7 +50,7 @@ def is_ours(path: Path) -> bool:
     return isinstance(found, dict) and found.get("written_by") == WRITER
 
 
-def metrics_of(row: Row) -> dict[str, Any]:
+def metrics_of(row: ClaimResult) -> dict[str, Any]:
     """Keys are lm-eval's: a metric and its filter, of which there is none here."""
     found: dict[str, Any] = {"alias": row.claim, "verdict,none": str(row.outcome)}
     if row.estimate is not None:

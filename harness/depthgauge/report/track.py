@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.core.errors import UsageError
-from depthgauge.report.read import Told, read
+from depthgauge.report.read import ReportVerdicts, read
 
 TRACKERS = ("trackio", "wandb")
 COLUMNS = ("claim", "verdict", "estimate", "low", "high", "unit", "region", "control", "statement")
@@ -31,12 +31,12 @@ def track(report: Path, tracker: str, project: str) -> None:
         raise UsageError(f"{tracker} does not take the verdicts: {type(error).__name__}: {error}.") from error
 
 
-def figures(told: Told) -> dict[str, float]:
+def figures(told: ReportVerdicts) -> dict[str, float]:
     """Each claim's estimate, by the claim's name."""
     return {row.claim: row.estimate.point for row in told.rows if row.estimate is not None}
 
 
-def table(told: Told) -> list[list[Any]]:
+def table(told: ReportVerdicts) -> list[list[Any]]:
     rows = []
     for row in told.rows:
         one = row.estimate

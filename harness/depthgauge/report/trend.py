@@ -32,7 +32,7 @@ def write_trend(history: Path) -> Path:
     """
     runs, broken = read(history)
     if not runs:
-        raise UsageError(f"{history} has no run: judge a checkpoint with --against, which writes a line there.")
+        raise UsageError(f"{history} has no run: judge a checkpoint with --baseline, which writes a line there.")
     folder = ReportFolder(history.with_suffix(""), history.name).make()
     claims = list(traced(runs))
     summary = [f"{len(runs)} runs, the last: {word(runs[-1].exit_code)}.", latest(runs)]
@@ -51,7 +51,7 @@ def write_trend(history: Path) -> Path:
 
 
 def latest(runs: Sequence[GatedRun]) -> str:
-    return f"{escape(runs[-1].checkpoint)} against {escape(runs[-1].against)}."
+    return f"{escape(runs[-1].checkpoint)} against {escape(runs[-1].baseline)}."
 
 
 def claims_table(claims: Traced, runs: Sequence[GatedRun]) -> Table:
@@ -72,11 +72,11 @@ def told(figure: Figure) -> str:
 
 def runs_table(runs: Sequence[GatedRun]) -> Table:
     body = [
-        [str(i), one.started, escape(one.checkpoint), f"`{one.fingerprint}`", escape(one.against),
+        [str(i), one.started, escape(one.checkpoint), f"`{one.fingerprint}`", escape(one.baseline),
          f"{one.exit_code}, {word(one.exit_code)}"]
         for i, one in enumerate(runs, 1)
     ]  # fmt: skip
-    return Table(["run", "started", "checkpoint", "fingerprint", "against", "exit"], body)
+    return Table(["run", "started", "checkpoint", "fingerprint", "baseline", "exit"], body)
 
 
 def panels_for(claims: Traced) -> tuple[int, int]:

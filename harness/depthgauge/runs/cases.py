@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from depthgauge.core.claim import Claim, Tier
+from depthgauge.core.claim import Claim, Stage
 from depthgauge.core.errors import UsageError
 from depthgauge.core.registry import makes_a_checkpoint
-from depthgauge.runs.comparison import LAST, ChangeSession
+from depthgauge.runs.comparison import BASELINE, ComparisonSession
 from depthgauge.runs.session import Session, Test
 
 NOBODY = ""  # the subject of a claim that says nothing about what is judged
@@ -16,13 +16,13 @@ NOBODY = ""  # the subject of a claim that says nothing about what is judged
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Case:
-    """A claim about one thing: the test, the suite that it stands in, the name of its subject, and, in `choices`, by
+    """A claim about one thing: the test, the suite that it stands in, the name of its candidate, and, in `choices`, by
     the name of the argument, which task and which baseline it takes.
     """
 
     test: Test
     suite: str
-    subject: str
+    candidate: str
     choices: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -42,18 +42,18 @@ def argument_names(test: Any) -> tuple[str, ...]:
 
 def choices_of(session: Session, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What each argument of which there can be several stands for, by its name: tasks, and baselines."""
-    if not isinstance(session, ChangeSession):
-        return {"exam": ()} if "exam" in names else {}
-    found = {"exam": tuple(session.exams)} if "exam" in names else {}
-    return found | ({"old": session.baselines} if "old" in names and len(session.baselines) > 1 else {})
+    if not isinstance(session, ComparisonSession):
+        return {"task": ()} if "task" in names else {}
+    found = {"task": tuple(session.tasks)} if "task" in names else {}
+    return found | ({"baseline": session.baselines} if "baseline" in names and len(session.baselines) > 1 else {})
 
 
 def cases_of(session: Session, suite: str, test: Test) -> Iterator[Case]:
     """Every case of a claim in a session: none where it says nothing about what is judged."""
     names = argument_names(test)
-    for subject in session.speaks_about(claim_of(test), names):
+    for candidate in session.applicable_to(claim_of(test), names):
         for choices in combinations(choices_of(session, names)):
-            yield Case(test=test, suite=suite, subject=subject, choices=choices)
+            yield Case(test=test, suite=suite, candidate=candidate, choices=choices)
 
 
 def combinations(options: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:
@@ -68,18 +68,18 @@ def combinations(options: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str
 
 
 def arguments_of(session: Session, names: Iterable[str], choices: Mapping[str, str]) -> dict[str, Any]:
-    """What a claim is called with beside its subject: the baseline, a task, and methods by their names.
+    """What a claim is called with beside its candidate: the baseline, a task, and methods by their names.
 
     Names that are none of these are left out: pytest has fixtures for them.
     """
     found: dict[str, Any] = {}
     for name in names:
-        if name == "old" and isinstance(session, ChangeSession):
-            found[name] = session.olds[choices.get(name, LAST)]
-        elif name == "exam":
+        if name == "baseline" and isinstance(session, ComparisonSession):
+            found[name] = session.baseline_sets[choices.get(name, BASELINE)]
+        elif name == "task":
             found[name] = choices[name]
         elif makes_a_checkpoint(name):
-            found[name] = session.subject(name)
+            found[name] = session.checkpoint_set(name)
     return found
 
 
@@ -87,18 +87,18 @@ def whole_arguments(session: Session, case: Case) -> dict[str, Any]:
     """As `arguments_of`. Raises: UsageError for a claim that takes what only a fixture of pytest's can give."""
     names = argument_names(case.test)
     found = arguments_of(session, names, case.choices)
-    missing = [name for name in names if name != "subject" and name not in found]
+    missing = [name for name in names if name != "candidate" and name not in found]
     if missing:
         raise UsageError(f"it takes {', '.join(missing)}, which pytest gives and this does not: judge it by pytest.")
     return found
 
 
-def in_stages(session: Session, cases: Iterable[Case]) -> list[tuple[Tier, list[Case]]]:
+def in_stages(session: Session, cases: Iterable[Case]) -> list[tuple[Stage, list[Case]]]:
     """The cases by stage, the cheapest stage first; claims about methods are all of one."""
-    if not isinstance(session, ChangeSession):
+    if not isinstance(session, ComparisonSession):
         found = list(cases)
-        return [(Tier.FILES, found)] if found else []
-    by_stage: dict[Tier, list[Case]] = {}
+        return [(Stage.FILES, found)] if found else []
+    by_stage: dict[Stage, list[Case]] = {}
     for case in cases:
-        by_stage.setdefault(case.claim.tier, []).append(case)
+        by_stage.setdefault(case.claim.stage, []).append(case)
     return sorted(by_stage.items())

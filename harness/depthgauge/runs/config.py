@@ -11,18 +11,18 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from depthgauge.core.claim import Expectation, Margin, Tier
+from depthgauge.core.claim import Expectation, Margin, Stage
 from depthgauge.core.errors import UsageError
 from depthgauge.core.method import Launch
 from depthgauge.core.numbers import whole
 from depthgauge.core.registry import METHODS, TESTBEDS
-from depthgauge.core.testbed import Exam, Task, Testbed
-from depthgauge.history.ledger import ledger_of
-from depthgauge.history.references import Reference, checkpoint_of, home, read
+from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
+from depthgauge.history.accepted import AcceptedBaseline, checkpoint_of, home, read
+from depthgauge.history.recorded import recorded_outcomes_of
 from depthgauge.measure.context import RunContext
 from depthgauge.models.load import Placement, check_dtype, choose_device
-from depthgauge.runs.comparison import ANCHOR, ChangeSession, joined
-from depthgauge.runs.session import MethodSession, Session, adopted_subject, asked_names, chosen_methods
+from depthgauge.runs.comparison import PINNED, ComparisonSession, joined
+from depthgauge.runs.session import MethodSession, Session, adopted_candidate, asked_names, chosen_methods
 from depthgauge.runs.session import home as home_of
 from depthgauge.sources.find import Source, find, folder_named, with_base
 from depthgauge.store.folders import Store
@@ -31,11 +31,20 @@ from depthgauge.store.remote import copy_of, is_address, store_at
 DEFAULT_METHOD, DEFAULT_TESTBED = "depthscaled", "pocket"
 DEFAULT_FOLDERS = {"store": ".depthgauge", "report_dir": "reports"}
 WITH_A_VALUE = (
-    "device", "dtype", "device_map", "testbed", "base", "expect", "margin", "inconclusive", "last_tier", "executor",
+    "device",
+    "dtype",
+    "device_map",
+    "testbed",
+    "base_model",
+    "expect",
+    "margin",
+    "inconclusive",
+    "last_stage",
+    "executor",
     "launcher",
-)  # fmt: skip
-ABOUT_CHANGE = ("exam", "exam_path", "margin", "expect", "every_tier", "last_tier")
-ABOUT_METHODS = ("method", "seeds", "first_seed", "base")
+)
+ABOUT_CHANGE = ("tasks", "include_path", "margin", "expect", "all_stages", "last_stage")
+ABOUT_METHODS = ("method", "seeds", "first_seed", "base_model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +57,18 @@ class Options:
 
     method: str | None = None
     testbed: str | None = None
-    base: str | None = None
+    base_model: str | None = None
     seeds: int | None = None
     first_seed: int | None = None
     checkpoint: str | None = None
-    against: str | None = None
+    baseline: str | None = None
     expect: str | None = None
-    exam: str | None = None
-    exam_path: str | None = None
-    trust_exam_code: bool | None = None
+    tasks: str | None = None
+    include_path: str | None = None
+    trust_task_code: bool | None = None
     margin: str | None = None
-    last_tier: str | None = None
-    every_tier: bool | None = None
+    last_stage: str | None = None
+    all_stages: bool | None = None
     inconclusive: str | None = None
     device: str | None = None
     dtype: str | None = None
@@ -68,7 +77,7 @@ class Options:
     processes: int | None = None
     executor: str | None = None
     workers: int | None = None
-    plan: bool | None = None
+    dry_run: bool | None = None
     store: str | None = None
     report_dir: str | None = None
     no_text: bool | None = None
@@ -148,69 +157,91 @@ class Option:
 
 OPTIONS = (
     Option(
-        name="method", metavar="NAMES",
+        name="method",
+        metavar="NAMES",
         help="methods to judge: one, several with commas, or 'all' (default: depthscaled). Missing ones are trained.",
     ),
-    Option(name="testbed", metavar="NAME", help="base model, exams and materials (default: the method's, or pocket)."),
     Option(
-        name="base", metavar="NAME",
+        name="testbed",
+        metavar="NAME",
+        help="base model, evaluation tasks and probe inputs (default: the method's, or pocket).",
+    ),
+    Option(
+        name="base_model",
+        metavar="NAME",
         help="the base to train and to compare with, in place of the testbed's: a folder or a name on the hub.",
     ),
     Option(
-        name="seeds", metavar="N", kind=whole(1),
+        name="seeds",
+        metavar="N",
+        kind=whole(1),
         help="training seeds of each method (default: 1, about this checkpoint; several, about the method).",
     ),
     Option(name="first_seed", metavar="K", kind=whole(0), help="the first of these seeds (default: 0)."),
     Option(
-        name="checkpoint", metavar="NAME",
+        name="checkpoint",
+        metavar="NAME",
         help="judge this checkpoint: a folder, an adapter beside its base, a name on the hub, or a method. Alone, with "
-        "the claims about --method, which is then not trained; with --against, with the claims about change.",
+        "the claims about --method, which is then not trained; with --baseline, with the claims about change.",
     ),
     Option(
-        name="against", metavar="NAME",
-        help="the old checkpoint, named likewise, or a reference that was accepted: judge what changed from it.",
+        name="baseline",
+        metavar="NAME",
+        help="the baseline, named likewise, or an accepted baseline: judge what changed from it.",
     ),
     Option(
-        name="expect", metavar="equal|trained",
+        name="expect",
+        metavar="equal|trained",
         help="what is expected of a change: equal within margins (the default against a folder or a name on the hub), "
-        "or a trained successor (against a method or a reference): moved, nothing lost, no layer out of line.",
+        "or a trained successor (against a method or an accepted baseline): moved, nothing lost, no layer out of line.",
     ),
     Option(
-        name="exam", metavar="NAMES",
-        help="with --against, exams or lm-eval tasks that the new one must not be worse in (default: common).",
+        name="tasks",
+        metavar="NAMES",
+        help="with --baseline, evaluation tasks, the testbed's or lm-eval's, that the candidate must not be "
+        "worse in (default: common).",
     ),
-    Option(name="exam_path", metavar="DIR", help="a folder of lm-eval tasks, beside those that are installed."),
-    Option(name="trust_exam_code", flag=True, help="run the functions that tasks of --exam-path bring along."),
+    Option(name="include_path", metavar="DIR", help="a folder of lm-eval tasks, beside those that are installed."),
+    Option(name="trust_task_code", flag=True, help="run the functions that tasks of --include-path bring along."),
     Option(
-        name="margin", metavar="EXAM=POINTS",
-        help="how much worse an exam may be, in points; several with commas (default: 5 each).",
+        name="margin",
+        metavar="TASK=POINTS",
+        help="how much worse a task may be, in points; several with commas (default: 5 each).",
     ),
     Option(
-        name="last_tier", metavar="NAME",
-        help="with --against, stop after this tier of checks: files, weights, internals, generation or exams.",
+        name="last_stage",
+        metavar="NAME",
+        help="with --baseline, stop after this stage of checks: files, weights, internals, generation or tasks.",
     ),
-    Option(name="every_tier", flag=True, help="with --against, go on to the end where a tier of checks has blocked."),
+    Option(name="all_stages", flag=True, help="with --baseline, go on to the end where a stage of checks has blocked."),
     Option(
-        name="inconclusive", metavar="fail|warn",
-        help="what is left open ends in exit 20 (fail, the default), or is accepted, exit 0 (warn).",
+        name="inconclusive",
+        metavar="fail|warn",
+        help="what is inconclusive ends in exit 20 (fail, the default), or is accepted, exit 0 (warn).",
     ),
     Option(name="device", metavar="NAME", help="auto, cpu or cuda (default: auto, the GPU where there is one)."),
     Option(name="dtype", metavar="NAME", help="float32 (the default), bfloat16, or auto: each checkpoint's own."),
     Option(name="device_map", metavar="auto", help="spread models over devices, as transformers' device_map does."),
     Option(
-        name="launcher", metavar="accelerate|FILE",
+        name="launcher",
+        metavar="accelerate|FILE",
         help="train by several processes: --processes=N of this machine, or as a file of accelerate's says.",
     ),
     Option(name="processes", metavar="N", kind=whole(1), help="with --launcher=accelerate, how many train one model."),
     Option(
-        name="executor", metavar="local|slurm|ray",
+        name="executor",
+        metavar="local|slurm|ray",
         help="have what is missing trained and measured by other processes: of this machine, of SLURM, or of Ray.",
     ),
     Option(
-        name="workers", metavar="N", kind=whole(1),
+        name="workers",
+        metavar="N",
+        kind=whole(1),
         help="with --executor, how many at once (default: this machine's cores with local, else 8).",
     ),
-    Option(name="plan", flag=True, help="show what would be trained and measured, and how long it took; run nothing."),
+    Option(
+        name="dry_run", flag=True, help="show what would be trained and measured, and how long it took; run nothing."
+    ),
     Option(
         name="store",
         metavar="PLACE",
@@ -218,7 +249,7 @@ OPTIONS = (
     ),
     Option(name="report_dir", metavar="DIR", help="where reports are written (default: reports)."),
     Option(name="no_text", flag=True, help="keep what models read and said, items and answers, out of reports."),
-)  # fmt: skip
+)
 
 
 def session_of(
@@ -237,13 +268,13 @@ def session_of(
     if slow and warn:
         tell(f"--dtype={dtype}: {slow}")
     placement = Placement(device=device, dtype=dtype, device_map=options.device_map)
-    about_change = options.against is not None
+    about_change = options.baseline is not None
     if not about_change:
         for option in ABOUT_CHANGE:
             if getattr(options, option) is not None:
-                raise UsageError(f"{flag(option)} is about two checkpoints: give the old one with --against.")
+                raise UsageError(f"{flag(option)} is about two checkpoints: give the baseline with --baseline.")
     store, reports = options.opened_store(run), options.folder("report_dir")
-    make = change_session if about_change else method_session
+    make = comparison_session if about_change else method_session
     return make(options, store, reports, placement, tell)
 
 
@@ -261,70 +292,80 @@ def method_session(
         source = named(options, "checkpoint", store)
         if source.method is not None:
             raise UsageError(f"--checkpoint={source.name} is a method: judge it with --method={source.name}.")
-        adopted = adopted_subject(source, context)
+        adopted = adopted_candidate(source, context)
     return MethodSession(
-        context=context, methods=methods, training_seeds=seeds, reports=reports, adopted=adopted,
-        ledger=ledger_of(testbed), open_fails=open_fails(options), quotes=not options.no_text,
-    )  # fmt: skip
+        context=context,
+        methods=methods,
+        training_seeds=seeds,
+        reports=reports,
+        adopted=adopted,
+        recorded_outcomes=recorded_outcomes_of(testbed),
+        inconclusive_fails=inconclusive_fails(options),
+        quotes=not options.no_text,
+    )
 
 
-def change_session(
+def comparison_session(
     options: Options, store: Store, reports: Path, placement: Placement, tell: Callable[[str], None]
-) -> ChangeSession:
+) -> ComparisonSession:
     for option in ABOUT_METHODS:
         if getattr(options, option) is not None:
             raise UsageError(
-                f"{flag(option)} is about methods, and --against about two checkpoints: leave one of them out."
+                f"{flag(option)} is about methods, and --baseline about two checkpoints: leave one of them out."
             )
     from depthgauge.checks.inputs import COMMON  # and the probes that read them
 
     if options.checkpoint is None:
-        raise UsageError("--against names the old checkpoint: name the new one with --checkpoint.")
-    reference = read_reference(options)
-    new = named(options, "checkpoint", store)
-    old, anchor = compared_with(reference, options, store)
-    sources = [new, old]
+        raise UsageError("--baseline names the baseline: name the candidate with --checkpoint.")
+    accepted = read_accepted(options)
+    candidate = named(options, "checkpoint", store)
+    baseline, pinned = compared_with(accepted, options, store)
+    sources = [candidate, baseline]
     chosen = ready(TESTBEDS[options.testbed], options, store) if options.testbed else None
     common = joined(COMMON, chosen)
-    exams = exams_asked(options, common)
-    testbed = replace(common, exams=tuple({exam.title: exam for exam in (*common.exams, *exams)}.values()))
+    tasks = tasks_asked(options, common)
+    testbed = replace(common, tasks=tuple({task.title: task for task in (*common.tasks, *tasks)}.values()))
     launch = launch_of(options, testbed, device=placement.device)
     context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell, launch=launch)
     home_of_methods = chosen or trained_on(sources)
-    return ChangeSession(
-        context=context, reports=reports, new_source=new, old_source=old, anchor_source=anchor,
-        training=replace(context, testbed=home_of_methods or testbed), exams=tuple(exam.title for exam in exams),
-        margins={**checked_margins(options.margins), **margins_asked(options, [exam.title for exam in exams])},
-        every_tier=bool(options.every_tier),
-        last_tier=last_tier(options),
-        expect=expected(options, trained=old.method is not None or reference is not None),
-        open_fails=open_fails(options), quotes=not options.no_text,
+    return ComparisonSession(
+        context=context, reports=reports, candidate_source=candidate, baseline_source=baseline, pinned_source=pinned,
+        training=replace(context, testbed=home_of_methods or testbed), tasks=tuple(task.title for task in tasks),
+        margins={**checked_margins(options.margins), **margins_asked(options, [task.title for task in tasks])},
+        all_stages=bool(options.all_stages),
+        last_stage=last_stage(options),
+        expect=expected(options, trained=baseline.method is not None or accepted is not None),
+        inconclusive_fails=inconclusive_fails(options), quotes=not options.no_text,
     )  # fmt: skip
 
 
-def read_reference(options: Options) -> Reference | None:
-    """That of --against. Raises: UsageError where a folder or a method has its name, too."""
-    name = str(options.against)
-    reference = read(home(options.start, name), name)
-    if reference is not None and name in METHODS:
-        raise UsageError(f"--against={name} could be the method or the reference {name!r}: rename the reference.")
-    if reference is not None and Path(options.start, name).is_dir():
+def read_accepted(options: Options) -> AcceptedBaseline | None:
+    """That of --baseline. Raises: UsageError where a folder or a method has its name, too."""
+    name = str(options.baseline)
+    accepted = read(home(options.start, name), name)
+    if accepted is not None and name in METHODS:
         raise UsageError(
-            f"--against={name} could be the folder or the reference {name!r}: write ./{name} for the folder."
+            f"--baseline={name} could be the method or the accepted baseline {name!r}: rename the accepted baseline."
         )
-    return reference
+    if accepted is not None and Path(options.start, name).is_dir():
+        raise UsageError(
+            f"--baseline={name} could be the folder or the accepted baseline {name!r}: write ./{name} for the folder."
+        )
+    return accepted
 
 
-def compared_with(reference: Reference | None, options: Options, store: Store) -> tuple[Source, Source | None]:
-    """What a new checkpoint is compared with: the old one, and the anchor where a reference has another one."""
-    if reference is None:
-        return named(options, "against", store), None
-    name = str(options.against)
+def compared_with(accepted: AcceptedBaseline | None, options: Options, store: Store) -> tuple[Source, Source | None]:
+    """What a candidate is compared with: the baseline, and the pinned baseline where an accepted baseline has another
+    one.
+    """
+    if accepted is None:
+        return named(options, "baseline", store), None
+    name = str(options.baseline)
     project = home(options.start, name)
-    old = checkpoint_of(reference.last, name, store=store, project=project)
-    if reference.anchor.fingerprint == reference.last.fingerprint:
-        return old, None
-    return old, checkpoint_of(reference.anchor, f"{name}-{ANCHOR}", store=store, project=project)
+    baseline = checkpoint_of(accepted.accepted, name, store=store, project=project)
+    if accepted.pinned.fingerprint == accepted.accepted.fingerprint:
+        return baseline, None
+    return baseline, checkpoint_of(accepted.pinned, f"{name}-{PINNED}", store=store, project=project)
 
 
 def expected(options: Options, *, trained: bool) -> Expectation:
@@ -335,16 +376,16 @@ def expected(options: Options, *, trained: bool) -> Expectation:
     return Expectation(asked)
 
 
-def last_tier(options: Options) -> Tier:
+def last_stage(options: Options) -> Stage:
     """Raises: UsageError for another word."""
-    asked = str(options.last_tier or Tier.EXAMS.name)
-    if asked.upper() not in Tier.__members__:
-        raise UsageError(f"--last-tier={asked} is not known: choose {', '.join(Tier.__members__).lower()}.")
-    return Tier[asked.upper()]
+    asked = str(options.last_stage or Stage.TASKS.name)
+    if asked.upper() not in Stage.__members__:
+        raise UsageError(f"--last-stage={asked} is not known: choose {', '.join(Stage.__members__).lower()}.")
+    return Stage[asked.upper()]
 
 
-def open_fails(options: Options) -> bool:
-    """Whether what is left open ends the run in an exit of its own. Raises: UsageError for another word."""
+def inconclusive_fails(options: Options) -> bool:
+    """Whether what is inconclusive ends the run in an exit of its own. Raises: UsageError for another word."""
     asked = options.inconclusive or "fail"
     if asked not in ("fail", "warn"):
         raise UsageError(f"--inconclusive={asked} is not known: fail (exit 20) or warn (exit 0).")
@@ -363,10 +404,10 @@ def named(options: Options, option: str, store: Store) -> Source:
 
 def ready(testbed: Testbed, options: Options, store: Store) -> Testbed:
     """The testbed with its base as a folder: found on the hub, or merged, where it is named."""
-    if options.base is not None:
-        source = named(options, "base", store)
+    if options.base_model is not None:
+        source = named(options, "base_model", store)
         if source.method is not None:
-            raise UsageError(f"--base={options.base} is a method: name a folder or a model on the hub.")
+            raise UsageError(f"--base-model={options.base_model} is a method: name a folder or a model on the hub.")
         return replace(testbed, base=source.folder)
     return with_base(testbed, store=store, start=options.project)
 
@@ -384,15 +425,15 @@ def seeds_asked(options: Options) -> tuple[int, ...]:
     return tuple(range(first, first + count))
 
 
-def exams_asked(options: Options, testbed: Testbed) -> tuple[Exam | Task, ...]:
-    """Exams of the testbed by name, and every other name as a task of lm-eval."""
-    known = {exam.title: exam for exam in testbed.exams}
-    names = asked_names(options.exam) if options.exam is not None else [testbed.exams[0].title]
+def tasks_asked(options: Options, testbed: Testbed) -> tuple[ItemTask | LmEvalTask, ...]:
+    """Tasks of the testbed by name, and every other name as a task of lm-eval."""
+    known = {task.title: task for task in testbed.tasks}
+    names = asked_names(options.tasks) if options.tasks is not None else [testbed.tasks[0].title]
     if not names:
-        raise UsageError(f"--exam={options.exam!r} names no exam: choose {', '.join(known)}, or a task of lm-eval.")
-    path = None if options.exam_path is None else options.folder("exam_path")
-    trust = bool(options.trust_exam_code)
-    return tuple(known.get(name) or Task(name=name, path=path, trust_code=trust) for name in dict.fromkeys(names))
+        raise UsageError(f"--tasks={options.tasks!r} names no task: choose {', '.join(known)}, or a task of lm-eval.")
+    path = None if options.include_path is None else options.folder("include_path")
+    trust = bool(options.trust_task_code)
+    return tuple(known.get(name) or LmEvalTask(name=name, path=path, trust_code=trust) for name in dict.fromkeys(names))
 
 
 def checked_margins(margins: Mapping[str, Any]) -> dict[str, Margin]:
@@ -403,20 +444,20 @@ def checked_margins(margins: Mapping[str, Any]) -> dict[str, Margin]:
     return dict(margins)
 
 
-def margins_asked(options: Options, exams: list[str]) -> dict[str, Margin]:
-    """By claim. Raises: UsageError for an exam that is not asked, or what is no positive number of points."""
+def margins_asked(options: Options, tasks: list[str]) -> dict[str, Margin]:
+    """By claim. Raises: UsageError for a task that is not asked, or what is no positive number of points."""
     margins = {}
     for given in asked_names(options.margin or ""):
-        exam, _, points = given.rpartition("=")
-        if exam not in exams:
-            raise UsageError(f"--margin={given}: write EXAM=POINTS, of the exams asked, {', '.join(exams)}.")
+        task, _, points = given.rpartition("=")
+        if task not in tasks:
+            raise UsageError(f"--margin={given}: write TASK=POINTS, of the tasks asked, {', '.join(tasks)}.")
         try:
             value = float(points)
         except ValueError:
             raise UsageError(f"--margin={given}: {points!r} is no number of points.") from None
         if not 0 < value <= 100:
             raise UsageError(f"--margin={given}: a margin lies above 0 and is at most 100 points.")
-        margins[f"[{exam}]"] = Margin(value, "points", f"asked for by --margin={given}")
+        margins[f"[{task}]"] = Margin(value, "points", f"asked for by --margin={given}")
     return margins
 
 
@@ -447,7 +488,7 @@ def launch_of(options: Options, testbed: Testbed, *, device: str) -> Launch | No
     if processes is None or processes < 2:
         raise UsageError(f"--launcher=accelerate needs --processes=N, 2 at least, got {processes}.")
     if options.executor is not None:
-        there, holder = (testbed.needs.gpus if device == "cuda" else testbed.needs.cpus), "a worker's Needs"
+        there, holder = (testbed.resources.gpus if device == "cuda" else testbed.resources.cpus), "a worker's Needs"
     else:
         there, holder = devices(device), "this machine"
     if processes > there:

@@ -5,15 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from depthgauge.core.claim import Tier
+from depthgauge.core.claim import Stage
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.outside import check_outside
-from depthgauge.core.result import Row
+from depthgauge.core.result import ClaimResult
 from depthgauge.history.gated_runs import FILE, check_history
 from depthgauge.report.folder import OPTION, report_folder
 from depthgauge.report.github import annotations
 from depthgauge.report.outcome import Problem, adjusted, exit_code, html_table, meaning, verdict_table
-from depthgauge.runs.comparison import ChangeSession
+from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.session import Session
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable
 
@@ -26,7 +26,7 @@ class Result:
     `note` is said where nothing had to be judged: both checkpoints are the same, or only a plan was asked for.
     """
 
-    rows: tuple[Row, ...] = ()
+    rows: tuple[ClaimResult, ...] = ()
     problems: tuple[Problem, ...] = ()
     not_run: tuple[str, ...] = ()
     exit_code: int = 0
@@ -49,7 +49,7 @@ def lines_of(result: Result, *, annotated: bool = False) -> Iterator[str]:
     for problem in result.problems:
         yield f"invalid: {problem.message}"
     if result.not_run:
-        yield f"not run, as a tier before blocked: {', '.join(result.not_run)}"
+        yield f"not run, as a stage before blocked: {', '.join(result.not_run)}"
     for path in result.reports:
         yield f"report: {path}"
     if annotated:
@@ -62,14 +62,14 @@ def lines_of(result: Result, *, annotated: bool = False) -> Iterator[str]:
 class Findings:
     """What a run gathers while it goes on. `limits` are the options that leave claims out."""
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[ClaimResult] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     not_run: list[tuple[int, str]] = field(default_factory=list)  # the index of each among all claims, and its name
     limits: tuple[str, ...] = ()
     started: float = field(default_factory=time.time)
 
-    def add(self, outcome: Row | Problem) -> None:
-        if isinstance(outcome, Row):
+    def add(self, outcome: ClaimResult | Problem) -> None:
+        if isinstance(outcome, ClaimResult):
             self.rows.append(outcome)
         else:
             self.problems.append(outcome)
@@ -81,22 +81,22 @@ def conclude(session: Session, findings: Findings, *, status: int = 0, judged: P
 
     A `status` above 1 is that of a run that pytest did not finish; 1 says that a test failed which is no claim.
     """
-    by_subject = [
+    by_candidate = [
         [row for row in findings.rows if row.method == name] for name in {row.method for row in findings.rows}
     ]
-    rows = sorted((row for rows in by_subject for row in adjusted(rows)), key=lambda row: row.place)
+    rows = sorted((row for rows in by_candidate for row in adjusted(rows)), key=lambda row: row.index)
     problems = tuple(dict.fromkeys(findings.problems))
     result = Result(
         rows=tuple(rows),
         problems=problems,
         not_run=tuple(name for _, name in sorted(findings.not_run)),
-        exit_code=exit_code(rows, problems, status, open_fails=session.open_fails),
+        exit_code=exit_code(rows, problems, status, inconclusive_fails=session.inconclusive_fails),
     )
     try:
         return replace(result, reports=tuple(written(session, result, findings, status, judged)))
     except HarnessError as error:
         problems = (*problems, Problem(exit_code=error.exit_code, message=str(error)))
-        code = exit_code(rows, problems, status, open_fails=session.open_fails)
+        code = exit_code(rows, problems, status, inconclusive_fails=session.inconclusive_fails)
         return replace(result, problems=problems, exit_code=code)
 
 
@@ -117,7 +117,7 @@ def written(session: Session, result: Result, findings: Findings, status: int, j
         if not (rows or problems):
             continue
         folder = report_folder(session.reports, name, judged)
-        code = exit_code(rows, problems, status if status > 1 else 0, open_fails=session.open_fails)
+        code = exit_code(rows, problems, status if status > 1 else 0, inconclusive_fails=session.inconclusive_fails)
         with usable(session.reports, "--report-dir", NO_SPACE | FORBIDDEN):
             write_report(folder, name, rows, problems, run, code)
         yield folder.path / "report.md"
@@ -134,11 +134,11 @@ def check_reports(session: Session, judged: Path | None) -> None:
 
 
 def limits_of(session: Session, findings: Findings) -> tuple[str, ...]:
-    if isinstance(session, ChangeSession) and session.last_tier is not max(Tier):
-        return (*findings.limits, f"--last-tier={session.last_tier.name.lower()}")
+    if isinstance(session, ComparisonSession) and session.last_stage is not max(Stage):
+        return (*findings.limits, f"--last-stage={session.last_stage.name.lower()}")
     return findings.limits
 
 
-def blocks(rows: Sequence[Row]) -> bool:
+def blocks(rows: Sequence[ClaimResult]) -> bool:
     """Whether the stage that these rows are of ends a run."""
     return any(row.fails for row in rows)

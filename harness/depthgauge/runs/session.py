@@ -1,4 +1,4 @@
-"""One run: each claim judged on its subject and on its control."""
+"""One run: each claim judged on its candidate and on its control."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, Self
 
 from depthgauge.core.claim import Claim
-from depthgauge.core.errors import InvalidComparison, NotTestable, Undefined, UsageError
+from depthgauge.core.errors import InvalidComparison, NotTestable, StatisticUndefined, UsageError
 from depthgauge.core.estimate import Estimate
 from depthgauge.core.installed import check_installed
 from depthgauge.core.method import Method
 from depthgauge.core.registry import CORRUPTIONS, METHODS, methods_on
-from depthgauge.core.result import Evidence, Outcome, Row, Verdict
-from depthgauge.core.testbed import Exam, Task, Testbed
+from depthgauge.core.result import ClaimResult, Evidence, Outcome, Verdict
+from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
 from depthgauge.core.verdict import judge, p_value
 from depthgauge.corruptions import corrupted, with_dose
-from depthgauge.history.ledger import Ledger
+from depthgauge.history.recorded import RecordedOutcomes
+from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import Job, RunContext, planned
-from depthgauge.measure.subject import Subject
 from depthgauge.models import files
 from depthgauge.page.escape import one_line
 from depthgauge.sources import folder as folders
@@ -37,7 +37,7 @@ class Session(ABC):
 
     context: RunContext
     reports: Path | None  # where the reports are written; None for a run that writes none
-    open_fails: bool = True  # whether what is left open is an exit of its own, 20, or accepted
+    inconclusive_fails: bool = True  # whether what is inconclusive is an exit of its own, 20, or accepted
     quotes: bool = True  # whether reports may quote what models read or said
     controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)  # see `of_control`
 
@@ -51,7 +51,7 @@ class Session(ABC):
         """What is judged, in a line."""
 
     @property
-    def foresight(self) -> tuple[str, ...]:
+    def power_notes(self) -> tuple[str, ...]:
         """What can be said of the outcome before anything is measured."""
         return ()
 
@@ -61,7 +61,7 @@ class Session(ABC):
         """The distributions that the run needs, by what needs them."""
 
     def title(self, name: str) -> str:
-        """What a report on that subject is called."""
+        """What a report on that candidate is called."""
         return f"{name} on {self.context.testbed.name}"
 
     @property
@@ -71,7 +71,7 @@ class Session(ABC):
 
     @property
     @abstractmethod
-    def subjects(self) -> Mapping[str, Subject]:
+    def checkpoint_sets(self) -> Mapping[str, CheckpointSet]:
         """What claims may ask for by name; nothing is trained before it is asked."""
 
     @property
@@ -85,19 +85,23 @@ class Session(ABC):
 
     @property
     def checkpoints(self) -> Mapping[str, tuple[str, str]]:
-        """Name and fingerprint of the finished checkpoints that the run compares: `new`, `old`, and the `anchor`."""
+        """Name and fingerprint of the finished checkpoints that the run compares: `candidate`, `baseline`, and the
+        `pinned`.
+        """
         return {}
 
     @abstractmethod
-    def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        """The names of the subjects that a claim is judged on, by what its test takes; empty where it is not."""
+    def applicable_to(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        """The names of the candidates that a claim is judged on, by what its test takes; empty where it is not."""
 
-    def asked_for(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
-        """What must be there before the claim can be judged on that subject: what it is compared with, its control."""
+    def dependencies(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
+        """What must be there before the claim can be judged on that candidate: what it is compared with, its
+        control.
+        """
         return (*arguments, claim.control)
 
     @abstractmethod
-    def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> Row:
+    def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> ClaimResult:
         """Judge a claim on the subject of that name and on its control. `others` are the test's further arguments."""
 
     def check(self) -> str | None:
@@ -112,47 +116,58 @@ class Session(ABC):
             check_writable(self.reports, "--report-dir")
         return None
 
-    def subject(self, name: str) -> Subject:
+    def checkpoint_set(self, name: str) -> CheckpointSet:
         """Raises: UsageError if the testbed has no such method, as where a claim names another one's control."""
-        found = self.subjects.get(name) or with_dose(name, self.subjects)
+        found = self.checkpoint_sets.get(name) or with_dose(name, self.checkpoint_sets)
         if found is None:
-            here, known = self.context.testbed.name, ", ".join(one for one in self.subjects if one not in CORRUPTIONS)
+            here, known = (
+                self.context.testbed.name,
+                ", ".join(one for one in self.checkpoint_sets if one not in CORRUPTIONS),
+            )
             raise UsageError(f"{name!r} is not a method of testbed {here!r}: choose one of {known}, or a corruption.")
         return found
 
-    def verdict(self, claim: Claim, test: Test, subject: Subject, others: Mapping[str, Any]) -> Verdict:
+    def verdict(self, claim: Claim, test: Test, candidate: CheckpointSet, others: Mapping[str, Any]) -> Verdict:
         """By the estimate that the test returns, or by the first that decides of several that hold together."""
         verdict = None
         try:
-            found = test(subject=subject, **others)
+            found = test(candidate=candidate, **others)
             for estimate in found if isinstance(found, Iterator) else (found,):
-                verdict = judged(claim, estimate, subject)
+                verdict = judged(claim, estimate, candidate)
                 if verdict.outcome is not Outcome.INCONCLUSIVE:
                     break
-        except (NotTestable, Undefined) as error:
+        except (NotTestable, StatisticUndefined) as error:
             return Verdict(claim=claim, outcome=Outcome.NOT_TESTABLE, reason=str(error))
         if verdict is None:
             raise InvalidComparison(f"the test of claim {claim.id!r} returned an iterator without an estimate.")
         return verdict
 
     def of_control(self, claim: Claim, test: Test, others: Mapping[str, Any], judge: Callable[[], Verdict]) -> Verdict:
-        """The verdict on a claim's control. It hangs on no subject, so that one does for all that are judged."""
-        if self.context.missing is not None or not all(isinstance(value, Subject | str) for value in others.values()):
+        """The verdict on a claim's control. It hangs on no candidate, so that one does for all that are judged."""
+        if self.context.missing is not None or not all(
+            isinstance(value, CheckpointSet | str) for value in others.values()
+        ):
             return judge()
-        key = (test, claim.id, *(value.name if isinstance(value, Subject) else value for value in others.values()))
+        key = (
+            test,
+            claim.id,
+            *(value.name if isinstance(value, CheckpointSet) else value for value in others.values()),
+        )
         if key not in self.controls:
             self.controls[key] = judge()
         return self.controls[key]
 
-    def row(self, suite: str, name: str, verdict: Verdict, control: Verdict, evidence: tuple[Evidence, ...]) -> Row:
+    def row(
+        self, suite: str, name: str, verdict: Verdict, control: Verdict, evidence: tuple[Evidence, ...]
+    ) -> ClaimResult:
         """The verdict as a row. What a checkpoint's files say in it stays on one line, as logs obey some."""
         claim, estimate = verdict.claim, verdict.estimate
-        return Row(
+        return ClaimResult(
             claim=claim.id,
             statement=claim.statement,
             suite=suite,
             method=name,
-            source=claim.source,
+            citation=claim.citation,
             published=claim.published,
             region=f"{claim.region} {claim.unit}",
             rationale=claim.rationale,
@@ -163,7 +178,7 @@ class Session(ABC):
             control_outcome=control.outcome,
             control_reason=one_line(control.reason),
             evidence=evidence,
-            gates=claim.gates,
+            required=claim.required,
             bounds=claim.region.bounds,
             p=None if estimate is None else p_value(estimate, claim.region),
         )
@@ -175,9 +190,9 @@ class MethodSession(Session):
 
     methods: tuple[str, ...]
     training_seeds: tuple[int, ...]
-    adopted: Subject | None = None
-    ledger: Ledger = field(default_factory=Ledger)
-    known: dict[str, Subject] = field(default_factory=dict, repr=False)  # see `subjects`
+    adopted: CheckpointSet | None = None
+    recorded_outcomes: RecordedOutcomes = field(default_factory=RecordedOutcomes)
+    known: dict[str, CheckpointSet] = field(default_factory=dict, repr=False)  # see `checkpoint_sets`
 
     def planned(self, missing: list[Job]) -> Self:
         one = replace(super().planned(missing), known={})
@@ -199,13 +214,13 @@ class MethodSession(Session):
         return self.training_seeds
 
     @property
-    def subjects(self) -> Mapping[str, Subject]:
+    def checkpoint_sets(self) -> Mapping[str, CheckpointSet]:
         """Every method of the testbed, and its base corrupted; what was found of them serves all sessions that share
         `known`.
         """
         if not self.known:
             names = methods_on(self.context.testbed.name)
-            self.known.update({name: Subject.of(METHODS[name], self.seeds, self.context) for name in names})
+            self.known.update({name: CheckpointSet.of(METHODS[name], self.seeds, self.context) for name in names})
             self.known.update(corrupted(self.context))
         return self.known
 
@@ -213,18 +228,18 @@ class MethodSession(Session):
     def requirements(self) -> Mapping[str, tuple[str, ...]]:
         names = self.methods if self.adopted is None else ()
         trained = {f"method {name!r}": METHODS[name].requires for name in names}
-        return trained | required_by(self.context.testbed.exams)
+        return trained | required_by(self.context.testbed.tasks)
 
     @cached_property
     def trained_already(self) -> tuple[str, ...]:
         """The methods whose checkpoints are all in the store."""
         here = methods_on(self.context.testbed.name)
         found = [name for name in here if METHODS[name].train is not None and not METHODS[name].control]
-        return tuple(name for name in found if all(map(self.subjects[name].cached, self.seeds)))
+        return tuple(name for name in found if all(map(self.checkpoint_sets[name].cached, self.seeds)))
 
-    def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        if "old" in arguments:
-            return ()  # of change: with --against
+    def applicable_to(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        if "baseline" in arguments:
+            return ()  # of change: with --baseline
         speaks = [name for name in self.methods if claim.testbed in self.testbeds_of(METHODS[name])]
         trained = [name for name in speaks if METHODS[name].train is not None]
         about = tuple(name for name in speaks if name in (claim.about or trained))
@@ -234,9 +249,9 @@ class MethodSession(Session):
         """Whose claims speak of it: its own testbed's; of one that has none, those of no testbed and of this one."""
         return (method.testbed,) if method.testbed else (None, self.context.testbed.name)
 
-    def asked_for(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
+    def dependencies(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
         own = (name,) if self.adopted is None else ()  # the folder is there, and its method is not trained
-        return (*own, *super().asked_for(claim, arguments, name))
+        return (*own, *super().dependencies(claim, arguments, name))
 
     def check(self) -> str | None:
         super().check()
@@ -258,43 +273,43 @@ class MethodSession(Session):
             folders.check_language_folder(self.adopted.folder)
             check_same_tokenizer(self.adopted.folder, base)
 
-    def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> Row:
-        subject = self.adopted or self.subject(name)
+    def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> ClaimResult:
+        candidate = self.adopted or self.checkpoint_set(name)
         self.context.evidence.clear()
-        verdict = self.verdict(claim, test, subject, others)
+        verdict = self.verdict(claim, test, candidate, others)
         evidence = tuple(self.context.evidence)
         control = self.of_control(claim, test, others, partial(self._control, claim, test, others))
-        row = self.row(suite, subject.name, verdict, control, evidence)
+        row = self.row(suite, candidate.name, verdict, control, evidence)
         return replace(row, recorded=self.recorded(claim, name))
 
     def _control(self, claim: Claim, test: Test, others: Mapping[str, Any]) -> Verdict:
-        firsts = {key: value.one_seed() if isinstance(value, Subject) else value for key, value in others.items()}
-        return self.verdict(claim, test, self.subject(claim.control).one_seed(), firsts)
+        firsts = {key: value.one_seed() if isinstance(value, CheckpointSet) else value for key, value in others.items()}
+        return self.verdict(claim, test, self.checkpoint_set(claim.control).one_seed(), firsts)
 
     def recorded(self, claim: Claim, method: str) -> tuple[Outcome, ...]:
-        """What the ledger's seeds gave. It speaks of one seed's checkpoint: not of a folder, nor of several seeds."""
+        """What the recorded seeds gave. It speaks of one seed's checkpoint: not of a folder, nor of several seeds."""
         if self.adopted is not None or len(self.seeds) > 1:
             return ()
-        return self.ledger.outcomes(claim.id, method)
+        return self.recorded_outcomes.outcomes(claim.id, method)
 
 
-def required_by(exams: Iterable[Exam | Task]) -> dict[str, tuple[str, ...]]:
+def required_by(tasks: Iterable[ItemTask | LmEvalTask]) -> dict[str, tuple[str, ...]]:
     """What tasks of lm-eval need; items of our own need no more than any model does."""
-    return {f"task {exam.name!r}": exam.requires for exam in exams if isinstance(exam, Task)}
+    return {f"task {task.name!r}": task.requires for task in tasks if isinstance(task, LmEvalTask)}
 
 
-def judged(claim: Claim, estimate: object, subject: Subject) -> Verdict:
+def judged(claim: Claim, estimate: object, candidate: CheckpointSet) -> Verdict:
     """Raises: InvalidComparison if a test returned something else than an estimate."""
     if not isinstance(estimate, Estimate):
         raise InvalidComparison(
             f"the test of claim {claim.id!r} must return an Estimate, got {type(estimate).__name__}."
         )
-    return judge(claim, estimate, population="seeds" if len(subject.seeds) > 1 else None)
+    return judge(claim, estimate, population="seeds" if len(candidate.seeds) > 1 else None)
 
 
-def adopted_subject(source: Source, context: RunContext) -> Subject:
+def adopted_candidate(source: Source, context: RunContext) -> CheckpointSet:
     """A finished checkpoint, as the subject of claims about a method."""
-    return Subject(name=f"adopted-{source.name}", folder=source.folder, context=context)
+    return CheckpointSet(name=f"adopted-{source.name}", folder=source.folder, context=context)
 
 
 def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A whole training judged: each of its checkpoints in order against the old one, and a page of how each claim went."""
+"""A whole training judged: each of its checkpoints in order against the baseline, and a page of how each claim went."""
 
 import glob
 import json
@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from depthgauge.core.errors import UsageError
-from depthgauge.core.result import row_from_plain
+from depthgauge.core.result import claim_result_from_plain
 from depthgauge.history.gated_runs import FILE, append, check_history, gated_run
 from depthgauge.models.files import ADAPTER, CONFIG
 from depthgauge.report.folder import marked, report_folder
@@ -83,5 +83,5 @@ def note(history: Path, reports: Path) -> None:
     for report in reports.glob("*/report.json"):
         record = json.loads(report.read_text(encoding="utf-8"))
         if record["run"]["checkpoints"]:
-            run = gated_run(record, [row_from_plain(row) for row in record["verdicts"]])
+            run = gated_run(record, [claim_result_from_plain(row) for row in record["verdicts"]])
             append(history, replace(run, checkpoint=reports.name))

@@ -15,7 +15,7 @@ from typing import Any
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.installed import is_installed, versions
 from depthgauge.core.plain import to_plain
-from depthgauge.core.result import Row
+from depthgauge.core.result import ClaimResult
 from depthgauge.history.gated_runs import FILE, append, gated_run
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Part, Picture, Section, Setting
@@ -24,11 +24,11 @@ from depthgauge.report.folder import ReportFolder
 from depthgauge.report.html import html_of
 from depthgauge.report.markdown import claims_part, environment_part, page_of, verdicts_part
 from depthgauge.report.outcome import Problem, counts, meaning
-from depthgauge.report.rooms import collect, sections_of
+from depthgauge.report.sections import collect, sections_of
 from depthgauge.runs.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
 
-SCHEMA = 3
+SCHEMA = 4
 PNG = "picture.png"
 NO_TEXT = "What would stand here quotes what models read or said: left out, as --no-text asks."
 PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets", "numpy", "scipy", "pytest")
@@ -36,7 +36,9 @@ PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets",
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """What ran, where, and for how long; the options that left claims out, and the claims that a tier before spared."""
+    """What ran, where, and for how long; the options that left claims out, and the claims that a stage before
+    spared.
+    """
 
     session: Session
     started: float
@@ -61,7 +63,7 @@ class Run:
 
 
 def write_report(
-    reports: ReportFolder, name: str, rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int
+    reports: ReportFolder, name: str, rows: Sequence[ClaimResult], problems: Sequence[Problem], run: Run, code: int
 ) -> None:
     """Write report.md and its pictures, the same as report.html, report.json, and summary.md, of the verdicts alone,
     which is also the summary of a job on GitHub.
@@ -95,7 +97,7 @@ def write_report(
 def left_out(run: Run) -> list[str]:
     """What was not asked for, and what was not run."""
     limits = [f"Asked in part: {escape(', '.join(run.limits))}."] if run.limits else []
-    return limits + ([f"Not run, as a tier before blocked: {escape(', '.join(run.not_run))}."] if run.not_run else [])
+    return limits + ([f"Not run, as a stage before blocked: {escape(', '.join(run.not_run))}."] if run.not_run else [])
 
 
 def with_pictures(section: Section, setting: Setting, store: Store, folder: Path) -> Section:
@@ -130,15 +132,18 @@ def drawn(picture: Picture, setting: Setting, store: Store) -> Path:
         "draw": function_of(picture.draw).__qualname__,
         "code": [sha256(path) for path in code_of(picture)],
     }
-    return store.produce("pictures", description, lambda workshop: write_picture(workshop / PNG, picture)) / PNG
+    return (
+        store.get_or_create("pictures", description, lambda staging_dir: write_picture(staging_dir / PNG, picture))
+        / PNG
+    )
 
 
 def code_of(picture: Picture) -> list[Path]:
-    """The files that decide how a picture looks: its room's and the shared ones."""
+    """The files that decide how a picture looks: its package's and the shared ones."""
     import depthgauge.page
 
-    room = Path(function_of(picture.draw).__code__.co_filename)
-    return [*sorted(room.parent.glob("*.py")), *sorted(Path(str(depthgauge.page.__file__)).parent.glob("*.py"))]
+    package = Path(function_of(picture.draw).__code__.co_filename)
+    return [*sorted(package.parent.glob("*.py")), *sorted(Path(str(depthgauge.page.__file__)).parent.glob("*.py"))]
 
 
 def function_of(draw: Any) -> Any:
@@ -157,7 +162,7 @@ def append_to_step_summary(page: str) -> None:
         warnings.warn(f"the report is not in $GITHUB_STEP_SUMMARY, {summary}: {error.strerror}", stacklevel=2)
 
 
-def json_page(rows: Sequence[Row], problems: Sequence[Problem], run: Run, code: int) -> dict[str, Any]:
+def json_page(rows: Sequence[ClaimResult], problems: Sequence[Problem], run: Run, code: int) -> dict[str, Any]:
     """The record: every field of every row, and what was not judged."""
     return {
         "schema": SCHEMA,

@@ -108,7 +108,7 @@ def downloaded(name: str, option: str) -> Path:
     model, _, revision = name.partition("@")
     try:
         return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(HUB_FILES)))
-    except Exception as error:  # whatever the hub's client raises, the name cannot be had
+    except Exception as error:  # whatever the hub's client raises, the name is not available
         raise UsageError(
             f"{option}={name} is no folder, no method and not in the hub's cache, and cannot be fetched "
             f"({type(error).__name__}): check the name and the network, or fetch it where there is one with "
@@ -124,13 +124,13 @@ def whole(folder: Path, store: Store, start: Path) -> Path:
     base = base_of(folder, store, start)
     files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
     description = {"adapter": {path.name: sha256(path) for path in files}, "base": str(base.resolve())}
-    return store.produce("merged", description, lambda workshop: merge_adapter(folder, base, workshop))
+    return store.get_or_create("merged", description, lambda staging_dir: merge_adapter(folder, base, staging_dir))
 
 
 def base_of(adapter: Path, store: Store, start: Path) -> Path:
     """The folder of the model that an adapter changes, of the revision that it was trained on where it names one.
 
-    Raises: InvalidCheckpoint if it cannot be had.
+    Raises: InvalidCheckpoint if it is not available.
     """
     settings = read_json(adapter / ADAPTER)
     named, revision = str(settings.get("base_model_name_or_path") or ""), settings.get("revision")

@@ -20,15 +20,20 @@ def share_beyond(sizes: Scores, margin: float, *, estimand: str, level: float = 
     return share(indicator(sizes, sizes.values > margin), estimand=estimand, level=level)
 
 
-def share_changed(new: Scores, old: Scores, margin: float, *, estimand: str, level: float = LEVEL) -> Estimate:
+def share_changed(
+    candidate: Scores, baseline: Scores, margin: float, *, estimand: str, level: float = LEVEL
+) -> Estimate:
     """The share of units that changed by more than the margin from the old scores, up or down.
 
     Raises: InvalidComparison if the two sides were not measured on the same units.
     """
-    if (new.ids, new.unit) != (old.ids, old.unit):
-        raise InvalidComparison(f"{estimand}: the two sides were not measured on the same {new.population}.")
+    if (candidate.ids, candidate.unit) != (baseline.ids, baseline.unit):
+        raise InvalidComparison(f"{estimand}: the two sides were not measured on the same {candidate.population}.")
     return share_beyond(
-        replace(new, values=np.abs(new.values - old.values), right=None), margin, estimand=estimand, level=level
+        replace(candidate, values=np.abs(candidate.values - baseline.values), right=None),
+        margin,
+        estimand=estimand,
+        level=level,
     )
 
 
@@ -46,9 +51,9 @@ def share_beyond_anywhere(sizes: Profiles, margin: float, *, estimand: str, leve
     return replace(found, where=f"first at layer {sizes.columns[int(np.bincount(firsts).argmax())]}")
 
 
-def share_changed_anywhere(new: Profiles, old: Profiles, margin: float, *, estimand: str) -> Estimate:
+def share_changed_anywhere(candidate: Profiles, baseline: Profiles, margin: float, *, estimand: str) -> Estimate:
     """As `share_beyond_anywhere`, of the sizes of changes. Raises: InvalidComparison as `difference`."""
-    change = difference(new, old)
+    change = difference(candidate, baseline)
     return share_beyond_anywhere(replace(change, values=np.abs(change.values)), margin, estimand=estimand)
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import InvalidComparison, NotTestable, Undefined
+from depthgauge.core.errors import InvalidComparison, NotTestable, StatisticUndefined
 from depthgauge.core.estimate import Estimate, Population, Profiles, Scores
 from depthgauge.core.verdict import student_quantile
 from depthgauge.stats.levels import LEVEL, over_seeds
@@ -50,12 +50,12 @@ def simultaneous(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> 
     population: Population = "seeds" if several else profiles.population
     n, columns = values_NC.shape
     if n < 2:
-        raise Undefined(f"{estimand}: an interval needs at least 2 {population}, got {n}.")
+        raise StatisticUndefined(f"{estimand}: an interval needs at least 2 {population}, got {n}.")
     if not np.isfinite(values_NC).all():
-        raise Undefined(f"{estimand}: {int((~np.isfinite(values_NC)).sum())} values are not finite.")
+        raise StatisticUndefined(f"{estimand}: {int((~np.isfinite(values_NC)).sum())} values are not finite.")
     means, errors = values_NC.mean(axis=0), values_NC.std(axis=0, ddof=1) / n**0.5
     if not (errors > 0).any():
-        raise Undefined(f"{estimand}: all {n} {population} have the same values, so intervals have no width.")
+        raise StatisticUndefined(f"{estimand}: all {n} {population} have the same values, so intervals have no width.")
     few = several or n < FEW_UNITS
     quantile = bonferroni_t(n, columns, level) if few else largest_t(values_NC - means, errors, level)
     return Bands(means, quantile * errors, quantile, n, population, "Bonferroni t" if few else "max-t by bootstrap")
@@ -88,7 +88,7 @@ def largest_t(centred_NC: NDArray[np.float64], errors: NDArray[np.float64], leve
         sizes = np.nan_to_num(np.abs(means) / np.sqrt(variances), nan=0.0, posinf=np.inf)
     quantile = float(np.quantile(sizes.max(axis=1), level, method="higher"))
     if not np.isfinite(quantile):
-        raise Undefined(f"too few of the {n} units differ from the others for an interval: take more.")
+        raise StatisticUndefined(f"too few of the {n} units differ from the others for an interval: take more.")
     return quantile
 
 

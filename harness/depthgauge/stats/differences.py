@@ -1,11 +1,11 @@
-"""Intervals for a difference between two subjects measured on the same units, or between two ends of a run."""
+"""Intervals for a difference between two candidates measured on the same units, or between two ends of a run."""
 
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidComparison, StatisticUndefined
 from depthgauge.core.estimate import Estimate, Population, Scores
 from depthgauge.stats.levels import LEVEL, check, over_seeds, student_interval
 
@@ -90,7 +90,7 @@ def rise(series: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     """
     quarter = series.values.shape[1] // 4
     if quarter < 2:
-        raise Undefined(f"{estimand}: a rise needs at least 8 steps, got {series.values.shape[1]}.")
+        raise StatisticUndefined(f"{estimand}: a rise needs at least 8 steps, got {series.values.shape[1]}.")
     first, last = series.values[:, :quarter], series.values[:, -quarter:]
     if len(series.values) > 1:
         rises = last.mean(axis=1) - first.mean(axis=1)
@@ -108,7 +108,7 @@ def independent_difference(one: Scores, other: Scores, *, estimand: str, level: 
     are constant.
     """
     if max(len(one.values), len(other.values)) > 1:
-        raise Undefined(
+        raise StatisticUndefined(
             f"{estimand}: it compares {one.population}, which do not vary with the seed; ask with one seed."
         )
     if one.unit != other.unit:
@@ -132,7 +132,7 @@ def welch(
     from scipy import stats
 
     if np.ptp(one) == 0 and np.ptp(other) == 0:
-        raise Undefined(f"{estimand}: both sides are constant.")
+        raise StatisticUndefined(f"{estimand}: both sides are constant.")
     interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(level)
     return Estimate(
         estimand=estimand,

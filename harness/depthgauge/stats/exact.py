@@ -6,7 +6,7 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidComparison, StatisticUndefined
 from depthgauge.core.estimate import Estimate, Profiles
 from depthgauge.stats.levels import LEVEL, over_seeds
 
@@ -19,7 +19,7 @@ def exactly(per_seed: NDArray[np.float64], *, estimand: str, unit: str, level: f
     Raises: Undefined if it is not finite.
     """
     if not np.isfinite(per_seed).all():
-        raise Undefined(f"{estimand}: the value is {per_seed[~np.isfinite(per_seed)][0]}, which is no number.")
+        raise StatisticUndefined(f"{estimand}: the value is {per_seed[~np.isfinite(per_seed)][0]}, which is no number.")
     value, several = float(per_seed[0]), len(per_seed) > 1
     if several and np.ptp(per_seed) > 0:
         return over_seeds(per_seed, estimand=estimand, unit=unit, level=level)
@@ -39,7 +39,7 @@ def exact_factor(
     Raises: Undefined if it is not above 0.
     """
     if not (per_seed > 0).all():
-        raise Undefined(f"{estimand}: what varies by factors is above 0, got {np.min(per_seed)}.")
+        raise StatisticUndefined(f"{estimand}: what varies by factors is above 0, got {np.min(per_seed)}.")
     logs = exactly(np.log(per_seed), estimand=estimand, unit=unit, level=level)
     return replace(logs, point=exp(logs.point), low=exp(logs.low), high=exp(logs.high))
 
@@ -52,7 +52,7 @@ def lead_ratio(leaders: list[Profiles], others: list[Profiles], *, estimand: str
     least = np.min([medians(one) for one in leaders], axis=0)
     largest = np.max([medians(one) for one in others], axis=0)
     if not largest.all():
-        raise Undefined(f"{estimand}: what it is compared with did not move, so there is no ratio.")
+        raise StatisticUndefined(f"{estimand}: what it is compared with did not move, so there is no ratio.")
     return exactly(least / largest, estimand=estimand, unit="ratio")
 
 
@@ -60,7 +60,7 @@ def peak_ratio(profiles: Profiles, *, estimand: str) -> Estimate:
     """The largest layer over the median layer. Raises: Undefined if half of the layers did not move."""
     middle = medians(profiles)
     if not middle.all():
-        raise Undefined(f"{estimand}: half of the layers did not move, so there is no ratio to their median.")
+        raise StatisticUndefined(f"{estimand}: half of the layers did not move, so there is no ratio to their median.")
     return exactly(by_seed(profiles).max(axis=1) / middle, estimand=estimand, unit="ratio")
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.core.estimate import Estimate, Population, Scores
 from depthgauge.core.verdict import student_quantile
 
@@ -22,7 +22,9 @@ def student_interval(
     """
     check(values, estimand)
     if np.ptp(values) == 0:
-        raise Undefined(f"{estimand}: all {len(values)} values equal {values[0]:g}, so its interval has no width.")
+        raise StatisticUndefined(
+            f"{estimand}: all {len(values)} values equal {values[0]:g}, so its interval has no width."
+        )
     point = math.fsum(values) / len(values)
     half = student_quantile(level, len(values)) * float(values.std(ddof=1)) / len(values) ** 0.5
     return Estimate(
@@ -40,9 +42,11 @@ def student_interval(
 
 def check(values: NDArray[np.float64], estimand: str) -> None:
     if len(values) < 2:
-        raise Undefined(f"{estimand}: an interval needs at least 2 values, got {len(values)}.")
+        raise StatisticUndefined(f"{estimand}: an interval needs at least 2 values, got {len(values)}.")
     if not np.isfinite(values).all():
-        raise Undefined(f"{estimand}: {int((~np.isfinite(values)).sum())} of {len(values)} values are not finite.")
+        raise StatisticUndefined(
+            f"{estimand}: {int((~np.isfinite(values)).sum())} of {len(values)} values are not finite."
+        )
 
 
 def over_seeds(per_seed: NDArray[np.float64], *, estimand: str, unit: str, level: float) -> Estimate:
@@ -69,7 +73,7 @@ def share(scores: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     from scipy.special import betaincinv
 
     if not np.isin(scores.values, (0.0, 1.0)).all() or not scores.ids:
-        raise Undefined(f"{estimand}: a share needs scores of 0 and 1.")
+        raise StatisticUndefined(f"{estimand}: a share needs scores of 0 and 1.")
     if len(scores.values) > 1:
         free = over_seeds(scores.values.mean(axis=1), estimand=estimand, unit="share", level=level)
         return replace(free, low=max(0.0, free.low), high=min(1.0, free.high))  # no share lies outside

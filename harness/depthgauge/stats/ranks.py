@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.core.estimate import Estimate, Population, Profiles
 from depthgauge.core.verdict import holm
 from depthgauge.stats.levels import LEVEL, over_seeds
@@ -45,7 +45,9 @@ def rank_correlation(profiles: Profiles, *, estimand: str, level: float = LEVEL)
     by_layer = profiles.values.mean(axis=1)
     n = by_layer.shape[1]
     if n < FEWEST or not (np.ptp(by_layer, axis=1) > 0).all():
-        raise Undefined(f"{estimand}: a correlation with depth needs at least {FEWEST} layers that differ, got {n}.")
+        raise StatisticUndefined(
+            f"{estimand}: a correlation with depth needs at least {FEWEST} layers that differ, got {n}."
+        )
     found = np.array([stats.spearmanr(np.arange(n), row).statistic for row in by_layer])
     if len(found) > 1:
         return over_seeds(found, estimand=estimand, unit="correlation", level=level)
@@ -53,9 +55,16 @@ def rank_correlation(profiles: Profiles, *, estimand: str, level: float = LEVEL)
     half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt((1 + r**2 / 2) / (n - 3))
     low, high = (math.tanh(math.atanh(max(-CLOSEST, min(CLOSEST, r))) + side * half) for side in (-1, 1))
     return Estimate(
-        estimand=estimand, unit="correlation", point=r, low=min(low, r), high=max(high, r), level=level, n=n,
-        method="Fisher z", generalises_over="layers",
-    )  # fmt: skip
+        estimand=estimand,
+        unit="correlation",
+        point=r,
+        low=min(low, r),
+        high=max(high, r),
+        level=level,
+        n=n,
+        method="Fisher z",
+        generalises_over="layers",
+    )
 
 
 def chance_below(
@@ -74,7 +83,7 @@ def chance_below(
     Raises: Undefined where there is none of either.
     """
     if not all(len(one) for one in (*lower, *higher)):
-        raise Undefined(f"{estimand}: there is nothing to compare where there is none of either.")
+        raise StatisticUndefined(f"{estimand}: there is nothing to compare where there is none of either.")
     found = [float((np.sign(np.subtract.outer(b, a)).mean() + 1) / 2) for a, b in zip(lower, higher, strict=True)]
     if len(found) > 1:
         return over_seeds(np.array(found), estimand=estimand, unit="chance", level=level)
@@ -121,7 +130,7 @@ def friedman(values_BC: NDArray[np.float64], *, level: float = LEVEL) -> Ranks:
 
     blocks, columns = values_BC.shape
     if blocks < 2 or columns < 3 or not np.isfinite(values_BC).all():
-        raise Undefined(f"ranks need at least 2 blocks of 3 columns, all finite, got {blocks} of {columns}.")
+        raise StatisticUndefined(f"ranks need at least 2 blocks of 3 columns, all finite, got {blocks} of {columns}.")
     ranks = stats.rankdata(-values_BC, axis=1)
     p = float(stats.friedmanchisquare(*values_BC.T).pvalue) if (np.ptp(values_BC, axis=1) > 0).any() else 1.0
     quantile = float(stats.studentized_range.ppf(level, columns, np.inf)) / 2**0.5

@@ -1,6 +1,6 @@
 """A difference looked at again and again while items are answered: intervals that hold together, however often.
 
-The looks spend a sliver of the error, and the whole exam keeps the rest, so that all of them together miss the truth as
+The looks spend a sliver of the error, and the whole task keeps the rest, so that all of them together miss the truth as
 seldom as one interval at 95 % does.
 """
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.core.estimate import Estimate, Population
 from depthgauge.stats.levels import LEVEL, over_seeds
 
@@ -42,7 +42,9 @@ def largest_step(
     Raises: Undefined below two numbers of parts, or where one was not tried.
     """
     if successes.shape[1] < 2 or not (tried > 0).all():
-        raise Undefined(f"{estimand}: a step needs two numbers of parts or more, each tried, got {tried.tolist()}.")
+        raise StatisticUndefined(
+            f"{estimand}: a step needs two numbers of parts or more, each tried, got {tried.tolist()}."
+        )
     shares = successes / tried
     steps = np.diff(shares, axis=1)
     if len(steps) > 1:

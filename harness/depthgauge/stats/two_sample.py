@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidComparison, StatisticUndefined
 from depthgauge.core.estimate import Estimate, Profiles
 from depthgauge.stats.levels import LEVEL, over_seeds
 
@@ -53,10 +53,10 @@ def laid_out(
         )
     fewest = min(len(one.ids), len(other.ids))
     if fewest < FEWEST:
-        raise Undefined(f"{estimand}: it takes at least {FEWEST} samples of each, got {fewest}.")
+        raise StatisticUndefined(f"{estimand}: it takes at least {FEWEST} samples of each, got {fewest}.")
     samples = np.concatenate([one.values, other.values], axis=1)
     if not np.isfinite(samples).all():
-        raise Undefined(f"{estimand}: some samples are not finite.")
+        raise StatisticUndefined(f"{estimand}: some samples are not finite.")
     is_one, random = np.arange(samples.shape[1]) < len(one.ids), np.random.default_rng(0)
     if one.ids == other.ids:
         folds = np.tile(random.permutation(len(one.ids)) % FOLDS, 2)

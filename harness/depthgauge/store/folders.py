@@ -1,12 +1,14 @@
 """Fingerprint -> finished folder. Nothing is made twice, and nothing half-made is ever seen as finished.
 
-A folder is made aside, sealed with a manifest, and renamed into place under a lock that dies with its process. A kill
-at any moment leaves either the finished folder or a workshop that the next run continues or clears. Where a lock does
-not hold, as between machines on some network file systems, two may make the same entry: the first to finish is kept.
+A folder is made aside, listed in a manifest, and renamed into place under a lock that dies with its process. A kill at
+any moment leaves either the finished folder or a staging folder that the next run continues or clears. Where a lock
+does not hold, as between machines on some network file systems, two may make the same entry: the first to finish is
+kept.
 
 The manifest holds the description of the entry, of which the key is the digest, the size and sha256 of every file, and
-a seal over all of these. Whoever reads an entry checks one against the other, so that an entry under another key, or
-with files or a description of another, is refused. Only a signature (`KEY_VARIABLE`) stops who can write a seal anew.
+a checksum over all of these. Whoever reads an entry checks one against the other, so that an entry under another key,
+or with files or a description of another, is refused. Only a signature (`KEY_VARIABLE`) stops who can write a checksum
+anew.
 """
 
 import errno
@@ -31,7 +33,7 @@ from depthgauge.core.plain import canonical_json, digest
 LAYOUT = "2"  # of stores: raised when an older version would misread what a newer one writes
 MANIFEST = "manifest.json"
 PICTURES = "pictures"  # drawn again in no time
-SEALED = ("layout", "kind", "description", "files")  # of a manifest
+LISTED = ("layout", "kind", "description", "files")  # of a manifest
 KEY_VARIABLE = "DEPTHGAUGE_STORE_KEY"  # in the environment: entries are signed with it, and others are refused
 KINDS = ("checkpoints", "merged", "measurements", PICTURES)  # of entries; an adapter is merged into its base
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
@@ -88,9 +90,9 @@ class Store:
         if not folder.is_dir():
             return None
         manifest = read_manifest(folder)
-        for name, sealed in manifest.files.items():
+        for name, listed in manifest.files.items():
             file = folder / name
-            if not file.is_file() or file.stat().st_size != sealed["bytes"]:
+            if not file.is_file() or file.stat().st_size != listed["bytes"]:
                 raise corrupt(folder, name)
         with suppress(OSError):  # a store that may only be read
             os.utime(folder / MANIFEST)  # when it was last used: see `inventory`
@@ -106,25 +108,25 @@ class Store:
         return str(self.root)
 
     def verify(self, folder: Path) -> None:
-        """Read every file of a finished folder. Raises: CorruptEntry at the first that differs from its seal."""
+        """Read every file of a finished folder. Raises: CorruptEntry at the first that differs from its checksum."""
         check_files(folder, read_manifest(folder))
 
     def contents(self, folder: Path) -> tuple[Any, dict[str, bytes]]:
         """The description of a finished folder, and its files, read once. Raises: as `verify`."""
         manifest, found = read_manifest(folder), {}
-        for name, sealed in manifest.files.items():
+        for name, listed in manifest.files.items():
             try:
                 found[name] = (folder / name).read_bytes()
             except OSError as error:
                 raise corrupt(folder, name) from error
-            if hashlib.sha256(found[name]).hexdigest() != sealed["sha256"]:
+            if hashlib.sha256(found[name]).hexdigest() != listed["sha256"]:
                 raise corrupt(folder, name)
         return manifest.description, found
 
-    def produce(
+    def get_or_create(
         self, kind: str, description: Any, make: Callable[[Path], None], *, resume: bool = False, wait: bool = True
     ) -> Path:
-        """As `made`, and every byte of it is what was sealed. Raises: as `made` and `verify`."""
+        """As `made`, and every byte of it is what was written. Raises: as `made` and `verify`."""
         folder = self.made(kind, description, make, resume=resume, wait=wait)
         self.verify(folder)
         return folder
@@ -132,11 +134,11 @@ class Store:
     def made(
         self, kind: str, description: Any, make: Callable[[Path], None], *, resume: bool = False, wait: bool = True
     ) -> Path:
-        """The finished folder of a description (plain JSON), made by `make(workshop)` if there is none yet.
+        """The finished folder of a description (plain JSON), made by `make(staging_dir)` if there is none yet.
 
-        `make` fills the workshop, an empty folder; with `resume` it may find there what an earlier, killed attempt
-        left. Names that start with a dot are scaffolding: they stay out of the finished folder. The bytes of a folder
-        that is there already are not read.
+        `make` fills the staging folder, an empty folder; with `resume` it may find there what an earlier, killed
+        attempt left. Names that start with a dot are temporary files: they stay out of the finished folder. The bytes
+        of a folder that is there already are not read.
 
         Raises: TrainingFailed if an attempt in this run already failed; StoreUnusable if writing fails; Busy if another
         process is making it and `wait` is false; CorruptEntry as `finished`, and for another entry's description.
@@ -149,19 +151,19 @@ class Store:
             if self._is_made(kind, key, description):
                 return folder
             self.raise_if_failed(kind, key)
-            workshop = self._workshop(kind, key, resume=resume)
-            workshop.mkdir(parents=True, exist_ok=True)
-            if not is_whole(workshop, kind, key):
+            staging_dir = self._staging_dir(kind, key, resume=resume)
+            staging_dir.mkdir(parents=True, exist_ok=True)
+            if not is_whole(staging_dir, kind, key):
                 try:
-                    make(workshop)
+                    make(staging_dir)
                 except NotTestable:  # a verdict, and the same one for whoever asks
                     raise
                 except HarnessError as error:
                     self.remember_failure(kind, key, str(error))
                     raise
-                seal(workshop, kind, description)
-            self._clear_scaffolding(workshop)
-            return self._publish(workshop, folder)
+                write_manifest(staging_dir, kind, description)
+            self._clear_temporary_files(staging_dir)
+            return self._publish(staging_dir, folder)
 
     def _is_made(self, kind: str, key: str, description: Any) -> bool:
         """Raises: as `finished`. A key has 64 bits: that the description is the one asked for is looked at in full."""
@@ -171,46 +173,48 @@ class Store:
         return manifest is not None
 
     def take_over(self, kind: str, key: str, fill: Callable[[Path], None]) -> Path:
-        """The finished folder of an entry made elsewhere, which `fill(workshop)` copies here with its manifest.
+        """The finished folder of an entry made elsewhere, which `fill(staging_dir)` copies here with its manifest.
 
         Raises: CorruptEntry unless it is whole, and that entry.
         """
         with usable(self.root, "--store", NO_SPACE | FORBIDDEN):
-            workshop = self._workshop(kind, f"{key}.brought", resume=False)
-            workshop.mkdir(parents=True)
-            fill(workshop)
-            check_files(workshop, read_manifest(workshop, kind, key))
-            return self._publish(workshop, self.folder(kind, key))
+            staging_dir = self._staging_dir(kind, f"{key}.brought", resume=False)
+            staging_dir.mkdir(parents=True)
+            fill(staging_dir)
+            check_files(staging_dir, read_manifest(staging_dir, kind, key))
+            return self._publish(staging_dir, self.folder(kind, key))
 
-    def _workshop(self, kind: str, key: str, *, resume: bool) -> Path:
+    def _staging_dir(self, kind: str, key: str, *, resume: bool) -> Path:
         """Where an entry is made: what cannot be resumed has a place of each process's own."""
-        place = self.root / "workshop" / f"{kind}-{key}"
+        place = self.root / "staging" / f"{kind}-{key}"
         if resume:
             return place
         own = place.with_name(f"{place.name}.{platform.node()}.{os.getpid()}")
         shutil.rmtree(own, ignore_errors=True)
         return own
 
-    def _publish(self, workshop: Path, folder: Path) -> Path:
+    def _publish(self, staging_dir: Path, folder: Path) -> Path:
         """Rename into place; where somebody was first, whose entry it is, that one stays."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         if not (self.root / "layout").is_file():
             write_atomically(self.root / "layout", LAYOUT)
         try:
-            os.replace(workshop, folder)
+            os.replace(staging_dir, folder)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            shutil.rmtree(workshop)
+            shutil.rmtree(staging_dir)
         return folder
 
-    def _clear_scaffolding(self, workshop: Path) -> None:
-        """Move what starts with a dot away before deleting it: a kill must not leave half of it in the workshop."""
-        trash = self.root / "trash" / workshop.name
+    def _clear_temporary_files(self, staging_dir: Path) -> None:
+        """Move what starts with a dot away before deleting it: a kill must not leave half of it in the staging
+        folder.
+        """
+        trash = self.root / "trash" / staging_dir.name
         shutil.rmtree(trash, ignore_errors=True)
         trash.mkdir(parents=True)
-        for scaffolding in workshop.glob(".*"):
-            os.replace(scaffolding, trash / scaffolding.name)
+        for temporary_files in staging_dir.glob(".*"):
+            os.replace(temporary_files, trash / temporary_files.name)
         shutil.rmtree(trash, ignore_errors=True)
 
     @contextmanager
@@ -228,9 +232,9 @@ class Store:
             lock.release()
 
     @contextmanager
-    def alone(self, what: str) -> Iterator[None]:
+    def exclusive(self, what: str) -> Iterator[None]:
         """Within it no other process of this store is in the same `what`: for work that takes the whole machine."""
-        with usable(self.root, "--store", NO_SPACE), self.locked("alone", what, wait=True):
+        with usable(self.root, "--store", NO_SPACE), self.locked("exclusive", what, wait=True):
             yield
 
     def _failure(self, kind: str, key: str) -> Path:
@@ -307,7 +311,7 @@ class Manifest:
 def read_manifest(folder: Path, kind: str | None = None, key: str | None = None) -> Manifest:
     """The manifest of an entry, whose kind and key are the names of its folders unless they are given.
 
-    Raises: CorruptEntry if it is none, of another layout, not as it was sealed or signed, or of another entry.
+    Raises: CorruptEntry if it is none, of another layout, not as it was written or signed, or of another entry.
     """
     try:
         found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -316,13 +320,13 @@ def read_manifest(folder: Path, kind: str | None = None, key: str | None = None)
                 f"the store entry {folder} is of layout {str(found.get('layout', '1'))[:9]}, and this version of "
                 f"depthgauge reads {LAYOUT}: delete that folder and run again."
             )
-        sealed = {name: found[name] for name in SEALED}
-        text = canonical_json(sealed)
+        listed = {name: found[name] for name in LISTED}
+        text = canonical_json(listed)
         files: dict[str, dict[str, str | int]] = {
             str(name): {"bytes": int(its["bytes"]), "sha256": str(its["sha256"])}
             for name, its in found["files"].items()
         }
-        if found["seal"] != hashlib.sha256(text).hexdigest() or not all(map(is_below, files)):
+        if found["checksum"] != hashlib.sha256(text).hexdigest() or not all(map(is_below, files)):
             raise corrupt(folder, MANIFEST)
         check_signature(folder, text, found.get("signature"))
         belongs = found["kind"], digest(found["description"])
@@ -340,7 +344,7 @@ def is_below(name: str) -> bool:
 
 
 def signature(text: bytes) -> str | None:
-    """Of a seal, by the key in the environment; None where there is none."""
+    """Of a checksum, by the key in the environment; None where there is none."""
     key = os.environ.get(KEY_VARIABLE, "")
     return hmac.new(key.encode(), text, "sha256").hexdigest() if key else None
 
@@ -367,46 +371,46 @@ def corrupt(folder: Path, name: str) -> CorruptEntry:
 
 
 def files_in(folder: Path) -> list[str]:
-    """The names of the files that an entry consists of: all but scaffolding and the manifest."""
+    """The names of the files that an entry consists of: all but temporary files and the manifest."""
     kept = (path for path in folder.rglob("*") if not path.relative_to(folder).parts[0].startswith("."))
     return sorted(str(path.relative_to(folder)) for path in kept if path.is_file() and path != folder / MANIFEST)
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Raises: CorruptEntry at the first file that is missing, differs from its hash, or was not sealed."""
-    for name, sealed in manifest.files.items():
-        if not (folder / name).is_file() or sha256(folder / name) != sealed["sha256"]:
+    """Raises: CorruptEntry at the first file that is missing, differs from its hash, or was not written."""
+    for name, listed in manifest.files.items():
+        if not (folder / name).is_file() or sha256(folder / name) != listed["sha256"]:
             raise corrupt(folder, name)
     for name in files_in(folder):
         if name not in manifest.files:
             raise corrupt(folder, name)
 
 
-def is_whole(workshop: Path, kind: str, key: str) -> bool:
-    """Whether an earlier attempt was killed when all was made, and only its scaffolding was left to clear."""
-    if not (workshop / MANIFEST).is_file():
+def is_whole(staging_dir: Path, kind: str, key: str) -> bool:
+    """Whether an earlier attempt was killed when all was made, and only its temporary files was left to clear."""
+    if not (staging_dir / MANIFEST).is_file():
         return False
     try:
-        check_files(workshop, read_manifest(workshop, kind, key))
+        check_files(staging_dir, read_manifest(staging_dir, kind, key))
     except CorruptEntry:
         return False
     return True
 
 
-def seal(folder: Path, kind: str, description: Any) -> None:
+def write_manifest(folder: Path, kind: str, description: Any) -> None:
     """Write the manifest, signed where there is a key."""
     files = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files_in(folder)
     }
-    sealed = {"layout": LAYOUT, "kind": kind, "description": description, "files": files}
-    text = canonical_json(sealed)
+    listed = {"layout": LAYOUT, "kind": kind, "description": description, "files": files}
+    text = canonical_json(listed)
     signed = signature(text)
-    seals = {"seal": hashlib.sha256(text).hexdigest()} | ({} if signed is None else {"signature": signed})
-    write_atomically(folder / MANIFEST, json.dumps(sealed | seals, indent=1))
+    checksums = {"checksum": hashlib.sha256(text).hexdigest()} | ({} if signed is None else {"signature": signed})
+    write_atomically(folder / MANIFEST, json.dumps(listed | checksums, indent=1))
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `path` so that a reader sees the old text or the new one, never a part."""
+    """Write `path` so that a reader sees the old text or the candidate, never a part."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(text, encoding="utf-8")
     os.replace(aside, path)

@@ -36,7 +36,7 @@ def entries(store: Store, kinds: Sequence[str] = KINDS) -> Iterator[Entry]:
             with suppress(CorruptEntry, OSError):
                 used = (folder / MANIFEST).stat().st_mtime
                 manifest = read_manifest(folder)
-                size, of = sum(int(sealed["bytes"]) for sealed in manifest.files.values()), what_it_is(kind, manifest)
+                size, of = sum(int(listed["bytes"]) for listed in manifest.files.values()), what_it_is(kind, manifest)
             yield Entry(kind=kind, key=folder.name, bytes=size, used=used, of=of)
 
 
@@ -77,18 +77,18 @@ def discard(store: Store, entry: Entry) -> bool:
 
 
 def abandoned(store: Store, unused_days: float) -> list[Path]:
-    """Workshops that nobody has worked in for so many days, what a kill left, or another machine did; and the logs of
-    workers that were lost. None in a folder where no store was ever made.
+    """Staging folders that nobody has worked in for so many days, what a kill left, or another machine did; and the
+    logs of workers that were lost. None in a folder where no store was ever made.
     """
     if not (store.root / "layout").is_file():
         return []
     since = time.time() - unused_days * DAY_S
-    workshops = [one for kind in KINDS for one in (store.root / "workshop").glob(f"{kind}-*")]
+    workshops = [one for kind in KINDS for one in (store.root / "staging").glob(f"{kind}-*")]
     found = [*workshops, *(store.root / "workers").glob("*")]
     return [
-        workshop
-        for workshop in found
-        if max(path.stat().st_mtime for path in [workshop, *workshop.rglob("*")]) <= since
+        staging_dir
+        for staging_dir in found
+        if max(path.stat().st_mtime for path in [staging_dir, *staging_dir.rglob("*")]) <= since
     ]
 
 
@@ -112,7 +112,7 @@ def contents(store: Store) -> str:
 
 
 def damaged(store: Store) -> Iterator[str]:
-    """A sentence for each entry that is not as it was sealed."""
+    """A sentence for each entry that is not as it was written."""
     for entry in entries(store):
         try:
             store.verify(store.folder(entry.kind, entry.key))

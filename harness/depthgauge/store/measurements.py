@@ -11,7 +11,7 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import CorruptEntry, NotTestable, Undefined
+from depthgauge.core.errors import CorruptEntry, NotTestable, StatisticUndefined
 from depthgauge.core.estimate import Measurement
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import to_plain
@@ -32,19 +32,19 @@ def described(checkpoint: Checkpoint, probe: str, version: int, parameters: Mapp
     }
 
 
-def measure(store: Store, description: Mapping[str, Any], take: Callable[[], Arrays]) -> Measurement:
-    """The measurement of that description from the store, or taken by `take()` and stored.
+def measure(store: Store, description: Mapping[str, Any], run: Callable[[], Arrays]) -> Measurement:
+    """The measurement of that description from the store, or taken by `run()` and stored.
 
-    A `take` that raises NotTestable or Undefined is stored as a refusal: no model is loaded to be refused again.
+    A `run` that raises NotTestable or Undefined is stored as a refusal: no model is loaded to be refused again.
 
     Raises: CorruptEntry if the stored one does not read back as it was written.
     """
 
-    def make(workshop: Path) -> None:
+    def make(staging_dir: Path) -> None:
         try:
-            np.savez(workshop / ARRAYS, allow_pickle=False, **take())
-        except (NotTestable, Undefined) as error:
-            (workshop / REFUSAL).write_text(str(error), encoding="utf-8")
+            np.savez(staging_dir / ARRAYS, allow_pickle=False, **run())
+        except (NotTestable, StatisticUndefined) as error:
+            (staging_dir / REFUSAL).write_text(str(error), encoding="utf-8")
 
     return read(store, store.made(KIND, description, make).name)
 
@@ -120,5 +120,5 @@ def read(store: Store, key: str) -> Measurement:
             parameters=description["parameters"],
             checkpoint=description["checkpoint"],
             arrays={} if refusal is not None else Stored(folder, files[ARRAYS]),
-            refusal=refusal,
+            not_testable_reason=refusal,
         )

@@ -104,7 +104,7 @@ def pull(store: Store, address: str, tell: Tell, kinds: Sequence[str] = KINDS) -
     return len(missing)
 
 
-class Shared(Store):
+class RemoteStore(Store):
     """A store at an address: an entry is looked for there before it is made, and sent there once it is.
 
     What was brought or made stays in a folder of this user's cache.
@@ -142,9 +142,9 @@ class Shared(Store):
             system.invalidate_cache()
             return bool(system.exists(f"{root}/{kind}/{key}/{MANIFEST}"))
 
-    def _publish(self, workshop: Path, folder: Path) -> Path:
+    def _publish(self, staging_dir: Path, folder: Path) -> Path:
         """There, too, the first is kept: one recipe can give other weights on another machine."""
-        made = super()._publish(workshop, folder)
+        made = super()._publish(staging_dir, folder)
         kind, key = folder.parent.name, folder.name
         if kind != PICTURES and not self._is_there(kind, key):
             with opened(self.address) as (system, root):
@@ -160,10 +160,10 @@ def copy_of(address: str) -> Path:
 def store_at(place: str | Path, *, run: str) -> Store:
     """The store in a folder, or at an address.
 
-    Raises: as `Shared`; UsageError for no name, and for a folder within a checkpoint's.
+    Raises: as `RemoteStore`; UsageError for no name, and for a folder within a checkpoint's.
     """
     if is_address(place):
-        return Shared(str(place), run=run)
+        return RemoteStore(str(place), run=run)
     if not str(place):
         raise UsageError("an empty name is no folder of a store: give one with --store.")
     check_outside(Path(place), "--store")
@@ -174,9 +174,9 @@ def is_address(place: str | Path) -> bool:
     return "://" in str(place)
 
 
-def bring(system: Any, source: str, kind: str, key: str, workshop: Path) -> None:
-    """Fill a workshop with the files of an entry. Raises: CorruptEntry if its manifest is none of that entry."""
-    system.get_file(f"{source}/{MANIFEST}", str(workshop / MANIFEST))
-    for name in read_manifest(workshop, kind, key).files:
-        (workshop / name).parent.mkdir(parents=True, exist_ok=True)
-        system.get_file(f"{source}/{name}", str(workshop / name))
+def bring(system: Any, source: str, kind: str, key: str, staging_dir: Path) -> None:
+    """Fill a staging folder with the files of an entry. Raises: CorruptEntry if its manifest is none of that entry."""
+    system.get_file(f"{source}/{MANIFEST}", str(staging_dir / MANIFEST))
+    for name in read_manifest(staging_dir, kind, key).files:
+        (staging_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        system.get_file(f"{source}/{name}", str(staging_dir / name))

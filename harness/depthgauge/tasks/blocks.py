@@ -1,4 +1,4 @@
-"""The seeded blocks in which an exam is answered, where who has seen enough asks no further."""
+"""The seeded blocks in which a task is answered, where who has seen enough asks no further."""
 
 import numpy as np
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.core.plain import digest
 from depthgauge.core.randomness import undisturbed
-from depthgauge.core.testbed import CORRECT, Exam, Item
+from depthgauge.core.testbed import CORRECT, Item, ItemTask
 from depthgauge.models.anatomy import widened
 from depthgauge.models.inputs import as_turn, padded_left
 from depthgauge.models.load import context_length
@@ -28,29 +28,29 @@ Tokens = tuple[int, ...]
 
 
 @lru_cache
-def items_digest(exam: Exam) -> str:
-    return digest([[item.id, item.prompt, item.answer, list(item.options)] for item in exam.items()])
+def items_digest(task: ItemTask) -> str:
+    return digest([[item.id, item.prompt, item.answer, list(item.options)] for item in task.items()])
 
 
-def parameters(exam: Exam) -> dict[str, Any]:
+def parameters(task: ItemTask) -> dict[str, Any]:
     """All that determines the answers besides the checkpoint: part of the key of the measurement."""
-    reward = {} if exam.reward == CORRECT else {"reward": [exam.reward.name, exam.reward.version]}
-    chat = {"chat": True} if exam.chat else {}
+    reward = {} if task.reward == CORRECT else {"reward": [task.reward.name, task.reward.version]}
+    chat = {"chat": True} if task.chat else {}
     return {
         **reward,
         **chat,
-        "exam": exam.name,
-        "version": exam.version,
-        "items": items_digest(exam),
-        "temperature": exam.temperature,
-        "repeats": exam.repeats,
-        "max_answer_tokens": exam.max_answer_tokens,
+        "item_task": task.name,
+        "version": task.version,
+        "items": items_digest(task),
+        "temperature": task.temperature,
+        "repeats": task.repeats,
+        "max_answer_tokens": task.max_answer_tokens,
         "batch": BATCH,
         "seed": SEED,
     }
 
 
-def answer_items(exam: Exam, model: Any, tokenizer: Any) -> dict[str, NDArray[Any]]:
+def answer_items(task: ItemTask, model: Any, tokenizer: Any) -> dict[str, NDArray[Any]]:
     """Answer every item. Arrays: `score` and `answer` (repeats, items), `ids` (items,), `ties` ().
 
     The model's mode and all global random states are left as they were.
@@ -58,15 +58,15 @@ def answer_items(exam: Exam, model: Any, tokenizer: Any) -> dict[str, NDArray[An
     Raises: NotTestable if an item does not fit into the context, or has no tokens; InvalidCheckpoint if the model's
     numbers are not finite; InvalidComparison if more than 5 % of the items were tied between options.
     """
-    items = list(exam.items())
+    items = list(task.items())
     with undisturbed(model):
         model.eval()
-        prompts = [as_turn(tokenizer, item.prompt) if exam.chat else item.prompt for item in items]
+        prompts = [as_turn(tokenizer, item.prompt) if task.chat else item.prompt for item in items]
         if items[0].options:
-            scores, answers, ties = choose(exam, items, prompts, model, tokenizer)
+            scores, answers, ties = choose(task, items, prompts, model, tokenizer)
         else:
-            answers = [generate(exam, prompts, model, tokenizer, SEED + repeat) for repeat in range(exam.repeats)]
-            scores = [[exam.reward.pays(*pair) for pair in zip(items, said, strict=True)] for said in answers]
+            answers = [generate(task, prompts, model, tokenizer, SEED + repeat) for repeat in range(task.repeats)]
+            scores = [[task.reward.reward_func(*pair) for pair in zip(items, said, strict=True)] for said in answers]
             ties = 0
     return {
         "score": np.array(scores, dtype=np.float64),
@@ -80,29 +80,29 @@ def answer_items(exam: Exam, model: Any, tokenizer: Any) -> dict[str, NDArray[An
 
 
 def choose(
-    exam: Exam, items: Sequence[Item], prompts: Sequence[str], model: Any, tokenizer: Any
+    task: ItemTask, items: Sequence[Item], prompts: Sequence[str], model: Any, tokenizer: Any
 ) -> tuple[list[list[float]], list[list[str]], int]:
     """Scores and answers, of one repeat, by the likeliest option, and how many items had two. Raises: as above."""
-    found = iter(log_likelihoods(option_texts(exam, items, prompts), model, tokenizer))
+    found = iter(log_likelihoods(option_texts(task, items, prompts), model, tokenizer))
     scores, answers, ties = [], [], 0
     for item in items:
         values = np.array([next(found) for _ in item.options])
         if not np.isfinite(values).all():
             raise InvalidCheckpoint(
-                f"{exam.name!r}: a log-likelihood is {values}, so the checkpoint cannot be scored; lm-eval would have "
+                f"{task.name!r}: a log-likelihood is {values}, so the checkpoint cannot be scored; lm-eval would have "
                 "called it a guess."
             )
         best = int(values.argmax())
         ties += int((values == values[best]).sum() > 1)
         scores.append(float(best == item.options.index(item.answer)))
         answers.append(item.options[best])
-    check_ties(ties, len(items), repr(exam.name))
+    check_ties(ties, len(items), repr(task.name))
     return [scores], [answers], ties
 
 
-def option_texts(exam: Exam, items: Sequence[Item], prompts: Sequence[str]) -> list[tuple[str, str]]:
+def option_texts(task: ItemTask, items: Sequence[Item], prompts: Sequence[str]) -> list[tuple[str, str]]:
     """Every prompt with each of its options: after a space, or at once where a chat template begins the answer."""
-    space = "" if exam.chat else " "
+    space = "" if task.chat else " "
     return [(prompt, space + option) for item, prompt in zip(items, prompts, strict=True) for option in item.options]
 
 
@@ -204,7 +204,7 @@ def encoded(texts: Collection[str], tokenizer: Any) -> Mapping[str, Tokens]:
 # -- generated answers ---
 
 
-def generate(exam: Exam, prompts: Sequence[str], model: Any, tokenizer: Any, seed: int) -> list[str]:
+def generate(task: ItemTask, prompts: Sequence[str], model: Any, tokenizer: Any, seed: int) -> list[str]:
     """What the model says after each prompt, greedily or with samples that depend on the seed, up to its end token and
     without white space around it. A prompt that is too long is cut at its start.
 
@@ -213,14 +213,14 @@ def generate(exam: Exam, prompts: Sequence[str], model: Any, tokenizer: Any, see
     """
     import torch
 
-    room = context_length(model) - exam.max_answer_tokens
+    room = context_length(model) - task.max_answer_tokens
     known = encoded(dict.fromkeys(prompts), tokenizer)
     empty = [prompt for prompt in prompts if not known[prompt]]
     if room <= 0 or empty:
-        why = f"{exam.max_answer_tokens} tokens of {context_length(model)}" if room <= 0 else f"{empty[0]!r} has none"
-        raise NotTestable(f"{exam.name!r} leaves a prompt no tokens to be read: {why}.")
+        why = f"{task.max_answer_tokens} tokens of {context_length(model)}" if room <= 0 else f"{empty[0]!r} has none"
+        raise NotTestable(f"{task.name!r} leaves a prompt no tokens to be read: {why}.")
     eos, filler = tokenizer.eos_token, filler_of(tokenizer)
-    sampling = {"temperature": exam.temperature, "top_k": 0, "top_p": 1.0} if exam.temperature > 0 else {}
+    sampling = {"temperature": task.temperature, "top_k": 0, "top_p": 1.0} if task.temperature > 0 else {}
     order = sorted(range(len(prompts)), key=lambda i: (-len(known[prompts[i]]), prompts[i]))
     said = [""] * len(prompts)
     torch.manual_seed(seed)
@@ -228,7 +228,7 @@ def generate(exam: Exam, prompts: Sequence[str], model: Any, tokenizer: Any, see
         for batch in batches(order):
             ids, mask = padded_left([known[prompts[i]][-room:] for i in batch], filler, model.device)
             out = model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=exam.max_answer_tokens, pad_token_id=filler,
+                input_ids=ids, attention_mask=mask, max_new_tokens=task.max_answer_tokens, pad_token_id=filler,
                 do_sample=bool(sampling), **sampling,
             )  # fmt: skip
             for i, tokens in zip(batch, out[:, ids.shape[1] :].tolist(), strict=True):

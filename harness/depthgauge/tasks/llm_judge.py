@@ -40,15 +40,15 @@ class Judge:
     key_from: str = "OPENAI_API_KEY"
     timeout_s: float = 60.0
     patience_s: float = 600.0
-    at_once: int = 16
+    max_concurrency: int = 16
 
     def reward(self) -> Reward:
         """The weighted sum of the marks. The judge's name is part of the recipe, its address is not."""
         name = re.sub(r"\W", "_", f"judged_by_{self.model}")
-        return Reward(name=name, pays=self.pays, at_once=self.at_once, version=self.version)
+        return Reward(name=name, reward_func=self.score, max_concurrency=self.max_concurrency, version=self.version)
 
-    def pays(self, item: Item, said: str) -> float:
-        """Raises: TrainingFailed if no marks are to be had."""
+    def score(self, item: Item, said: str) -> float:
+        """Raises: TrainingFailed if no marks are available."""
         text = self.prompt.format(prompt=item.prompt, answer=item.answer, said=said)
         for _ in range(TRIES):
             answer = self.ask(text)

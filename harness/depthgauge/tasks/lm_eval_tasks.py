@@ -1,6 +1,6 @@
-"""A task of lm-eval as it is, as an exam: found, loaded and asked, guarded against what lm-eval does silently.
+"""A task of lm-eval as it is, as a task: found, loaded and asked, guarded against what lm-eval does silently.
 
-Beside the guards of our own exams: the documents are made once and both asked and scored, in an order that depends on
+Beside the guards of our own tasks: the documents are made once and both asked and scored, in an order that depends on
 the seed alone; a file that lm-eval would skip, a number of examples that it would ignore and a metric that is no
 average over items are sentences; code of a user's folder runs only where it is trusted.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
 from depthgauge.core.randomness import undisturbed
-from depthgauge.core.testbed import Task
+from depthgauge.core.testbed import LmEvalTask
 from depthgauge.tasks import samples
 from depthgauge.tasks.blocks import SEED, places_in
 from depthgauge.tasks.task_files import folder_digest
@@ -28,15 +28,15 @@ from depthgauge.tasks.task_index import find, unsafe
 from depthgauge.tasks.task_load import caching_disabled, freeze, load, quiet, sandboxed, seed_everything
 from depthgauge.tasks.ties import check_ties
 
-BATCH = 16  # of an exam of our own it is 64; prompts of lm-eval's tasks are 100 times as long
+BATCH = 16  # of a task of our own it is 64; prompts of lm-eval's tasks are 100 times as long
 MARGIN = 8  # tokens that may stand in no byte of a prompt: those at its start and end
 TASK_FAILURES = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 Taken = dict[str, NDArray[Any]]
 Documents = Mapping[str, Sequence[int]]
 
 
-def parameters(task: Task, block: int | None = None) -> dict[str, Any]:
-    """All that determines an exam besides the checkpoint and lm-eval's version: part of the key of its measurement.
+def parameters(task: LmEvalTask, block: int | None = None) -> dict[str, Any]:
+    """All that determines a task besides the checkpoint and lm-eval's version: part of the key of its measurement.
 
     A folder of tasks is the digest of all its files, and of the local files that its tasks read.
     """
@@ -57,7 +57,7 @@ def parameters(task: Task, block: int | None = None) -> dict[str, Any]:
     }
 
 
-def take_task(task: Task, model: Any, tokenizer: Any, *, folder: Path, block: int | None = None) -> Taken:
+def run_lm_eval_task(task: LmEvalTask, model: Any, tokenizer: Any, *, folder: Path, block: int | None = None) -> Taken:
     """Answer every item, or a block's.
 
     Arrays: `score` (repeats, items), and of the first `sign`, `ids`, `answer`, `target` (items,), `metric`, `ties`,
@@ -67,15 +67,15 @@ def take_task(task: Task, model: Any, tokenizer: Any, *, folder: Path, block: in
     `truncated` is the share of generated answers that ran to the last token allowed without a stop, `thinking` of those
     with a <think>, `clipped` of requests that did not fit into the context, which lm-eval cuts at the start.
 
-    Raises: UsageError if the task cannot be had as it is asked for; NotTestable if the context is too short to answer;
-    InvalidCheckpoint if a log-likelihood is not finite; InvalidComparison if lm-eval scored something else than it
-    asked, ties are more than 5 %, or the metric is no average over items.
+    Raises: UsageError if the task is not available as it is asked for; NotTestable if the context is too short to
+    answer; InvalidCheckpoint if a log-likelihood is not finite; InvalidComparison if lm-eval scored something else than
+    it asked, ties are more than 5 %, or the metric is no average over items.
     """
     with quiet(), undisturbed(model), caching_disabled():
         found = find(task)
         with sandboxed(task):
             loaded = load(task, found, {"pretrained": str(folder)})
-            lm = examiner(model, tokenizer)
+            lm = lm_eval_model(model, tokenizer)
             for one in loaded.values():
                 check_settings(task, one, lm)
             documents, whole = draw(task, {name: freeze(one) for name, one in loaded.items()}, block)
@@ -88,8 +88,8 @@ def take_task(task: Task, model: Any, tokenizer: Any, *, folder: Path, block: in
     return runs[0] | of | {"score": np.concatenate([run["score"] for run in runs])}
 
 
-def fetch(task: Task) -> None:
-    """Fill the cache of data sets with what the task reads, online. Raises: UsageError if that cannot be had."""
+def fetch(task: LmEvalTask) -> None:
+    """Fill the cache of data sets with what the task reads, online. Raises: UsageError if that is not available."""
     import datasets
     from huggingface_hub import constants
 
@@ -101,14 +101,14 @@ def fetch(task: Task) -> None:
             load(task, found, {})
 
 
-def examiner(model: Any, tokenizer: Any) -> Any:
+def lm_eval_model(model: Any, tokenizer: Any) -> Any:
     """lm-eval's hold on a model; the tokenizer is a copy, as lm-eval gives it a padding token."""
     from lm_eval.models.huggingface import HFLM
 
     return HFLM(pretrained=model, tokenizer=deepcopy(tokenizer), batch_size=BATCH)
 
 
-def check_settings(task: Task, one: Any, lm: Any) -> None:
+def check_settings(task: LmEvalTask, one: Any, lm: Any) -> None:
     """Set the number of examples. Raises: UsageError or NotTestable if lm-eval would ignore what is asked, or fail."""
     name, pinned = one.task_name, one.get_config("num_fewshot")
     if getattr(one, "UNSAFE_CODE", False):
@@ -134,7 +134,7 @@ def check_settings(task: Task, one: Any, lm: Any) -> None:
         check_metric(task, one)
 
 
-def generation_settings(task: Task) -> dict[str, Any]:
+def generation_settings(task: LmEvalTask) -> dict[str, Any]:
     """What is generated otherwise than the task says."""
     found: dict[str, Any] = {}
     if task.max_answer_tokens is not None:
@@ -150,7 +150,7 @@ def answer_tokens(one: Any) -> int:
     return int(normalize_gen_kwargs(one.get_config("generation_kwargs") or {})["max_gen_toks"])
 
 
-def check_metric(task: Task, one: Any) -> None:
+def check_metric(task: LmEvalTask, one: Any) -> None:
     """Raises: UsageError if the task has no such metric or filter; metrics that expand to several are not known yet."""
     metric, _, wanted = (task.metric or "").partition(",")
     known, filters = list(one.aggregation()), filter_names(one)
@@ -165,7 +165,7 @@ def filter_names(one: Any) -> list[str]:
     return [ensemble.name for ensemble in one._filters]
 
 
-def draw(task: Task, documents: Mapping[str, Any], block: int | None = None) -> tuple[Documents, int]:
+def draw(task: LmEvalTask, documents: Mapping[str, Any], block: int | None = None) -> tuple[Documents, int]:
     """Which documents of each task are asked, in order: all, or `limit` of all together, by the seed, or a block of
     these; and how many all blocks have.
     """
@@ -196,7 +196,7 @@ class Part:
     settings: Mapping[str, Any]
 
 
-def sit(task: Task, name: str, one: Any, lm: Any, drawn: Sequence[int], seed: int) -> Part:
+def sit(task: LmEvalTask, name: str, one: Any, lm: Any, drawn: Sequence[int], seed: int) -> Part:
     """One task's drawn documents through lm-eval, each guard seen to.
 
     lm-eval's own `samples=` is not used: it asks document k of the sorted ones and calls it the k-th of those given.
@@ -209,7 +209,7 @@ def sit(task: Task, name: str, one: Any, lm: Any, drawn: Sequence[int], seed: in
     metric, _, wanted = (task.metric or "").partition(",")
     wanted = wanted or filter_names(one)[0]
     logged = [sample for sample in out["samples"][name] if sample["filter"] == wanted]
-    check_same_exam(name, one, documents, logged)
+    check_same_task(name, one, documents, logged)
     rows = [json.loads(samples.on_disk({**row, "doc_id": drawn[row["doc_id"]]})) for row in logged]
     metric = metric or samples.first_metric(rows[0], one.aggregation(), f"task {name!r}")
     answers = [samples.read_row(row, metric, prefix="" if name == task.name else f"{name}/") for row in rows]
@@ -287,7 +287,7 @@ def is_cut_short(row: Any, lm: Any, ended: bool, stop: Sequence[str]) -> bool:
     return not (ended or ends & set(row.tolist()) or any(one and one in text for one in stop))
 
 
-def check_same_exam(name: str, one: Any, documents: Any, logged: Sequence[Any]) -> None:
+def check_same_task(name: str, one: Any, documents: Any, logged: Sequence[Any]) -> None:
     """Raises: InvalidComparison unless every document was asked once, in order, and scored as it was asked."""
     if [sample["doc_id"] for sample in logged] != list(range(len(documents))):
         raise InvalidComparison(f"lm-eval answered {len(logged)} documents of {name!r} in place of {len(documents)}.")
@@ -360,7 +360,7 @@ def does_not_fit(request: Any, lm: Any, one: Any) -> bool:
     return len(text.encode()) + MARGIN > room and bool(len(lm.tok_encode(text)) > room)
 
 
-def settings(task: Task, one: Any, chat: bool, wanted: str, items: int) -> dict[str, Any]:
+def settings(task: LmEvalTask, one: Any, chat: bool, wanted: str, items: int) -> dict[str, Any]:
     """How the task was asked, as a report states it."""
     return {
         "num_fewshot": one.get_config("num_fewshot"),
@@ -374,7 +374,7 @@ def settings(task: Task, one: Any, chat: bool, wanted: str, items: int) -> dict[
     }
 
 
-def join(task: Task, parts: Sequence[Part]) -> Taken:
+def join(task: LmEvalTask, parts: Sequence[Part]) -> Taken:
     """The arrays of one task, or of a group's tasks one after the other. Raises: UsageError if metrics differ."""
     by_metric = {part.metric: part for part in parts}
     if len({(part.metric, part.sign) for part in parts}) > 1:

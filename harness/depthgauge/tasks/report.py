@@ -1,4 +1,4 @@
-"""The section on exams: how many items are answered right."""
+"""The section on tasks: how many items are answered right."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -8,27 +8,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.estimate import Estimate, Scores
-from depthgauge.core.testbed import Exam
+from depthgauge.core.testbed import ItemTask
 from depthgauge.page.escape import escape
 from depthgauge.page.layers import interval, legend_beside, paired, pairs, plain, reference_of
 from depthgauge.page.section import Measured, Picture, Section, Setting, Table
 from depthgauge.page.tables import cell, level
 
-ALT = "Exam accuracy with intervals"
+ALT = "Task accuracy with intervals"
 OF_ITEMS = ("score", "answer", "ids")  # arrays with one value an item, in their last dimension
 MOST_FLIPPED, WHOLE = 50, 100.0  # rows of a table, and the points of an item that is right
-Grouped = dict[str, dict[str, Measured]]  # exam -> label of a checkpoint -> what it scored
+Grouped = dict[str, dict[str, Measured]]  # task -> label of a checkpoint -> what it scored
 
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
-    """Accuracy by exam and checkpoint, with 95 % intervals over items."""
+    """Accuracy by task and checkpoint, with 95 % intervals over items."""
     measured = with_blocks_joined(measured)
-    height = 1.2 + 0.18 * (len(measured) + 2 * len(by_exam(measured)))
-    picture = Picture("exams.png", ALT, (10, height), lambda figure: draw(figure, measured, setting), measured)
-    yield Section("Exams", (picture, exam_table(measured), *class_tables(measured), *flipped_tables(measured, setting)))
+    height = 1.2 + 0.18 * (len(measured) + 2 * len(by_task(measured)))
+    picture = Picture("tasks.png", ALT, (10, height), lambda figure: draw(figure, measured, setting), measured)
+    yield Section("tasks", (picture, task_table(measured), *class_tables(measured), *flipped_tables(measured, setting)))
 
 
-def by_exam(measured: Sequence[Measured]) -> Grouped:
+def by_task(measured: Sequence[Measured]) -> Grouped:
     found: Grouped = {}
     for one in measured:
         found.setdefault(name_of(one), {})[one.label] = one
@@ -36,12 +36,12 @@ def by_exam(measured: Sequence[Measured]) -> Grouped:
 
 
 def with_blocks_joined(measured: Sequence[Measured]) -> list[Measured]:
-    """One measurement a checkpoint and exam: of blocks, those that every one of them was asked."""
+    """One measurement a checkpoint and task: of blocks, those that every one of them was asked."""
     blocks: dict[str, dict[str, list[Measured]]] = {}
     for one in measured:
         blocks.setdefault(name_of(one), {}).setdefault(one.label, []).append(one)
-    shared = {exam: min(map(len, taken.values())) for exam, taken in blocks.items()}
-    return [joined(its[: shared[exam]]) for exam, taken in blocks.items() for its in taken.values()]
+    shared = {task: min(map(len, taken.values())) for task, taken in blocks.items()}
+    return [joined(its[: shared[task]]) for task, taken in blocks.items() for its in taken.values()]
 
 
 def joined(blocks: Sequence[Measured]) -> Measured:
@@ -54,9 +54,9 @@ def joined(blocks: Sequence[Measured]) -> Measured:
 
 
 def name_of(one: Measured) -> str:
-    """Of an exam of our own items, or of a task of lm-eval."""
+    """Of a task of our own items, or of a task of lm-eval."""
     parameters = one.measurement.parameters
-    return str(parameters["exam"] if "exam" in parameters else parameters["task"])
+    return str(parameters["item_task"] if "item_task" in parameters else parameters["task"])
 
 
 def points(one: Measured) -> NDArray[np.float64]:
@@ -68,22 +68,22 @@ def accuracy(one: Measured) -> Estimate:
     return level(points(one), "points", "items")
 
 
-def exam_table(measured: Sequence[Measured]) -> Table:
-    exams = by_exam(measured)
-    sizes = {exam: len(points(next(iter(taken.values())))) for exam, taken in exams.items()}
-    headers = ["checkpoint", *(f"{escape(exam)} (points [95 %], n = {n})" for exam, n in sizes.items())]
+def task_table(measured: Sequence[Measured]) -> Table:
+    tasks = by_task(measured)
+    sizes = {task: len(points(next(iter(taken.values())))) for task, taken in tasks.items()}
+    headers = ["checkpoint", *(f"{escape(task)} (points [95 %], n = {n})" for task, n in sizes.items())]
     labels = dict.fromkeys(one.label for one in measured)
-    body = [[escape(label), *(exam_cell(taken, label) for taken in exams.values())] for label in labels]
+    body = [[escape(label), *(task_cell(taken, label) for taken in tasks.values())] for label in labels]
     return Table(headers, body)
 
 
-def exam_cell(taken: dict[str, Measured], label: str) -> str:
+def task_cell(taken: dict[str, Measured], label: str) -> str:
     return cell(accuracy(taken[label]) if label in taken else None)
 
 
 def class_tables(measured: Sequence[Measured]) -> Iterator[Table]:
-    """Points by class of items, of exams that have some: whoever always says the same is right in one class alone."""
-    for exam, taken in by_exam(measured).items():
+    """Points by class of items, of tasks that have some: whoever always says the same is right in one class alone."""
+    for task, taken in by_task(measured).items():
         by_class = {label: points_by_class(one) for label, one in taken.items()}
         classes = dict.fromkeys(name for found in by_class.values() for name in found)
         if len(classes) > 1:
@@ -92,7 +92,7 @@ def class_tables(measured: Sequence[Measured]) -> Iterator[Table]:
                 [f"{escape(name)} ({sizes[name]})", *(mean_of(found.get(name)) for found in by_class.values())]
                 for name in classes
             ]
-            yield Table(["class (items)", *map(escape, by_class)], body, folded=f"{escape(exam)} by class, points")
+            yield Table(["class (items)", *map(escape, by_class)], body, folded=f"{escape(task)} by class, points")
 
 
 def points_by_class(one: Measured) -> dict[str, list[float]]:
@@ -104,25 +104,25 @@ def points_by_class(one: Measured) -> dict[str, list[float]]:
 
 
 def flipped_tables(measured: Sequence[Measured], setting: Setting) -> Iterator[Table]:
-    """Of each exam that is answered once, the items that a checkpoint answers right and the reference wrong, or the
+    """Of each task that is answered once, the items that a checkpoint answers right and the reference wrong, or the
     other way round: what was lost first.
     """
-    for exam, taken in by_exam(measured).items():
-        shown, questions = list(taken.values()), asked_in(exam, setting)
+    for task, taken in by_task(measured).items():
+        shown, questions = list(taken.values()), asked_in(task, setting)
         before = reference_of(shown)
         for one in pairs(shown, points):
             rows = list(flipped_rows(one, before, questions))
             if rows:
-                said = f"{escape(exam)}: {len(rows)} items that {escape(one.label)} answers otherwise, lost ones first"
+                said = f"{escape(task)}: {len(rows)} items that {escape(one.label)} answers otherwise, lost ones first"
                 said += f", {MOST_FLIPPED} of them" if len(rows) > MOST_FLIPPED else ""
                 headers = ["item", "question", f"{escape(before.label)} says", f"{escape(one.label)} says", ""]
                 yield Table(headers, rows[:MOST_FLIPPED], folded=said, quotes=True)
 
 
-def asked_in(exam: str, setting: Setting) -> dict[str, str]:
+def asked_in(task: str, setting: Setting) -> dict[str, str]:
     """The question of every item, by its id; of a task of lm-eval, whose documents are not kept, none."""
-    found = next((one for one in setting.testbed.exams if one.title == exam), None)
-    return {} if not isinstance(found, Exam) else {item.id: item.prompt for item in found.items()}
+    found = next((one for one in setting.testbed.tasks if one.title == task), None)
+    return {} if not isinstance(found, ItemTask) else {item.id: item.prompt for item in found.items()}
 
 
 def flipped_rows(one: Measured, before: Measured, questions: Mapping[str, str]) -> Iterator[list[str]]:
@@ -146,15 +146,15 @@ def mean_of(values: Sequence[float] | None) -> str:
 
 
 def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
-    """A block of points an exam: accuracy on the left, the paired difference to the reference on the right."""
-    exams = by_exam(measured)
+    """A block of points a task: accuracy on the left, the paired difference to the reference on the right."""
+    tasks = by_task(measured)
     left, right = figure.subplots(1, 2, sharey=True)
     middles, top = [], 0.0
-    for taken in exams.values():
-        draw_exam(left, right, list(taken.values()), top, setting)
+    for taken in tasks.values():
+        draw_tasks(left, right, list(taken.values()), top, setting)
         middles.append(top + (len(taken) - 1) / 2)
         top += len(taken) + 1
-    left.set_yticks(middles, [plain(exam) for exam in exams])
+    left.set_yticks(middles, [plain(task) for task in tasks])
     left.set_ylim(top - 1, -1)
     left.set(xlabel="points", title="Accuracy, 95 % intervals over items")
     right.set(xlabel="points", title=f"Paired difference to {plain(reference_of(measured).label)}")
@@ -163,8 +163,8 @@ def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
     legend_beside(right, left)
 
 
-def draw_exam(left: Any, right: Any, taken: Sequence[Measured], top: float, setting: Setting) -> None:
-    """One exam's points, from `top` down."""
+def draw_tasks(left: Any, right: Any, taken: Sequence[Measured], top: float, setting: Setting) -> None:
+    """One task's points, from `top` down."""
     reference, compared = reference_of(taken), pairs(taken, points)
     for place, one in enumerate(taken):
         interval(left, accuracy(one), top + place, one, taken, setting)

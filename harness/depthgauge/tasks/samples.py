@@ -1,4 +1,4 @@
-"""The rows of an exam as lm-eval writes them, samples_TASK_DATE.jsonl, and what they say: scores, answers, targets.
+"""The rows of a task as lm-eval writes them, samples_TASK_DATE.jsonl, and what they say: scores, answers, targets.
 
 A row is read only as it stands on disk, also where it was just made: what is read back from a file cannot differ.
 """
@@ -22,7 +22,7 @@ PER_TEXT = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 LIKELIHOOD = "perplexity"
 LOWER_IS_BETTER = {*PER_TEXT, LIKELIHOOD, "brier_score", "ter", "wer", "mse"}
 HASH_DIGITS = 12
-LONGEST_ANSWER = 1000  # characters in the array `answer`, whose items all take the room of the longest
+LONGEST_ANSWER = 1000  # characters in the array `answer`, whose items all take the package of the longest
 
 Row = Mapping[str, Any]
 
@@ -40,7 +40,7 @@ class Answer:
 
 
 def write_samples(path: Path, samples: NDArray[np.uint8] | Iterable[str]) -> None:
-    """Write a file that lm-eval's own tools read, from the array `samples` of an exam, or from rows.
+    """Write a file that lm-eval's own tools read, from the array `samples` of a task, or from rows.
 
     lm-eval finds it where it is called samples_TASK_DATE.jsonl. A group's rows go to one file per task: `by_task`.
     """
@@ -244,7 +244,7 @@ def bits_per_byte(row: Row, log_likelihood: float) -> float:
 
 
 def arrays(answers: Sequence[Answer], rows: Sequence[Row], *, metric: str, sign: float) -> dict[str, NDArray[Any]]:
-    """What an exam is stored as."""
+    """What a task is stored as."""
     thoughts = [answer.thought for answer in answers if answer.thought is not None]
     return {
         "score": np.array([[answer.score for answer in answers]], dtype=np.float64),
@@ -260,7 +260,9 @@ def arrays(answers: Sequence[Answer], rows: Sequence[Row], *, metric: str, sign:
 
 
 def pack(rows: Iterable[str]) -> NDArray[np.uint8]:
-    """Rows as compressed bytes: as an array of texts, each would take the room of the longest, four bytes a letter."""
+    """Rows as compressed bytes: as an array of texts, each would take the package of the longest, four bytes a
+    letter.
+    """
     return np.frombuffer(zlib.compress("\n".join(rows).encode("utf-8"), 6), dtype=np.uint8)
 
 

@@ -15,7 +15,7 @@ LONGEST_PATH = 500  # characters: longer texts of a YAML file are prompts
 def folder_digest(folder: Path) -> str:
     """Of every file of the folder, and of every local file that its YAML files name. Raises: UsageError if it is none.
 
-    Content and not dates, so that a copy elsewhere is the same exam.
+    Content and not dates, so that a copy elsewhere is the same task.
     """
     if not folder.is_dir():
         raise UsageError(f"the folder of tasks {folder} does not exist.")

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.core.errors import UsageError
-from depthgauge.core.testbed import Task
+from depthgauge.core.testbed import LmEvalTask
 from depthgauge.tasks.task_files import keys, nodes, with_includes
 
 NEAR = 5
 CODE_KEYS = ("class", "custom_generate")
-TRUST = "'--trust-exam-code' lets it"
+TRUST = "'--trust-task-code' lets it"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +31,7 @@ class MemberMissingError(Exception):
     """A group names a task that an index lacks."""
 
 
-def find(task: Task) -> Found:
+def find(task: LmEvalTask) -> Found:
     """The task, from the user's folder or lm-eval's own, checked as far as its YAML goes.
 
     lm-eval takes seconds to read all its 14,000 files, so those folders are read first that define the name.
@@ -59,7 +59,7 @@ def find(task: Task) -> Found:
     raise unknown(task)
 
 
-def search_paths(task: Task) -> Iterator[tuple[list[str], bool]]:
+def search_paths(task: LmEvalTask) -> Iterator[tuple[list[str], bool]]:
     """Folders to read, from few files to all; True where all of lm-eval's own are among them."""
     own = own_folder(task)
     if own:
@@ -70,7 +70,7 @@ def search_paths(task: Task) -> Iterator[tuple[list[str], bool]]:
     yield own, True
 
 
-def own_folder(task: Task) -> list[str]:
+def own_folder(task: LmEvalTask) -> list[str]:
     return [] if task.path is None else [str(task.path.resolve())]
 
 
@@ -142,7 +142,7 @@ def members(manager: Any, name: str, *, whole: bool) -> Found:
     return Found(manager=manager, configurations=configurations, files=tuple(files))
 
 
-def unknown(task: Task) -> UsageError:
+def unknown(task: LmEvalTask) -> UsageError:
     """That there is no such task, and which names are near."""
     own = [path.read_bytes() for path in task.path.glob("**/*.yaml")] if task.path else []
     names = sorted({name for text in (*own, *shipped_files().values()) for name in names_in(text)})
@@ -177,7 +177,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: {said[:300]}; lm-eval would leave this task out without a word.") from error
 
 
-def check_found(task: Task, found: Found) -> None:
+def check_found(task: LmEvalTask, found: Found) -> None:
     """Raises: UsageError, from YAML alone, if this task is not for us or its code not trusted."""
     for name, configuration in found.configurations.items():
         if configuration.get("unsafe_code"):

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from depthgauge.core.errors import HarnessError, InvalidComparison, UsageError
-from depthgauge.core.testbed import Task
+from depthgauge.core.testbed import LmEvalTask
 from depthgauge.tasks.blocks import SEED
 from depthgauge.tasks.task_index import Found
 
 PYTHON_SEED = 0  # with SEED for NumPy, torch and the choice of examples: what lm-eval's command line takes
 
 
-def load(task: Task, found: Found, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def load(task: LmEvalTask, found: Found, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """lm-eval's task objects by name, with their data sets. Tasks that make their own read `metadata` for a tokenizer.
 
     Raises: UsageError if there is another set of them than the index promised, or one cannot be made.
@@ -40,7 +40,7 @@ def load(task: Task, found: Found, metadata: Mapping[str, Any]) -> dict[str, Any
     return loaded
 
 
-def not_loaded(task: Task, error: BaseException) -> UsageError:
+def not_loaded(task: LmEvalTask, error: BaseException) -> UsageError:
     """Why a task could not be made; where its data is missing, how to get it."""
     said = " ".join(str(error).split()) or type(error).__name__
     if "gated" in said.lower():
@@ -63,7 +63,7 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def is_out_of_reach(error: BaseException) -> bool:
-    """Whether an error of datasets or the hub means that something is neither cached nor to be had."""
+    """Whether an error of datasets or the hub means that something is neither cached nor available."""
     from datasets.exceptions import DatasetNotFoundError
 
     offline = type(error).__name__ in ("OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectError")
@@ -108,7 +108,7 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def sandboxed(task: Task) -> Iterator[None]:
+def sandboxed(task: LmEvalTask) -> Iterator[None]:
     """Templates of an untrusted folder reach no Python internals: lm-eval's own environment would let them."""
     import lm_eval.utils
     from jinja2 import BaseLoader, StrictUndefined

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from depthgauge.core.errors import NotTestable, UsageError
-from depthgauge.core.testbed import Economy, LoRA
+from depthgauge.core.testbed import LoRA, MemoryOptions
 from depthgauge.models.anatomy import block_parts, blocks
 from depthgauge_methods.settings import AdapterSettings, Gift, GRPOSettings
 
@@ -111,13 +111,13 @@ class Generator(torch.nn.Module):
         return self.down @ self.up
 
 
-def adapter_of(settings: GRPOSettings, economy: Economy) -> Adapter | None:
+def adapter_of(settings: GRPOSettings, memory_options: MemoryOptions) -> Adapter | None:
     """The method's own adapter, or else the testbed's. Raises: UsageError where it cannot be trained so."""
-    chosen = settings.adapter if isinstance(settings, AdapterSettings) else economy.lora
+    chosen = settings.adapter if isinstance(settings, AdapterSettings) else memory_options.lora
     if isinstance(chosen, Gift):
         if settings.second_pass is not None:
             raise UsageError("gift has no weights in blocks, and the second pass regularises those: use lora, or none.")
-        if economy.vllm:
+        if memory_options.vllm:
             raise UsageError("gift changes what projections read, which vLLM does not know: set vllm=False.")
         return GiftAdapter(chosen)
     return None if chosen is None else LoRAAdapter(chosen)

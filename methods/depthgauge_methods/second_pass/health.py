@@ -59,12 +59,12 @@ def rounded(log: Log) -> str | None:
     return None
 
 
-GATES: tuple[Callable[[Log], str | None], ...] = (not_finite, silent, collapsed, rounded)
+HEALTH_CHECKS: tuple[Callable[[Log], str | None], ...] = (not_finite, silent, collapsed, rounded)
 
 
 def check_healthy(log: Log, name: str) -> None:
     """Raises: TrainingUnhealthy naming the first sickness found in the log of method `name`."""
-    for gate in GATES:
-        sickness = gate(log)
+    for check in HEALTH_CHECKS:
+        sickness = check(log)
         if sickness:
             raise TrainingUnhealthy(f"training {name!r} is unhealthy: {sickness}.")

@@ -20,7 +20,7 @@ from depthgauge.core import errors
 from depthgauge.core.errors import HarnessError, TrainingFailed
 from depthgauge.core.method import TrainingJob
 
-PLACE, TOLD = ".launch", "\x1etold:"  # a leading dot: scaffolding, which the store does not keep
+PLACE, TOLD = ".launch", "\x1etold:"  # a leading dot: temporary files, which the store does not keep
 DIED = re.compile(r"exitcode: (-?\d+)\) local_rank: (\d+)")
 
 

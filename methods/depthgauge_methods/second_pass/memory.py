@@ -12,7 +12,7 @@ import torch
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from depthgauge.core.errors import UsageError
-from depthgauge.core.testbed import Economy, Training
+from depthgauge.core.testbed import MemoryOptions, Training
 from depthgauge.models.load import GIB, free_bytes
 from depthgauge_methods.second_pass.schedule import noise_targets, strengths
 from depthgauge_methods.settings import GRPOSettings
@@ -57,15 +57,15 @@ def memory_plan(
         shifted = set(strengths(trained, num_blocks=blocks, depth=second.depth))
         shifted |= noise_targets(trained, num_blocks=blocks) if second.noise else set()
         gradients = 3 if second.difference == "central" else 2
-    economy, scale = training.economy, training.scale
+    memory_options, scale = training.memory_options, training.scale
     tokens = longest_prompt + scale.max_completion_tokens
     numbers = sum(trained.values())
     return MemoryPlan(
         weights=sum(p.numel() * p.element_size() for p in model.parameters()),
         gradients=FLOAT32 * numbers * gradients,
         shifted_weights=FLOAT32 * sum(trained[name] for name in shifted),
-        optimizer=OPTIMIZER_BYTES.get(economy.optimizer, 2 * FLOAT32) * numbers,
-        activations=sequences * activations(model, tokens, economy),
+        optimizer=OPTIMIZER_BYTES.get(memory_options.optimizer, 2 * FLOAT32) * numbers,
+        activations=sequences * activations(model, tokens, memory_options),
         logits=logits(model, sequences * tokens),
     )
 
@@ -77,14 +77,14 @@ def logits(model: Any, tokens: int) -> int:
     return FLOAT32 * scored * (TILE_WORDS + copies * words)
 
 
-def activations(model: Any, tokens: int, economy: Economy) -> int:
+def activations(model: Any, tokens: int, memory_options: MemoryOptions) -> int:
     """Bytes a sequence. Checkpointing keeps the input of every block, and one block's activations at a time."""
-    kept = kept_by_autograd(model, tokens, economy)
+    kept = kept_by_autograd(model, tokens, memory_options)
     blocks, width = int(model.config.num_hidden_layers), int(model.config.hidden_size)
-    return kept // blocks + FLOAT32 * blocks * tokens * width if economy.checkpointing else kept
+    return kept // blocks + FLOAT32 * blocks * tokens * width if memory_options.checkpointing else kept
 
 
-def kept_by_autograd(model: Any, tokens: int, economy: Economy) -> int:
+def kept_by_autograd(model: Any, tokens: int, memory_options: MemoryOptions) -> int:
     """Bytes that one sequence of so many tokens leaves for the backward pass; they are counted and let go."""
     ours = {p.untyped_storage()._cdata for p in model.parameters()}
     counted: dict[int, tuple[StorageWeakRef, int]] = {}  # while it is referred to, no later storage takes its place
@@ -96,7 +96,7 @@ def kept_by_autograd(model: Any, tokens: int, economy: Economy) -> int:
 
     ids = torch.zeros((1, tokens), dtype=torch.long, device=model.device)
     halved = torch.autocast(
-        model.device.type, torch.bfloat16, enabled=economy.precision == "bfloat16", cache_enabled=False
+        model.device.type, torch.bfloat16, enabled=memory_options.precision == "bfloat16", cache_enabled=False
     )
     with halved, torch.autograd.graph.saved_tensors_hooks(count, lambda nothing: nothing):
         model(input_ids=ids, use_cache=False, logits_to_keep=1)

@@ -15,7 +15,7 @@ def paid(reward: Reward, prompts: Sequence[Item]) -> Callable[..., list[float]]:
 
     def pay(completions: Sequence[Any], place: Sequence[int], **_: Any) -> list[float]:
         items = [prompts[i] for i in place]
-        with ThreadPoolExecutor(reward.at_once) as pool:
+        with ThreadPoolExecutor(reward.max_concurrency) as pool:
             return list(pool.map(partial(pay_one, reward), items, map(text_of, completions)))
 
     pay.__name__ = reward.name  # TRL's name for it
@@ -25,7 +25,7 @@ def paid(reward: Reward, prompts: Sequence[Item]) -> Callable[..., list[float]]:
 def pay_one(reward: Reward, item: Item, said: str) -> float:
     """Raises: TrainingFailed, naming the completion, if the reward raises or pays no finite number."""
     try:
-        value = float(reward.pays(item, said))
+        value = float(reward.reward_func(item, said))
         wrong = "" if math.isfinite(value) else f"pays {value}"
     except HarnessError:  # it says itself what is wrong
         raise
@@ -33,7 +33,7 @@ def pay_one(reward: Reward, item: Item, said: str) -> float:
         value, wrong = math.nan, f"raises {type(error).__name__}: {error}"
     if wrong:
         raise TrainingFailed(
-            f"reward {reward.name!r} {wrong} for {said!r} to {item.prompt!r}, and must pay one finite number: mend it, "
+            f"reward {reward.name!r} {wrong} for {said!r} to {item.prompt!r}, and must pay one finite number: fix it, "
             "and the training goes on from its last saved step."
         )
     return value

@@ -19,7 +19,7 @@ from depthgauge.core.errors import NotTestable, TrainingFailed, UsageError
 from depthgauge.core.method import TrainingJob
 from depthgauge.core.randomness import undisturbed_randomness
 from depthgauge.core.testbed import Reward, Testbed, Training
-from depthgauge.models.load import fresh
+from depthgauge.models.load import load_uncached
 from depthgauge_methods.second_pass.adapters import Adapter, adapter_of
 from depthgauge_methods.second_pass.health import check_healthy
 from depthgauge_methods.second_pass.memory import LOWER, MemoryPlan, check_fits, memory_plan
@@ -28,7 +28,7 @@ from depthgauge_methods.second_pass.rewards import paid, text_of, total
 from depthgauge_methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
 from depthgauge_methods.settings import PUBLISHED, AdapterSettings, GRPOSettings
 
-STATE = ".trainer"  # a leading dot: scaffolding, which the store does not keep
+STATE = ".trainer"  # a leading dot: temporary files, which the store does not keep
 COMPLETE = "complete"
 LOGGED = (
     "entropy", "grad_norm", "loss", "frac_reward_zero_std", "penalty_ratio", "moved_frac", "degenerate_steps",
@@ -63,7 +63,7 @@ def train_grpo(job: TrainingJob) -> None:
     log = training_log(trainer, job.testbed.training_inputs().rewards)
     if settings.gated and trainer.accelerator.is_main_process:
         check_healthy(log, job.method.name)
-    save(trainer, adapter_of(settings, job.testbed.training_inputs().economy), job.folder)
+    save(trainer, adapter_of(settings, job.testbed.training_inputs().memory_options), job.folder)
     if not trainer.accelerator.is_main_process:
         return
     trainer.processing_class.save_pretrained(job.folder)
@@ -97,7 +97,7 @@ def save(trainer: GRPOTrainer, adapter: Adapter | None, folder: Path) -> None:
 
 
 def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
-    model, tokenizer = fresh(base_folder(job.testbed))
+    model, tokenizer = load_uncached(base_folder(job.testbed))
     training = job.testbed.training_inputs()
     prompts = training.prompts()
     check_prompts(prompts, training, model, tokenizer)
@@ -110,7 +110,7 @@ def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
         "reward_funcs": [paid(reward, prompts) for reward in training.rewards],
         "callbacks": [Progress(job)],
     }
-    adapter = adapter_of(settings, training.economy)
+    adapter = adapter_of(settings, training.memory_options)
     if adapter is not None:
         adapter.attach(arguments)
     if settings.second_pass is None:
@@ -154,7 +154,7 @@ def share_of(training: Training, processes: int) -> tuple[int, int]:
 
     Raises: UsageError where a step cannot be shared.
     """
-    parts, completions = training.economy.accumulation, training.scale.completions_per_step
+    parts, completions = training.memory_options.accumulation, training.scale.completions_per_step
     sequences = completions // parts
     if parts % processes == 0:
         return sequences, parts // processes
@@ -169,7 +169,7 @@ def share_of(training: Training, processes: int) -> tuple[int, int]:
 def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
     """Dr. GRPO: no division by standard deviation or length, no KL penalty; float32 weights."""
     training = job.testbed.training_inputs()
-    scale, economy = training.scale, training.economy
+    scale, memory_options = training.scale, training.memory_options
     sequences, micro_batches = share_of(training, job.processes)
     factor = settings.learning_rate_factor if isinstance(settings, AdapterSettings) else 1.0
     return GRPOConfig(
@@ -189,11 +189,11 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
         beta=0.0,
         seed=job.seed,
         shuffle_dataset=False,
-        bf16=economy.precision == "bfloat16",
+        bf16=memory_options.precision == "bfloat16",
         fp16=False,
-        gradient_checkpointing=economy.checkpointing,
-        optim=economy.optimizer,
-        use_vllm=economy.vllm,
+        gradient_checkpointing=memory_options.checkpointing,
+        optim=memory_options.optimizer,
+        use_vllm=memory_options.vllm,
         vllm_mode="colocate",
         use_cpu=job.device == "cpu",
         # At generation boundaries only: TRL does not save its buffer of rollouts.
@@ -230,10 +230,10 @@ def training_log(trainer: Any, rewards: Sequence[Reward]) -> list[dict[str, floa
 def last_completions(trainer: Any, rewards: Sequence[Reward]) -> list[dict[str, str | float]]:
     """What was said in the last step that this process trained, and what it was paid."""
     logs, weights = trainer._logs, [reward.weight for reward in rewards]
-    pays = zip(*(logs["rewards"][reward.name] for reward in rewards), strict=True)
+    paid = zip(*(logs["rewards"][reward.name] for reward in rewards), strict=True)
     return [
         {"prompt": text_of(prompt), "completion": text_of(said), "reward": sum(map(mul, weights, each))}
-        for prompt, said, each in zip(logs["prompt"], logs["completion"], pays, strict=True)
+        for prompt, said, each in zip(logs["prompt"], logs["completion"], paid, strict=True)
     ]
 
 

@@ -19,7 +19,7 @@ SINK = 0.3  # the threshold of Gu et al. 2025
     Claim(
         id="heads-changed-beyond-rounding",
         statement="changed where its heads look more than weights moved at random by as little as rounding does",
-        source=SOURCE,
+        citation=SOURCE,
         published="heatmaps of the 20 most changed of 1,152 heads, differences up to .015 and .04",
         region=above(0),
         unit="bits",
@@ -27,10 +27,10 @@ SINK = 0.3  # the threshold of Gu et al. 2025
         rationale="minus twice the divergence of weights moved within half a step of bfloat16: an A/A floor",
     )
 )
-def test_heads_changed_beyond_rounding(subject, base, bfloat16_noise) -> Estimate:
-    floor = attention.mean_divergence(bfloat16_noise, base).times(2)
+def test_heads_changed_beyond_rounding(candidate, base_model, bfloat16_noise) -> Estimate:
+    floor = attention.mean_divergence(bfloat16_noise, base_model).times(2)
     return paired_difference(
-        attention.mean_divergence(subject, base),
+        attention.mean_divergence(candidate, base_model),
         floor,
         estimand="mean divergence of heads from the base, minus twice the floor",
     )
@@ -40,7 +40,7 @@ def test_heads_changed_beyond_rounding(subject, base, bfloat16_noise) -> Estimat
     Claim(
         id="sink-weakens-in-some-head",
         statement="gives the first token at least 0.01 less attention than the base in at least one head",
-        source=SOURCE,
+        citation=SOURCE,
         published="layer 10, heads 1 and 14: 'a distinct blue band in the first column'",
         region=at_most(SINK_CHANGE),
         unit="attention",
@@ -48,23 +48,23 @@ def test_heads_changed_beyond_rounding(subject, base, bfloat16_noise) -> Estimat
         rationale="alpha_1 of Gu et al. 2025 on 64 tokens of 100 passages; the interval holds for all heads together",
     )
 )
-def test_the_sink_weakens_in_some_head(subject, base) -> Estimate:
-    change = difference(sinks.strength(subject), sinks.strength(base))
-    return least(change, estimand="attention to the first token, subject - base")
+def test_the_sink_weakens_in_some_head(candidate, base_model) -> Estimate:
+    change = difference(sinks.strength(candidate), sinks.strength(base_model))
+    return least(change, estimand="attention to the first token, candidate - base model")
 
 
 @claim(
     Claim(
         id="base-has-sinks",
         statement="gives the first token at least 0.3 of the attention of its heads on average",
-        source="Gu et al. 2025, arXiv:2410.10781",
+        citation="Gu et al. 2025, arXiv:2410.10781",
         published="sinks emerge in every language model that was trained enough on enough data",
         region=at_least(SINK),
         unit="attention",
         control="random_weights",
         rationale="alpha_1 of 64 tokens with a threshold of 0.3, as there; even attention gives the first token 0.07",
-        about=("base",),
+        about=("base_model",),
     )
 )
-def test_a_base_has_sinks(subject) -> Estimate:
-    return mean(sinks.mean_of_heads(subject), estimand="attention to the first token, mean of heads")
+def test_a_base_has_sinks(candidate) -> Estimate:
+    return mean(sinks.mean_of_heads(candidate), estimand="attention to the first token, mean of heads")

@@ -12,24 +12,24 @@ NOT_WORSE_MARGIN_POINTS = 1.5
 CHANCE_POINTS = 25  # of one option of four
 
 PUBLISHED = {
-    "science": {"base": 64.31, "grpo": 64.14, "gradreg": 65.32, "depthscaled": 67.85},
-    "history": {"base": 46.98, "grpo": 44.97, "gradreg": 47.24, "depthscaled": 47.68},
-    "mathematics": {"base": 36.27, "grpo": 33.65, "gradreg": 36.24, "depthscaled": 36.79},
+    "science": {"base_model": 64.31, "grpo": 64.14, "gradreg": 65.32, "depthscaled": 67.85},
+    "history": {"base_model": 46.98, "grpo": 44.97, "gradreg": 47.24, "depthscaled": 47.68},
+    "mathematics": {"base_model": 36.27, "grpo": 33.65, "gradreg": 36.24, "depthscaled": 36.79},
 }
 DEPTH_SCALED = ("depthscaled", "depthscaled_nonoise")
 REGULARISED = (*DEPTH_SCALED, "gradreg")
 
 
 def capability_claim(
-    name: str, statement: str, exam: str, over: str, rationale: str, about: tuple[str, ...] = (), margin: float = 0
+    name: str, statement: str, task: str, over: str, rationale: str, about: tuple[str, ...] = (), margin: float = 0
 ) -> Claim:
-    """A claim about an exam: more right answers than `over`, or no fewer than a margin forgives."""
-    scores = ", ".join(f"{method} {points}" for method, points in PUBLISHED[exam].items() if method != over)
+    """A claim about a task: more right answers than `over`, or no fewer than a margin forgives."""
+    scores = ", ".join(f"{method} {points}" for method, points in PUBLISHED[task].items() if method != over)
     return Claim(
         id=name,
         statement=statement,
-        source="Dangi 2026b, bar chart and the README of its code",
-        published=f"{scores} against {over} {PUBLISHED[exam][over]}",
+        citation="Dangi 2026b, bar chart and the README of its code",
+        published=f"{scores} against {over} {PUBLISHED[task][over]}",
         region=at_least(-margin) if margin else above(0),
         unit="points",
         control="noise_in_late_layers",
@@ -38,9 +38,11 @@ def capability_claim(
     )
 
 
-def gain(exam: str, subject, other) -> Estimate:
+def gain(task: str, candidate, other) -> Estimate:
     return paired_difference(
-        tasks.scores(subject, exam), tasks.scores(other, exam), estimand=f"{exam}, {subject.name} minus {other.name}"
+        tasks.scores(candidate, task),
+        tasks.scores(other, task),
+        estimand=f"{task}, {candidate.name} minus {other.name}",
     )
 
 
@@ -49,29 +51,29 @@ def gain(exam: str, subject, other) -> Estimate:
         "science-gain-over-base",
         "answers more science questions than the base",
         "science",
-        over="base",
+        over="base_model",
         rationale="reinforcement learning on science must help on other questions of science",
     )
 )
-def test_science_rises_above_base(subject, base) -> Estimate:
-    return gain("science", subject, base)
+def test_science_rises_above_base(candidate, base_model) -> Estimate:
+    return gain("science", candidate, base_model)
 
 
 @claim(
     Claim(
-        id="science-known-over-base",
+        id="science-recognised-over-base",
         statement="knows more answers to science questions than the base, however it says them",
-        source="ours: what reinforcement learning lifts may be knowledge, or the form of an answer",
+        citation="ours: what reinforcement learning lifts may be knowledge, or the form of an answer",
         published="not published",
         region=above(0),
         unit="points",
         control="noise_in_late_layers",
         rationale="the same questions, answered by the likelihood of whole sentences",
-        gates=False,
+        required=False,
     )
 )
-def test_science_is_better_known_than_by_the_base(subject, base) -> Estimate:
-    return gain("science_options", subject, base)
+def test_science_is_better_known_than_by_the_base(candidate, base_model) -> Estimate:
+    return gain("science_options", candidate, base_model)
 
 
 @claim(
@@ -84,8 +86,8 @@ def test_science_is_better_known_than_by_the_base(subject, base) -> Estimate:
         about=REGULARISED,
     )
 )
-def test_science_rises_above_grpo(subject, grpo) -> Estimate:
-    return gain("science", subject, grpo)
+def test_science_rises_above_grpo(candidate, grpo) -> Estimate:
+    return gain("science", candidate, grpo)
 
 
 @claim(
@@ -98,8 +100,8 @@ def test_science_rises_above_grpo(subject, grpo) -> Estimate:
         about=DEPTH_SCALED,
     )
 )
-def test_science_rises_above_gradreg(subject, gradreg) -> Estimate:
-    return gain("science", subject, gradreg)
+def test_science_rises_above_gradreg(candidate, gradreg) -> Estimate:
+    return gain("science", candidate, gradreg)
 
 
 @claim(
@@ -107,13 +109,13 @@ def test_science_rises_above_gradreg(subject, gradreg) -> Estimate:
         "history-not-worse-than-base",
         "answers no fewer history questions than the base",
         "history",
-        over="base",
+        over="base_model",
         margin=NOT_WORSE_MARGIN_POINTS,
         rationale="training on science must not cost what it does not train",
     )
 )
-def test_history_is_not_worse_than_base(subject, base) -> Estimate:
-    return gain("history", subject, base)
+def test_history_is_not_worse_than_base(candidate, base_model) -> Estimate:
+    return gain("history", candidate, base_model)
 
 
 @claim(
@@ -121,13 +123,13 @@ def test_history_is_not_worse_than_base(subject, base) -> Estimate:
         "mathematics-not-worse-than-base",
         "answers no fewer mathematics questions than the base",
         "mathematics",
-        over="base",
+        over="base_model",
         margin=NOT_WORSE_MARGIN_POINTS,
         rationale="training on science must not cost what it does not train",
     )
 )
-def test_mathematics_is_not_worse_than_base(subject, base) -> Estimate:
-    return gain("mathematics", subject, base)
+def test_mathematics_is_not_worse_than_base(candidate, base_model) -> Estimate:
+    return gain("mathematics", candidate, base_model)
 
 
 @claim(
@@ -140,8 +142,8 @@ def test_mathematics_is_not_worse_than_base(subject, base) -> Estimate:
         about=REGULARISED,
     )
 )
-def test_history_rises_above_grpo(subject, grpo) -> Estimate:
-    return gain("history", subject, grpo)
+def test_history_rises_above_grpo(candidate, grpo) -> Estimate:
+    return gain("history", candidate, grpo)
 
 
 @claim(
@@ -154,8 +156,8 @@ def test_history_rises_above_grpo(subject, grpo) -> Estimate:
         about=REGULARISED,
     )
 )
-def test_mathematics_rises_above_grpo(subject, grpo) -> Estimate:
-    return gain("mathematics", subject, grpo)
+def test_mathematics_rises_above_grpo(candidate, grpo) -> Estimate:
+    return gain("mathematics", candidate, grpo)
 
 
 @claim(
@@ -168,8 +170,8 @@ def test_mathematics_rises_above_grpo(subject, grpo) -> Estimate:
         about=DEPTH_SCALED,
     )
 )
-def test_history_rises_above_gradreg(subject, gradreg) -> Estimate:
-    return gain("history", subject, gradreg)
+def test_history_rises_above_gradreg(candidate, gradreg) -> Estimate:
+    return gain("history", candidate, gradreg)
 
 
 @claim(
@@ -182,23 +184,23 @@ def test_history_rises_above_gradreg(subject, gradreg) -> Estimate:
         about=DEPTH_SCALED,
     )
 )
-def test_mathematics_rises_above_gradreg(subject, gradreg) -> Estimate:
-    return gain("mathematics", subject, gradreg)
+def test_mathematics_rises_above_gradreg(candidate, gradreg) -> Estimate:
+    return gain("mathematics", candidate, gradreg)
 
 
 @claim(
     Claim(
         id="mmlu-above-chance",
         statement="answers ten points more of MMLU's development questions than chance",
-        source="ours: an exam at chance sees no damage, and history and mathematics of our own stand in its place",
+        citation="ours: a task at chance sees no damage, and history and mathematics of our own stand in its place",
         published="not published",
         region=at_least(CHANCE_POINTS + 10),
         unit="points",
         control="random_weights",
         rationale="twice the interval's half width of 281 questions",
-        gates=False,
+        required=False,
         testbed="smollm2",
     )
 )
-def test_mmlu_is_answered_better_than_by_chance(subject) -> Estimate:
-    return mean(tasks.scores(subject, "mmlu"), estimand="mmlu")
+def test_mmlu_is_answered_better_than_by_chance(candidate) -> Estimate:
+    return mean(tasks.scores(candidate, "mmlu"), estimand="mmlu")

@@ -5,7 +5,7 @@ Dangi 2026b: depth scaling "prevented ... entropy collapse", and its trace "exhi
 """
 
 from depthgauge import Claim, Estimate, above, at_most, below, claim, within
-from depthgauge.probes import greedy_trace
+from depthgauge.probes import greedy_entropy
 from depthgauge.stats import paired_difference, share
 
 # How far two mean traces may lie apart and still be 'superimposed', in nats: 5 % of the first step's 2.1 nats.
@@ -16,7 +16,7 @@ SUPERIMPOSED_MARGIN_NATS = 0.1
     Claim(
         id="entropy-does-not-collapse",
         statement="collapses on at most one prompt in twenty",
-        source="Dangi 2026b: 'prevented the deeper layers from ... succumbing to entropy collapse'",
+        citation="Dangi 2026b: 'prevented the deeper layers from ... succumbing to entropy collapse'",
         published="depthscaled 0.02 nats at its lowest (step 70), for a few steps",
         region=at_most(0.05),
         unit="share",
@@ -25,15 +25,15 @@ SUPERIMPOSED_MARGIN_NATS = 0.1
         about=("depthscaled", "depthscaled_nonoise"),
     )
 )
-def test_entropy_does_not_collapse(subject) -> Estimate:
-    return share(greedy_trace.collapses(subject), estimand="share of prompts that collapse")
+def test_entropy_does_not_collapse(candidate) -> Estimate:
+    return share(greedy_entropy.collapses(candidate), estimand="share of prompts that collapse")
 
 
 @claim(
     Claim(
         id="entropy-collapses-less-than-gradreg",
         statement="collapses on fewer prompts than uniform gradient regularisation",
-        source="Dangi 2026b, entropy figure; Dangi 2026a, entropy figure",
+        citation="Dangi 2026b, entropy figure; Dangi 2026a, entropy figure",
         published="depthscaled 0.02 nats at its lowest (step 70); gradreg below 0.05 from step 58 to 70",
         region=below(0),
         unit="share",
@@ -42,10 +42,10 @@ def test_entropy_does_not_collapse(subject) -> Estimate:
         about=("depthscaled", "depthscaled_nonoise"),
     )
 )
-def test_entropy_collapses_less_than_with_gradreg(subject, gradreg) -> Estimate:
+def test_entropy_collapses_less_than_with_gradreg(candidate, gradreg) -> Estimate:
     return paired_difference(
-        greedy_trace.collapses(subject),
-        greedy_trace.collapses(gradreg),
+        greedy_entropy.collapses(candidate),
+        greedy_entropy.collapses(gradreg),
         estimand="share of collapses, subject - gradreg",
     )
 
@@ -54,7 +54,7 @@ def test_entropy_collapses_less_than_with_gradreg(subject, gradreg) -> Estimate:
     Claim(
         id="entropy-superimposes-base",
         statement="has the same mean entropy as the base",
-        source="Dangi 2026a, entropy figure: 'nearly superimposed over the base model'",
+        citation="Dangi 2026a, entropy figure: 'nearly superimposed over the base model'",
         published="gradreg within about 0.1 nats of base for most steps",
         region=within(SUPERIMPOSED_MARGIN_NATS),
         unit="nats",
@@ -63,11 +63,11 @@ def test_entropy_collapses_less_than_with_gradreg(subject, gradreg) -> Estimate:
         about=("gradreg",),
     )
 )
-def test_entropy_superimposes_the_base(subject, base) -> Estimate:
+def test_entropy_superimposes_the_base(candidate, base_model) -> Estimate:
     return paired_difference(
-        greedy_trace.entropy(subject, lambda rows: rows.mean(axis=-1)),
-        greedy_trace.entropy(base, lambda rows: rows.mean(axis=-1)),
-        estimand="mean entropy, subject - base",
+        greedy_entropy.entropy(candidate, lambda rows: rows.mean(axis=-1)),
+        greedy_entropy.entropy(base_model, lambda rows: rows.mean(axis=-1)),
+        estimand="mean entropy, candidate - base model",
     )
 
 
@@ -75,7 +75,7 @@ def test_entropy_superimposes_the_base(subject, base) -> Estimate:
     Claim(
         id="entropy-peaks-above-base",
         statement="has higher entropy peaks than the base",
-        source="Dangi 2026b, entropy figure: 'large peaks'",
+        citation="Dangi 2026b, entropy figure: 'large peaks'",
         published="highest peak 3.7 nats for depthscaled, 3.47 for grpo, 3.3 for base",
         region=above(0),
         unit="nats",
@@ -84,11 +84,11 @@ def test_entropy_superimposes_the_base(subject, base) -> Estimate:
         about=("depthscaled", "depthscaled_nonoise", "grpo"),
     )
 )
-def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
+def test_entropy_peaks_above_the_base(candidate, base_model) -> Estimate:
     return paired_difference(
-        greedy_trace.entropy(subject, lambda rows: rows.max(axis=-1)),
-        greedy_trace.entropy(base, lambda rows: rows.max(axis=-1)),
-        estimand="peak entropy, subject - base",
+        greedy_entropy.entropy(candidate, lambda rows: rows.max(axis=-1)),
+        greedy_entropy.entropy(base_model, lambda rows: rows.max(axis=-1)),
+        estimand="peak entropy, candidate - base model",
     )
 
 
@@ -96,7 +96,7 @@ def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
     Claim(
         id="entropy-peaks-above-gradreg",
         statement="has higher entropy peaks than uniform gradient regularisation",
-        source="Dangi 2026a and 2026b, entropy figures",
+        citation="Dangi 2026a and 2026b, entropy figures",
         published="highest peak 3.7 nats for depthscaled; gradreg follows the base's 3.3",
         region=above(0),
         unit="nats",
@@ -105,10 +105,10 @@ def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
         about=("depthscaled", "depthscaled_nonoise"),
     )
 )
-def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
+def test_entropy_peaks_above_gradreg(candidate, gradreg) -> Estimate:
     return paired_difference(
-        greedy_trace.entropy(subject, lambda rows: rows.max(axis=-1)),
-        greedy_trace.entropy(gradreg, lambda rows: rows.max(axis=-1)),
+        greedy_entropy.entropy(candidate, lambda rows: rows.max(axis=-1)),
+        greedy_entropy.entropy(gradreg, lambda rows: rows.max(axis=-1)),
         estimand="peak entropy, subject - gradreg",
     )
 
@@ -117,7 +117,7 @@ def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
     Claim(
         id="entropy-peaks-above-grpo",
         statement="has higher entropy peaks than plain GRPO",
-        source="Dangi 2026a and 2026b, entropy figures",
+        citation="Dangi 2026a and 2026b, entropy figures",
         published="highest peak 3.7 nats for depthscaled, 3.47 for grpo",
         region=above(0),
         unit="nats",
@@ -126,9 +126,9 @@ def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
         about=("depthscaled", "depthscaled_nonoise"),
     )
 )
-def test_entropy_peaks_above_grpo(subject, grpo) -> Estimate:
+def test_entropy_peaks_above_grpo(candidate, grpo) -> Estimate:
     return paired_difference(
-        greedy_trace.entropy(subject, lambda rows: rows.max(axis=-1)),
-        greedy_trace.entropy(grpo, lambda rows: rows.max(axis=-1)),
+        greedy_entropy.entropy(candidate, lambda rows: rows.max(axis=-1)),
+        greedy_entropy.entropy(grpo, lambda rows: rows.max(axis=-1)),
         estimand="peak entropy, subject - grpo",
     )

@@ -16,18 +16,18 @@ DEPTH_SCALED = ("depthscaled", "depthscaled_nonoise")
 SPIKE_PROBABILITY = 0.01
 
 
-def bands_claim(name: str, noise: str, published: str, *, gates: bool = True) -> Claim:
+def bands_claim(name: str, noise: str, published: str, *, required: bool = True) -> Claim:
     return Claim(
         id=name,
         statement=f"is scattered less than plain GRPO by {noise} at the late layer (20 to 35) where they differ most",
-        source=SOURCE,
+        citation=SOURCE,
         published=published,
         region=below(0),
         unit="probability",
         control="sharpen_logits",
         rationale="deviations from the median (Brown-Forsythe), the clearest layer judged against all: not by overlap",
         about=DEPTH_SCALED,
-        gates=gates,
+        required=required,
     )
 
 
@@ -48,7 +48,7 @@ def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
         "late-bands-narrower-than-grpo-by-spread",
         "noise of each dimension's own spread",
         "not published in this form",
-        gates=False,
+        required=False,
     )
 )
 def test_late_bands_are_narrower_than_with_grpo_by_spread(subject, grpo) -> Estimate:
@@ -56,17 +56,17 @@ def test_late_bands_are_narrower_than_with_grpo_by_spread(subject, grpo) -> Esti
     return most_extreme(spread, estimand="mean deviation from the median at late layers, subject - grpo")
 
 
-def spike_claim(name: str, noise: str, published: str, *, gates: bool = True) -> Claim:
+def spike_claim(name: str, noise: str, published: str, *, required: bool = True) -> Claim:
     return Claim(
         id=name,
         statement=f"stands out{noise} at the landmark layer (18 of 36) by 0.01 more than any other with two beside it",
-        source=SOURCE,
+        citation=SOURCE,
         published=published,
         region=at_least(SPIKE_PROBABILITY),
         unit="probability",
         control="random_weights",
         rationale="a peak must beat its two neighbours on each side by more than every other layer does",
-        gates=gates,
+        required=required,
     )
 
 
@@ -86,7 +86,7 @@ def test_layer_18_spikes(subject) -> Estimate:
         "spike-at-layer-18-by-spread",
         ", shaken by each dimension's own spread,",
         "not published in this form",
-        gates=False,
+        required=False,
     )
 )
 def test_layer_18_spikes_by_spread(subject) -> Estimate:
@@ -104,7 +104,7 @@ def spike(subject, dose) -> Estimate:
     Claim(
         id="more-confident-in-a-wrong-answer-than-grpo",
         statement="gives a wrong answer more probability than plain GRPO",
-        source=SOURCE,
+        citation=SOURCE,
         published="at layers 0, 18, 30: gradreg .804, .847, .807; grpo .742, .789, .733",
         region=above(0),
         unit="probability",
@@ -125,7 +125,7 @@ def test_it_is_more_confident_in_a_wrong_answer_than_grpo(subject, grpo) -> Esti
     Claim(
         id="wrong-answer-between-grpo-and-gradreg",
         statement="gives a wrong answer more probability than plain GRPO and less than uniform regularisation",
-        source=SOURCE,
+        citation=SOURCE,
         published="at layers 0, 18, 30: grpo .742, .789, .733; depthscaled .761, .795, .780; gradreg .804, .847, .807",
         region=above(0),
         unit="probability",
@@ -147,7 +147,7 @@ def test_its_wrong_answer_lies_between_grpo_and_gradreg(subject, grpo, gradreg) 
     Claim(
         id="copying-survives-noise",
         statement="copies an answer that stands in its prompt, whatever layer is shaken at 0.6 of the RMS",
-        source="Dangi 2026b: 'the same prompt except with the actual answer appended ... resulted in 100% accuracy'",
+        citation="Dangi 2026b: 'the same prompt except with the actual answer appended ... resulted in 100% accuracy'",
         published="every trial of one prompt, with noise up to 60 % of the RMS",
         region=at_least(0.95),
         unit="share",

@@ -18,7 +18,7 @@ SECOND_PASS_METHODS = ("depthscaled", "depthscaled_nonoise", "gradreg")
     Claim(
         id="reward-rises",
         statement="earns more reward at the end of training than at its start",
-        source="the purpose of reinforcement learning",
+        citation="the purpose of reinforcement learning",
         published="not published as numbers",
         region=above(0),
         unit="reward",
@@ -26,15 +26,15 @@ SECOND_PASS_METHODS = ("depthscaled", "depthscaled_nonoise", "gradreg")
         rationale="last quarter of the steps against the first",
     )
 )
-def test_reward_rises(subject) -> Estimate:
-    return rise(training.by_step(subject, "reward", unit="reward"), estimand="reward, last - first quarter")
+def test_reward_rises(candidate) -> Estimate:
+    return rise(training.by_step(candidate, "reward", unit="reward"), estimand="reward, last - first quarter")
 
 
 @claim(
     Claim(
         id="groups-have-reward-variance",
         statement="learns from most groups in most steps",
-        source="Dangi 2026, training notes: frac_reward_zero_std 0.9 for a night",
+        citation="Dangi 2026, training notes: frac_reward_zero_std 0.9 for a night",
         published="a sick run had 90 % of groups without variance",
         region=at_most(0.1),
         unit="share",
@@ -42,16 +42,18 @@ def test_reward_rises(subject) -> Estimate:
         rationale="a group whose answers are all right or all wrong has no gradient",
     )
 )
-def test_groups_have_reward_variance(subject) -> Estimate:
-    silent = training.by_step(subject, "frac_reward_zero_std", lambda value: float(value >= SILENT_SHARE), unit="share")
+def test_groups_have_reward_variance(candidate) -> Estimate:
+    silent = training.by_step(
+        candidate, "frac_reward_zero_std", lambda value: float(value >= SILENT_SHARE), unit="share"
+    )
     return share(silent, estimand="share of steps with 90 % or more groups without variance")
 
 
 @claim(
     Claim(
-        id="perturbation-is-numerically-there",
+        id="perturbation-survives-rounding",
         statement="shifts most of the weights it means to shift",
-        source="Karakida et al. 2022: the second gradient is taken at shifted weights",
+        citation="Karakida et al. 2022: the second gradient is taken at shifted weights",
         published="not published; in bf16 the published settings would move about 0.1 % of the weights",
         region=at_least(0.9),
         unit="share",
@@ -60,16 +62,16 @@ def test_groups_have_reward_variance(subject) -> Estimate:
         about=SECOND_PASS_METHODS,
     )
 )
-def test_the_perturbation_is_numerically_there(subject) -> Estimate:
-    moved = training.by_step(subject, "moved_frac", lambda value: float(value >= MOVED_FRACTION), unit="share")
+def test_the_perturbation_is_numerically_there(candidate) -> Estimate:
+    moved = training.by_step(candidate, "moved_frac", lambda value: float(value >= MOVED_FRACTION), unit="share")
     return share(moved, estimand="share of steps that move at least half of the weights")
 
 
 @claim(
     Claim(
-        id="penalty-is-felt",
+        id="penalty-is-effective",
         statement="is regularised by a twentieth to twenty times of its gradient, in nine steps of ten",
-        source="ours: with less, the method is GRPO by another name",
+        citation="ours: with less, the method is GRPO by another name",
         published="not published",
         region=at_least(0.9),
         unit="share",
@@ -78,8 +80,8 @@ def test_the_perturbation_is_numerically_there(subject) -> Estimate:
         about=SECOND_PASS_METHODS,
     )
 )
-def test_the_penalty_is_felt(subject) -> Estimate:
-    felt = training.by_step(subject, "penalty_ratio", in_proportion, unit="share")
+def test_the_penalty_is_felt(candidate) -> Estimate:
+    felt = training.by_step(candidate, "penalty_ratio", in_proportion, unit="share")
     return share(felt, estimand="share of steps whose penalty is in proportion to the gradient")
 
 

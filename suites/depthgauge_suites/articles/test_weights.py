@@ -18,7 +18,7 @@ def moved_most_claim(name: str, statement: str, published: str, rationale: str) 
     return Claim(
         id=name,
         statement=statement,
-        source=SOURCE,
+        citation=SOURCE,
         published=published,
         region=above(1),
         unit="ratio",
@@ -27,8 +27,8 @@ def moved_most_claim(name: str, statement: str, published: str, rationale: str) 
     )
 
 
-def queries_and_outputs_over_keys_and_values(subject, base, *, per_weight: bool) -> Estimate:
-    q, k, v, o = (weights.movement(subject, base, projection, per_weight=per_weight) for projection in "qkvo")
+def queries_and_outputs_over_keys_and_values(candidate, base_model, *, per_weight: bool) -> Estimate:
+    q, k, v, o = (weights.movement(candidate, base_model, projection, per_weight=per_weight) for projection in "qkvo")
     return lead_ratio([q, o], [k, v], estimand="the lesser of q and o over the greater of k and v, median layer")
 
 
@@ -40,8 +40,8 @@ def queries_and_outputs_over_keys_and_values(subject, base, *, per_weight: bool)
         "as published: norms of whole matrices, of which q and o have more elements",
     )
 )
-def test_q_and_o_moved_most(subject, base) -> Estimate:
-    return queries_and_outputs_over_keys_and_values(subject, base, per_weight=False)
+def test_q_and_o_moved_most(candidate, base_model) -> Estimate:
+    return queries_and_outputs_over_keys_and_values(candidate, base_model, per_weight=False)
 
 
 @claim(
@@ -52,15 +52,15 @@ def test_q_and_o_moved_most(subject, base) -> Estimate:
         "the same after the size of the matrices is removed; published norms over it are equal to 10 %",
     )
 )
-def test_q_and_o_moved_most_per_weight(subject, base) -> Estimate:
-    return queries_and_outputs_over_keys_and_values(subject, base, per_weight=True)
+def test_q_and_o_moved_most_per_weight(candidate, base_model) -> Estimate:
+    return queries_and_outputs_over_keys_and_values(candidate, base_model, per_weight=True)
 
 
 def peak_claim(projection: str, least: float, published: str) -> Claim:
     return Claim(
         id=f"{projection}-peak",
         statement=f"moved its {projection} weights at one layer at least {least} times as far as at the median layer",
-        source=SOURCE,
+        citation=SOURCE,
         published=published,
         region=at_least(least),
         unit="ratio",
@@ -70,27 +70,31 @@ def peak_claim(projection: str, least: float, published: str) -> Claim:
 
 
 @claim(peak_claim("down", DOWN_PEAK, "gradreg 1.05 at layer 6, median .20; grpo 1.085 at layer 6"))
-def test_down_projections_peak_at_one_layer(subject, base) -> Estimate:
+def test_down_projections_peak_at_one_layer(candidate, base_model) -> Estimate:
     return peak_ratio(
-        weights.movement(subject, base, "down"), estimand="largest layer of down_proj over its median layer"
+        weights.movement(candidate, base_model, "down"), estimand="largest layer of down_proj over its median layer"
     )
 
 
 @claim(peak_claim("value", VALUE_PEAK, "gradreg .119 at layer 9, median .053; grpo .100 at layer 9"))
-def test_values_peak_at_one_layer(subject, base) -> Estimate:
-    return peak_ratio(weights.movement(subject, base, "v"), estimand="largest layer of v_proj over its median layer")
+def test_values_peak_at_one_layer(candidate, base_model) -> Estimate:
+    return peak_ratio(
+        weights.movement(candidate, base_model, "v"), estimand="largest layer of v_proj over its median layer"
+    )
 
 
 @claim(peak_claim("key", KEY_PEAK, "gradreg .080 at layer 9, median .058; grpo .079 at layer 10"))
-def test_keys_peak_at_one_layer(subject, base) -> Estimate:
-    return peak_ratio(weights.movement(subject, base, "k"), estimand="largest layer of k_proj over its median layer")
+def test_keys_peak_at_one_layer(candidate, base_model) -> Estimate:
+    return peak_ratio(
+        weights.movement(candidate, base_model, "k"), estimand="largest layer of k_proj over its median layer"
+    )
 
 
 def same_layer_claim(projection: str, published: str) -> Claim:
     return Claim(
         id=f"{projection}-peak-layer-as-grpo",
         statement=f"moved its {projection} weights most at the layer where plain GRPO did",
-        source=SOURCE,
+        citation=SOURCE,
         published=published,
         region=at_most(0),
         unit="layers",
@@ -101,23 +105,27 @@ def same_layer_claim(projection: str, published: str) -> Claim:
 
 
 @claim(same_layer_claim("down", "layer 6 in both figures"))
-def test_down_projections_peak_where_grpo_does(subject, base, grpo) -> Estimate:
+def test_down_projections_peak_where_grpo_does(candidate, base_model, grpo) -> Estimate:
     return peaks_apart(
-        weights.movement(subject, base, "down"),
-        weights.movement(grpo, base, "down"),
+        weights.movement(candidate, base_model, "down"),
+        weights.movement(grpo, base_model, "down"),
         estimand="layers between the peaks",
     )
 
 
 @claim(same_layer_claim("value", "layer 9 in both figures"))
-def test_values_peak_where_grpo_does(subject, base, grpo) -> Estimate:
+def test_values_peak_where_grpo_does(candidate, base_model, grpo) -> Estimate:
     return peaks_apart(
-        weights.movement(subject, base, "v"), weights.movement(grpo, base, "v"), estimand="layers between the peaks"
+        weights.movement(candidate, base_model, "v"),
+        weights.movement(grpo, base_model, "v"),
+        estimand="layers between the peaks",
     )
 
 
 @claim(same_layer_claim("key", "layer 9 in one figure, 10 in the other"))
-def test_keys_peak_where_grpo_does(subject, base, grpo) -> Estimate:
+def test_keys_peak_where_grpo_does(candidate, base_model, grpo) -> Estimate:
     return peaks_apart(
-        weights.movement(subject, base, "k"), weights.movement(grpo, base, "k"), estimand="layers between the peaks"
+        weights.movement(candidate, base_model, "k"),
+        weights.movement(grpo, base_model, "k"),
+        estimand="layers between the peaks",
     )

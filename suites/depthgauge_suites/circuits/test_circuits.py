@@ -17,7 +17,7 @@ def repeated_claim(
     *, control: str = "induction_untrained", about: str = "induction",
 ) -> Claim:  # fmt: skip
     return Claim(
-        id=name, statement=statement, source=source, published=published, region=region, unit=unit, control=control,
+        id=name, statement=statement, citation=source, published=published, region=region, unit=unit, control=control,
         rationale=rationale, about=(about,), testbed="repeated_tokens",
     )  # fmt: skip
 
@@ -37,8 +37,8 @@ def repeated_claim(
         control="induction_one_layer",
     )
 )
-def test_an_induction_head_forms(subject) -> Estimate:
-    return greatest(circuits.head_scores(subject, "induction"), estimand="induction score")
+def test_an_induction_head_forms(candidate) -> Estimate:
+    return greatest(circuits.head_scores(candidate, "induction"), estimand="induction score")
 
 
 @claim(
@@ -53,8 +53,8 @@ def test_an_induction_head_forms(subject) -> Estimate:
         control="induction_no_repeats",
     )
 )
-def test_a_previous_token_head_is_below(subject) -> Estimate:
-    return greatest(circuits.previous_below_induction(subject), estimand="previous-token score")
+def test_a_previous_token_head_is_below(candidate) -> Estimate:
+    return greatest(circuits.previous_below_induction(candidate), estimand="previous-token score")
 
 
 @claim(
@@ -68,8 +68,8 @@ def test_a_previous_token_head_is_below(subject) -> Estimate:
         "the head's output is set to 0; ablating a head of an untrained model changes nothing",
     )
 )
-def test_induction_needs_the_previous_token_head(subject) -> Estimate:
-    return mean(circuits.induction_left(subject), estimand="induction score left")
+def test_induction_needs_the_previous_token_head(candidate) -> Estimate:
+    return mean(circuits.induction_left(candidate), estimand="induction score left")
 
 
 @claim(
@@ -83,8 +83,8 @@ def test_induction_needs_the_previous_token_head(subject) -> Estimate:
         "guessing among 64 tokens costs 4.2 nats both times",
     )
 )
-def test_it_learns_in_context(subject) -> Estimate:
-    return mean(circuits.learning_in_context(subject), estimand="loss on the first saying minus the second")
+def test_it_learns_in_context(candidate) -> Estimate:
+    return mean(circuits.learning_in_context(candidate), estimand="loss on the first saying minus the second")
 
 
 @claim(
@@ -98,8 +98,10 @@ def test_it_learns_in_context(subject) -> Estimate:
         "all heads with at least half of the best induction score are set to 0",
     )
 )
-def test_learning_in_context_needs_induction_heads(subject) -> Estimate:
-    return mean(circuits.learning_lost(subject), estimand="learning in context, with the induction heads minus without")
+def test_learning_in_context_needs_induction_heads(candidate) -> Estimate:
+    return mean(
+        circuits.learning_lost(candidate), estimand="learning in context, with the induction heads minus without"
+    )
 
 
 @claim(
@@ -113,8 +115,8 @@ def test_learning_in_context_needs_induction_heads(subject) -> Estimate:
         "sum of real parts over sum of sizes of the OV circuit's eigenvalues, from -1 to 1",
     )
 )
-def test_the_induction_head_copies(subject) -> Estimate:
-    return exactly(circuits.induction_copying(subject), estimand="copying score", unit="ratio")
+def test_the_induction_head_copies(candidate) -> Estimate:
+    return exactly(circuits.induction_copying(candidate), estimand="copying score", unit="ratio")
 
 
 @claim(
@@ -129,8 +131,8 @@ def test_the_induction_head_copies(subject) -> Estimate:
         control="induction_no_repeats",
     )
 )
-def test_the_induction_head_composes_with_the_previous_token_head(subject) -> Estimate:
-    return exactly(circuits.composition_with_previous(subject), estimand="K-composition above chance", unit="ratio")
+def test_the_induction_head_composes_with_the_previous_token_head(candidate) -> Estimate:
+    return exactly(circuits.composition_with_previous(candidate), estimand="K-composition above chance", unit="ratio")
 
 
 @claim(
@@ -146,8 +148,8 @@ def test_the_induction_head_composes_with_the_previous_token_head(subject) -> Es
         about="induction_one_layer",
     )
 )
-def test_one_layer_forms_no_induction_head(subject) -> Estimate:
-    return greatest(circuits.head_scores(subject, "induction"), estimand="induction score")
+def test_one_layer_forms_no_induction_head(candidate) -> Estimate:
+    return greatest(circuits.head_scores(candidate, "induction"), estimand="induction score")
 
 
 # -- what is known of real models: the probe must see it in a base ---
@@ -157,17 +159,17 @@ def test_one_layer_forms_no_induction_head(subject) -> Estimate:
     Claim(
         id="base-has-an-induction-head",
         statement="has a head with an induction score of at least 0.5",
-        source=OLSSON,
+        citation=OLSSON,
         published="every language model of two layers or more has induction heads",
         region=at_least(0.5),
         unit="attention",
         control="no_attention",
         rationale="random tokens said twice: without attention before it, no head knows what came before a token",
-        about=("base",),
+        about=("base_model",),
     )
 )
-def test_a_base_has_an_induction_head(subject) -> Estimate:
-    return greatest(circuits.scores_alone(subject, "induction"), estimand="induction score")
+def test_a_base_has_an_induction_head(candidate) -> Estimate:
+    return greatest(circuits.scores_alone(candidate, "induction"), estimand="induction score")
 
 
 # -- what post-training leaves of a base's circuits ---
@@ -177,7 +179,7 @@ def test_a_base_has_an_induction_head(subject) -> Estimate:
     Claim(
         id="keeps-previous-token-head",
         statement="leaves the score of the base's best previous-token head within 0.05",
-        source="our claim; measure of Olsson et al. 2022",
+        citation="our claim; measure of Olsson et al. 2022",
         published="not published",
         region=within(0.05),
         unit="attention",
@@ -185,10 +187,10 @@ def test_a_base_has_an_induction_head(subject) -> Estimate:
         rationale="post-training is held to use circuits that are there, and not to make or break them",
     )
 )
-def test_it_keeps_the_previous_token_head(subject, base) -> Estimate:
+def test_it_keeps_the_previous_token_head(candidate, base_model) -> Estimate:
     return paired_difference(
-        circuits.best_of(subject, base, "previous"),
-        circuits.best_of(base, base, "previous"),
+        circuits.best_of(candidate, base_model, "previous"),
+        circuits.best_of(base_model, base_model, "previous"),
         estimand="change of the previous-token score",
     )
 
@@ -197,7 +199,7 @@ def test_it_keeps_the_previous_token_head(subject, base) -> Estimate:
     Claim(
         id="keeps-copying-scores",
         statement="changes no head's copying score by more than 0.1",
-        source="our claim; measure of Elhage et al. 2021",
+        citation="our claim; measure of Elhage et al. 2021",
         published="not published",
         region=at_most(0.1),
         unit="ratio",
@@ -205,5 +207,7 @@ def test_it_keeps_the_previous_token_head(subject, base) -> Estimate:
         rationale="eigenvalues of the OV circuits: what each head does with what it reads, the largest change",
     )
 )
-def test_it_keeps_copying_scores(subject, base) -> Estimate:
-    return exactly(circuits.copying_changed(subject, base), estimand="largest change of a copying score", unit="ratio")
+def test_it_keeps_copying_scores(candidate, base_model) -> Estimate:
+    return exactly(
+        circuits.copying_changed(candidate, base_model), estimand="largest change of a copying score", unit="ratio"
+    )

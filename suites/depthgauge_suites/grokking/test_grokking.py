@@ -30,7 +30,7 @@ def grokking_claim(
     return Claim(
         id=name,
         statement=statement,
-        source=f"{SOURCE}{section and ', ' + section}",
+        citation=f"{SOURCE}{section and ', ' + section}",
         published=published,
         region=region,
         unit=unit,
@@ -55,8 +55,8 @@ def grokking_claim(
         control="grokking_memorised",
     )
 )
-def test_it_groks(subject) -> Estimate:
-    return exact_factor(fourier.final(subject, "test_loss"), estimand="mean test loss", unit="nats")
+def test_it_groks(candidate) -> Estimate:
+    return exact_factor(fourier.final(candidate, "test_loss"), estimand="mean test loss", unit="nats")
 
 
 @claim(
@@ -72,8 +72,8 @@ def test_it_groks(subject) -> Estimate:
         section="section 5.3",
     )
 )
-def test_without_weight_decay_it_does_not_grok(subject) -> Estimate:
-    return exactly(fourier.final(subject, "test_accuracy"), estimand="test accuracy", unit="share")
+def test_without_weight_decay_it_does_not_grok(candidate) -> Estimate:
+    return exactly(fourier.final(candidate, "test_accuracy"), estimand="test accuracy", unit="share")
 
 
 @claim(
@@ -89,8 +89,8 @@ def test_without_weight_decay_it_does_not_grok(subject) -> Estimate:
         section="appendix A",
     )
 )
-def test_a_loss_in_float32_jumps(subject) -> Estimate:
-    return exact_factor(training.largest_jumps(subject), estimand="largest train loss over the least before it")
+def test_a_loss_in_float32_jumps(candidate) -> Estimate:
+    return exact_factor(training.largest_jumps(candidate), estimand="largest train loss over the least before it")
 
 
 # -- its weights are sparse in frequencies ---
@@ -107,8 +107,8 @@ def test_a_loss_in_float32_jumps(subject) -> Estimate:
         section="section 4.1",
     )
 )
-def test_it_has_few_key_frequencies(subject) -> Estimate:
-    return exactly(fourier.key_count(subject), estimand="key frequencies", unit="frequencies")
+def test_it_has_few_key_frequencies(candidate) -> Estimate:
+    return exactly(fourier.key_count(candidate), estimand="key frequencies", unit="frequencies")
 
 
 @claim(
@@ -122,9 +122,9 @@ def test_it_has_few_key_frequencies(subject) -> Estimate:
         section="section 4.2",
     )
 )
-def test_the_logit_map_holds_key_frequencies_only(subject) -> Estimate:
+def test_the_logit_map_holds_key_frequencies_only(candidate) -> Estimate:
     return exactly(
-        fourier.final(subject, "outside_share"), estimand="norm of W_L outside the key frequencies", unit="share"
+        fourier.final(candidate, "outside_share"), estimand="norm of W_L outside the key frequencies", unit="share"
     )
 
 
@@ -139,8 +139,8 @@ def test_the_logit_map_holds_key_frequencies_only(subject) -> Estimate:
         section="section 4.2",
     )
 )
-def test_the_logit_map_has_ten_directions(subject) -> Estimate:
-    return exactly(fourier.final(subject, "beyond_rank"), estimand="norm of W_L beyond rank 10", unit="share")
+def test_the_logit_map_has_ten_directions(candidate) -> Estimate:
+    return exactly(fourier.final(candidate, "beyond_rank"), estimand="norm of W_L beyond rank 10", unit="share")
 
 
 @claim(
@@ -155,8 +155,8 @@ def test_the_logit_map_has_ten_directions(subject) -> Estimate:
         section="section 4.2",
     )
 )
-def test_neurons_are_polynomials_of_one_frequency(subject) -> Estimate:
-    return exactly(fourier.final(subject, "explained_neurons"), estimand="share of neurons explained", unit="share")
+def test_neurons_are_polynomials_of_one_frequency(candidate) -> Estimate:
+    return exactly(fourier.final(candidate, "explained_neurons"), estimand="share of neurons explained", unit="share")
 
 
 @claim(
@@ -170,8 +170,8 @@ def test_neurons_are_polynomials_of_one_frequency(subject) -> Estimate:
         section="section 4.1",
     )
 )
-def test_logits_are_cosines(subject) -> Estimate:
-    return exactly(fourier.final(subject, "cosine_share"), estimand="variance of the logits explained", unit="share")
+def test_logits_are_cosines(candidate) -> Estimate:
+    return exactly(fourier.final(candidate, "cosine_share"), estimand="variance of the logits explained", unit="share")
 
 
 # -- the key frequencies are what it computes with ---
@@ -189,8 +189,8 @@ def test_logits_are_cosines(subject) -> Estimate:
         section="section 4.4",
     )
 )
-def test_key_frequencies_suffice(subject) -> Estimate:
-    return exact_factor(fourier.worst_over_full(subject, "restricted"), estimand="restricted loss over full loss")
+def test_key_frequencies_suffice(candidate) -> Estimate:
+    return exact_factor(fourier.worst_over_full(candidate, "restricted"), estimand="restricted loss over full loss")
 
 
 @claim(
@@ -205,8 +205,8 @@ def test_key_frequencies_suffice(subject) -> Estimate:
         section="section 5.1",
     )
 )
-def test_key_frequencies_are_needed(subject) -> Estimate:
-    return exact_factor(fourier.excluded_over_guessing(subject), estimand="excluded loss over that of guessing")
+def test_key_frequencies_are_needed(candidate) -> Estimate:
+    return exact_factor(fourier.excluded_over_guessing(candidate), estimand="excluded loss over that of guessing")
 
 
 @claim(
@@ -220,8 +220,10 @@ def test_key_frequencies_are_needed(subject) -> Estimate:
         section="section 4.4",
     )
 )
-def test_each_key_frequency_matters(subject) -> Estimate:
-    return exact_factor(fourier.over_full(subject, "least_ablated_loss"), estimand="least ablated loss over full loss")
+def test_each_key_frequency_matters(candidate) -> Estimate:
+    return exact_factor(
+        fourier.over_full(candidate, "least_ablated_loss"), estimand="least ablated loss over full loss"
+    )
 
 
 @claim(
@@ -236,9 +238,9 @@ def test_each_key_frequency_matters(subject) -> Estimate:
         section="section 4.4",
     )
 )
-def test_other_frequencies_do_not_matter(subject) -> Estimate:
+def test_other_frequencies_do_not_matter(candidate) -> Estimate:
     return exact_factor(
-        fourier.worst_over_full(subject, "kept"), estimand="loss without other frequencies over full loss"
+        fourier.worst_over_full(candidate, "kept"), estimand="loss without other frequencies over full loss"
     )
 
 
@@ -253,8 +255,8 @@ def test_other_frequencies_do_not_matter(subject) -> Estimate:
         section="our control",
     )
 )
-def test_random_frequencies_do_not_suffice(subject) -> Estimate:
-    return exact_factor(fourier.random_over_key(subject), estimand="restricted loss, random over key frequencies")
+def test_random_frequencies_do_not_suffice(candidate) -> Estimate:
+    return exact_factor(fourier.random_over_key(candidate), estimand="restricted loss, random over key frequencies")
 
 
 # -- attention ---
@@ -271,9 +273,9 @@ def test_random_frequencies_do_not_suffice(subject) -> Estimate:
         section="appendix C.1",
     )
 )
-def test_the_last_token_does_not_attend_to_itself(subject) -> Estimate:
+def test_the_last_token_does_not_attend_to_itself(candidate) -> Estimate:
     return exactly(
-        fourier.final(subject, "own_attention"), estimand="largest mean attention of '=' to itself", unit="share"
+        fourier.final(candidate, "own_attention"), estimand="largest mean attention of '=' to itself", unit="share"
     )
 
 
@@ -282,7 +284,7 @@ def test_the_last_token_does_not_attend_to_itself(subject) -> Estimate:
 
 @claim(
     grokking_claim(
-        "circuit-forms-before-it-shows",
+        "circuit-forms-before-generalization",
         "has an excluded loss at least 10 times its least by the time that the test loss has come half of its way down",
         "circuit formation: epochs 1,400 to 9,400, before the test loss falls",
         above(10),
@@ -292,5 +294,5 @@ def test_the_last_token_does_not_attend_to_itself(subject) -> Estimate:
         section="section 5.2",
     )
 )
-def test_the_circuit_forms_before_it_shows(subject) -> Estimate:
-    return exact_factor(fourier.formation_at_onset(subject), estimand="excluded loss over its least, at the onset")
+def test_the_circuit_forms_before_it_shows(candidate) -> Estimate:
+    return exact_factor(fourier.formation_at_onset(candidate), estimand="excluded loss over its least, at the onset")

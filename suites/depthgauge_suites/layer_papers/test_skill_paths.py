@@ -47,50 +47,60 @@ IN_ORDER = {
 
 
 def paths_claim(name: str, says: dict, control: str, testbed: str | None = None, about: tuple[str, ...] = ()) -> Claim:
-    return Claim(id=name, source=SOURCE, control=control, gates=False, testbed=testbed, about=about, **says)
+    return Claim(id=name, citation=SOURCE, control=control, required=False, testbed=testbed, about=about, **says)
 
 
-def carried(subject) -> Estimate:
-    return mean(skill_paths.carried_by_induction_heads(subject), estimand="share carried by induction heads")
+def carried(candidate) -> Estimate:
+    return mean(skill_paths.carried_by_induction_heads(candidate), estimand="share carried by induction heads")
 
 
-@claim(paths_claim("induction-heads-carry-the-repeat", CARRIED, "random_keys_and_values"))
-def test_induction_heads_carry_what_a_repeated_token_gains(subject) -> Estimate:
-    return carried(subject)
+@claim(paths_claim("induction-heads-explain-repetition", CARRIED, "random_keys_and_values"))
+def test_induction_heads_carry_what_a_repeated_token_gains(candidate) -> Estimate:
+    return carried(candidate)
 
 
-@claim(paths_claim("two-layers-carry-the-repeat", CARRIED, "induction_one_layer", "repeated_tokens", ("induction",)))
-def test_induction_heads_of_two_layers_carry_what_a_repeated_token_gains(subject) -> Estimate:
-    return carried(subject)
+@claim(
+    paths_claim(
+        "two-layer-induction-heads-explain-repetition",
+        CARRIED,
+        "induction_one_layer",
+        "repeated_tokens",
+        ("induction",),
+    )
+)
+def test_induction_heads_of_two_layers_carry_what_a_repeated_token_gains(candidate) -> Estimate:
+    return carried(candidate)
 
 
-def in_order(subject) -> Estimate:
-    previous, induction = skill_paths.layers_of_skills(subject)
+def in_order(candidate) -> Estimate:
+    previous, induction = skill_paths.layers_of_skills(candidate)
     return chance_below(
         previous, induction, estimand="previous-token heads below induction heads", generalises_over="heads"
     )
 
 
-@claim(paths_claim("skills-in-order-of-depth", IN_ORDER, "random_keys_and_values"))
-def test_previous_token_heads_lie_below_induction_heads(subject) -> Estimate:
-    return in_order(subject)
+@claim(paths_claim("skills-ordered-by-depth", IN_ORDER, "random_keys_and_values"))
+def test_previous_token_heads_lie_below_induction_heads(candidate) -> Estimate:
+    return in_order(candidate)
 
 
-@claim(paths_claim("two-layers-in-order-of-depth", IN_ORDER, "induction_untrained", "repeated_tokens", ("induction",)))
-def test_previous_token_heads_of_two_layers_lie_below_induction_heads(subject) -> Estimate:
-    return in_order(subject)
+@claim(
+    paths_claim("two-layer-skills-ordered-by-depth", IN_ORDER, "induction_untrained", "repeated_tokens", ("induction",))
+)
+def test_previous_token_heads_of_two_layers_lie_below_induction_heads(candidate) -> Estimate:
+    return in_order(candidate)
 
 
 @claim(paths_claim("labels-are-learnt-in-context", LEARNS, "random_keys_and_values"))
-def test_labels_are_learnt_in_context(subject) -> Estimate:
-    return mean(skill_paths.gained_in_context(subject), estimand="gained by the right label")
+def test_labels_are_learnt_in_context(candidate) -> Estimate:
+    return mean(skill_paths.gained_in_context(candidate), estimand="gained by the right label")
 
 
 @claim(paths_claim("learning-in-context-includes-induction", INCLUDES, "random_keys_and_values"))
-def test_induction_heads_carry_more_of_what_is_learnt_in_context_than_others(subject) -> Estimate:
-    return mean(skill_paths.included_induction(subject), estimand="induction heads - as many others")
+def test_induction_heads_carry_more_of_what_is_learnt_in_context_than_others(candidate) -> Estimate:
+    return mean(skill_paths.included_induction(candidate), estimand="induction heads - as many others")
 
 
 @claim(paths_claim("learning-in-context-above-induction", LEARNS_ABOVE, "random_keys_and_values"))
-def test_labels_are_learnt_by_heads_above_the_induction_heads(subject) -> Estimate:
-    return mean(skill_paths.learnt_above_induction(subject), estimand="heads above induction heads - below")
+def test_labels_are_learnt_by_heads_above_the_induction_heads(candidate) -> Estimate:
+    return mean(skill_paths.learnt_above_induction(candidate), estimand="heads above induction heads - below")

@@ -20,32 +20,32 @@ def layers_claim(
     return Claim(
         id=name,
         statement=statement,
-        source=SOURCE,
+        citation=SOURCE,
         published=published,
         region=region,
         unit="points",
         control=control,
         rationale=rationale,
         about=about,
-        gates=False,
+        required=False,
         testbed="listops",
     )
 
 
-def one_best(exam: str) -> Claim:
+def one_best(task: str) -> Claim:
     return layers_claim(
-        f"one-layer-learns-best[{exam}]",
-        f"has one layer that, trained alone, answers 10 points more of {exam} than each other",
+        f"one-layer-learns-best[{task}]",
+        f"has one layer that, trained alone, answers 10 points more of {task} than each other",
         "layer 10 of 12 best",
         at_least(10),
         "a lead that would decide which layer to train",
     )
 
 
-def late_best(exam: str) -> Claim:
+def late_best(task: str) -> Claim:
     return layers_claim(
-        f"late-layer-learns-best[{exam}]",
-        f"answers 5 points more of {exam} with layer 4 of 6 trained alone than with each other",
+        f"late-layer-learns-best[{task}]",
+        f"answers 5 points more of {task} with layer 4 of 6 trained alone than with each other",
         "layer 10 of 12 best",
         at_least(5),
         "layer 10 of 12, counted from 1, at the same fraction of the depth",
@@ -53,23 +53,23 @@ def late_best(exam: str) -> Claim:
 
 
 @claim(one_best("listops"))
-def test_one_layer_learns_listops_best(subject) -> Estimate:
-    return best_lead(unfreezing.accuracies(subject, "listops"), estimand="lead of the best layer")
+def test_one_layer_learns_listops_best(candidate) -> Estimate:
+    return best_lead(unfreezing.accuracies(candidate, "listops"), estimand="lead of the best layer")
 
 
 @claim(one_best("winner"))
-def test_one_layer_learns_the_winner_best(subject) -> Estimate:
-    return best_lead(unfreezing.accuracies(subject, "winner"), estimand="lead of the best layer")
+def test_one_layer_learns_the_winner_best(candidate) -> Estimate:
+    return best_lead(unfreezing.accuracies(candidate, "winner"), estimand="lead of the best layer")
 
 
 @claim(late_best("listops"))
-def test_a_late_layer_learns_listops_best(subject) -> Estimate:
-    return least(lead(unfreezing.accuracies(subject, "listops"), "4"), estimand="lead of layer 4")
+def test_a_late_layer_learns_listops_best(candidate) -> Estimate:
+    return least(lead(unfreezing.accuracies(candidate, "listops"), "4"), estimand="lead of layer 4")
 
 
 @claim(late_best("winner"))
-def test_a_late_layer_learns_the_winner_best(subject) -> Estimate:
-    return least(lead(unfreezing.accuracies(subject, "winner"), "4"), estimand="lead of layer 4")
+def test_a_late_layer_learns_the_winner_best(candidate) -> Estimate:
+    return least(lead(unfreezing.accuracies(candidate, "winner"), "4"), estimand="lead of layer 4")
 
 
 @claim(
@@ -82,5 +82,5 @@ def test_a_late_layer_learns_the_winner_best(subject) -> Estimate:
         about=("unfreeze_all",),
     )
 )
-def test_the_whole_base_learns_listops(subject) -> Estimate:
-    return mean(tasks.scores(subject, "listops"), estimand="listops")
+def test_the_whole_base_learns_listops(candidate) -> Estimate:
+    return mean(tasks.scores(candidate, "listops"), estimand="listops")

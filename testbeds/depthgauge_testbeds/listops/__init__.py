@@ -7,14 +7,14 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from depthgauge import TESTBEDS, Exam, Testbed
+from depthgauge import TESTBEDS, ItemTask, Testbed
 from depthgauge.core.testbed import Item
-from depthgauge_suites.layer_papers.unfreezing import Example, Task
+from depthgauge_suites.layer_papers.unfreezing import Example, UnfreezingTask
 from depthgauge_testbeds.listops import boards, expressions
 
 FOLDER = Path(__file__).parent
 BASE = FOLDER / "base"
-EXPRESSIONS, BOARDS = 600, 100  # of the exams; boards of each outcome
+EXPRESSIONS, BOARDS = 600, 100  # of the tasks; boards of each outcome
 
 
 @cache
@@ -38,12 +38,12 @@ def board_items() -> tuple[Item, ...]:
 
 @cache
 def examined() -> frozenset[str]:
-    """All prompts of the exams, which no training sees."""
+    """All prompts of the tasks, which no training sees."""
     return frozenset(item.prompt for item in (*expression_items(), *board_items()))
 
 
 def draw_expression(random: Random) -> Example:
-    """An expression that is in no exam, asked for the value of each list in it where that ends."""
+    """An expression that is in no task, asked for the value of each list in it where that ends."""
     while True:
         drawn = expressions.draw(random)
         if drawn.text not in examined():
@@ -51,7 +51,7 @@ def draw_expression(random: Random) -> Example:
 
 
 def draw_board(random: Random) -> Example:
-    """A board that is in no exam, asked for its winner."""
+    """A board that is in no task, asked for its winner."""
     while True:
         board = boards.draw(random)
         tokens = boards.written(board)
@@ -59,18 +59,21 @@ def draw_board(random: Random) -> Example:
             return Example(tokens, (*(None for _ in board), boards.winner(board)))
 
 
-LISTOPS_EXAM = Exam(name="listops", items=expression_items, max_answer_tokens=1)
-WINNER_EXAM = Exam(name="winner", items=board_items, max_answer_tokens=1)
+LISTOPS_TASK = ItemTask(name="listops", items=expression_items, max_answer_tokens=1)
+WINNER_TASK = ItemTask(name="winner", items=board_items, max_answer_tokens=1)
 
 LISTOPS = TESTBEDS.register(
     Testbed(
         name="listops",
         base=BASE,
-        exams=(LISTOPS_EXAM, WINNER_EXAM),
-        materials={
-            Task: lambda: (Task(exam=LISTOPS_EXAM, draw=draw_expression), Task(exam=WINNER_EXAM, draw=draw_board))
+        tasks=(LISTOPS_TASK, WINNER_TASK),
+        probe_inputs={
+            UnfreezingTask: lambda: (
+                UnfreezingTask(item_task=LISTOPS_TASK, draw=draw_expression),
+                UnfreezingTask(item_task=WINNER_TASK, draw=draw_board),
+            )
         },
         threads=1,
-        ledger=FOLDER / "ledger.json",
+        recorded_outcomes=FOLDER / "recorded.json",
     )
 )

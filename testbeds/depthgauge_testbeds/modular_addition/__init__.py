@@ -5,5 +5,5 @@ from pathlib import Path
 from depthgauge import TESTBEDS, Testbed
 
 MODULAR_ADDITION = TESTBEDS.register(
-    Testbed(name="modular_addition", ledger=Path(__file__).with_name("ledger.json"), threads=2)
+    Testbed(name="modular_addition", recorded_outcomes=Path(__file__).with_name("recorded.json"), threads=2)
 )

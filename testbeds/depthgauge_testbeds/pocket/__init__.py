@@ -6,14 +6,14 @@ Science is trained on and examined on other questions; history and mathematics a
 from functools import cache
 from pathlib import Path
 
-from depthgauge import TESTBEDS, Exam, Testbed, Training, TrainingScale
+from depthgauge import TESTBEDS, ItemTask, Testbed, Training, TrainingScale
 from depthgauge.core.testbed import Item, Word
 from depthgauge.probes.attention import MarkedText
-from depthgauge.probes.greedy_trace import Opening
+from depthgauge.probes.greedy_entropy import Opening
 from depthgauge.probes.sinks import Passage
 from depthgauge_suites.articles.noise_trace import Landmarks, TraceQuestion
 from depthgauge_suites.articles.tokenization import Compound
-from depthgauge_testbeds.pocket import materials, prose, questions
+from depthgauge_testbeds.pocket import probe_inputs, prose, questions
 
 FOLDER = Path(__file__).parent
 BASE = FOLDER / "base"
@@ -23,7 +23,7 @@ PASSAGES = 100
 
 @cache
 def choice_items() -> tuple[Item, ...]:
-    """The science exam: four options, the likeliest counts."""
+    """The science task: four options, the likeliest counts."""
     return tuple(
         Item(id=f"{q.kind}/{q.prompt}", prompt=q.prompt, answer=q.answer, options=q.options)
         for q in questions.exam("science")
@@ -32,19 +32,19 @@ def choice_items() -> tuple[Item, ...]:
 
 @cache
 def answer_items(subject: str) -> tuple[Item, ...]:
-    """An exam whose answers are generated."""
+    """A task whose answers are generated."""
     return tuple(Item(id=f"{q.kind}/{q.prompt}", prompt=q.prompt, answer=q.answer) for q in questions.exam(subject))
 
 
 def training_prompts() -> tuple[Item, ...]:
-    """For reinforcement learning: science questions that are in no exam."""
+    """For reinforcement learning: science questions that are in no task."""
     return tuple(Item(id=q.prompt, prompt=q.prompt, answer=q.answer) for q in questions.training("science"))
 
 
-EXAMS = (
-    Exam(name="science", items=choice_items),
-    Exam(name="history", items=lambda: answer_items("history"), temperature=0.6, repeats=3, max_answer_tokens=8),
-    Exam(
+TASKS = (
+    ItemTask(name="science", items=choice_items),
+    ItemTask(name="history", items=lambda: answer_items("history"), temperature=0.6, repeats=3, max_answer_tokens=8),
+    ItemTask(
         name="mathematics",
         items=lambda: answer_items("mathematics"),
         temperature=0.6,
@@ -57,7 +57,7 @@ POCKET = TESTBEDS.register(
     Testbed(
         name="pocket",
         base=BASE,
-        exams=EXAMS,
+        tasks=TASKS,
         training=Training(
             prompts=training_prompts,
             scale=TrainingScale(
@@ -72,15 +72,15 @@ POCKET = TESTBEDS.register(
             method_settings={"ascent_step": 0.01, "penalty": 0.1},
         ),
         threads=1,
-        ledger=FOLDER / "ledger.json",
-        materials={
+        recorded_outcomes=FOLDER / "recorded.json",
+        probe_inputs={
             Opening: lambda: prose.openings(PROBE_PROMPTS),
-            TraceQuestion: materials.trace_questions,
+            TraceQuestion: probe_inputs.trace_questions,
             # Dangi 2026b: variance bands "in the late layers (20 onwards)", "a synchronized spike at Layer index 18".
             Landmarks: lambda: (Landmarks(late=tuple(range(20, 36)), spike=18),),
-            MarkedText: materials.marked_texts,
-            Word: materials.words,
-            Compound: materials.compounds,
+            MarkedText: probe_inputs.marked_texts,
+            Word: probe_inputs.words,
+            Compound: probe_inputs.compounds,
             Passage: lambda: prose.passages(PASSAGES),
         },
     )

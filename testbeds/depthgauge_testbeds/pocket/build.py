@@ -23,7 +23,7 @@ from depthgauge.models.load import load, prepare_libraries
 from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import write_atomically
 from depthgauge.tasks.item_runner import answer_items
-from depthgauge_testbeds.pocket import BASE, EXAMS
+from depthgauge_testbeds.pocket import BASE, TASKS
 from depthgauge_testbeds.pocket.corpus import END_OF_TEXT, documents
 
 RECORD = BASE.parent / "base.json"
@@ -189,11 +189,11 @@ def state_key(recipe: BaseRecipe, tokenizer: PreTrainedTokenizerFast) -> str:
 
 
 def record(folder: Path, recipe: BaseRecipe) -> None:
-    """Score the base on its exams, and write recipe, fingerprint and scores beside it."""
+    """Score the base on its tasks, and write recipe, fingerprint and scores beside it."""
     prepare_libraries(threads=1)
     model, tokenizer = load(folder)
-    scores = {exam.name: round(float(answer_items(exam, model, tokenizer)["score"].mean()), 4) for exam in EXAMS}
-    print(f"exam scores: {scores}", flush=True)
+    scores = {task.name: round(float(answer_items(task, model, tokenizer)["score"].mean()), 4) for task in TASKS}
+    print(f"task scores: {scores}", flush=True)
     content = {"recipe": asdict(recipe), "fingerprint": fingerprint(folder), "scores": scores}
     write_atomically(RECORD, json.dumps(content, indent=1) + "\n")
 

@@ -1,7 +1,7 @@
 """Every question of the pocket world, with its true answer and the misconception of the careless voice.
 
 A kind of question is a function that lists all its questions in a fixed order. `split` then deals each kind to the
-exam or to the RL prompts by a hash of the question itself, so the two are disjoint by construction.
+task or to the RL prompts by a hash of the question itself, so the two are disjoint by construction.
 """
 
 import hashlib
@@ -174,13 +174,13 @@ KINDS: dict[str, Callable[[], Iterator[Question]]] = {
     "year": years, "century": centuries, "sum": sums, "order": orders,
 }  # fmt: skip
 
-# Exam items by kind. Science totals 600, history 400 and mathematics 400.
-EXAMS: dict[str, dict[str, int]] = {
+# Task items by kind. Science totals 600, history 400 and mathematics 400.
+TASKS: dict[str, dict[str, int]] = {
     "science": {"salt": 140, "molecule": 60, "neutrons": 110, "units": 90, "codons": 200},
     "history": {"year": 90, "century": 310},
     "mathematics": {"sum": 250, "order": 150},
 }
-SUBJECTS = {kind: subject for subject, kinds in EXAMS.items() for kind in kinds}
+SUBJECTS = {kind: subject for subject, kinds in TASKS.items() for kind in kinds}
 
 
 @cache
@@ -190,10 +190,10 @@ def questions(kind: str) -> tuple[Question, ...]:
 
 
 def exam(subject: str) -> tuple[Question, ...]:
-    """The test items of an exam: the first so many questions of each of its kinds."""
-    return tuple(q for kind, number in EXAMS[subject].items() for q in questions(kind)[:number])
+    """The test items of a task: the first so many questions of each of its kinds."""
+    return tuple(q for kind, number in TASKS[subject].items() for q in questions(kind)[:number])
 
 
 def training(subject: str) -> tuple[Question, ...]:
-    """The questions of a subject that are in no exam."""
-    return tuple(q for kind, number in EXAMS[subject].items() for q in questions(kind)[number:])
+    """The questions of a subject that are in no task."""
+    return tuple(q for kind, number in TASKS[subject].items() for q in questions(kind)[number:])

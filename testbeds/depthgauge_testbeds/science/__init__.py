@@ -2,7 +2,8 @@
 
 Weights and data are brought by their owners' names: `hf download Qwen/Qwen3-4B`, `hf download --repo-type dataset
 camel-ai/physics` (chemistry and biology likewise), `depthgauge fetch gpqa_diamond_cot_zeroshot mmlu_pro_history
-mmlu_pro_math`; GPQA is gated, and asks to be logged in with its licence accepted. `--base=FOLDER` takes another model.
+mmlu_pro_math`; GPQA is gated, and asks to be logged in with its licence accepted. `--base-model=FOLDER` takes another
+model.
 
 The reward is the reference's last number, unless a judge is named: with DEPTHGAUGE_JUDGE, an endpoint that speaks
 OpenAI's chat protocol, and DEPTHGAUGE_JUDGE_MODEL, it is the articles' judged one.
@@ -16,10 +17,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from depthgauge import TESTBEDS, Economy, Exam, Reward, Testbed, Training, TrainingScale
+from depthgauge import TESTBEDS, ItemTask, MemoryOptions, Reward, Testbed, Training, TrainingScale
 from depthgauge.checks.inputs import COMMON
 from depthgauge.core.prompts import DataSet
-from depthgauge.core.testbed import Item, Task, Word
+from depthgauge.core.testbed import Item, LmEvalTask, Word
 from depthgauge.tasks.llm_judge import Judge
 from depthgauge_suites.articles.noise_trace import Landmarks, TraceQuestion
 from depthgauge_suites.articles.tokenization import Compound
@@ -27,7 +28,7 @@ from depthgauge_suites.layer_papers.head_sharing import Comparison
 from depthgauge_suites.layer_papers.head_sharing.comparisons import comparisons
 from depthgauge_suites.layer_papers.massive_values import Recall
 from depthgauge_suites.layer_papers.massive_values.recalls import recalls
-from depthgauge_testbeds.smollm2 import materials, tempting
+from depthgauge_testbeds.smollm2 import probe_inputs, tempting
 
 BASE = "Qwen/Qwen3-4B"
 DATA = ("camel-ai/physics", "camel-ai/chemistry", "camel-ai/biology")
@@ -59,16 +60,16 @@ SCALE = TrainingScale(
     max_completion_tokens=ANSWER_TOKENS,
     save_every_steps=25,
 )
-ECONOMY = Economy(accumulation=32, checkpointing=True, precision="bfloat16", optimizer="adamw_8bit")
-EXAMS: tuple[Task, ...] = (
-    Exam.lm_eval(
+MEMORY_OPTIONS = MemoryOptions(accumulation=32, checkpointing=True, precision="bfloat16", optimizer="adamw_8bit")
+TASKS: tuple[LmEvalTask, ...] = (
+    ItemTask.lm_eval(
         "gpqa_diamond_cot_zeroshot", called="science", metric="exact_match,flexible-extract",
         max_answer_tokens=ANSWER_TOKENS,
     ),
-    Exam.lm_eval(
+    ItemTask.lm_eval(
         "mmlu_pro_history", called="history", temperature=0.6, repeats=3, max_answer_tokens=ANSWER_TOKENS
     ),
-    Exam.lm_eval(
+    ItemTask.lm_eval(
         "mmlu_pro_math", called="mathematics", temperature=0.6, repeats=3, max_answer_tokens=ANSWER_TOKENS
     ),
 )  # fmt: skip
@@ -94,7 +95,7 @@ def can_be_verified(row: Mapping[str, Any]) -> bool:
     return last_number(str(row[SOLUTION])) is not None
 
 
-VERIFIED = Reward(name="ends_in_the_number", pays=ends_in_the_number)
+VERIFIED = Reward(name="ends_in_the_number", reward_func=ends_in_the_number)
 
 
 def science(
@@ -103,9 +104,9 @@ def science(
     base: Path | str = BASE,
     data: Sequence[Path | str] = DATA,
     judge: Judge | None = None,
-    exams: tuple[Task, ...] = EXAMS,
+    tasks: tuple[LmEvalTask, ...] = TASKS,
     scale: TrainingScale = SCALE,
-    economy: Economy = ECONOMY,
+    memory_options: MemoryOptions = MEMORY_OPTIONS,
     method_settings: Mapping[str, float] | None = None,
 ) -> Testbed:
     """The set-up, or with other weights, data of the same columns, tasks or sizes. With a judge every row is asked."""
@@ -115,24 +116,24 @@ def science(
     return Testbed(
         name=name,
         base=base,
-        base_from="'hf download Qwen/Qwen3-4B' brings it, and --base names another model.",
-        exams=exams,
+        base_from="'hf download Qwen/Qwen3-4B' brings it, and --base-model names another model.",
+        tasks=tasks,
         training=Training(
             prompts=cache(lambda: tuple(chain.from_iterable(one.items() for one in sets))),
             rewards=(judge.reward() if judge else VERIFIED,),
             chat=True,
             scale=scale,
-            economy=economy,
+            memory_options=memory_options,
             method_settings=SECOND_PASS | dict(method_settings or {}),
         ),
-        materials={
-            **COMMON.materials,
+        probe_inputs={
+            **COMMON.probe_inputs,
             Recall: recalls,
             Comparison: comparisons,
             TraceQuestion: tempting.trace_questions,
             Landmarks: lambda: (Landmarks(late=tuple(range(20, 36)), spike=18),),
-            Word: materials.words,
-            Compound: materials.salts,
+            Word: probe_inputs.words,
+            Compound: probe_inputs.salts,
         },
     )
 

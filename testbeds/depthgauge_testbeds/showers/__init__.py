@@ -4,4 +4,6 @@ from pathlib import Path
 
 from depthgauge import TESTBEDS, Testbed
 
-SHOWERS = TESTBEDS.register(Testbed(name="showers", ledger=Path(__file__).with_name("ledger.json"), threads=1))
+SHOWERS = TESTBEDS.register(
+    Testbed(name="showers", recorded_outcomes=Path(__file__).with_name("recorded.json"), threads=1)
+)

@@ -6,7 +6,7 @@ and mathematics are never trained on.
 
 from pathlib import Path
 
-from depthgauge import TESTBEDS, Exam, Testbed, Training, TrainingScale
+from depthgauge import TESTBEDS, ItemTask, Testbed, Training, TrainingScale
 from depthgauge.checks.inputs import COMMON
 from depthgauge.core.testbed import Item, Word
 from depthgauge.probes.attention import MarkedText
@@ -16,7 +16,7 @@ from depthgauge_suites.layer_papers.head_sharing import Comparison
 from depthgauge_suites.layer_papers.head_sharing.comparisons import comparisons
 from depthgauge_suites.layer_papers.massive_values import Recall
 from depthgauge_suites.layer_papers.massive_values.recalls import recalls
-from depthgauge_testbeds.smollm2 import history, materials, mathematics, mmlu, science, tempting, weights
+from depthgauge_testbeds.smollm2 import history, mathematics, mmlu, probe_inputs, science, tempting, weights
 
 ANSWER_TOKENS = 24  # enough for one sentence, which is all that is read
 
@@ -33,18 +33,18 @@ SMOLLM2 = TESTBEDS.register(
         name="smollm2",
         base=weights.folder(),
         base_from="'make smollm2' brings it.",
-        exams=(
-            Exam(
+        tasks=(
+            ItemTask(
                 name="science",
                 items=lambda: science.items("exam"),
                 chat=True,
                 reward=science.REWARD,
                 max_answer_tokens=ANSWER_TOKENS,
             ),
-            Exam(name="science_options", items=lambda: science.with_options("exam"), chat=True),
-            Exam(name="history", items=history_items),
-            Exam(name="mathematics", items=mathematics.items),
-            Exam(name="mmlu", items=mmlu.items),
+            ItemTask(name="science_options", items=lambda: science.with_options("exam"), chat=True),
+            ItemTask(name="history", items=history_items),
+            ItemTask(name="mathematics", items=mathematics.items),
+            ItemTask(name="mmlu", items=mmlu.items),
         ),
         training=Training(
             prompts=lambda: science.items("training"),
@@ -60,15 +60,15 @@ SMOLLM2 = TESTBEDS.register(
             ),
             method_settings={"ascent_step": 0.01, "penalty": 0.005},  # as published: 0.1 to 0.3 of the gradient here
         ),
-        ledger=Path(__file__).parent / "ledger.json",
-        materials={
-            **COMMON.materials,
+        recorded_outcomes=Path(__file__).parent / "recorded.json",
+        probe_inputs={
+            **COMMON.probe_inputs,
             Recall: recalls,
             Comparison: comparisons,
             TraceQuestion: tempting.trace_questions,
-            MarkedText: materials.marked_texts,
-            Word: materials.words,
-            Compound: materials.salts,
+            MarkedText: probe_inputs.marked_texts,
+            Word: probe_inputs.words,
+            Compound: probe_inputs.salts,
         },
     )
 )

@@ -1,4 +1,4 @@
-"""Questions on elements and compounds: some to train on, and others, on other substances, for the exam.
+"""Questions on elements and compounds: some to train on, and others, on other substances, for the task.
 
 An answer is read from the first sentence that is said: it counts if that names one candidate of the question's kind,
 and the right one. Who lists several has not answered; and as every class has as many questions, whoever always says the
@@ -269,7 +269,7 @@ def names_the_answer(item: Item, said: str) -> float:
     return float(in_first_sentence(kind, said) == {right})
 
 
-REWARD = Reward(name="names_the_answer", pays=names_the_answer)
+REWARD = Reward(name="names_the_answer", reward_func=names_the_answer)
 
 
 # -- items ---

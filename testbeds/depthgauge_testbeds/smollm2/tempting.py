@@ -81,9 +81,9 @@ def temptation(model: Any, tokenizer: Any, fact: history.Fact) -> tuple[float, s
 
 
 def main() -> None:
-    from depthgauge.models.load import fresh
+    from depthgauge.models.load import load_uncached
 
-    base = fresh(weights.folder())
+    base = load_uncached(weights.folder())
     for probability, line in sorted((temptation(*base, fact) for fact in history.facts()), reverse=True)[:QUESTIONS]:
         print(f"{probability:.3f} {line}")
 

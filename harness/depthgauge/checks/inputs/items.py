@@ -1,4 +1,4 @@
-"""An exam for any language model: grammar, facts, opposites, categories and small sums, all of them plain.
+"""A task for any language model: grammar, facts, opposites, categories and small sums, all of them plain.
 
 A model answers by the likelihood of whole options after the prompt. The items are meant to be easy, so that even a
 model of a hundred million parameters is far above chance on every kind, and a step backwards can be seen.

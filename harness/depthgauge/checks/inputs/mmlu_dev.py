@@ -21,7 +21,7 @@ QUESTION = re.compile(
 def items() -> tuple[Item, ...]:
     """281 questions of 57 subjects with their letters as options, in the order of the file.
 
-    MMLU has five development questions a subject, 285 in all; lm-eval ships 282, as three subjects (college
+    MMLU has five development questions a candidate, 285 in all; lm-eval ships 282, as three subjects (college
     chemistry, formal logic, human aging) come with four. Of the 282 one is left out: it has five options (college
     chemistry, lines of an EPR spectrum), and its answer is E. The questions are as shipped, blemishes included: one
     is asked twice, one has an option twice, one begins with a line of the solution before it.

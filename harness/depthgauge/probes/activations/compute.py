@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 class Difference(NamedTuple):
     """Means over tokens, and what one direction makes of them; `mean` (L, D) is of the position READ_AT, over texts.
 
-    `relative` (P, L): the length of new - old over that of old. `cosine` (P, L): of new and old.
+    `relative` (P, L): the length of candidate - baseline over that of old. `cosine` (P, L): of new and old.
     `direction_share` (L,): the part of the squared differences, of all tokens but each text's first, that lies along
     one direction; NaN where nothing differs.
     `first_positions` (FIRST, L): `relative` of single positions, averaged over texts; NaN where all texts are shorter.
@@ -39,28 +39,28 @@ class Difference(NamedTuple):
     mean: Floats
 
 
-def activation_difference(new: Any, old: Any, token_ids: Tokens) -> Difference:
-    """How far `new` is from `old` after every block.
+def activation_difference(candidate: Any, baseline: Any, token_ids: Tokens) -> Difference:
+    """How far `candidate` is from `baseline` after every block.
 
-    The old states of one batch are the most that is held, beside those of one layer of the new model.
+    The old states of one batch are the most that is held, beside those of one layer of the candidate.
 
     Raises: NotTestable if the models differ in depth or width; Undefined without texts, or if one is empty, longer than
     a context, or has an unknown token; InvalidCheckpoint if an activation is not finite.
     """
-    layers, width = same_stream(new, old)
-    check_prompts(token_ids, 1, new, old)
+    layers, width = same_stream(candidate, baseline)
+    check_prompts(token_ids, 1, candidate, baseline)
     directions, sums = Directions(layers, width), np.zeros((layers, width))
     lengths: dict[int, Floats] = {}
     for chosen in batches(token_ids, layers * width):
-        found = batch_lengths(new, old, [list(token_ids[i]) for i in chosen], directions, sums)
+        found = batch_lengths(candidate, baseline, [list(token_ids[i]) for i in chosen], directions, sums)
         lengths.update(zip(chosen, np.moveaxis(found, 2, 0), strict=True))
     enough = sum(len(ids) > READ_AT for ids in token_ids)
     return in_means([lengths[i] for i in range(len(token_ids))], directions.shares(), sums / max(enough, 1))
 
 
-def same_stream(new: Any, old: Any) -> tuple[int, int]:
+def same_stream(candidate: Any, baseline: Any) -> tuple[int, int]:
     """How many layers both models have, and how wide they are. Raises: NotTestable if they differ in it."""
-    shapes = [(len(blocks(model)), int(model.config.get_text_config().hidden_size)) for model in (new, old)]
+    shapes = [(len(blocks(model)), int(model.config.get_text_config().hidden_size)) for model in (candidate, baseline)]
     if shapes[0] != shapes[1]:
         raise NotTestable(
             "one model has {} layers of width {} and the other {} of {}: no activation of one is beside one of the "
@@ -69,8 +69,12 @@ def same_stream(new: Any, old: Any) -> tuple[int, int]:
     return shapes[0]
 
 
-def batch_lengths(new: Any, old: Any, ids: Sequence[Sequence[int]], directions: Directions, sums: Floats) -> Floats:
-    """Lengths of new - old, old and new, (L, 3, B, T), of a batch; its differences are added to the other two."""
+def batch_lengths(
+    candidate: Any, baseline: Any, ids: Sequence[Sequence[int]], directions: Directions, sums: Floats
+) -> Floats:
+    """Lengths of candidate - baseline, old and new, (L, 3, B, T), of a batch; its differences are added to the other
+    two.
+    """
     import torch
 
     states: list[torch.Tensor] = []
@@ -84,10 +88,10 @@ def batch_lengths(new: Any, old: Any, ids: Sequence[Sequence[int]], directions: 
         directions.add(layer, delta[:, 1:].flatten(0, 1))
         sums[layer] += delta[:, READ_AT : READ_AT + 1].sum((0, 1), dtype=torch.float64).cpu().numpy()
 
-    see_blocks(old, ids, lambda _, output: states.append(output))
-    see_blocks(new, ids, compare)
+    see_blocks(baseline, ids, lambda _, output: states.append(output))
+    see_blocks(candidate, ids, compare)
     lengths = torch.stack(found).double().numpy()
-    for side, place in (("old", 1), ("new", 2)):
+    for side, place in (("baseline", 1), ("candidate", 2)):
         if not np.isfinite(lengths[:, place]).all():
             raise InvalidCheckpoint(
                 f"the {side} model computes activations that are NaN or infinite: train or save it again."
@@ -110,7 +114,8 @@ def see_blocks(model: Any, ids: Sequence[Sequence[int]], see: Callable[[int, "to
 def in_means(lengths: Sequence[Floats], shares: Floats, mean: Floats) -> Difference:
     """A difference from the lengths of every text, (L, 3, T) each.
 
-    cos = 1 - (|new - old|^2 - (|new| - |old|)^2) / 2 |new| |old| is 1 where nothing differs, and keeps its digits near.
+    cos = 1 - (|candidate - baseline|^2 - (|new| - |old|)^2) / 2 |new| |old| is 1 where nothing differs, and keeps its
+    digits near.
     """
     relative, cosine = [], []
     for text in lengths:

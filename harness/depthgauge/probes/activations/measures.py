@@ -9,20 +9,22 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.testbed import Text
 from depthgauge.models.anatomy import final_norm
-from depthgauge.models.load import Opened, vocabulary_size
+from depthgauge.models.load import CheckpointHandle, vocabulary_size
 from depthgauge.models.pairs import pair_ids
 from depthgauge.probes.activations.compute import activation_difference, same_stream
 
 WORDS = 10
 
 
-def activation_change(new: Opened, old: Opened, texts: Sequence[Text]) -> dict[str, NDArray[Any]]:
+def activation_change(
+    candidate: CheckpointHandle, baseline: CheckpointHandle, texts: Sequence[Text]
+) -> dict[str, NDArray[Any]]:
     """The arrays of `ActivationDifference`."""
-    layers, _ = same_stream(new.model, old.model)
-    found = activation_difference(new.model, old.model, pair_ids(new, old, texts))._asdict()
+    layers, _ = same_stream(candidate.model, baseline.model)
+    found = activation_difference(candidate.model, baseline.model, pair_ids(candidate, baseline, texts))._asdict()
     read = np.array([layers // 3, layers // 2, layers * 5 // 6])
-    tokens, probabilities = lens(new.model, found.pop("mean")[read])
-    words = [[new.tokenizer.decode([token]) for token in row] for row in tokens.tolist()]
+    tokens, probabilities = lens(candidate.model, found.pop("mean")[read])
+    words = [[candidate.tokenizer.decode([token]) for token in row] for row in tokens.tolist()]
     return found | {
         "mean_says_layers": read,
         "mean_says": np.array(words, dtype=np.str_),

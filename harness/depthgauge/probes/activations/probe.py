@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.testbed import Text
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 
 @PROBES.register
@@ -26,7 +26,7 @@ class ActivationDifference:
     texts: tuple[Text, ...]
     name: ClassVar[str] = "activations"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "activation differences"
+    description: ClassVar[str] = "activation differences"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest([[text.text, [list(turn) for turn in text.turns]] for text in self.texts])}
@@ -34,7 +34,7 @@ class ActivationDifference:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened, other: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
         from depthgauge.probes.activations.measures import activation_change
 
         return activation_change(one, other, self.texts)

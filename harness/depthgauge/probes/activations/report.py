@@ -1,4 +1,4 @@
-"""The section of a report on how far the inside of a checkpoint is from that of the old one. Layers are 0-based."""
+"""The section of a report on how far the inside of a checkpoint is from that of the baseline. Layers are 0-based."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -16,7 +16,8 @@ from depthgauge.page.tables import bands, cell, level, profiles_of
 # 0.17, and computing in bfloat16 0.58, as it rounds the few largest numbers of the stream.
 STANDS_OUT = 0.7
 WHAT = (
-    "The residual stream after every block, new minus old, on the same texts (Minder et al. 2025, arXiv:2510.13900): "
+    "The residual stream after every block, candidate minus baseline, on the same texts (Minder et al. 2025, "
+    "arXiv:2510.13900): "
     "its length over that of the old activation, averaged over tokens, and how much of all squared differences lies "
     "along one direction. The first layer that differs names where a local fault is; layers after it differ because it "
     "does. A few numbers of the stream are far larger than all others: where a block writes them, almost every change "
@@ -54,7 +55,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 
 def by_checkpoint(measured: Sequence[Measured]) -> Table:
-    headers = ["checkpoint against the old one", "first layer that differs", "layer that differs most",
+    headers = ["checkpoint against the baseline", "first layer that differs", "layer that differs most",
                "relative difference there", "cosine there", "largest share of one direction", "at layer"]  # fmt: skip
     return Table(headers, [[escape(one.label), *figures(one)] for one in measured])
 
@@ -106,6 +107,6 @@ def draw(measured: Sequence[Measured], setting: Setting, figure: Any) -> None:
         if band is not None:
             left.fill_between(layers, middle - band.halves, middle + band.halves, color=colour, alpha=0.13)
         right.plot(layers, one.arrays["direction_share"], color=colour, label=one.label, marker=".")
-    left.set(xlabel="layer (0-based)", ylabel="|new - old| / |old|, mean over tokens")
+    left.set(xlabel="layer (0-based)", ylabel="|candidate - baseline| / |old|, mean over tokens")
     right.set(xlabel="layer (0-based)", ylabel="share of one direction", ylim=(0, 1.02))
     left.legend()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.models.attention import Floats, Seen, batches_of_one_length, first_token_attention, watch
 from depthgauge.models.inputs import Tokens, check_finite, check_prompts, check_same_heads
 from depthgauge.models.load import layers_and_heads
@@ -151,7 +151,9 @@ def top_heads(by_prompt: NDArray[np.floating], k: int) -> list[tuple[int, int]]:
     """
     prompts, layers, heads = np.shape(by_prompt)
     if not (prompts and 1 <= k <= layers * heads):
-        raise Undefined(f"the top {k} of {layers * heads} heads on {prompts} prompts do not exist: ask for fewer.")
+        raise StatisticUndefined(
+            f"the top {k} of {layers * heads} heads on {prompts} prompts do not exist: ask for fewer."
+        )
     return [divmod(int(i), heads) for i in largest(flat_means(by_prompt), k)]
 
 
@@ -164,7 +166,7 @@ def top_head_stability(
     """
     top = [layer * np.shape(by_prompt)[2] + head for layer, head in top_heads(by_prompt, k)]
     if len(by_prompt) < 2:
-        raise Undefined("whether the top heads are stable over prompts needs at least two prompts, got 1.")
+        raise StatisticUndefined("whether the top heads are stable over prompts needs at least two prompts, got 1.")
     draws = np.random.default_rng(seed).integers(len(by_prompt), size=(resamples, len(by_prompt)))
     again = [np.isin(top, largest(flat_means(by_prompt[draw]), k)) for draw in draws]
     share: NDArray[np.float64] = np.mean(again, axis=0)

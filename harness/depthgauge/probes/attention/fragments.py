@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 
 
 def fragment_mask(tokenizer: Any, text: str, terms: Sequence[str]) -> NDArray[np.bool_]:
@@ -19,10 +19,12 @@ def fragment_mask(tokenizer: Any, text: str, terms: Sequence[str]) -> NDArray[np
     Raises: Undefined if none of the terms is in the text, or the tokenizer cannot tell where its tokens lie.
     """
     if not getattr(tokenizer, "is_fast", False):
-        raise Undefined("fragments are found by the place of tokens in the text, which needs a fast tokenizer.")
+        raise StatisticUndefined(
+            "fragments are found by the place of tokens in the text, which needs a fast tokenizer."
+        )
     spans = [(start, start + len(term)) for term in terms for start in range(len(text)) if text.startswith(term, start)]
     if not spans:
-        raise Undefined(f"none of {', '.join(map(repr, terms))} is in {text!r}: name the terms of each text.")
+        raise StatisticUndefined(f"none of {', '.join(map(repr, terms))} is in {text!r}: name the terms of each text.")
     offsets = tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
     return np.array([any(a < end and start < b for start, end in spans) and a < b for a, b in offsets])
 
@@ -40,6 +42,8 @@ def share_on_fragments(changed: NDArray[np.floating], mask: NDArray[np.bool_]) -
     inside = mask[1:]
     by_key = np.asarray(changed, np.float64).sum(axis=(0, 1))[1:]
     if not by_key.sum() or inside.all() or not inside.any():
-        raise Undefined("the share on fragments needs changed attention, and tokens on both sides: use another text.")
+        raise StatisticUndefined(
+            "the share on fragments needs changed attention, and tokens on both sides: use another text."
+        )
     chance = np.cumsum((1 / (np.arange(tokens) + 1))[::-1])[::-1][1:]
     return np.array([by_key[inside].sum() / by_key.sum(), chance[inside].sum() / chance.sum()])

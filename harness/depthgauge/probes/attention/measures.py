@@ -7,13 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.models.attention import attention_maps, eager_flag
-from depthgauge.models.load import Opened
+from depthgauge.models.load import CheckpointHandle
 from depthgauge.probes.attention.compute import changed_attention, head_divergence, top_heads
 from depthgauge.probes.attention.fragments import fragment_mask, share_on_fragments
 from depthgauge.probes.attention.probe import MAPPED_HEADS, MarkedText
 
 
-def head_change(one: Opened, other: Opened, texts: Sequence[MarkedText]) -> dict[str, NDArray[Any]]:
+def head_change(one: CheckpointHandle, other: CheckpointHandle, texts: Sequence[MarkedText]) -> dict[str, NDArray[Any]]:
     """The arrays of `HeadChange`."""
     model, theirs, tokenizer = one.model, other.model, one.tokenizer
     ids = [tokenizer(text.text)["input_ids"] for text in texts]

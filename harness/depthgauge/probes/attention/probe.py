@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model, unlike_is_not_testable
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model, unlike_is_not_testable
 from depthgauge.sources.tokenizer import check_same_tokenizer
 
 MAPPED_HEADS = 4  # the most changed heads, whose maps are kept for a picture
@@ -36,7 +36,7 @@ class HeadChange:
     texts: tuple[MarkedText, ...]
     name: ClassVar[str] = "attention"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "where heads look"
+    description: ClassVar[str] = "where heads look"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest([[text.text, list(text.terms)] for text in self.texts])}
@@ -44,7 +44,7 @@ class HeadChange:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened, other: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
         from depthgauge.probes.attention.measures import head_change
 
         with unlike_is_not_testable():

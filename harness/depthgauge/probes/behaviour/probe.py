@@ -21,7 +21,7 @@ import numpy as np
 
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 TOKENS = 40  # of an answer, at most
 Kind = Literal["harmless", "json", "language", "numbered", "length"]
@@ -44,7 +44,7 @@ class Behaviour:
     requests: tuple[Request, ...]
     name: ClassVar[str] = "behaviour"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "what is done of what is asked"
+    description: ClassVar[str] = "what is done of what is asked"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"requests": digest([[one.kind, one.prompt, one.wanted] for one in self.requests]), "tokens": TOKENS}
@@ -52,7 +52,7 @@ class Behaviour:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge.probes.behaviour.compute import answers, met
 
         said, ended = answers(one.model, one.tokenizer, [request.prompt for request in self.requests])

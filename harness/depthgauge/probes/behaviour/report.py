@@ -37,7 +37,7 @@ def lost(measured: Sequence[Measured], setting: Setting) -> Iterator[Table]:
         if len(one.arrays["met"]) == len(before.arrays["met"]):
             places = np.flatnonzero(before.arrays["met"] & ~one.arrays["met"])
             if len(places):
-                yield lost_table(one, before, places, setting.testbed.material(Request))
+                yield lost_table(one, before, places, setting.testbed.inputs(Request))
 
 
 def lost_table(one: Measured, before: Measured, places: NDArray[np.int64], requests: Sequence[Request]) -> Table:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.models.attention import attention_maps, eager_flag
 from depthgauge.models.load import context_length, vocabulary_size
 from depthgauge.probes.circuits import repeats, weights
@@ -36,7 +36,9 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     means = found.scores.induction.mean(0)
     lowest = min(1, len(means) - 1)  # an induction head reads what a layer below it wrote
     if not means[lowest:].any():
-        raise Undefined(f"no head looks {length - 1} tokens back, where what followed the same token before stands.")
+        raise StatisticUndefined(
+            f"no head looks {length - 1} tokens back, where what followed the same token before stands."
+        )
     layer, head = best(means[lowest:])
     induction = (layer + lowest, head)
     previous = best(found.scores.previous.mean(0)[: max(induction[0], 1)])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from depthgauge.core.method import Checkpoint
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 SEQUENCES, LENGTH = 50, 20  # random tokens that are said twice; fewer where a model knows or holds fewer
 PERMUTATIONS = 199
@@ -23,7 +23,7 @@ class Circuits:
 
     name: ClassVar[str] = "circuits"
     version: ClassVar[int] = 3
-    what: ClassVar[str] = "the circuits"
+    description: ClassVar[str] = "the circuits"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"sequences": SEQUENCES, "length": LENGTH, "permutations": PERMUTATIONS}
@@ -31,7 +31,7 @@ class Circuits:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge.probes.circuits.compute import read_circuits
 
         return read_circuits(one.model)
@@ -44,7 +44,7 @@ class HeadScores:
 
     name: ClassVar[str] = "head_scores"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "head scores"
+    description: ClassVar[str] = "head scores"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"sequences": SEQUENCES, "length": LENGTH}
@@ -52,7 +52,7 @@ class HeadScores:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge.probes.circuits.compute import read_scores
 
         return read_scores(one.model)

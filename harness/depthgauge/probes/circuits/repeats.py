@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, StatisticUndefined
 from depthgauge.models.anatomy import block_parts, blocks
 from depthgauge.models.attention import Seen, batches_of_one_length, watch
 from depthgauge.models.inputs import Tokens, check_finite, check_heads, check_prompts
@@ -38,7 +38,7 @@ def repeated_sequences(
     """
     tokens = np.unique(range(vocabulary_size(model)) if pool is None else pool)
     if not 3 <= length <= len(tokens):
-        raise Undefined(f"a random half has 3 to {len(tokens)} different tokens (the pool), got {length}.")
+        raise StatisticUndefined(f"a random half has 3 to {len(tokens)} different tokens (the pool), got {length}.")
     generator = np.random.default_rng(seed)
     halves = [generator.choice(tokens, length, replace=False).tolist() for _ in range(count)]
     return [[*([] if start is None else [start]), *half, *half] for half in halves]
@@ -107,7 +107,7 @@ def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed:
 
     check_repeated(sequences, model)
     if permutations < 1:
-        raise Undefined(f"a permutation test needs at least 1 permutation, got {permutations}.")
+        raise StatisticUndefined(f"a permutation test needs at least 1 permutation, got {permutations}.")
     random = torch.Generator().manual_seed(seed)
     layers, heads = layers_and_heads(model)
     scores = np.empty((3, len(sequences), layers, heads))
@@ -134,9 +134,10 @@ def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed:
         watch(model, ids, see)
     check_finite(scores)
     means, nulls = scores.mean(1), nulls / len(sequences)
-    against = (nulls[:, 0], nulls[:, 1], nulls[:, 1])
+    nulls_against = (nulls[:, 0], nulls[:, 1], nulls[:, 1])
     p_values = (
-        (1 + (null >= mean - ROUNDING).sum(0)) / (1 + permutations) for null, mean in zip(against, means, strict=True)
+        (1 + (null >= mean - ROUNDING).sum(0)) / (1 + permutations)
+        for null, mean in zip(nulls_against, means, strict=True)
     )
     drawn = random_targets((permutations, len(sequences), distances.shape[-1] + 1), random)[..., 1:].numpy()
     by_chance = np.arange(1, drawn.shape[-1] + 1) - drawn
@@ -191,7 +192,7 @@ def at_targets(maps: "torch.Tensor", targets: "torch.Tensor") -> Doubles:
 def half_length(length: int) -> int:
     """The n of a sequence of 2 n tokens, or 2 n + 1. Raises: Undefined below 6, where two offsets coincide."""
     if length < 6:
-        raise Undefined(
+        raise StatisticUndefined(
             f"a sequence said twice needs two halves of 3 tokens or more, got {length} tokens: lengthen it."
         )
     return length // 2
@@ -259,6 +260,8 @@ def check_repeated(sequences: Tokens, model: Any) -> None:
     half = half_length(len(sequences[0]))
     for i, ids in enumerate(sequences):
         if len(ids) != len(sequences[0]):
-            raise Undefined(f"sequence {i} has {len(ids)} tokens, sequence 0 has {len(sequences[0])}: give one length.")
+            raise StatisticUndefined(
+                f"sequence {i} has {len(ids)} tokens, sequence 0 has {len(sequences[0])}: give one length."
+            )
         if list(ids[-2 * half : -half]) != list(ids[-half:]):
-            raise Undefined(f"sequence {i} does not say its tokens twice: make it by repeated_sequences.")
+            raise StatisticUndefined(f"sequence {i} does not say its tokens twice: make it by repeated_sequences.")

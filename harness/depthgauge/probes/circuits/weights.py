@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, StatisticUndefined
 from depthgauge.models.anatomy import (
     BlockParts,
     Norm,
@@ -260,7 +260,7 @@ def positivity(products: Doubles) -> Doubles:
     eigenvalues = np.linalg.eigvals(products)
     sizes = np.abs(eigenvalues).sum(-1)
     if not sizes.all():
-        raise Undefined(
+        raise StatisticUndefined(
             f"the circuit of head {tuple(int(i) for i in np.argwhere(sizes == 0)[0])} (layer, head) has no eigenvalue "
             "but 0, and so no share that is positive: leave this checkpoint out."
         )
@@ -303,7 +303,7 @@ def stable_rank(spectrum: Doubles) -> Doubles:
     """
     largest = np.max(spectrum, axis=-1)
     if not np.all(largest):
-        raise Undefined("the stable rank of a circuit that is 0 is not defined: leave its head out.")
+        raise StatisticUndefined("the stable rank of a circuit that is 0 is not defined: leave its head out.")
     rank: Doubles = np.square(spectrum / largest[..., None]).sum(-1)
     return rank
 
@@ -339,9 +339,11 @@ def composition(model: Any, earlier: int, later: int, *, draws: int = 20, seed: 
     `head_weights`.
     """
     if earlier >= later:
-        raise Undefined(f"heads of layer {later} read what earlier layers write, and layer {earlier} is not earlier.")
+        raise StatisticUndefined(
+            f"heads of layer {later} read what earlier layers write, and layer {earlier} is not earlier."
+        )
     if draws < 1:
-        raise Undefined(f"the baseline needs at least 1 draw, got {draws}.")
+        raise StatisticUndefined(f"the baseline needs at least 1 draw, got {draws}.")
     first, second = head_weights(model, earlier), head_weights(model, later)
     written = (first.value, first.output)
     random = np.random.default_rng(seed)
@@ -368,7 +370,7 @@ def overlap(left: Doubles, right: Doubles, next_left: Doubles, next_right: Doubl
     twos = next_left @ triangle(next_right.swapaxes(1, 2)).swapaxes(1, 2)
     norms = np.outer(*(np.linalg.norm(factors, axis=(1, 2)) for factors in (ones, twos)))
     if not norms.all():
-        raise Undefined("composition with a circuit that is 0 is not defined: leave its layer out.")
+        raise StatisticUndefined("composition with a circuit that is 0 is not defined: leave its layer out.")
     products = np.stack([np.linalg.norm(one @ twos, axis=(1, 2)) for one in ones])
     ratios: Doubles = products / norms
     return ratios
@@ -399,9 +401,9 @@ def skip_trigrams(model: Any, layer: int, head: int, sources: Sequence[int], k: 
     check_heads([(layer, head)], model)
     check_known(sources, "a source", model)
     if not len(sources):
-        raise Undefined("a skip-trigram begins with its source: give at least one token.")
+        raise StatisticUndefined("a skip-trigram begins with its source: give at least one token.")
     if not 1 <= k <= vocabulary_size(model):
-        raise Undefined(
+        raise StatisticUndefined(
             f"the top {k} of {vocabulary_size(model)} tokens do not exist: ask for 1 to {vocabulary_size(model)}."
         )
     weights = head_weights(model, layer)

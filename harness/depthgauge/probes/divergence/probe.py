@@ -1,7 +1,8 @@
 """What a checkpoint would say next, beside another one: the divergence of the two at every token of every text.
 
-The divergence is KL(old || new), in nats: what the old model would miss in the new one. A training moves what it
-trains, and a fault moves all there is, so that the median over a text's tokens, and not the mean, tells them apart.
+The divergence is KL(baseline || candidate), in nats: what the baseline would miss in the candidate. A training moves
+what it trains, and a fault moves all there is, so that the median over a text's tokens, and not the mean, tells them
+apart.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from depthgauge.core.estimate import Measurement
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.testbed import Text
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 
 @PROBES.register
@@ -23,17 +24,16 @@ from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language
 class NextToken:
     """Arrays of all tokens in the order of the texts, and of the K most changed ones, the most changed first.
 
-    `kl` KL(old || new) of what follows the token, in nats; `changed` whether another token is the likeliest; `text_of`
-    its text. `kinds` of the texts, (texts,).
-    `top_text`, `top_position` where a changed one stands; `top_token`, `top_context` what is written there and up to
-    it; `top_old`, `top_new` what either model would say next; `top_old_probability`, `top_new_probability` what each
-    gives to the old one's word.
+    `kl` KL(baseline || candidate) of what follows the token, in nats; `changed` whether another token is the likeliest;
+    `text_of` its text. `kinds` of the texts, (texts,). `top_text`, `top_position` where a changed one stands;
+    `top_token`, `top_context` what is written there and up to it; `top_old`, `top_new` what either model would say
+    next; `top_old_probability`, `top_new_probability` what each gives to the baseline's word.
     """
 
     texts: tuple[Text, ...]
     name: ClassVar[str] = "divergence"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "next-token divergence"
+    description: ClassVar[str] = "next-token divergence"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest([[text.text, text.kind, [list(turn) for turn in text.turns]] for text in self.texts])}
@@ -41,7 +41,7 @@ class NextToken:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened, other: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
         from depthgauge.probes.divergence.measures import next_token
 
         return next_token(one, other, self.texts)

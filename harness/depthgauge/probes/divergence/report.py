@@ -18,7 +18,7 @@ from depthgauge.probes.divergence.probe import means, medians
 MARKED_TEXTS = 3
 LEAST = 1e-8  # nats: what diverges less is drawn there, as a logarithm has no 0
 WHAT = (
-    "How much the old model would miss in the new one after every token of texts that nobody trained on: KL(old || "
+    "How much the baseline would miss in the candidate after every token of texts that nobody trained on: KL(old || "
     "new) in nats, 0 for equal models. A training moves what it trains, and a fault moves all there is. So the mean "
     "over tokens does not tell one from the other, and the median over the tokens of a text does."
 )
@@ -44,7 +44,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 
 def by_checkpoint(measured: Sequence[Measured]) -> Table:
-    headers = ["checkpoint against the old one", "mean KL (nats)", "median KL (nats)", "likeliest token changed",
+    headers = ["checkpoint against the baseline", "mean KL (nats)", "median KL (nats)", "likeliest token changed",
                "texts", "tokens"]  # fmt: skip
     return Table(headers, [[escape(one.label), *figures(one), *sizes(one)] for one in measured])
 
@@ -74,7 +74,7 @@ def kinds_of(one: Measured) -> NDArray[np.str_]:
 
 
 def by_kind(measured: Sequence[Measured]) -> Table:
-    headers = ["checkpoint against the old one", "kind of text", "texts", "mean KL (nats)", "median KL (nats)",
+    headers = ["checkpoint against the baseline", "kind of text", "texts", "mean KL (nats)", "median KL (nats)",
                "likeliest token changed"]  # fmt: skip
     rows = [
         [escape(one.label), name_of(kind), str(int((kinds_of(one) == kind).sum())), *figures(one, kind)]
@@ -111,7 +111,7 @@ def changed_rows(one: Measured) -> Iterator[list[str]]:
 
 def marked_texts(one: Measured, setting: Setting) -> Iterator[Marked]:
     """The texts with the most changed tokens, these marked in them, by what stands before them."""
-    texts = setting.testbed.material(Text) if Text in setting.testbed.materials else ()
+    texts = setting.testbed.inputs(Text) if Text in setting.testbed.probe_inputs else ()
     spots = Counter(text for text in one.arrays["top_text"].tolist() if text < len(texts))
     for text, _ in spots.most_common(MARKED_TEXTS):
         pieces = list(pieces_of(texts[text].text, changed_in(one, text)))
@@ -156,7 +156,7 @@ def draw_texts(measured: Sequence[Measured], setting: Setting, figure: Any) -> N
         axes.plot(places_of(one, values, kinds), values, ".", color=setting.colour(one), label=one.label)
     axes.set_yscale("log")
     axes.set_xticks(range(len(kinds)), [kind or "other" for kind in kinds], parse_math=False)
-    axes.set(ylabel="median KL(old || new) of a text (nats)")
+    axes.set(ylabel="median KL(baseline || candidate) of a text (nats)")
     axes.legend()
 
 

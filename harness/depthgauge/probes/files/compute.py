@@ -32,26 +32,26 @@ UNSAID = (
 LONGEST = 60  # characters of a value that are shown
 
 
-def differences(new: Path, old: Path) -> dict[str, list[str]]:
-    """The differences of `new` from `old`, by the part in which they lie.
+def differences(candidate: Path, baseline: Path) -> dict[str, list[str]]:
+    """The differences of `candidate` from `baseline`, by the part in which they lie.
 
     What the files say alone is not read by transformers: importing it takes longer than all the rest.
     """
-    tokenizer, template = tokenizer_differences(new, old)
+    tokenizer, template = tokenizer_differences(candidate, baseline)
     return {
-        "tensors": tensor_differences(new, old),
-        "config": config_differences(new, old),
+        "tensors": tensor_differences(candidate, baseline),
+        "config": config_differences(candidate, baseline),
         "tokenizer": tokenizer,
         "chat template": template,
-        "generation": generation_differences(new, old),
+        "generation": generation_differences(candidate, baseline),
     }
 
 
-def tensor_differences(new: Path, old: Path) -> list[str]:
+def tensor_differences(candidate: Path, baseline: Path) -> list[str]:
     """Names that one folder has and the other has not, and shapes, of the tensors that a model reads."""
-    if shapes(new) == shapes(old):
+    if shapes(candidate) == shapes(baseline):
         return []
-    mine, its = stored(new), stored(old)
+    mine, its = stored(candidate), stored(baseline)
     found = [f"{name} is missing" for name in its if name not in mine]
     found += [f"{name}: {its[name]} -> {mine[name]}" for name in its if name in mine and mine[name] != its[name]]
     return found + [f"{name} is new" for name in mine if name not in its]
@@ -65,12 +65,12 @@ def stored(folder: Path) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def config_differences(new: Path, old: Path) -> list[str]:
+def config_differences(candidate: Path, baseline: Path) -> list[str]:
     """Fields that say what is computed; where one folder leaves some out, with their defaults."""
-    mine, its = (dict(flat(read_json(folder / CONFIG))) for folder in (new, old))
+    mine, its = (dict(flat(read_json(folder / CONFIG))) for folder in (candidate, baseline))
     other = {name.split(".")[0] for name in {*mine, *its} if mine.get(name) != its.get(name)}
     if mine.keys() != its.keys() or not other <= {*UNCOMPUTED, QUANTIZED, *READ_BY_MANY}:
-        mine, its = (dict(flat(settings.fields_read(folder))) for folder in (new, old))
+        mine, its = (dict(flat(settings.fields_read(folder))) for folder in (candidate, baseline))
     return [] if mine == its else changed(computed(mine), computed(its))
 
 
@@ -78,19 +78,20 @@ def computed(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name.split(".")[0] not in (*UNCOMPUTED, QUANTIZED)}
 
 
-def tokenizer_differences(new: Path, old: Path) -> tuple[list[str], list[str]]:
+def tokenizer_differences(candidate: Path, baseline: Path) -> tuple[list[str], list[str]]:
     """Of how texts are cut, and of the chat template."""
-    mine, its = read_pair(new, old)
+    mine, its = read_pair(candidate, baseline)
     return changed(mine.cuts | mine.beside, its.cuts | its.beside), changed(mine.template, its.template)
 
 
-def generation_differences(new: Path, old: Path) -> list[str]:
+def generation_differences(candidate: Path, baseline: Path) -> list[str]:
     """Of how the models generate where they are not told: by a file, or else by the configuration."""
     mine, its = (
-        dict(flat(read_json(path))) if path.is_file() else None for path in (new / GENERATION, old / GENERATION)
+        dict(flat(read_json(path))) if path.is_file() else None
+        for path in (candidate / GENERATION, baseline / GENERATION)
     )
     if mine is None or its is None or mine.keys() != its.keys():
-        mine, its = (dict(flat(settings.generation(folder).to_dict())) for folder in (new, old))
+        mine, its = (dict(flat(settings.generation(folder).to_dict())) for folder in (candidate, baseline))
     return changed(affecting(mine), affecting(its))
 
 
@@ -99,10 +100,10 @@ def affecting(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: one for name, one in fields.items() if name[0] != "_" and name.partition(".")[0] not in UNSAID}
 
 
-def changed(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
-    """Fields of other values, in the order of `old`; a field that is not there is None."""
-    names = (name for name in dict.fromkeys((*old, *new)) if old.get(name) != new.get(name))
-    return [f"{name}: {shown(old.get(name))} -> {shown(new.get(name))}" for name in names]
+def changed(candidate: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
+    """Fields of other values, in the order of `baseline`; a field that is not there is None."""
+    names = (name for name in dict.fromkeys((*baseline, *candidate)) if baseline.get(name) != candidate.get(name))
+    return [f"{name}: {shown(baseline.get(name))} -> {shown(candidate.get(name))}" for name in names]
 
 
 def shown(value: Any) -> str:

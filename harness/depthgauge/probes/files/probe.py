@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from depthgauge.core.method import Checkpoint
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle
 from depthgauge.models.settings import GENERATION
 from depthgauge.sources.folder import check_language_model
 from depthgauge.store.folders import sha256
@@ -21,22 +21,22 @@ QUANTIZED = "quantization_config"
 class FilesDifference:
     """Two arrays for each part of `compute.differences`: the first of its differences, as texts, and their number.
 
-    `old_generation` is the digest of a file of the old folder that its fingerprint does not cover.
+    `baseline_generation` is the digest of a file of the old folder that its fingerprint does not cover.
     """
 
-    old_generation: str
+    baseline_generation: str
     name: ClassVar[str] = "files"
     version: ClassVar[int] = 3
-    what: ClassVar[str] = "what the files say"
+    description: ClassVar[str] = "what the files say"
     requires: ClassVar[tuple[str, ...]] = ("transformers",)  # what a field means that one folder leaves out
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        return {"generation": generation_digest(one), "old_generation": self.old_generation}
+        return {"generation": generation_digest(one), "old_generation": self.baseline_generation}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened, other: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
         from depthgauge.probes.files.compute import differences
 
         found = differences(one.folder, other.folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.models.attention import Floats, Seen, batches_of_one_length, first_token_attention, watch
 from depthgauge.models.inputs import Tokens, check_finite, check_prompts
 from depthgauge.models.load import layers_and_heads
@@ -47,5 +47,5 @@ def sink_rate(sink: NDArray[np.floating], *, epsilon: float = SINK_EPSILON) -> f
     Raises: Undefined for an empty array.
     """
     if not np.size(sink):
-        raise Undefined("a sink rate needs at least one head on one prompt.")
+        raise StatisticUndefined("a sink rate needs at least one head on one prompt.")
     return float(np.mean(np.asarray(sink) > epsilon))

@@ -9,7 +9,7 @@ import numpy as np
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 from depthgauge.models.load import vocabulary_size
 
 TOKENS = 64  # of Gu et al. (2025): alpha_1 of even attention falls with the length
@@ -29,7 +29,7 @@ class Sinks:
     passages: tuple[Passage, ...]
     name: ClassVar[str] = "sinks"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "attention sinks"
+    description: ClassVar[str] = "attention sinks"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"passages": digest(list(self.passages)), "tokens": TOKENS}
@@ -37,7 +37,7 @@ class Sinks:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge.models.attention import eager_flag
         from depthgauge.probes.sinks.compute import sink_strength
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.core.method import Checkpoint
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle
 from depthgauge.store.folders import sha256
 
 LOG = "training_log.json"  # a list of rows, each with its step
@@ -28,7 +28,7 @@ class TrainingLog:
 
     name: ClassVar[str] = "training"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "the training log"
+    description: ClassVar[str] = "the training log"
     requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
@@ -39,7 +39,7 @@ class TrainingLog:
         if not (checkpoint.folder / LOG).is_file():
             raise NotTestable(f"{checkpoint.name!r} has no training log")
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         rows = read_rows(one.folder / LOG, "step")
         columns = dict.fromkeys(name for row in rows for name in row)
         return {name: np.array([logged(row, name) for row in rows]) for name in columns} | dict(said(one.folder))

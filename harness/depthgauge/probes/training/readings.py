@@ -1,4 +1,4 @@
-"""What claims ask of `training`: readings, from a subject's measurements to numbers by unit."""
+"""What claims ask of `training`: readings, from a candidate's measurements to numbers by unit."""
 
 from collections.abc import Callable
 
@@ -7,26 +7,26 @@ from numpy.typing import NDArray
 
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Measurement, Scores
-from depthgauge.measure.subject import Subject
+from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.probes.training.probe import TrainingLog
 
 Numbers = NDArray[np.float64]
 
 
-def logs(subject: Subject, column: str) -> tuple[Measurement, ...]:
+def logs(candidate: CheckpointSet, column: str) -> tuple[Measurement, ...]:
     """The log of each seed. Raises: NotTestable where there is none, or no step logged the column."""
-    found = subject.measure(TrainingLog())
+    found = candidate.measure(TrainingLog())
     if not all(column in one.arrays for one in found):
-        raise NotTestable(f"the training log of {subject.name!r} has no {column!r}")
+        raise NotTestable(f"the training log of {candidate.name!r} has no {column!r}")
     return found
 
 
-def by_step(subject: Subject, column: str, summary: Callable[[float], float] = float, *, unit: str) -> Scores:
+def by_step(candidate: CheckpointSet, column: str, summary: Callable[[float], float] = float, *, unit: str) -> Scores:
     """A logged quantity, step by step; 0 at a step that did not log it, as one without a gradient.
 
     Raises: NotTestable as `logs`.
     """
-    taken = logs(subject, column)
+    taken = logs(candidate, column)
     values = np.array(
         [[0.0 if np.isnan(value) else summary(float(value)) for value in one.arrays[column]] for one in taken]
     )
@@ -34,9 +34,9 @@ def by_step(subject: Subject, column: str, summary: Callable[[float], float] = f
     return Scores(ids=ids, values=values, unit=unit, population="steps")
 
 
-def largest_jumps(subject: Subject) -> Numbers:
+def largest_jumps(candidate: CheckpointSet) -> Numbers:
     """By how much each seed's train loss rose at most, as a ratio to its least before, after it fell below 1e-4."""
-    return np.array([largest_jump(one.arrays["train_loss"]) for one in logs(subject, "train_loss")])
+    return np.array([largest_jump(one.arrays["train_loss"]) for one in logs(candidate, "train_loss")])
 
 
 def largest_jump(losses: Numbers) -> float:

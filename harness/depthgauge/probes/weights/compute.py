@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, StatisticUndefined
 from depthgauge.formats.tensors import (
     ATTENTION,
     WRAPPERS,
@@ -111,7 +111,7 @@ def by_layer(deltas: Sequence[TensorDelta], projection: str, value: str = "rms")
     found = {d.layer: getattr(d, value) for d in deltas if d.projection == projection and d.layer is not None}
     if not found:
         known = sorted({d.projection for d in deltas if d.projection})
-        raise Undefined(f"no layer has a projection {projection!r}: choose from {', '.join(known) or 'none'}.")
+        raise StatisticUndefined(f"no layer has a projection {projection!r}: choose from {', '.join(known) or 'none'}.")
     layers = 1 + max(d.layer for d in deltas if d.layer is not None)
     return np.array([found.get(layer, math.nan) for layer in range(layers)])
 
@@ -124,7 +124,9 @@ def by_head(deltas: Sequence[TensorDelta], projection: str) -> NDArray[np.float6
     found = {d.layer: d.head_frobenius for d in deltas if d.projection == projection and d.layer is not None}
     sizes = {len(norms) for norms in found.values()}
     if len(sizes) != 1 or 0 in sizes or sorted(found) != list(range(len(found))):
-        raise Undefined(f"projection {projection!r} has no heads, or not as many in every layer: choose q, k, v or o.")
+        raise StatisticUndefined(
+            f"projection {projection!r} has no heads, or not as many in every layer: choose q, k, v or o."
+        )
     return np.stack([found[layer] for layer in range(len(found))])
 
 
@@ -143,7 +145,7 @@ def difference(folder: Path, base: Path, name: str) -> NDArray[np.floating]:
             rows, columns = moved.shape
             part = moved.reshape(-1, pair.layout.segment)[mine]
             return part.reshape((rows, -1) if pair.layout.turn == 1 else (-1, columns))
-    raise Undefined(f"there is no tensor {name!r} in {folder}: take a name from weight_deltas.")
+    raise StatisticUndefined(f"there is no tensor {name!r} in {folder}: take a name from weight_deltas.")
 
 
 def stable_rank(matrix: NDArray[np.floating]) -> float:
@@ -154,7 +156,7 @@ def stable_rank(matrix: NDArray[np.floating]) -> float:
     from scipy.sparse.linalg import svds
 
     if matrix.ndim != 2 or not matrix.any():
-        raise Undefined(f"the stable rank needs a matrix that is not 0, got shape {matrix.shape}.")
+        raise StatisticUndefined(f"the stable rank needs a matrix that is not 0, got shape {matrix.shape}.")
     scaled = matrix / np.abs(matrix).max()
     if min(matrix.shape) <= 64:
         largest = np.linalg.norm(scaled, 2)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, StatisticUndefined
 from depthgauge.formats.tensors import ATTENTION, PROJECTIONS
 from depthgauge.probes.weights import compute
 
@@ -62,7 +62,7 @@ def by_head(found: Sequence[compute.TensorDelta], names: Sequence[str]) -> dict[
     heads = {}
     for name in names:
         if name in ATTENTION:
-            with suppress(Undefined):
+            with suppress(StatisticUndefined):
                 heads[f"heads_{name}"] = compute.by_head(found, name)
     return heads
 

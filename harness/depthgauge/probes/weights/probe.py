@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from depthgauge.core.method import Checkpoint
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model, unlike_is_not_testable
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model, unlike_is_not_testable
 
 TOLERANCE = 1e-5
 
@@ -20,7 +20,7 @@ class WeightDeltas:
 
     name: ClassVar[str] = "weights"
     version: ClassVar[int] = 2
-    what: ClassVar[str] = "how far weights moved"
+    description: ClassVar[str] = "how far weights moved"
     requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
@@ -29,7 +29,7 @@ class WeightDeltas:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened, other: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
         from depthgauge.probes.weights.measures import by_projection
 
         with unlike_is_not_testable():
@@ -43,7 +43,7 @@ class OtherDeltas:
 
     name: ClassVar[str] = "other_weights"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "how far norms and embeddings moved"
+    description: ClassVar[str] = "how far norms and embeddings moved"
     requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
@@ -52,7 +52,7 @@ class OtherDeltas:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened, other: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
         from depthgauge.probes.weights.measures import of_others
 
         with unlike_is_not_testable():
@@ -67,7 +67,7 @@ class ChangeRanks:
     projection: str
     name: ClassVar[str] = "change_ranks"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "ranks of what moved"
+    description: ClassVar[str] = "ranks of what moved"
     requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
@@ -76,7 +76,7 @@ class ChangeRanks:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened, other: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
         from depthgauge.probes.weights.measures import ranks_of_change
 
         with unlike_is_not_testable():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, StatisticUndefined
 from depthgauge.models.anatomy import attention_weights, blocks, edited_blocks, per_query_head, soft_capped, widened
 from depthgauge.models.attention import attention_computed_by
 from depthgauge.models.inputs import Tokens, check_finite, check_noise, check_prompts, check_targets
@@ -123,7 +123,7 @@ def check(
     check_noise(scale, draws)
     chosen = tuple(range(depth)) if layers is None else tuple(sorted(set(map(int, layers))))
     if not chosen or not 0 <= chosen[0] <= chosen[-1] < depth:
-        raise Undefined(f"layers are 0-based, 0 to {depth - 1} in this model, got {list(chosen)}.")
+        raise StatisticUndefined(f"layers are 0-based, 0 to {depth - 1} in this model, got {list(chosen)}.")
     return chosen
 
 
@@ -148,7 +148,7 @@ def parting(tokenizer: Any, question: TraceQuestion, *, copying: bool = False) -
     for place, (one, other) in enumerate(zip(right, wrong, strict=False)):
         if one != other:
             return Parting(prompt_ids=right[:place], targets=(one, other))
-    raise Undefined(
+    raise StatisticUndefined(
         f"the right and the wrong answer to {question.prompt!r} are the same tokens: choose two that differ."
     )
 
@@ -158,7 +158,7 @@ def single_token(tokenizer: Any, text: str) -> int:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if len(ids) != 1:
         pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))
-        raise Undefined(
+        raise StatisticUndefined(
             f"a target must be one token, but {text!r} is {len(ids)} ({pieces}): trace the first that differs."
         )
     return int(ids[0])

@@ -12,7 +12,7 @@ import numpy as np
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.testbed import Testbed
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 RIGHT, WRONG = 0, 1  # the targets
 DRAWS, SCALE = 30, 0.5
@@ -49,7 +49,7 @@ class Landmarks:
 
 def landmarks(testbed: Testbed, layers: int) -> Landmarks:
     """Those that the testbed gives, or else the articles' fractions of depth."""
-    return testbed.material(Landmarks)[0] if Landmarks in testbed.materials else Landmarks.at_depth(layers)
+    return testbed.inputs(Landmarks)[0] if Landmarks in testbed.probe_inputs else Landmarks.at_depth(layers)
 
 
 @PROBES.register
@@ -67,7 +67,7 @@ class NoiseTrace:
     dose: Dose = "rms"
     name: ClassVar[str] = "noise_trace"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "the noise trace"
+    description: ClassVar[str] = "the noise trace"
 
     @property
     def scale(self) -> float:
@@ -81,7 +81,7 @@ class NoiseTrace:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.articles.noise_trace.compute import noise_trace, parting
 
         parted = [parting(one.tokenizer, question, copying=self.copying) for question in self.questions]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.models.anatomy import blocks, edited_blocks
 from depthgauge.models.inputs import check_finite, check_noise, check_prompts, check_targets
 
@@ -53,7 +53,7 @@ def restoration_trace(
     check_targets([[target]], [prompt], model)
     check_noise(scale, draws)
     if not subject or not all(0 <= position < len(prompt) for position in subject):
-        raise Undefined(f"the subject must be positions from 0 to {len(prompt) - 1}, got {list(subject)}.")
+        raise StatisticUndefined(f"the subject must be positions from 0 to {len(prompt) - 1}, got {list(subject)}.")
     ids = torch.tensor([list(prompt)] * draws, device=model.device)
     noise = embedding_noise(model, subject, scale, draws, seed)
     depth = len(blocks(model))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.models.anatomy import blocks, edited_blocks
 
 if TYPE_CHECKING:
@@ -59,10 +59,14 @@ def read_out(
     classes, of_text = np.unique(labels, return_inverse=True)
     names = np.asarray(folds)
     if len(classes) < 2 or len(set(folds)) < 2:
-        raise Undefined(f"a read-out needs two labels and two folds, got {len(classes)} and {len(set(folds))}.")
+        raise StatisticUndefined(
+            f"a read-out needs two labels and two folds, got {len(classes)} and {len(set(folds))}."
+        )
     lonely = [c for i, c in enumerate(classes) if len(set(names[of_text == i])) < 2]
     if lonely:
-        raise Undefined(f"the label {str(lonely[0])!r} is in one fold only, and could not be learnt from the others.")
+        raise StatisticUndefined(
+            f"the label {str(lonely[0])!r} is in one fold only, and could not be learnt from the others."
+        )
     known = of_text if shuffle_seed is None else np.random.default_rng(shuffle_seed).permutation(of_text)
     right = np.zeros(states.shape[:2], bool)
     for fold in sorted(set(folds)):

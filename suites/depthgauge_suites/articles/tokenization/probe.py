@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.testbed import Word, by_kind
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 SHUFFLE_SEED = 0
 EMBEDDING = -1  # the block before the first
@@ -35,7 +35,7 @@ class Tokenization:
     compounds: tuple[Compound, ...]
     name: ClassVar[str] = "tokenization"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "what the tokenizer takes apart"
+    description: ClassVar[str] = "what the tokenizer takes apart"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         compounds = digest([[one.text, one.label, one.fold] for one in self.compounds])
@@ -44,7 +44,7 @@ class Tokenization:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.articles.tokenization.compute import fragments, last_token_states, read_out
 
         model, tokenizer = one.model, one.tokenizer

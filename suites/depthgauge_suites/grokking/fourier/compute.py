@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from depthgauge.core.errors import InvalidCheckpoint, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, StatisticUndefined
 from depthgauge.models.inputs import check_finite
 from depthgauge_suites.grokking.fourier.transformer import Weights, all_pairs, last_token, query_key, run
 
@@ -33,7 +33,7 @@ def fourier_basis(p: int) -> Array:
     Raises: Undefined unless p is odd and at least 3; an even p has a frequency without a sine.
     """
     if p < 3 or p % 2 == 0:
-        raise Undefined(f"the basis of pairs of cosine and sine exists for odd p from 3 on, got {p}.")
+        raise StatisticUndefined(f"the basis of pairs of cosine and sine exists for odd p from 3 on, got {p}.")
     angle = 2 * np.pi * np.outer(np.arange(1, (p - 1) // 2 + 1), np.arange(p)) / p
     waves = np.stack([np.cos(angle), np.sin(angle)], axis=1).reshape(p - 1, p)
     return np.concatenate([np.full((1, p), p**-0.5), waves * (2 / p) ** 0.5])
@@ -67,7 +67,7 @@ def gini(values: Array) -> float:
     """
     ordered = np.sort(np.ravel(values).astype(float))
     if not ordered.size or ordered[0] < 0 or not ordered.sum() > 0:
-        raise Undefined("a Gini coefficient is defined for values that are not negative, and not all 0.")
+        raise StatisticUndefined("a Gini coefficient is defined for values that are not negative, and not all 0.")
     ranks = np.arange(1, ordered.size + 1)
     return float(1 - 2 * np.sum(ordered / ordered.sum() * (ordered.size - ranks + 0.5)) / ordered.size)
 
@@ -109,9 +109,9 @@ def rows_of(frequencies: Iterable[int], p: int) -> list[int]:
     chosen = list(frequencies)
     for k in chosen:
         if k not in range(1, (p + 1) // 2):
-            raise Undefined(f"there is no frequency {k} in sums modulo {p}: they are 1 to {(p - 1) // 2}.")
+            raise StatisticUndefined(f"there is no frequency {k} in sums modulo {p}: they are 1 to {(p - 1) // 2}.")
     if len(set(chosen)) < len(chosen):
-        raise Undefined(f"each frequency can be asked for once, got {chosen}.")
+        raise StatisticUndefined(f"each frequency can be asked for once, got {chosen}.")
     return [row for k in chosen for row in (2 * k - 1, 2 * k)]
 
 

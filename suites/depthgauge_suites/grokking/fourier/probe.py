@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle
 from depthgauge.sources.folder import model_type
 from depthgauge.store.folders import sha256
 
@@ -33,7 +33,7 @@ class Fourier:
 
     name: ClassVar[str] = "fourier"
     version: ClassVar[int] = 2
-    what: ClassVar[str] = "the frequencies"
+    description: ClassVar[str] = "the frequencies"
     requires: ClassVar[tuple[str, ...]] = ("torch",)
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
@@ -42,7 +42,7 @@ class Fourier:
     def check(self, checkpoint: Checkpoint) -> None:
         check_modular(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.grokking.fourier import measures, transformer
 
         return measures.take_apart(*transformer.load_checkpoint(one.folder))
@@ -55,7 +55,7 @@ class Progress:
 
     name: ClassVar[str] = "progress"
     version: ClassVar[int] = 2
-    what: ClassVar[str] = "progress during training"
+    description: ClassVar[str] = "progress during training"
     requires: ClassVar[tuple[str, ...]] = ("torch",)
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
@@ -66,7 +66,7 @@ class Progress:
         if not snapshots(checkpoint):
             raise NotTestable(f"{checkpoint.name!r} has no weights from the way of its training")
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.grokking.fourier import compute, measures, transformer
 
         weights, task = transformer.load_checkpoint(one.folder)

@@ -11,7 +11,7 @@ import numpy as np
 
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.method import Checkpoint
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 SIZES = ("mean", "kurtosis", "ks", "qq", "outliers")
 
@@ -23,7 +23,7 @@ class GaussianWeights:
 
     name: ClassVar[str] = "gaussian_weights"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "how Gaussian the weights are"
+    description: ClassVar[str] = "how Gaussian the weights are"
     requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
@@ -32,7 +32,7 @@ class GaussianWeights:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.gaussian_weights.compute import shapes
 
         found = shapes(one.folder)

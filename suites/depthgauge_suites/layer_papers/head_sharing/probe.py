@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.testbed import Text
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 DRAWS = 100  # of pairs of a comparison and a subset, at each size of it; fewer where there are no more
 
@@ -39,7 +39,7 @@ class HeadSharing:
     comparisons: tuple[Comparison, ...]
     name: ClassVar[str] = "head_sharing"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "head sharing"
+    description: ClassVar[str] = "head sharing"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         asked = [
@@ -51,7 +51,7 @@ class HeadSharing:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.head_sharing.compute import read
 
         return read(one.model, one.tokenizer, self.comparisons)

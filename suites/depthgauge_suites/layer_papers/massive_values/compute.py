@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, StatisticUndefined
 from depthgauge.models.anatomy import block_parts, blocks, first_part
 from depthgauge.models.attention import Attention, layers_attended_by
 from depthgauge.models.inputs import check_finite
@@ -28,7 +28,9 @@ def starts(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     found = [tokenizer(text)["input_ids"][:longest] for text in texts]
     for text, ids in zip(texts, found, strict=True):
         if len(ids) < 2:
-            raise Undefined(f"the text {text[:40]!r} has {len(ids)} tokens, and sizes are means over 2 or more.")
+            raise StatisticUndefined(
+                f"the text {text[:40]!r} has {len(ids)} tokens, and sizes are means over 2 or more."
+            )
     return found
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 FACTOR = 5.0  # of a layer's mean size
 LONGEST = 64  # tokens of a text
@@ -43,7 +43,7 @@ class MassiveValues:
     texts: tuple[str, ...]
     name: ClassVar[str] = "massive_values"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "massive values"
+    description: ClassVar[str] = "massive values"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest(list(self.texts)), "factor": FACTOR, "longest": LONGEST}
@@ -51,7 +51,7 @@ class MassiveValues:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.massive_values.compute import read, starts
 
         return read(one.model, starts(one.model, one.tokenizer, self.texts))
@@ -71,7 +71,7 @@ class MassiveAblation:
     recalls: tuple[Recall, ...]
     name: ClassVar[str] = "massive_ablation"
     version: ClassVar[int] = 2
-    what: ClassVar[str] = "recall without massive values"
+    description: ClassVar[str] = "recall without massive values"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         asked = digest([[each.prompt, each.answer] for each in self.recalls])
@@ -80,7 +80,7 @@ class MassiveAblation:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.massive_values.ablation import ablate
         from depthgauge_suites.layer_papers.massive_values.compute import starts
 

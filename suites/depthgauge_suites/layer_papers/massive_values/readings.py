@@ -1,4 +1,4 @@
-"""What claims ask of `massive_values`: readings, from a subject's measurements to numbers by unit."""
+"""What claims ask of `massive_values`: readings, from a candidate's measurements to numbers by unit."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Scores
-from depthgauge.measure.subject import Subject
+from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge_suites.layer_papers.massive_values.probe import (
     FACTOR,
     MassiveAblation,
@@ -24,33 +24,33 @@ FEWEST_KNOWN = 10  # items of a kind that a model must answer before their loss 
 Side = Literal["q", "k"]
 
 
-def share_beyond_values(subject: Subject, texts: tuple[str, ...], side: Side) -> NDArray[np.float64]:
+def share_beyond_values(candidate: CheckpointSet, texts: tuple[str, ...], side: Side) -> NDArray[np.float64]:
     """A seed, the share of numbers that are massive, less five times that share of the values."""
-    taken = subject.measure(MassiveValues(texts=texts))
+    taken = candidate.measure(MassiveValues(texts=texts))
     shares = [{name: is_massive(one.arrays[name]).mean() for name in (side, "v")} for one in taken]
     return np.array([one[side] - FACTOR * one["v"] for one in shares])
 
 
-def shared_dimensions(subject: Subject, texts: tuple[str, ...]) -> Scores:
+def shared_dimensions(candidate: CheckpointSet, texts: tuple[str, ...]) -> Scores:
     """By layer with massive queries, how much oftener than by chance another head's is massive in the same number.
 
     Raises: NotTestable with one head a layer, or without massive queries in most layers.
     """
-    found = [shared_beyond_chance(is_massive(one.arrays["q"])) for one in subject.measure(MassiveValues(texts=texts))]
-    return by_layer(found, subject.name, "share")
+    found = [shared_beyond_chance(is_massive(one.arrays["q"])) for one in candidate.measure(MassiveValues(texts=texts))]
+    return by_layer(found, candidate.name, "share")
 
 
-def slowness(subject: Subject, texts: tuple[str, ...]) -> Scores:
+def slowness(candidate: CheckpointSet, texts: tuple[str, ...]) -> Scores:
     """By layer with massive keys, how slowly their numbers rotate: 0 is the fastest number, 1 the slowest.
 
     Raises: NotTestable without rotary positions, or without massive keys in most layers.
     """
     found = []
-    for one in subject.measure(MassiveValues(texts=texts)):
+    for one in candidate.measure(MassiveValues(texts=texts)):
         if "speeds" not in one.arrays:
-            raise NotTestable(f"{subject.name!r} has no rotary positions: none of its numbers rotates slowly or fast")
+            raise NotTestable(f"{candidate.name!r} has no rotary positions: none of its numbers rotates slowly or fast")
         found.append(slowness_of(is_massive(before_rotation(one.arrays)), one.arrays["speeds"]))
-    return by_layer(found, subject.name, "rank")
+    return by_layer(found, candidate.name, "rank")
 
 
 def by_layer(found: list[NDArray[np.float64]], name: str, unit: str) -> Scores:
@@ -64,17 +64,19 @@ def by_layer(found: list[NDArray[np.float64]], name: str, unit: str) -> Scores:
     return Scores(ids=ids, values=values[:, layers], unit=unit, population="layers")
 
 
-def lost_beyond_random(subject: Subject, texts: tuple[str, ...], recalls: tuple[Recall, ...], source: Source) -> Scores:
+def lost_beyond_random(
+    candidate: CheckpointSet, texts: tuple[str, ...], recalls: tuple[Recall, ...], source: Source
+) -> Scores:
     """Per item that the intact model answers, nats lost with the massive values, less those with as many others.
 
     Raises: NotTestable where it has no massive values, or answers fewer than 10 of that kind.
     """
-    taken = subject.measure(MassiveAblation(texts=texts, recalls=recalls))
+    taken = candidate.measure(MassiveAblation(texts=texts, recalls=recalls))
     asked = np.array([each.source == source for each in recalls])
     known = asked & np.all([one.arrays["intact_right"] for one in taken], axis=0)
     if known.sum() < FEWEST_KNOWN:
         raise NotTestable(
-            f"{subject.name!r} answers {known.sum()} of {asked.sum()} questions from {source}, and what it loses is "
+            f"{candidate.name!r} answers {known.sum()} of {asked.sum()} questions from {source}, and what it loses is "
             f"told of {FEWEST_KNOWN} or more"
         )
     lost = np.stack([one.arrays["random"].mean(0) - one.arrays["massive"] for one in taken])

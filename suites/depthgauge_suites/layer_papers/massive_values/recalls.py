@@ -22,7 +22,7 @@ FILLER = (
 
 
 def recalls() -> Iterator[Recall]:
-    """40 that the prompt says, 20 of them numbers, then the facts of the common exam."""
+    """40 that the prompt says, 20 of them numbers, then the facts of the common task."""
     for place, key in enumerate(KEYS):
         prompt = f"The pass key is {key}. Remember it. {filler(place)} The pass key is"
         yield Recall(prompt=prompt, answer=key, source="context")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Profiles
 from depthgauge.core.method import Checkpoint
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle
 from depthgauge.sources.folder import model_type
 from depthgauge_suites.layer_papers.showers.simulation import energies, observables, simulate
 
@@ -29,7 +29,7 @@ class DrawnShowers:
 
     name: ClassVar[str] = "showers"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "drawn showers"
+    description: ClassVar[str] = "drawn showers"
     requires: ClassVar[tuple[str, ...]] = ("torch", "zuko")
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
@@ -40,7 +40,7 @@ class DrawnShowers:
         if kind != MODEL_TYPE:
             raise NotTestable(f"{checkpoint.folder} is a {kind} checkpoint, and draws no showers")
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.showers.compute import cells, timed
         from depthgauge_suites.layer_papers.showers.flow import load
 

@@ -17,7 +17,7 @@ from depthgauge.core.estimate import Measurement
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.testbed import Word, by_kind
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 SEQUENCES, LENGTH = 24, 12  # and tokens that are said twice
 PROMPTS, EXAMPLES, LABELS = 24, 16, (" A", " B")  # of labelled words; the latter of one token, the last
@@ -38,7 +38,7 @@ class SkillPaths:
 
     name: ClassVar[str] = "skill_paths"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "skill paths"
+    description: ClassVar[str] = "skill paths"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"sequences": SEQUENCES, "length": LENGTH, "share": SHARE, "longest": LONGEST, "most": MOST}
@@ -46,7 +46,7 @@ class SkillPaths:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge.models.load import vocabulary_size
         from depthgauge_suites.layer_papers.skill_paths.compute import read
         from depthgauge_suites.layer_papers.skill_paths.prompts import repeats, said_twice
@@ -67,7 +67,7 @@ class LabelPaths:
     words: tuple[Word, ...]
     name: ClassVar[str] = "label_paths"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "paths of labels learnt in context"
+    description: ClassVar[str] = "paths of labels learnt in context"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         asked = {"words": digest(by_kind(self.words)), "prompts": PROMPTS, "examples": EXAMPLES, "labels": list(LABELS)}
@@ -76,7 +76,7 @@ class LabelPaths:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.skill_paths.compute import read
         from depthgauge_suites.layer_papers.skill_paths.prompts import labelled
 

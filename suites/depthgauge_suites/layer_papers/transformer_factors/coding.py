@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from depthgauge.core.errors import InvalidCheckpoint, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, StatisticUndefined
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ def encode(states: "torch.Tensor", atoms: "torch.Tensor", penalty: float, *, tol
         products, those = sharp @ sharp.T, states[left].double() @ sharp.T - penalty
         exact, unsettled = active_sets(codes[left].double().nan_to_num(), those, products, aimed_at, DOUBLE_ROUNDS)
         if len(unsettled):
-            raise Undefined(
+            raise StatisticUndefined(
                 f"sparse coding does not settle: {len(unsettled)} of {len(states)} states are not at their minimum to "
                 f"{tolerance:g} after {DOUBLE_ROUNDS} rounds."
             )
@@ -83,7 +83,7 @@ def largest_eigenvalue(gram: "torch.Tensor") -> float:
         vector = torch.nn.functional.normalize(gram @ vector, dim=0)
     found = float(vector @ gram @ vector)
     if found <= 0:
-        raise Undefined("every atom is 0, as where all states are alike: there is nothing to code them by.")
+        raise StatisticUndefined("every atom is 0, as where all states are alike: there is nothing to code them by.")
     return found
 
 
@@ -154,7 +154,9 @@ def learn(
     import torch
 
     if atoms > len(states):
-        raise Undefined(f"{atoms} atoms cannot be learnt from {len(states)} states: give more texts, or fewer atoms.")
+        raise StatisticUndefined(
+            f"{atoms} atoms cannot be learnt from {len(states)} states: give more texts, or fewer atoms."
+        )
     if not torch.isfinite(states).all():
         raise InvalidCheckpoint("this model computes states that are NaN or infinite: train or save it again.")
     random = torch.Generator().manual_seed(seed)

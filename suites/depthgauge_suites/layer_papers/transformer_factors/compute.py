@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.models.anatomy import blocks, edited_blocks
 from depthgauge.models.inputs import check_finite
 from depthgauge.models.load import context_length
@@ -69,7 +69,7 @@ def equal_starts(tokenizer: Any, texts: Sequence[str], tokens: int) -> NDArray[n
     found = [tokenizer(text)["input_ids"][:tokens] for text in texts]
     shortest = min(map(len, found))
     if shortest < 2:
-        raise Undefined(
+        raise StatisticUndefined(
             f"the text {texts[min(range(len(texts)), key=lambda i: len(found[i]))][:40]!r} has under 2 tokens."
         )
     return np.array([ids[:shortest] for ids in found])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 
 LONGEST, MOST_LAYERS, MOST_STATES = 64, 12, 12_000  # tokens of a text; states are those of all layers
 MOST_FACTORS, PER_NUMBER = 1024, 2  # at most two factors for each number of a state
@@ -37,7 +37,7 @@ class TransformerFactors:
     texts: tuple[str, ...]
     name: ClassVar[str] = "transformer_factors"
     version: ClassVar[int] = 2
-    what: ClassVar[str] = "transformer factors"
+    description: ClassVar[str] = "transformer factors"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest(list(self.texts)), "penalty": PENALTY, "states": MOST_STATES, "epochs": EPOCHS}
@@ -45,7 +45,7 @@ class TransformerFactors:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.transformer_factors.compute import read
 
         return read(one.model, one.tokenizer, self.texts)

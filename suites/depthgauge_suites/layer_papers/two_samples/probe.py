@@ -1,4 +1,4 @@
-"""Texts that two checkpoints sample after the same openings, as the old one reads them: can they be told apart?
+"""Texts that two checkpoints sample after the same openings, as the baseline reads them: can they be told apart?
 
 Shapes: N samples, D numbers of a hidden state.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from depthgauge.core.estimate import Profiles
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model, unlike_is_not_testable
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model, unlike_is_not_testable
 
 TOKENS = 32
 
@@ -23,14 +23,14 @@ TOKENS = 32
 class SampledTexts:
     """One text of 32 tokens that each samples after every opening, at temperature 1.
 
-    Arrays: `new` and `old` (N, D), the old checkpoint's last hidden states, a mean over the sampled tokens; `new_text`
-    and `old_text` (N,).
+    Arrays: `candidate` and `baseline` (N, D), the baseline's last hidden states, a mean over the sampled tokens;
+    `new_text` and `old_text` (N,).
     """
 
     openings: tuple[str, ...]
     name: ClassVar[str] = "sampled_texts"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "sampled texts"
+    description: ClassVar[str] = "sampled texts"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"openings": digest(list(self.openings)), "tokens": TOKENS}
@@ -38,14 +38,14 @@ class SampledTexts:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def take(self, one: Opened, other: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.two_samples.compute import read, sample
 
         found: dict[str, Any] = {}
         with unlike_is_not_testable():
-            for seed, (name, opened) in enumerate((("new", one), ("old", other))):
-                tokens = sample(opened.model, opened.tokenizer, self.openings, TOKENS, seed=seed)
-                texts = [opened.tokenizer.decode(row, skip_special_tokens=True) for row in tokens]
+            for seed, (name, handle) in enumerate((("candidate", one), ("baseline", other))):
+                tokens = sample(handle.model, handle.tokenizer, self.openings, TOKENS, seed=seed)
+                texts = [handle.tokenizer.decode(row, skip_special_tokens=True) for row in tokens]
                 found |= {name: read(other.model, tokens), f"{name}_text": np.array(texts, np.str_)}
         return found
 

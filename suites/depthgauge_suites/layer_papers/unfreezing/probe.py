@@ -1,6 +1,6 @@
 """Which layer learns a task best when it alone is trained with the head, all else frozen (arXiv:2306.12198).
 
-Layers are 0-based. Shapes: L layers, N items of a task's exam.
+Layers are 0-based. Shapes: L layers, N items of a task's task.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +12,8 @@ from typing import Any, ClassVar, NamedTuple
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
-from depthgauge.core.testbed import Exam
-from depthgauge.measure.base_probe import PROBES, Arrays, Opened, check_language_model
+from depthgauge.core.testbed import ItemTask
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 from depthgauge.store.folders import sha256
 
 ANSWERS = "unfrozen.safetensors"  # by task, which items are answered rightly with each layer trained: (L, N)
@@ -27,18 +27,18 @@ class Example(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
-    """What layers are trained on: examples drawn at random, and the exam, none of whose items is among them.
+class UnfreezingTask:
+    """What layers are trained on: examples drawn at random, and the task, none of whose items is among them.
 
     The answer to an item is the token said after its prompt.
     """
 
-    exam: Exam
+    item_task: ItemTask
     draw: Callable[[Random], Example]
 
     @property
     def name(self) -> str:
-        return self.exam.name
+        return self.item_task.name
 
 
 @PROBES.register
@@ -50,34 +50,34 @@ class UnfrozenLayers:
     heads and items; `similarity` (L,), the mean cosine of the last token's states before and after the layer.
     """
 
-    exam: str
+    task: str
     prompts: tuple[str, ...]
     name: ClassVar[str] = "unfrozen_layers"
     version: ClassVar[int] = 1
 
     @property
-    def what(self) -> str:
-        return f"layers unfrozen for {self.exam}"
+    def description(self) -> str:
+        return f"layers unfrozen for {self.task}"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        return {"exam": self.exam, "prompts": digest(list(self.prompts)), "answers": sha256(answers_of(one))}
+        return {"task": self.task, "prompts": digest(list(self.prompts)), "answers": sha256(answers_of(one))}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
         if not answers_of(checkpoint).is_file():
             raise NotTestable(f"{checkpoint.name!r} was not trained one layer at a time: it has no {ANSWERS}")
 
-    def take(self, one: Opened) -> Arrays:
+    def run(self, one: CheckpointHandle) -> Arrays:
         from safetensors.numpy import load_file
 
         from depthgauge_suites.layer_papers.unfreezing.compute import entropy, similarity
 
         right = load_file(answers_of(one.checkpoint))
-        if self.exam not in right:
-            raise NotTestable(f"no layer of {one.checkpoint.name!r} was trained for {self.exam!r}")
+        if self.task not in right:
+            raise NotTestable(f"no layer of {one.checkpoint.name!r} was trained for {self.task!r}")
         tokens = [one.tokenizer(prompt)["input_ids"] for prompt in self.prompts]
         found = {"entropy": entropy(one.model, tokens), "similarity": similarity(one.model, tokens)}
-        return {"right": right[self.exam], **found}
+        return {"right": right[self.task], **found}
 
 
 def answers_of(checkpoint: Checkpoint) -> Path:

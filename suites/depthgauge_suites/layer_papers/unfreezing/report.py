@@ -12,7 +12,7 @@ from depthgauge.page.section import Measured, Picture, Section, Setting, Table
 from depthgauge.stats import friedman
 
 ALT = "By layer: the share right when it is trained, the entropy of its attention, how much it changes states"
-TEXT = """Each layer was trained with the head, from the same weights, all others frozen; the exam holds nothing it was
+TEXT = """Each layer was trained with the head, from the same weights, all others frozen; the task holds nothing it was
 trained on. Entropy and similarity are of the checkpoint's own last token: how widely a layer's heads attend, and the
 cosine of the states before and after it."""
 RANKS = """Ranks over seeds, 1 the best: Friedman's test asks whether layers differ at all, and two layers differ where
@@ -23,8 +23,8 @@ PANELS = (("right", "share right, this layer trained"), ("entropy", "entropy of 
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """A picture and a table by layer; ranks where several seeds of a method were asked."""
-    exams = dict.fromkeys(exam_of(one) for one in measured)
-    size = (12, 3.2 * len(exams))
+    tasks = dict.fromkeys(task_of(one) for one in measured)
+    size = (12, 3.2 * len(tasks))
     picture = Picture("unfrozen.png", ALT, size, lambda figure: draw(figure, measured, setting), measured)
     ranked = ranks(measured)
     yield Section(
@@ -32,8 +32,8 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     )
 
 
-def exam_of(one: Measured) -> str:
-    return str(one.measurement.parameters["exam"])
+def task_of(one: Measured) -> str:
+    return str(one.measurement.parameters["task"])
 
 
 def by_layer(one: Measured, name: str) -> np.ndarray[Any, Any]:
@@ -48,36 +48,36 @@ def accuracies(measured: Sequence[Measured]) -> Table:
     for one in measured:
         shares = by_layer(one, "right")
         cells = [f"{share:.1%}" for share in shares] + ["-"] * (layers - len(shares))
-        rows.append([escape(one.label), escape(exam_of(one)), *cells, str(int(shares.argmax()))])
-    return Table(["checkpoint", "exam", *(f"layer {i}" for i in range(layers)), "best"], rows)
+        rows.append([escape(one.label), escape(task_of(one)), *cells, str(int(shares.argmax()))])
+    return Table(["checkpoint", "task", *(f"layer {i}" for i in range(layers)), "best"], rows)
 
 
 def ranks(measured: Sequence[Measured]) -> Table:
-    """A row a method and exam of which several seeds were asked."""
+    """A row a method and task of which several seeds were asked."""
     groups: dict[tuple[str, str], list[Measured]] = {}
     for one in measured:
-        groups.setdefault((one.evidence.method, exam_of(one)), []).append(one)
+        groups.setdefault((one.evidence.method, task_of(one)), []).append(one)
     rows = []
-    for (method, exam), seeds in groups.items():
+    for (method, task), seeds in groups.items():
         if len(seeds) > 1:
             found = friedman(np.stack([by_layer(one, "right") for one in seeds]))
             listed = ", ".join(number(rank) for rank in found.mean_ranks)
-            rows.append([escape(method), escape(exam), str(len(seeds)), listed, number(found.p),
+            rows.append([escape(method), escape(task), str(len(seeds)), listed, number(found.p),
                          number(found.critical_difference)])  # fmt: skip
-    return Table(["method", "exam", "seeds", "mean ranks, layer 0 first", "Friedman's p", "critical difference"], rows)
+    return Table(["method", "task", "seeds", "mean ranks, layer 0 first", "Friedman's p", "critical difference"], rows)
 
 
 def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
-    """A row an exam, a panel each for accuracy, entropy and similarity."""
-    exams = list(dict.fromkeys(exam_of(one) for one in measured))
-    grid = figure.subplots(len(exams), len(PANELS), squeeze=False)
-    for exam, row in zip(exams, grid, strict=True):
+    """A row a task, a panel each for accuracy, entropy and similarity."""
+    tasks = list(dict.fromkeys(task_of(one) for one in measured))
+    grid = figure.subplots(len(tasks), len(PANELS), squeeze=False)
+    for task, row in zip(tasks, grid, strict=True):
         for axes, (name, label) in zip(row, PANELS, strict=True):
             for one in measured:
-                if exam_of(one) == exam:
+                if task_of(one) == task:
                     values = by_layer(one, name)
                     band(axes, range(len(values)), values, None, setting.colour(one), plain(one.label),
                          line_of(one, measured))  # fmt: skip
-            axes.set(xlabel=LAYER, ylabel=label, title=plain(exam))
+            axes.set(xlabel=LAYER, ylabel=label, title=plain(task))
             whole_numbers(axes.xaxis)
     legend_beside(grid[0][-1])

@@ -1,8 +1,11 @@
 """Methods, testbeds and probes by name, and the packages that bring some."""
 
 import difflib
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from typing import Any, Generic, Protocol, TypeVar
 
 from depthgauge.core.errors import UsageError
@@ -67,6 +70,7 @@ CORRUPTIONS: Registry[Any] = Registry("corruption")  # as `depthgauge.corruption
 PROBES: Registry[Any] = Registry("probe")  # classes, as `depthgauge.measure.base_probe` describes them
 BASE = Method(name="base_model", summary="the testbed's base model, not trained")  # that of the tool's own claims
 BROKEN: dict[str, str] = {}  # entry points that could not be imported, and why
+FILES: dict[str, str] = {}  # of a project's own modules that register something, by name: other processes load them
 
 
 def load_entry_points() -> None:
@@ -86,6 +90,41 @@ def load_entry_points() -> None:
 def makes_a_checkpoint(name: str) -> bool:
     """Whether a method or a corruption has this name, by which claims may ask for its checkpoint."""
     return name in METHODS or name in CORRUPTIONS
+
+
+def load_files(files: Mapping[str, str]) -> None:
+    """Load modules of a project's own, each under its name: imported where that finds this very file, else by its path.
+
+    Raises: UsageError, naming the file, for one that raises.
+    """
+    for name, file in files.items():
+        FILES[name] = file
+        if origin_of(name) != file:
+            sys.modules.pop(name, None)
+        try:
+            import_module(name) if origin_of(name) == file else load_by_path(name, file)
+        except Exception as error:  # whatever a project's own module raises
+            raise UsageError(
+                f"{file} cannot be loaded by another process: it raises {type(error).__name__}: {error}."
+            ) from error
+
+
+def origin_of(name: str) -> str | None:
+    """The file that an import of the name would load, or has."""
+    try:
+        spec = find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return None if spec is None else spec.origin
+
+
+def load_by_path(name: str, file: str) -> None:
+    spec = spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no module of Python")
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
 
 
 def methods_on(testbed: str) -> list[str]:

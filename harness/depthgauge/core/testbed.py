@@ -242,7 +242,8 @@ class Testbed:
     probe reads (its own type, such as `noise_trace.TraceQuestion`) to a callable that gives it. `recorded_outcomes` is
     the file of what was found here. `training` is asked for by methods that train. `base_from` is said to whoever lacks
     the base: how it is brought. `threads` of a process; None: as many as the model is large enough for. `resources` are
-    those of a worker with --executor.
+    those of a worker with --executor. `joined_with` names the testbed whose evaluation tasks and probe inputs a run has
+    added.
     """
 
     name: str
@@ -254,6 +255,7 @@ class Testbed:
     threads: int | None = None
     base_from: str = ""
     resources: Resources = Resources()
+    joined_with: str | None = None
     _given: dict[type, tuple[Any, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def task(self, name: str) -> ItemTask | LmEvalTask:

@@ -3,10 +3,9 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from depthgauge.core.errors import HarnessError, NotTestable, TrainingFailed, UsageError
 from depthgauge.core.installed import versions
@@ -16,7 +15,7 @@ from depthgauge.core.registry import CORRUPTIONS
 from depthgauge.corruptions.corruption import Corruption
 from depthgauge.corruptions.folder import copied_beside, corrupt
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.measure.context import Job, RunContext, checkpoint_label
+from depthgauge.measure.context import Job, RunContext, ToCorrupt, checkpoint_label
 from depthgauge.models.files import weight_bytes
 from depthgauge.models.load import load, prepare_libraries, threads_for
 from depthgauge.sources.folder import check_folder, fingerprint
@@ -85,16 +84,13 @@ class Corrupted(CheckpointSet):
         check_folder(staging_dir)
 
     def _training(self, recipe: Recipe) -> Job:
-        def make(elsewhere: RunContext) -> Any:
-            return replace(self, context=replace(elsewhere, testbed=self.testbed)).checkpoints
-
         return Job(
             kind="checkpoints",
-            key=recipe.fingerprint,
+            description=asdict(recipe),
             work=f"corrupting by {self.corruption.name}",
             label=checkpoint_label(self.name, recipe.seed),
             weights=weight_bytes(self.base),
-            make=make,
+            todo=ToCorrupt(corruption=self.corruption.name, dose=self.dose, base=self.base, seed=recipe.seed),
         )
 
 

@@ -1,18 +1,22 @@
-"""What starts workers, on this machine or others, and says how each ended. None of it is ours: submitit, and Ray."""
+"""What starts workers, on this machine or others, and says how each ended.
+
+A worker is a command line (`Order.command`): nothing that it is started with, and nothing that it leaves, is pickled.
+"""
 
 import os
+import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from depthgauge.core.errors import UsageError
+from depthgauge.core.errors import StoreUnusable, UsageError
 from depthgauge.core.testbed import Resources
-from depthgauge.executors.worker import Packed, work
+from depthgauge.executors.worker import DONE, STOPPED, Order, work
 from depthgauge.page.escape import one_line
 
 REACHABLE_S, GRACE_S, POLL_S = 10, 20, 5
@@ -26,6 +30,15 @@ class Ended(NamedTuple):
     lost: str = ""
 
 
+def ended(log: Path, how: str = "") -> Ended:
+    """As the last line of a worker's log says; where that says nothing of an end, with `how` it was lost, or that."""
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log.is_file() else []
+    last = one_line(lines[-1]) if lines else ""
+    if last == DONE:
+        return Ended()
+    return Ended(stopped=last.removeprefix(STOPPED)) if last.startswith(STOPPED) else Ended(lost=how or last)
+
+
 class Engine(Protocol):
     """Where workers run; `here` says that they share this machine."""
 
@@ -33,31 +46,59 @@ class Engine(Protocol):
     workers: int
     here: bool
 
-    def run(self, workers: Sequence[Packed], resources: Resources, logs: Path) -> list[Ended]:
-        """Start all of them, wait until all have ended, and say how. An interruption ends them, too."""
+    def run(self, orders: Sequence[Order], resources: Resources, logs: Path) -> list[Ended]:
+        """Start a worker for each, wait until all have ended, and say how. An interruption ends them, too."""
         ...
 
 
 class Processes:
-    """Processes of this machine, by submitit. Each has GPUs of its own where it needs some.
-
-    Raises: UsageError if submitit is not installed.
-    """
+    """Processes of this machine. Each has GPUs of its own where it needs some."""
 
     name, here = "local", True
 
     def __init__(self, workers: int | None) -> None:
         self.workers = workers or os.cpu_count() or 1
-        installed("submitit", self.name, "cluster")
 
-    def run(self, workers: Sequence[Packed], resources: Resources, logs: Path) -> list[Ended]:
-        from submitit import LocalExecutor
+    def run(self, orders: Sequence[Order], resources: Resources, logs: Path) -> list[Ended]:
+        logs.mkdir()
+        until = time.monotonic() + 60 * resources.minutes
+        started: list[tuple[subprocess.Popen[bytes], Path]] = []
+        try:
+            for order, gpus in zip(orders, gpus_each(resources.gpus, len(orders)), strict=False):
+                log = logs / f"{order.number}.log"
+                started.append((start(order, gpus, log), log))
+            return [end_of(process, log, until) for process, log in started]
+        finally:
+            for process, _ in started:
+                kill(process)
 
-        executor, jobs = LocalExecutor(logs), []
-        for worker, gpus in zip(workers, gpus_each(resources.gpus, len(workers)), strict=False):
-            executor.update_parameters(timeout_min=resources.minutes, gpus_per_node=resources.gpus, visible_gpus=gpus)
-            jobs.append(executor.submit(work, worker))
-        return ends_of(jobs)
+
+def start(order: Order, gpus: Sequence[int], log: Path) -> subprocess.Popen[bytes]:
+    """A worker in a session of its own, so that it can be ended with all that it has started."""
+    seen = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, gpus))} if gpus else {}
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            order.command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, env=os.environ | seen,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def end_of(process: subprocess.Popen[bytes], log: Path, until: float) -> Ended:
+    try:
+        code = process.wait(max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return Ended(lost="its time was over")
+    found = ended(log, f"killed by signal {-code}" if code < 0 else "")
+    if code == StoreUnusable.exit_code and not found.stopped:  # there was no room for its log either
+        return Ended(stopped="a worker could not write in the store: make room there, or choose another with --store.")
+    return found
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """With whatever it has started; one that has ended is left alone."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def gpus_each(needed: int, workers: int) -> list[tuple[int, ...]]:
@@ -80,77 +121,62 @@ def gpus_each(needed: int, workers: int) -> list[tuple[int, ...]]:
 
 
 class Slurm:
-    """An array job, by submitit. SLURM's own variables say the rest, such as SBATCH_PARTITION and SBATCH_ACCOUNT.
+    """An array job. SLURM's own variables say the rest, such as SBATCH_PARTITION and SBATCH_ACCOUNT.
 
-    Raises: UsageError if submitit is not installed, or there is no SLURM here.
+    Raises: UsageError if there is no SLURM here.
     """
 
     name, here = "slurm", False
 
     def __init__(self, workers: int | None) -> None:
         self.workers = workers or AT_ONCE
-        installed("submitit", self.name, "cluster")
         if not shutil.which("sbatch"):
             raise UsageError(
                 "--executor=slurm finds no sbatch here: run it where jobs are submitted, or choose --executor=local."
             )
 
-    def run(self, workers: Sequence[Packed], resources: Resources, logs: Path) -> list[Ended]:
-        from submitit.core.utils import FailedJobError
-
+    def run(self, orders: Sequence[Order], resources: Resources, logs: Path) -> list[Ended]:
+        logs.mkdir()
+        job = submitted(sbatch(resources, logs, len(orders)), script(orders[0]))
+        paths = [logs / f"{order.number}.log" for order in orders]
         try:
-            jobs = self.executor(resources, logs, at_once=len(workers)).map_array(work, workers)
-        except FailedJobError as error:
-            raise UsageError(f"--executor=slurm: sbatch takes no job: {one_line(str(error))}") from error
-        return ends_of(jobs, gone)
-
-    @staticmethod
-    def executor(resources: Resources, logs: Path, *, at_once: int) -> Any:
-        from submitit import SlurmExecutor
-
-        executor = SlurmExecutor(logs)
-        gpus = {"gpus_per_node": resources.gpus} if resources.gpus else {}
-        executor.update_parameters(
-            job_name="depthgauge", time=resources.minutes, cpus_per_task=resources.cpus, mem=f"{resources.memory_gib}G",
-            array_parallelism=at_once, **gpus,
-        )  # fmt: skip
-        return executor
+            while is_queued(job):
+                time.sleep(POLL_S)
+        finally:
+            subprocess.run(["scancel", job], capture_output=True, check=False)
+        until = time.monotonic() + GRACE_S  # logs are seen late on a network file system
+        while any(ended(path).lost or not path.is_file() for path in paths) and time.monotonic() < until:
+            time.sleep(POLL_S)
+        return [ended(path) for path in paths]
 
 
-def gone(job: Any) -> bool:
-    """Whether SLURM has the job in its queue no more; submitit asks sacct, which not every cluster has."""
-    found = subprocess.run(["squeue", "--noheader", "--jobs", job.job_id], capture_output=True, text=True, check=False)
-    return not found.stdout.strip() if found.returncode == 0 else "Invalid job id" in found.stderr
+def sbatch(resources: Resources, logs: Path, workers: int) -> list[str]:
+    """What SLURM is asked for; the text of the job comes by standard input."""
+    gpus = [f"--gpus-per-node={resources.gpus}"] if resources.gpus else []
+    return [
+        "sbatch", "--parsable", "--job-name=depthgauge", "--nodes=1", f"--cpus-per-task={resources.cpus}",
+        f"--mem={resources.memory_gib}G", f"--time={resources.minutes}", *gpus, f"--array=0-{workers - 1}",
+        f"--output={str(logs).replace('%', '%%')}/%a.log",
+    ]  # fmt: skip
 
 
-def ends_of(jobs: Sequence[Any], gone: Callable[[Any], bool] | None = None) -> list[Ended]:
-    """Of submitit's jobs, once all have ended; where this process is interrupted, they are cancelled."""
-    try:
-        return [end_of(job, gone) for job in jobs]
-    except BaseException:
-        for job in jobs:
-            job.cancel(check=False)
-        raise
+def script(order: Order) -> str:
+    """The job of every worker, whose number in the array is its own."""
+    return f'#!/bin/sh\nexec {shlex.join(order.command[:-1])} "$SLURM_ARRAY_TASK_ID"\n'
 
 
-def end_of(job: Any, gone: Callable[[Any], bool] | None) -> Ended:
-    from submitit.core.utils import FailedJobError, UncompletedJobError
+def submitted(command: Sequence[str], text: str) -> str:
+    """The id of the job. Raises: UsageError, as SLURM says it, where it is refused."""
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(f"--executor=slurm: sbatch takes no job: {one_line(done.stderr.strip())}")
+    return done.stdout.strip().partition(";")[0]  # a name of the cluster may follow
 
-    if gone is not None and not came_to_an_end(job, gone):
-        job.cancel(check=False)
-        return Ended(lost=f"SLURM has job {job.job_id} no more, and it left no result")
-    return ended(job.result, (FailedJobError, UncompletedJobError))
 
-
-def came_to_an_end(job: Any, gone: Callable[[Any], bool]) -> bool:
-    """Waits until it is done, or has been gone for a while: results are seen late on a network file system."""
-    since: float | None = None
-    while not job.done():
-        since = (since or time.monotonic()) if gone(job) else None
-        if since is not None and time.monotonic() > since + GRACE_S:
-            return False
-        time.sleep(POLL_S)
-    return True
+def is_queued(job: str) -> bool:
+    """Whether SLURM has it in its queue still; where squeue cannot say, it has."""
+    found = subprocess.run(["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip()) if found.returncode == 0 else "Invalid job id" not in found.stderr
 
 
 class Ray:
@@ -166,7 +192,7 @@ class Ray:
         self.ray = installed("ray", self.name, "ray")
         check_reachable(os.environ.get("RAY_ADDRESS", ""))
 
-    def run(self, workers: Sequence[Packed], resources: Resources, logs: Path) -> list[Ended]:
+    def run(self, orders: Sequence[Order], resources: Resources, logs: Path) -> list[Ended]:
         if not self.ray.is_initialized():
             try:
                 self.ray.init(log_to_driver=False, logging_level="ERROR", include_dashboard=False)
@@ -174,13 +200,20 @@ class Ray:
                 raise UsageError(f"--executor=ray: the cluster cannot be reached: {one_line(str(error))}") from error
         check_room([node["Resources"] for node in self.ray.nodes() if node["Alive"]], resources)
         remote = self.ray.remote(**requests(resources))(work)
-        tasks = [remote.remote(worker) for worker in workers]
+        tasks = [remote.remote(*order) for order in orders]
         try:
-            return [ended(partial(self.ray.get, task), (self.ray.exceptions.RayError,)) for task in tasks]
+            return [self.end_of(task) for task in tasks]
         except BaseException:
             for task in tasks:
                 self.ray.cancel(task, force=True)
             raise
+
+    def end_of(self, task: Any) -> Ended:
+        try:
+            return Ended(stopped=self.ray.get(task))
+        except self.ray.exceptions.RayError as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            return Ended(lost=one_line(lines[-1] if "Traceback" in str(error) else lines[0]))
 
 
 def check_reachable(address: str) -> None:
@@ -216,14 +249,6 @@ def requests(resources: Resources) -> dict[str, Any]:
         "memory": resources.memory_gib * 2**30,
         "max_retries": 0,
     }
-
-
-def ended(result: Callable[[], str], losses: tuple[type[Exception], ...]) -> Ended:
-    try:
-        return Ended(stopped=result())
-    except losses as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return Ended(lost=one_line(lines[-1] if "Traceback" in str(error) else lines[0]))
 
 
 def installed(package: str, name: str, extra: str) -> Any:

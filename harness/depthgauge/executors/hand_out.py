@@ -12,7 +12,7 @@ from depthgauge.core.errors import StoreUnusable
 from depthgauge.core.testbed import Resources
 from depthgauge.executors.engines import Ended, Engine
 from depthgauge.executors.plan import Ask, plan, total_text
-from depthgauge.executors.worker import OVER, TAKEN, Packed, Worker, packed
+from depthgauge.executors.worker import OVER, TAKEN, Order, orders
 from depthgauge.measure.context import Job
 from depthgauge.runs.session import Session
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, Store, usable
@@ -35,7 +35,7 @@ def hand_out(session: Session, asks: Sequence[Ask], engine: Engine, told: Path) 
         session.context.tell(f"{total_text(Times(store), jobs, engine.workers)}: handed out ({engine.name})")
         with usable(store.root, "--store", NO_SPACE | FORBIDDEN):
             place = round_place(store)
-            workers = packed_workers(session, jobs, engine, place, told)
+            workers = orders_of(session, jobs, engine, place, told)
         ends = engine.run(workers, resources_of(session), place / "logs")
         raise_if_stopped(ends)
         marks = {job.key: mark(place, job) for job in jobs}
@@ -66,15 +66,11 @@ def any_of(marks: Mapping[str, str | None]) -> bool:
     return any(state is not None for state in marks.values())
 
 
-def packed_workers(session: Session, jobs: Sequence[Job], engine: Engine, place: Path, told: Path) -> list[Packed]:
-    """As many as the engine starts at once, each beginning at another job."""
-    context, number = session.context, min(engine.workers, len(jobs))
+def orders_of(session: Session, jobs: Sequence[Job], engine: Engine, place: Path, told: Path) -> list[Order]:
+    """As many as the engine starts workers at once, each beginning at another job."""
+    number = min(engine.workers, len(jobs))
     threads = max(1, (os.cpu_count() or 1) // number) if engine.here else resources_of(session).cpus
-    first = Worker(
-        number=0, threads=threads, place=place, store=context.store,
-        told=told, testbed=replace(context.testbed), placement=context.placement, launch=context.launch,
-    )  # fmt: skip
-    return packed([replace(first, number=worker) for worker in range(number)], jobs, place)
+    return orders(jobs, session.context, place, told, workers=number, threads=threads)
 
 
 def resources_of(session: Session) -> Resources:

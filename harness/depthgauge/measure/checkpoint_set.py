@@ -12,7 +12,7 @@ from depthgauge.core.estimate import Measurement
 from depthgauge.core.method import Checkpoint, Method, Recipe
 from depthgauge.core.testbed import ProbeInput, Testbed
 from depthgauge.measure.base_probe import PairProbe, Probe
-from depthgauge.measure.context import Job, RunContext, checkpoint_label, note_missing
+from depthgauge.measure.context import Job, RunContext, ToTrain, checkpoint_label, note_missing
 from depthgauge.measure.measuring import measure_cached
 from depthgauge.measure.training import recipe_of, train_in
 from depthgauge.models import files
@@ -137,13 +137,11 @@ class CheckpointSet:
         assert method is not None
         return Job(
             kind="checkpoints",
-            key=recipe.fingerprint,
+            description=asdict(recipe),
             work=f"training {method.name}",
             label=checkpoint_label(self.name, recipe.seed),
             weights=files.weight_bytes(testbed.base) if isinstance(testbed.base, Path) else 0,
-            make=lambda elsewhere: (
-                CheckpointSet.of(method, (recipe.seed,), replace(elsewhere, testbed=testbed)).checkpoints
-            ),
+            todo=ToTrain(method=method, testbed=testbed, seed=recipe.seed),
         )
 
 

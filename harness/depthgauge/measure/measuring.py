@@ -11,7 +11,7 @@ from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.result import Evidence
 from depthgauge.measure.base_probe import Arrays, BaseProbe, address, requires_of
-from depthgauge.measure.context import Job, RunContext, checkpoint_label, note_missing
+from depthgauge.measure.context import Job, RunContext, ToMeasure, checkpoint_label, note_missing
 from depthgauge.models.files import weight_bytes
 from depthgauge.models.load import CheckpointHandle, prepare_libraries, threads_for
 from depthgauge.store.measurements import KIND, described, measure
@@ -36,20 +36,16 @@ def measure_cached(
     """
     for checkpoint in (one, *others):
         probe.check(checkpoint)
-    description = described(one, probe.name, probe.version, key_of(probe, context, one, *others))
+    description = description_of(probe, context, one, *others)
     key = digest(description)
     if context.missing is not None and not context.store.has(KIND, key):
         note_missing(
             context,
             Job(
-                kind=KIND,
-                key=key,
-                work=str(probe.description),
-                label=checkpoint_label(name, one.seed),
-                weights=weight_bytes(one.folder),
-                make=lambda elsewhere: measure_cached(probe, name, elsewhere, one, *others),
+                kind=KIND, description=description, work=str(probe.description), label=checkpoint_label(name, one.seed),
+                weights=weight_bytes(one.folder), todo=ToMeasure(probe=probe, name=name, checkpoints=(one, *others)),
             ),
-        )
+        )  # fmt: skip
     together = tuple(checkpoint.folder for checkpoint in (one, *others, *keep_loaded))
     handles = [
         CheckpointHandle(checkpoint=each, placement=context.placement, together=together) for each in (one, *others)
@@ -74,6 +70,11 @@ def cache_put(read: dict[str, Measurement], taken: Measurement) -> None:
         read[taken.key] = taken
     if len(read) > KEPT:
         del read[next(iter(read))]
+
+
+def description_of(probe: BaseProbe, context: RunContext, one: Checkpoint, *others: Checkpoint) -> dict[str, Any]:
+    """All that determines a measurement, of which its key is the digest."""
+    return described(one, probe.name, probe.version, key_of(probe, context, one, *others))
 
 
 def key_of(probe: BaseProbe, context: RunContext, one: Checkpoint, *others: Checkpoint) -> dict[str, Any]:

@@ -2,21 +2,24 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from depthgauge.core.errors import HarnessError
+from depthgauge.core.registry import FILES
 from depthgauge.pytest_plugin.collection import arguments, candidate_of, claim_of, stage_of
 from depthgauge.pytest_plugin.state import STATE, State
 from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.session import Session
 
-SHIPPED = "depthgauge"
+SHIPPED = ("depthgauge", "_pytest")
 
 
 def prepare(state: State, item: pytest.Function) -> None:
     """Make what the claims need, once: all training, and with --executor every measurement, stage by stage."""
+    note_files(item.config)
     if state.engine is None:
         train_what_is_needed(state)
         return
@@ -26,7 +29,6 @@ def prepare(state: State, item: pytest.Function) -> None:
     from depthgauge.executors.hand_out import hand_out
 
     claims = [each for each in asked(item.session.items) if batch_of(state.session, each) == batch]
-    carry_along(claims)
     try:
         hand_out(state.session, [ask_of(each) for each in claims], state.engine, state.progress_file)
     except HarnessError as error:
@@ -78,12 +80,11 @@ def ask_of(item: pytest.Function) -> Any:
     return ask
 
 
-def carry_along(items: Sequence[pytest.Item]) -> None:
-    """What a project's own test files and conftest.py define is sent along: no other process can import them."""
-    import cloudpickle
-
-    plugins = items[0].config.pluginmanager.get_plugins() if items else set()
-    conftests = [one for one in plugins if getattr(one, "__file__", None) and one.__name__.endswith("conftest")]
-    for module in {getattr(item, "module", None) for item in items} | set(conftests):
-        if module is not None and not module.__name__.startswith(SHIPPED):
-            cloudpickle.register_pickle_by_value(module)
+def note_files(config: pytest.Config) -> None:
+    """The project's own conftest.py files and plugins: they register what no other process would know."""
+    manager = config.pluginmanager
+    installed = {id(plugin) for plugin, _ in manager.list_plugin_distinfo()}
+    for _, plugin in manager.list_name_plugin():
+        name, file = getattr(plugin, "__name__", ""), getattr(plugin, "__file__", None)
+        if isinstance(plugin, ModuleType) and file and id(plugin) not in installed and not name.startswith(SHIPPED):
+            FILES[name] = file

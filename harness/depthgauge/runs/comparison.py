@@ -278,4 +278,5 @@ def joined(common: Testbed, chosen: Testbed | None) -> Testbed:
         probe_inputs={**common.probe_inputs, **chosen.probe_inputs},
         threads=chosen.threads,
         resources=chosen.resources,
+        joined_with=chosen.name,
     )

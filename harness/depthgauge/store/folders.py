@@ -103,9 +103,14 @@ class Store:
         return self.finished(kind, key) is not None
 
     @property
+    def place(self) -> str:
+        """What --store names."""
+        return str(self.root)
+
+    @property
     def name(self) -> str:
         """Where the entries are, in words."""
-        return str(self.root)
+        return self.place
 
     def verify(self, folder: Path) -> None:
         """Read every file of a finished folder. Raises: CorruptEntry at the first that differs from its checksum."""

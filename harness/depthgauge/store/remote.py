@@ -122,6 +122,10 @@ class RemoteStore(Store):
             check_layout(address, system.cat_file(path).decode())
 
     @property
+    def place(self) -> str:
+        return self.address
+
+    @property
     def name(self) -> str:
         return f"{self.address}, by way of {self.root}"
 

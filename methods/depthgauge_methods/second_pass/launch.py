@@ -4,6 +4,7 @@ What a process raises is written beside the job, so that it is raised here as in
 tells come by its standard output, marked; the rest of it is kept for who looks into a failure.
 """
 
+import hashlib
 import json
 import os
 import re
@@ -14,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
-import cloudpickle
-
 from depthgauge.core import errors
-from depthgauge.core.errors import HarnessError, TrainingFailed
+from depthgauge.core.errors import CorruptEntry, HarnessError, TrainingFailed
 from depthgauge.core.method import TrainingJob
+from depthgauge.core.registry import FILES, METHODS, load_entry_points, load_files
+from depthgauge.executors.written import method_name, testbed_from_json, testbed_to_json
+from depthgauge.store.folders import write_atomically
 
 PLACE, TOLD = ".launch", "\x1etold:"  # a leading dot: temporary files, which the store does not keep
 DIED = re.compile(r"exitcode: (-?\d+)\) local_rank: (\d+)")
@@ -33,9 +35,9 @@ def launch(job: TrainingJob) -> None:
     place.mkdir(exist_ok=True)
     for left in place.glob("raised-*"):
         left.unlink()
-    (place / "job").write_bytes(cloudpickle.dumps(replace(job, tell=print)))
+    written = write(job, place / "job.json")
     with (place / "log").open("w+", encoding="utf-8") as log:
-        code = followed(command(job, place / "job"), job, log)
+        code = followed(command(job, written), job, log)
         log.seek(0)
         if code:
             raise_what_was_raised(place)
@@ -45,10 +47,42 @@ def launch(job: TrainingJob) -> None:
             )
 
 
-def command(job: TrainingJob, pickled: Path) -> list[str]:
+def write(job: TrainingJob, path: Path) -> list[str]:
+    """Write the job for the processes, as JSON; what their command lines name it by: the file, and its hash.
+
+    Raises: UsageError for a method or a testbed that no other process knows by its name.
+    """
+    text = json.dumps(
+        {
+            "method": method_name(job.method), "testbed": testbed_to_json(job.testbed), "seed": job.seed,
+            "device": job.device, "folder": str(job.folder), "threads": job.threads, "files": FILES,
+        }
+    )  # fmt: skip
+    write_atomically(path, text)
+    return [str(path), hashlib.sha256(text.encode()).hexdigest()]
+
+
+def read(path: Path, sha256: str) -> TrainingJob:
+    """The job as a process of its own builds it.
+
+    Raises: CorruptEntry for another file than the process was started for; UsageError for what is not known here.
+    """
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise CorruptEntry(f"{path} is not the job that this process was started for: run again.")
+    asked = json.loads(data)
+    load_entry_points()
+    load_files(asked["files"])
+    return TrainingJob(
+        method=METHODS[asked["method"]], testbed=testbed_from_json(asked["testbed"]), seed=asked["seed"],
+        device=asked["device"], folder=Path(asked["folder"]), threads=asked["threads"], tell=print,
+    )  # fmt: skip
+
+
+def command(job: TrainingJob, written: Sequence[str]) -> list[str]:
     """How the processes are started; torchrun is what accelerate itself uses for several on one machine."""
     assert job.launch is not None
-    program = ["--module", "depthgauge_methods.second_pass.launch", str(pickled)]
+    program = ["--module", "depthgauge_methods.second_pass.launch", *written]
     if job.launch.config is not None:
         return [
             sys.executable, "-m", "accelerate.commands.launch", f"--config_file={job.launch.config}", *program,
@@ -61,7 +95,10 @@ def command(job: TrainingJob, pickled: Path) -> list[str]:
 
 def followed(arguments: Sequence[str], job: TrainingJob, log: TextIO) -> int:
     """Run to the end, telling what is told and writing the rest; the exit code."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(job.threads), "PYTHONPATH": os.pathsep.join(sys.path)}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(job.threads), "PYTHONPATH": os.pathsep.join(sys.path),
+        "PYTHONSAFEPATH": "1",  # what lies in the working directory is not imported
+    }  # fmt: skip
     if job.device == "cpu":
         environment["ACCELERATE_USE_CPU"] = "true"
     with subprocess.Popen(
@@ -97,9 +134,8 @@ def death(log: str, code: int) -> str:
     return f"process {rank} {how}, and the others were stopped"
 
 
-def main(pickled: Path) -> None:
+def main(path: Path, sha256: str) -> None:
     """One of the processes."""
-    job: TrainingJob = cloudpickle.loads(pickled.read_bytes())
     rank = os.environ.get("RANK", "0")
 
     def tell(line: str) -> None:
@@ -107,13 +143,14 @@ def main(pickled: Path) -> None:
             print(f"{TOLD}{line}", flush=True)
 
     try:
+        job = read(path, sha256)
         assert job.method.train is not None
-        job.method.train(replace(job, launch=None, processes=int(os.environ.get("WORLD_SIZE", "1")), tell=tell))
+        job.method.train(replace(job, processes=int(os.environ.get("WORLD_SIZE", "1")), tell=tell))
     except HarnessError as error:
         raised = {"kind": type(error).__name__, "message": str(error)}
-        (pickled.parent / f"raised-{rank}").write_text(json.dumps(raised))
+        (path.parent / f"raised-{rank}").write_text(json.dumps(raised))
         sys.exit(errors.INVALID_EXIT)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -6,20 +6,18 @@ claim is compared with is trained where the store has none.
 
 import argparse
 import inspect
-import pkgutil
 import uuid
 from collections.abc import Iterator, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
-import depthgauge_suites
 from depthgauge import METHODS
 from depthgauge.core.claim import Claim
 from depthgauge.core.registry import CORRUPTIONS, TESTBEDS, load_entry_points, methods_on
 from depthgauge.core.result import Outcome
 from depthgauge.executors.engines import ENGINES
 from depthgauge.executors.hand_out import hand_out
+from depthgauge.history.catalogue import claims_of, suites_in
 from depthgauge.measure.context import RunContext
 from depthgauge.models.load import prepare_libraries
 from depthgauge.page.tables import markdown
@@ -28,7 +26,7 @@ from depthgauge.runs.session import MethodSession, Session, Test
 from depthgauge.store.folders import Store
 
 PAGE = Path(__file__).parents[1] / "docs" / "controls.md"
-TESTBED = "pocket"
+SUITES, CHECKS, TESTBED = "depthgauge_suites", "depthgauge.checks", "pocket"
 LETTERS = {Outcome.SUPPORTED: "S", Outcome.REFUTED: "R", Outcome.INCONCLUSIVE: "I", Outcome.NOT_TESTABLE: ""}
 HEAD = """# What each control trips
 
@@ -42,25 +40,17 @@ refute as well.
 
 
 def claims() -> Iterator[tuple[Claim, Test]]:
-    """The shipped claims on language models, but those about change, which have two folders to compare."""
-    return (
-        (declared, test)
-        for declared, test in shipped()
-        if declared.testbed is None and "baseline" not in arguments(test)
-    )
+    """The shipped claims on any language model, but those about change, which have two folders to compare."""
+    return ((declared, test) for declared, test in claims_in(SUITES) if declared.testbed is None)
 
 
-def shipped() -> Iterator[tuple[Claim, Test]]:
-    for module in pkgutil.iter_modules(depthgauge_suites.__path__):
-        for test in vars(import_module(f"{depthgauge_suites.__name__}.{module.name}")).values():
-            declared = getattr(test, "__claim__", None)
-            if declared is not None:
-                yield declared, test
+def claims_in(package: str) -> Iterator[tuple[Claim, Test]]:
+    return ((test.__claim__, test) for module in suites_in(package) for test in claims_of(module))
 
 
 def controls() -> list[str]:
     """Every corruption that a claim names, and every trained control of the testbed."""
-    named = {declared.control for declared, _ in shipped()}
+    named = {declared.control for package in (SUITES, CHECKS) for declared, _ in claims_in(package)}
     trained = [name for name in methods_on(TESTBED) if METHODS[name].control]
     return [*(name for name in CORRUPTIONS if name in named), *trained]
 

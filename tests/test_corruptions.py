@@ -14,7 +14,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from benchmarks.controls import CHECKS, SUITES, claims_in, controls
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
+from depthgauge.core.registry import METHODS, load_entry_points
 from depthgauge.corruptions import CORRUPTIONS, Corrupted, Draws, FolderTensors, corrupt, corrupted, with_dose
 from depthgauge.corruptions.weights import NUDGE
 from depthgauge.formats.parts import layer_of
@@ -437,3 +439,23 @@ def test_no_training_library_and_no_model_is_needed(base, tmp_path):
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(list(tmp_path.iterdir())) == len(EVERY) - 1
+
+
+# -- which claims they refute ---
+
+
+def test_every_claim_has_a_control_that_is_a_corruption_or_a_method():
+    load_entry_points()
+    claims = [declared for package in (SUITES, CHECKS) for declared, _ in claims_in(package)]
+    named = {declared.control for declared in claims}
+
+    assert len(claims) > 80
+    assert named <= {*CORRUPTIONS, *METHODS}
+    assert {name for name in controls() if name in CORRUPTIONS} == named & {*CORRUPTIONS}
+
+
+def test_a_comparison_is_controlled_by_faults_but_where_something_must_have_changed():
+    judged = {declared.control for declared, _ in claims_in(CHECKS)}
+
+    assert judged <= {*CORRUPTIONS}
+    assert [name for name in judged if CORRUPTIONS[name].kind == "harmless"] == ["unchanged_copy"]

@@ -98,6 +98,17 @@ def test_a_claim_is_added(installed, checkpoints, tmp_path):
     assert about_change.returncode == 1
 
 
+def test_a_corruption_is_added_and_refutes_a_claim_at_the_dose_that_is_named(installed, checkpoints, tmp_path):
+    (done,) = followed("adding-a-corruption.md", installed, checkpoints, tmp_path)
+    (row,) = (
+        row for path in tmp_path.glob("reports/*/report.json") for row in json.loads(path.read_text())["verdicts"]
+    )
+
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert (row["outcome"], row["control"], row["control_outcome"]) == ("SUPPORTED", "zero_rows@0.05", "REFUTED")
+    assert float(re.match(r"[\d.]+", row["control_reason"])[0]) < 0.5  # of 1, where all rows are gone
+
+
 def test_the_wheel_works_where_the_project_has_folders_of_our_names(installed, checkpoints, tmp_path):
     for name in ("harness", "methods", "suites", "testbeds"):
         (tmp_path / name).mkdir()

@@ -103,7 +103,7 @@ def test_a_refusal_is_not_asked_again(server):
 def test_many_completions_are_judged_together(server):
     server.replies[:] = [(200, GOOD, 0.3)]
     began = time.monotonic()
-    reward_func = paid(judge(server, at_once=8).reward(), [ITEM])(completions=["Fe"] * 8, place=[0] * 8)
+    reward_func = paid(judge(server, max_concurrency=8).reward(), [ITEM])(completions=["Fe"] * 8, place=[0] * 8)
 
     assert reward_func == [pytest.approx(0.675)] * 8
     assert time.monotonic() - began < 4 * 0.3

@@ -275,7 +275,7 @@ def test_every_claim_has_a_folded_block_with_all_that_stands_behind_it():
     assert block.endswith("\n\n</details>")
     for text in ("answers more", "Dangi 2026b", "67.85 against 64.31", "n = 600 items, Bonett-Price", "3.22 points"):
         assert text in block
-    assert "**Control:** `untrained` is REFUTED: -20" in block
+    assert "**Control:** `random_weights` is REFUTED: -20" in block
     assert set(re.findall("<[^>]*>", block)) == {"<details>", "<summary>", "</summary>", "</details>"}
     assert "|" not in block
 

@@ -14,7 +14,7 @@ from depthgauge.core.estimate import Estimate
 
 def made_up(id):
     return claim(Claim(id=id, statement="s", citation="here", published="-", region=above(0), unit="points",
-                       control="untrained", rationale="r"))
+                       control="random_weights", rationale="r"))
 
 
 def estimate(low, high):
@@ -24,7 +24,7 @@ def estimate(low, high):
 
 @made_up("holds")
 def test_holds(candidate):
-    return estimate(-2, -1) if candidate.name == "untrained" else estimate(1, 2)
+    return estimate(-2, -1) if candidate.name == "random_weights" else estimate(1, 2)
 
 
 @made_up("fails")
@@ -34,7 +34,7 @@ def test_fails(candidate):
 
 @made_up("unsure")
 def test_unsure(candidate):
-    return estimate(-2, -1) if candidate.name == "untrained" else estimate(-1, 2)
+    return estimate(-2, -1) if candidate.name == "random_weights" else estimate(-1, 2)
 
 
 @made_up("blind")
@@ -44,7 +44,7 @@ def test_blind(candidate):
 
 @made_up("impossible")
 def test_impossible(candidate):
-    if candidate.name != "untrained":
+    if candidate.name != "random_weights":
         raise NotTestable("there is no layer 18")
     return estimate(-2, -1)
 
@@ -106,7 +106,7 @@ def seeds(letters):
         ("unsure", {("unsure", "grpo"): "RR"}, 20, "1 inconclusive"),
         ("unsure or holds", {}, 20, "1 passed"),
         ("unsure or fails", {}, 1, "1 failed"),
-        ("blind", {}, 1, "the control 'untrained' must refute 'blind' but is SUPPORTED"),
+        ("blind", {}, 1, "the control 'random_weights' must refute 'blind' but is SUPPORTED"),
         ("impossible", {}, 20, "1 not testable"),
         ("impossible or holds", {}, 0, "1 passed"),
         ("empty", {}, 21, "the test of claim 'empty' must return an Estimate, got NoneType"),

@@ -133,12 +133,14 @@ def test_a_trajectory_replaces_its_own_reports_alone(tmp_path):
         return {name for name in content(tmp_path / "reports") if name.endswith("told")}
 
     first = trajectory("run-1", 1, 2)
-    (tmp_path / "reports" / "trajectory" / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "thesis/told"):
+        (tmp_path / "reports" / "trajectory" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "reports" / "trajectory" / name).write_text("mine")
     again = trajectory("run-1", 1)
     other = trajectory("run-2", 1)
 
     assert first == {"trajectory/checkpoint-1/told", "trajectory/checkpoint-2/told"}
-    assert again == {"trajectory/checkpoint-1/told"}
+    assert again == {"trajectory/checkpoint-1/told", "trajectory/thesis/told"}
     assert other == again | {"run-2--trajectory/checkpoint-1/told"}
     assert (tmp_path / "reports" / "trajectory" / "notes.txt").read_text() == "mine"
 

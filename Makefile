@@ -24,7 +24,7 @@ compare: .venv/installed  ## (see above)
 	@$(BIN)/depthgauge compare $(OLD) $(NEW)
 
 test: .venv/installed  ## install everything and run the project's own tests
-	$(BIN)/pytest tests/ -n $(WORKERS) --dist=loadfile --no-loadscope-reorder -m 'not heavy'
+	$(BIN)/pytest tests/ -n $(WORKERS) --dist=loadfile --no-loadscope-reorder -rs -m 'not heavy'
 
 check: .venv/installed  ## linters, types and the doors between the rooms
 	$(BIN)/ruff check .

@@ -20,19 +20,19 @@ from depthgauge.jobs.hand_out import hand_out
 from depthgauge.models.load import prepare_libraries
 from depthgauge.page.tables import markdown
 from depthgauge.progress import Follower
-from depthgauge.registry import TESTBEDS, load_entry_points
+from depthgauge.registry import CORRUPTIONS, TESTBEDS, load_entry_points, methods_on
 from depthgauge.session import MethodSession, Session, Test
 from depthgauge.store.folders import Store
 from depthgauge.types import Claim, Outcome
 
 PAGE = Path(__file__).parents[1] / "docs" / "controls.md"
+TESTBED = "pocket"
 LETTERS = {Outcome.SUPPORTED: "S", Outcome.REFUTED: "R", Outcome.INCONCLUSIVE: "I", Outcome.NOT_TESTABLE: ""}
 HEAD = """# What each control trips
 
 Every claim of the pocket testbed, judged on its base and on every checkpoint that was broken on purpose, by
 `python -m benchmarks.controls`. S supported, R refuted, I inconclusive, nothing where not testable; a claim's own
-control is **bold**. Two have a training of their own, misled and silenced: GradReg's with another reward, or another
-temperature.
+control is **bold**. Three have a training of their own: another reward, or another temperature.
 """
 SHARP = """A control is sharp where it refutes the claims that it is there for, and few others that the base does not
 refute as well.
@@ -41,11 +41,24 @@ refute as well.
 
 def claims() -> Iterator[tuple[Claim, Test]]:
     """The shipped claims on language models, but those about change, which have two folders to compare."""
+    return (
+        (declared, test) for declared, test in shipped() if declared.testbed is None and "old" not in arguments(test)
+    )
+
+
+def shipped() -> Iterator[tuple[Claim, Test]]:
     for module in pkgutil.iter_modules(suites.__path__):
         for test in vars(import_module(f"{suites.__name__}.{module.name}")).values():
             declared = getattr(test, "__claim__", None)
-            if declared is not None and declared.testbed is None and "old" not in arguments(test):
+            if declared is not None:
                 yield declared, test
+
+
+def controls() -> list[str]:
+    """Every corruption that a claim names, and every trained control of the testbed."""
+    named = {declared.control for declared, _ in shipped()}
+    trained = [name for name in methods_on(TESTBED) if METHODS[name].control]
+    return [*(name for name in CORRUPTIONS if name in named), *trained]
 
 
 def arguments(test: Test) -> tuple[str, ...]:
@@ -84,9 +97,9 @@ def main() -> None:
     store = Store(parser.parse_args().store.resolve(), run=uuid.uuid4().hex[:8])
     load_entry_points()
     prepare_libraries(1)
-    context = RunContext(testbed=TESTBEDS["pocket"], store=store, tell=lambda line: print(line, flush=True))
+    context = RunContext(testbed=TESTBEDS[TESTBED], store=store, tell=lambda line: print(line, flush=True))
     session = MethodSession(context=context, reports=Path("reports"), methods=(), training_seeds=(0,))
-    judged = ["base", *(name for name in session.subjects if METHODS[name].control)]
+    judged = ["base", *controls()]
     told = store.root / "progress" / "controls.log"
     follower = Follower(told, context.tell)
     hand_out(session, [partial(outcomes, *each, judged) for each in claims()], ENGINES["local"](None), told)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from depthgauge import Exam, Landmarks, Testbed
+from depthgauge import Exam, Testbed
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError, NotTestable
 from depthgauge.exams import InlineExam
@@ -26,7 +26,7 @@ from depthgauge.probes.attention import HeadChange, MarkedText
 from depthgauge.probes.circuits import Circuits
 from depthgauge.probes.divergence import NextToken
 from depthgauge.probes.greedy_trace import GreedyTrace, Opening
-from depthgauge.probes.noise_trace import NoiseTrace, TraceQuestion
+from depthgauge.probes.noise_trace import Landmarks, NoiseTrace, TraceQuestion
 from depthgauge.probes.sinks import TOKENS, Passage, Sinks
 from depthgauge.probes.tokenization import Compound, Tokenization
 from depthgauge.probes.weights import WeightDeltas
@@ -206,7 +206,9 @@ PASSAGES = tuple(Passage((text * TOKENS)[: 3 * TOKENS // 2]) for text in SENTENC
 MARKED = tuple(MarkedText(text=f"a {formula} in it", terms=(formula,)) for formula in FORMULAE.values())
 QUESTIONS = (TraceQuestion(prompt="Is it acid?", right="yes", wrong="no"),)
 WORDS = tuple(Word(text=text, kind="formula") for text in FORMULAE.values())
-TESTBED = Testbed(name="families", exams=(CHOSEN, SPOKEN), landmarks=Landmarks(late=(2,), spike=1), threads=1)
+TESTBED = Testbed(
+    name="families", exams=(CHOSEN, SPOKEN), materials={Landmarks: lambda: (Landmarks(late=(2,), spike=1),)}, threads=1
+)
 
 
 class Column(NamedTuple):

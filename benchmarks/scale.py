@@ -25,8 +25,8 @@ from depthgauge.judging import Judging
 from depthgauge.models.folder import fingerprint
 from depthgauge.page.tables import markdown
 from depthgauge.report.trend import write_trend
-from depthgauge.store.folders import Store, seal
-from depthgauge.store.measurements import ARRAYS, DESCRIPTION, KIND
+from depthgauge.store.folders import Store, read_manifest, seal
+from depthgauge.store.measurements import ARRAYS, KIND
 from depthgauge.store.times import FILE as TIMES
 from depthgauge.subject import Subject
 from depthgauge.types import Row, digest
@@ -124,13 +124,11 @@ def planted(place: Path, source: Store, template: Path, keys: Sequence[str], num
 
 
 def plant(place: Path, measured: Path, checkpoint: str) -> None:
-    description = json.loads((measured / DESCRIPTION).read_text()) | {"checkpoint": checkpoint}
-    description.pop("refusal", None)
+    description = read_manifest(measured).description | {"checkpoint": checkpoint}
     entry = place / "store" / KIND / digest(description)
     entry.mkdir(parents=True)
     os.link(measured / ARRAYS, entry / ARRAYS)
-    (entry / DESCRIPTION).write_text(json.dumps(description, indent=1))
-    seal(entry)
+    seal(entry, KIND, description)
 
 
 def judged(place: Path, folders: Sequence[Path], judging: Judging) -> tuple[int, float, float]:

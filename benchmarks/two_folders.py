@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from depthgauge.testbeds.common import items, texts
+from depthgauge.checks.inputs import items, texts
 
 SMALL = LlamaConfig(
     vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
@@ -84,7 +84,7 @@ def sharded(old: Path, new: Path) -> Path:
 def compared(old: Path, new: Path, *options: str) -> str:
     """One cold run of the command: exit, seconds, the most memory, and the verdicts."""
     place = new.parent
-    command = [sys.executable, "-m", "depthgauge", "compare", str(old), str(new), "-q", *options]
+    command = [sys.executable, "-P", "-m", "depthgauge", "compare", str(old), str(new), "-q", *options]
     began = time.monotonic()
     child = psutil.Popen(command, cwd=place, stdout=subprocess.DEVNULL)
     most = peak_memory(child)

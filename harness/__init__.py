@@ -6,6 +6,8 @@ The names a suite, a method, a testbed or a probe needs. Importing them imports 
 if __name__ != "depthgauge":
     raise ImportError(f"this package is called depthgauge: write 'import depthgauge', not 'import {__name__}'.")
 
+from typing import TYPE_CHECKING, Any
+
 from depthgauge.claims import above, at_least, at_most, below, claim, within
 from depthgauge.errors import HarnessError
 from depthgauge.registry import METHODS, PROBES, TESTBEDS
@@ -15,7 +17,6 @@ from depthgauge.types import (
     Estimate,
     Exam,
     Expectation,
-    Landmarks,
     LoRA,
     Margin,
     Method,
@@ -31,6 +32,21 @@ from depthgauge.types import (
     Verdict,
 )
 
+if TYPE_CHECKING:
+    from depthgauge.judging import compare as compare
+    from depthgauge.judging import verify as verify
+
+RUNS = ("compare", "verify")  # opened when they are asked for: a suite's file needs neither
+
+
+def __getattr__(name: str) -> Any:
+    if name in RUNS:
+        from depthgauge import judging
+
+        return getattr(judging, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "METHODS",
     "PROBES",
@@ -41,7 +57,6 @@ __all__ = [
     "Exam",
     "Expectation",
     "HarnessError",
-    "Landmarks",
     "LoRA",
     "Margin",
     "Method",
@@ -60,5 +75,7 @@ __all__ = [
     "at_most",
     "below",
     "claim",
+    "compare",
+    "verify",
     "within",
 ]

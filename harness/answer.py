@@ -9,13 +9,12 @@ from depthgauge.errors import HarnessError, InvalidComparison, NotTestable
 from depthgauge.installed import versions
 from depthgauge.models.folder import weight_bytes
 from depthgauge.models.load import Opened, prepare_libraries, threads_for
-from depthgauge.probes.probe import Arrays, Question, address
+from depthgauge.probes.probe import Arrays, Question, address, requires_of
 from depthgauge.store.measurements import KIND, described, measure
 from depthgauge.store.times import timed
 from depthgauge.types import Checkpoint, Evidence, Measurement, digest
 
 KEPT, SMALL_BYTES = 128, 2 << 20  # measurements in memory, and the largest that is kept there
-MEASURING_VERSIONS = ("torch", "transformers", "lm-eval")
 
 
 def answer(
@@ -66,7 +65,7 @@ def keep(read: dict[str, Measurement], taken: Measurement) -> None:
 def key_of(probe: Question, context: RunContext, one: Checkpoint, *others: Checkpoint) -> dict[str, Any]:
     """All that determines an answer besides the checkpoint; a dtype where it is not float32."""
     dtype = context.placement.dtype_of(one.folder)
-    where = {"device": context.placement.device, "versions": versions(MEASURING_VERSIONS)}
+    where = {"device": context.placement.device, "versions": versions(requires_of(probe))}
     precision = {} if dtype == "float32" else {"dtype": dtype}
     pair = {"against": others[0].fingerprint} if others else {}
     return {**where, **precision, **pair, **probe.parameters(one)}
@@ -74,10 +73,8 @@ def key_of(probe: Question, context: RunContext, one: Checkpoint, *others: Check
 
 def taken_now(probe: Question, name: str, context: RunContext, one: Checkpoint, take: Callable[[], Arrays]) -> Arrays:
     context.tell(f"measuring {probe.what} of {whose(name, one.seed)}")
-    if not getattr(probe, "files_only", False):
+    if "torch" in requires_of(probe):
         prepare_libraries(context.testbed.threads or threads_for(one.folder))
-    if one.recipe is not None:
-        context.store.verify(one.folder)
     try:
         with timed(context.store, probe.what, weight_bytes(one.folder)):
             return take()

@@ -1,9 +1,9 @@
-"""Every claim of a package of suites as one page: where it comes from, what it says, and what was found of it."""
+"""Every claim of some packages of suites as one page: where it comes from, what it says, and what was found of it."""
 
 import importlib
 import pkgutil
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -22,15 +22,17 @@ trained in each run, is about change, or gates nothing.
 WORDS = {outcome: outcome.replace("_", " ").lower() for outcome in Outcome}
 
 
-def catalogue(package: str) -> str:
-    """The page, as markdown. The package may say in `UNTESTABLE`, by source, why claims of it are not there.
+def catalogue(packages: Sequence[str]) -> str:
+    """The page, as markdown. A package may say in `UNTESTABLE`, by source, why claims of it are not there.
 
     Raises: UsageError if there is no such package.
     """
-    modules = suites_in(package)
+    modules = [module for package in packages for module in suites_in(package)]
     ledgers = {name: ledger for name in TESTBEDS if (ledger := on_record(TESTBEDS[name])).claims}
     parts = [HEAD, *(part for module in modules for part in suite(module, ledgers))]
-    untestable: Mapping[str, str] = getattr(importlib.import_module(package), "UNTESTABLE", {})
+    untestable: dict[str, str] = {}
+    for package in packages:
+        untestable |= getattr(importlib.import_module(package), "UNTESTABLE", {})
     if untestable:
         parts += ["## Without a claim\n", markdown(("source", "why"), list(untestable.items())) + "\n"]
     return "\n".join(parts)
@@ -76,7 +78,7 @@ def row(claim: Claim, ledgers: Iterable[Ledger]) -> list[str]:
 
 
 def record(claim: Claim, ledger: Ledger) -> str:
-    """'grpo: 3 refuted, 2 inconclusive', over the recorded seeds."""
+    """'METHOD: 3 refuted, 2 inconclusive', over the recorded seeds."""
     methods = ledger.claims.get(claim.id, {})
     counts = {method: Counter(ledger.outcomes(claim.id, method)) for method in methods}
     return (

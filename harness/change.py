@@ -10,10 +10,11 @@ from typing import Any, Self
 
 from depthgauge.claims import DETECTABLE_ERRORS, number, smallest_detectable_effect
 from depthgauge.context import Job, RunContext, planned
+from depthgauge.corruptions import corrupted
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable, Stale, UsageError
-from depthgauge.models.folder import same_content
+from depthgauge.models.content import same_content
 from depthgauge.registry import METHODS
-from depthgauge.session import Session, Test
+from depthgauge.session import Session, Test, required_by
 from depthgauge.sources import Source
 from depthgauge.subject import Subject
 from depthgauge.types import Claim, Exam, Expectation, Margin, Outcome, Row, Testbed, Tier, Verdict
@@ -94,6 +95,11 @@ class ChangeSession(Session):
         return {LAST: self.old, ANCHOR: self._finished(self.anchor_source, self.compared_with[1])}
 
     @property
+    def baselines(self) -> tuple[str, ...]:
+        """The keys of `olds`, which are known before either is opened."""
+        return (LAST,) if self.anchor_source is None else (LAST, ANCHOR)
+
+    @property
     def compared_with(self) -> tuple[str, ...]:
         if self.anchor_source is None:
             return (self.names[1],)
@@ -116,13 +122,22 @@ class ChangeSession(Session):
             folder = Subject.of(source.method, self.seeds, self.training).checkpoints[0].folder
         return Subject(name=name, folder=folder, context=self.context)
 
+    @property
+    def requirements(self) -> Mapping[str, tuple[str, ...]]:
+        methods = [source.method for source in (self.new_source, self.old_source) if source.method is not None]
+        asked = [exam for exam in self.context.testbed.exams if exam.title in self.exams]
+        trained = {f"method {method.name!r}": method.requires for method in methods}
+        return trained | (required_by(asked) if self.last_tier >= Tier.EXAMS else {})
+
     @cached_property
     def subjects(self) -> Mapping[str, Subject]:
-        """The new checkpoint, and every control: a broken copy of the old one."""
+        """The new checkpoint, and every control: a corrupted copy of the old one."""
         assert self.old.folder is not None
         broken = replace(self.context, testbed=broken_testbed(self.context.testbed, self.old.folder))
         controls = {name: Subject.of(METHODS[name], (0,), broken) for name in METHODS if METHODS[name].control}
-        return {self.new.name: self.new} | controls  # whatever the new one is called, a control is the control
+        return (
+            {self.new.name: self.new} | controls | corrupted(broken)
+        )  # whatever the new one is called, a control is the control
 
     def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
         asked = "old" in arguments and claim.expect in (None, self.expect) and claim.tier <= self.last_tier
@@ -252,7 +267,6 @@ def joined(common: Testbed, chosen: Testbed | None) -> Testbed:
         common,
         exams=tuple(exams.values()),
         materials={**common.materials, **chosen.materials},
-        landmarks=chosen.landmarks,
         threads=chosen.threads,
         needs=chosen.needs,
     )

@@ -1,31 +1,20 @@
 """A language model as a judge of completions: a reward from any endpoint that speaks OpenAI's chat protocol.
 
-The marks are those of Dangi (2026, training notes): .5 for facts, .35 for brevity, .15 for form. A judge that is slow,
-busy or away is asked again until patience ends; one that answers in prose is asked again, and then named.
+A judge that is slow, busy or away is asked again until patience ends; one that answers in prose is asked again, and
+then named.
 """
 
 import json
 import os
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from depthgauge.errors import TrainingFailed
 from depthgauge.types import Item, Reward
 
-VERSION = 1  # of the prompt and the marks
-MARKS = {"factual": 0.5, "concise": 0.35, "format": 0.15}
-PROMPT = """You mark an answer to a question of science. A reference answer is given; the answer may say it otherwise.
-
-Question: {prompt}
-
-Reference answer: {answer}
-
-Answer to mark: {said}
-
-Give three marks from 0 to 1: "factual" (agrees with the reference), "concise" (says no more than it must), "format" (is
-clear and ends with a conclusion). Reply with one JSON object, such as {{"factual": 0.5, "concise": 1, "format": 0}}."""
 OBJECT = re.compile(r"\{[^{}]*\}")
 TRIES = 3
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
@@ -37,10 +26,17 @@ class UselessAnswer(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judge:
-    """`endpoint` ends before /chat/completions; the key is read from the environment variable `key_from`."""
+    """`endpoint` ends before /chat/completions; the key is read from the environment variable `key_from`.
+
+    The `prompt` has places for {prompt}, {answer} and {said}, and asks for a JSON object with the names of the `marks`,
+    each from 0 to 1; a mark's value is what it weighs. Raise `version` when one of them changes.
+    """
 
     endpoint: str
     model: str
+    prompt: str
+    marks: Mapping[str, float]
+    version: int = 1
     key_from: str = "OPENAI_API_KEY"
     timeout_s: float = 60.0
     patience_s: float = 600.0
@@ -49,19 +45,19 @@ class Judge:
     def reward(self) -> Reward:
         """The weighted sum of the marks. The judge's name is part of the recipe, its address is not."""
         name = re.sub(r"\W", "_", f"judged_by_{self.model}")
-        return Reward(name=name, pays=self.pays, at_once=self.at_once, version=VERSION)
+        return Reward(name=name, pays=self.pays, at_once=self.at_once, version=self.version)
 
     def pays(self, item: Item, said: str) -> float:
         """Raises: TrainingFailed if no marks are to be had."""
-        text = PROMPT.format(prompt=item.prompt, answer=item.answer, said=said)
+        text = self.prompt.format(prompt=item.prompt, answer=item.answer, said=said)
         for _ in range(TRIES):
             answer = self.ask(text)
             try:
-                return sum(weight * mark(answer, name) for name, weight in MARKS.items())
+                return sum(weight * mark(answer, name) for name, weight in self.marks.items())
             except UselessAnswer:
                 continue
         raise TrainingFailed(
-            f"the judge {self.model!r} answers {answer[:80]!r} where three marks were asked for, {TRIES} times: choose "
+            f"the judge {self.model!r} answers {answer[:80]!r} where marks were asked for, {TRIES} times: choose "
             "another judge. Training goes on from its last saved step."
         )
 

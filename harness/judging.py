@@ -1,93 +1,125 @@
-"""Judge checkpoints from Python: in a notebook, in a trainer's loop, or a thousand of them by several processes.
+"""What the command line, pytest and notebooks call: `compare` two checkpoints, or `verify` a method or a checkpoint.
 
-See docs/python.md.
+See docs/python.md. Importing this module imports no torch.
 """
 
-import inspect
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from depthgauge.cases import NOBODY, Case, arguments_of, cases_of, claim_of, in_stages, whole_arguments
 from depthgauge.catalogue import claims_of, suites_in
-from depthgauge.change import ChangeSession, joined
-from depthgauge.context import RunContext
+from depthgauge.change import ChangeSession
+from depthgauge.config import Options, engine_of, options_from, session_of
 from depthgauge.errors import HarnessError, UsageError
-from depthgauge.jobs.engines import engine_named
+from depthgauge.jobs.engines import Engine, engine_named
 from depthgauge.jobs.hand_out import hand_out
-from depthgauge.models.load import Placement, check_dtype, choose_device, forbid_models
+from depthgauge.jobs.plan import Ask, plan_table
+from depthgauge.models.load import forbid_models
+from depthgauge.page.escape import one_line
 from depthgauge.progress import Follower
-from depthgauge.registry import METHODS, TESTBEDS, load_entry_points
-from depthgauge.report.outcome import adjusted, beside, verdict_table
-from depthgauge.session import MethodSession, Session, Test, adopted_subject
-from depthgauge.sources import Source, find, with_base
-from depthgauge.store.remote import store_at
+from depthgauge.registry import load_entry_points
+from depthgauge.report.outcome import Problem, beside
+from depthgauge.result import Findings, Result, blocks, check_reports, conclude
+from depthgauge.session import MethodSession, Session, Test
 from depthgauge.subject import Subject
-from depthgauge.types import Expectation, Row, Verdict
+from depthgauge.types import Row, Verdict
 
-COMMON, SUITES = "common", "depthgauge.suites"
-REPORTS = Path("reports")  # of sessions; none is written here
+CHECKS, SUITES = "depthgauge.checks", "depthgauge.suites"
 CHECKPOINTS_AT_ONCE = 8  # that a process takes
 
 
-class Judged(NamedTuple):
-    """What was found of one checkpoint; as text, the table that a run of pytest ends with."""
+def compare(
+    baseline: str | Path, candidate: str | Path, *, claims: Sequence[str] = (), tell: Callable[[str], None] = print,
+    **options: Any,
+) -> Result:  # fmt: skip
+    """Whether the candidate is what the baseline is, or with `expect="trained"` its sane successor.
 
-    rows: list[Row]
-    problems: list[str]
+    Both are folders, adapters beside their base, or names on the hub. `claims` are ids: none means all. `options` are
+    those of `depthgauge compare`, by the fields of `Options`. A report is written where `report_dir` is given.
 
-    def __str__(self) -> str:
-        return "\n".join([verdict_table(self.rows), *(f"invalid: {problem}" for problem in self.problems)])
+    Raises: HarnessError, in one sentence, where the comparison cannot be carried out or is invalid.
+    """
+    given = options_from({**options, "against": str(baseline), "checkpoint": str(candidate)})
+    return Runner(options=given, suites=(CHECKS,), claims=claims, tell=tell).run()
+
+
+def verify(
+    method: str | None = None, *, checkpoint: str | Path | None = None, suites: Sequence[str] = (SUITES,),
+    claims: Sequence[str] = (), tell: Callable[[str], None] = print, **options: Any,
+) -> Result:  # fmt: skip
+    """Whether the claims of the suites hold for the checkpoints of a method, which is trained where the store has
+    none, or for a finished checkpoint.
+
+    Raises: as `compare`.
+    """
+    given = options_from({**options, "method": method, "checkpoint": None if checkpoint is None else str(checkpoint)})
+    return Runner(options=given, suites=suites, claims=claims, tell=tell).run()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judging:
-    """What checkpoints are held to: with `against`, the claims about change; else those about a `method`.
+class Runner:
+    """Judges one checkpoint after the other by the same options; a control is judged once for all of them.
 
-    `suites` are packages of claims. What is measured goes into the `store`, as that of pytest's runs, and is read from
-    there; a control is judged once for all checkpoints. `tell` takes lines of progress.
-
-    Raises: UsageError for a method, a testbed or a package that is not there.
+    `suites` are packages or modules of claims, and `claims` the ids of those to judge: none means all. Every
+    measurement goes into the store of the options, which is shared with runs of pytest, and is read from there.
+    `tell` takes lines of progress. Reports are written where the options name a folder for them.
     """
 
-    against: str | Path | None = None
-    method: str = "depthscaled"
-    testbed: str | None = None
-    expect: Expectation | str = Expectation.EQUAL
-    suites: Sequence[str] = (SUITES,)
-    store: str | Path = ".depthgauge"
-    device: str = "auto"
-    dtype: str = "float32"
-    tell: Any = print
+    options: Options
+    suites: Sequence[str] = (CHECKS,)
+    claims: Sequence[str] = ()
+    tell: Callable[[str], None] = print
     controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)
     known: dict[str, Subject] = field(default_factory=dict, repr=False)
+    run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
-    def judge(self, checkpoint: str | Path) -> Judged:
-        """A row for each claim that speaks of it, in the order of the suites, and what kept others from being judged.
+    def run(self, checkpoint: str | Path | None = None) -> Result:
+        """The result for this checkpoint, or for what the options name.
 
-        Raises: HarnessError, in a sentence, where it is no checkpoint, or has another tokenizer than what it is held
-        against, or is the same.
+        Raises: HarnessError, in one sentence, where it is no checkpoint, has another tokenizer than what it is
+        compared with, or the options cannot be carried out.
         """
-        tests, session = self.tests, self.session(self.source(checkpoint))
-        rows: list[Row] = []
-        problems: list[str] = []
-        for suite, test in tests:
-            try:
-                rows.extend(rows_of(session, suite, test))
-            except HarnessError as error:
-                problems.append(f"{test.__claim__.id}: {error}")
-        if self.against is not None:
-            rows = [beside(row, sum(row.gates for row in rows)) for row in rows]
-        return Judged(adjusted(rows), problems)
+        session = self.session(checkpoint)
+        options = self.options_for(checkpoint)
+        check_reports(session, options.judged_folder)
+        note = session.check()
+        if note is not None:
+            return Result(note=f"{note}: accepted.")
+        cases = self.cases(session)
+        if self.options.plan:
+            workers = self.engine.workers if self.engine else 1
+            return Result(note=plan_table(session, [asks(case) for case in cases], workers))
+        return conclude(session, self.judged(session, cases), judged=options.judged_folder)
 
-    def judge_all(self, checkpoints: Sequence[str | Path], processes: int = 1) -> Iterator[Judged]:
-        """What `judge` finds of each, in their order; of one that it refuses, the sentence, as a problem.
+    def judged(self, session: Session, cases: Sequence[Case]) -> Findings:
+        """Judge the cases stage by stage; the first stage that blocks ends a comparison."""
+        findings = Findings(limits=tuple(f"--claims={name}" for name in self.claims))
+        required, index = sum(case.claim.gates for case in cases), 0
+        staged = isinstance(session, ChangeSession) and not session.every_tier
+        ended = False
+        for _, group in in_stages(session, cases):
+            if not ended:
+                self.measure(session, group)
+            before = len(findings.rows)
+            for case in group:
+                if ended:
+                    findings.not_run.append((index, title_of(session, case)))
+                else:
+                    findings.add(outcome_of(session, case, index, required))
+                index += 1
+            ended = ended or (staged and blocks(findings.rows[before:]))
+        return findings
+
+    def run_all(self, checkpoints: Sequence[str | Path], processes: int = 1) -> Iterator[Result]:
+        """The result of each, in their order; of one that is refused, its sentence as a problem.
 
         Several processes fork after the first checkpoint, and share its controls and all that it was compared with.
         They open no model: what is not measured before, as by `prepare`, is a problem.
@@ -96,136 +128,129 @@ class Judging:
         """
         if processes < 1:
             raise UsageError(f"processes={processes}: checkpoints are judged by one, or by several.")
-        yield from map(self.found, checkpoints[:1])
+        yield from map(self.result_of, checkpoints[:1])
         if processes == 1:
-            yield from map(self.found, checkpoints[1:])
+            yield from map(self.result_of, checkpoints[1:])
             return
         with ProcessPoolExecutor(processes, get_context("fork"), initializer=share, initargs=(self,)) as pool:
-            yield from pool.map(found_here, checkpoints[1:], chunksize=CHECKPOINTS_AT_ONCE)
+            yield from pool.map(result_here, checkpoints[1:], chunksize=CHECKPOINTS_AT_ONCE)
 
-    def found(self, checkpoint: str | Path) -> Judged:
-        """As `judge`, of any name."""
+    def result_of(self, checkpoint: str | Path) -> Result:
+        """As `run`, of any name."""
         try:
-            return self.judge(checkpoint)
+            return self.run(checkpoint)
         except HarnessError as error:
-            return Judged([], [f"{checkpoint}: {error}"])
+            problem = Problem(exit_code=error.exit_code, message=f"{checkpoint}: {error}")
+            return Result(problems=(problem,), exit_code=error.exit_code)
 
     def prepare(self, checkpoints: Sequence[str | Path], executor: str, workers: int | None = None) -> None:
-        """Have all that `judge` will ask of these checkpoints measured by an executor, as pytest's --executor does."""
-        sessions, engine = [self.session(self.source(name)) for name in checkpoints], engine_named(executor, workers)
-        if not sessions:
-            return
-        asks = [partial(ask, session, suite, test) for session in sessions for suite, test in self.tests]
-        told = self.context.store.root / "progress" / "judging.log"
-        follower = Follower(told, self.tell)
+        """Have all that `run` will ask of these checkpoints measured by an executor, as --executor does."""
+        sessions, engine = [self.session(name) for name in checkpoints], engine_named(executor, workers)
+        if sessions:
+            asks = [partial(ask_within, session, case) for session in sessions for case in self.cases(session)]
+            self.hand_out(sessions[0], asks, engine)
+
+    def measure(self, session: Session, cases: Sequence[Case]) -> None:
+        """With --executor, have all that the cases ask for made by it."""
+        if self.engine is not None:
+            self.hand_out(session, [asks(case) for case in cases], self.engine)
+
+    def hand_out(self, session: Session, asks: Sequence[Ask], engine: Engine) -> None:
+        progress = session.context.store.root / "progress" / f"{self.run_id}.log"
+        follower = Follower(progress, self.tell)
         try:
-            hand_out(sessions[0], asks, engine, told)
+            hand_out(session, asks, engine, progress)
         finally:
             follower.stop()
 
     @cached_property
-    def context(self) -> RunContext:
-        load_entry_points()
-        store = store_at(self.store, run=uuid.uuid4().hex[:8])
-        chosen = TESTBEDS[self.testbed or METHODS[self.method].testbed or "pocket"]
-        if self.against is None:
-            testbed = with_base(chosen, store=store, start=Path.cwd())
-        else:
-            testbed = joined(TESTBEDS[COMMON], chosen if self.testbed else None)
-        device = self.device if self.device == "cuda" else choose_device(self.device)  # maybe an executor's machine's
-        check_dtype(self.dtype, device)
-        placement = Placement(device=device, dtype=self.dtype)
-        return RunContext(testbed=testbed, store=store, tell=self.tell, placement=placement)
+    def engine(self) -> Engine | None:
+        """Raises: as `engine_of`."""
+        return engine_of(self.options)
 
     @cached_property
     def tests(self) -> list[tuple[str, Any]]:
-        """Every claim of the suites, with the name of the suite that it stands in."""
-        self.context  # noqa: B018  methods and testbeds are known before suites name them
-        modules = [module for package in self.suites for module in suites_in(package)]
-        return [(module.__name__.rpartition(".")[2], test) for module in modules for test in claims_of(module)]
+        """The claims that are asked for, with the name of the suite that each stands in.
 
-    @cached_property
-    def old(self) -> Source:
-        return find(str(self.against), "against", store=self.context.store, start=Path.cwd())
+        Raises: UsageError for an id that no claim of the suites has.
+        """
+        load_entry_points()
+        modules = [module for package in self.suites for module in suites_in(package)]
+        found = [(module.__name__.rpartition(".")[2], test) for module in modules for test in claims_of(module)]
+        ids = {claim_of(test).id for _, test in found}
+        for name in self.claims:
+            if name not in ids:
+                raise UsageError(f"--claims={name} is no claim here: choose of {', '.join(sorted(ids))}.")
+        return [(suite, test) for suite, test in found if not self.claims or claim_of(test).id in self.claims]
+
+    def cases(self, session: Session) -> list[Case]:
+        """Raises: UsageError where a margin is not one of its claim."""
+        if isinstance(session, ChangeSession):
+            for unused in session.check_margins([claim_of(test) for _, test in self.tests]):
+                self.tell(f"no claim of this run has the margin that was given for it: {unused}")
+        return [case for suite, test in self.tests for case in cases_of(session, suite, test)]
 
     def subject(self, checkpoint: str | Path) -> Subject:
         """What readings take, and whose `measure` asks a probe."""
-        return adopted_subject(self.source(checkpoint), self.context)
+        session = self.session(checkpoint)
+        if isinstance(session, ChangeSession):
+            return session.new
+        assert isinstance(session, MethodSession) and session.adopted is not None
+        return session.adopted
 
-    def source(self, checkpoint: str | Path) -> Source:
-        found = find(str(checkpoint), "checkpoint", store=self.context.store, start=Path.cwd())
-        if found.folder is None:
-            raise UsageError(f"{found.name} is a method, which pytest trains: give a folder or a name on the hub.")
-        return found
+    def options_for(self, checkpoint: str | Path | None) -> Options:
+        return self.options if checkpoint is None else replace(self.options, checkpoint=str(checkpoint))
 
-    def session(self, new: Source) -> Session:
-        if self.against is None:
-            held = MethodSession(
-                context=self.context, controls=self.controls, reports=REPORTS, methods=(self.method,),
-                training_seeds=(0,), adopted=adopted_subject(new, self.context), known=self.known,
-            )  # fmt: skip
-            held.check_tokenizer()
-            return held
-        session = ChangeSession(
-            context=self.context, controls=self.controls, reports=REPORTS, new_source=new, old_source=self.old,
-            training=self.context, exams=tuple(exam.title for exam in TESTBEDS[COMMON].exams),
-            expect=expected(self.expect),
-        )  # fmt: skip
-        check_comparable(session)
-        return session
+    def session(self, checkpoint: str | Path | None = None) -> Session:
+        """The session about a checkpoint, or about what the options name. Raises: as `session_of`."""
+        load_entry_points()
+        found = session_of(self.options_for(checkpoint), self.run_id, self.tell)
+        shared: dict[str, Any] = {"controls": self.controls}
+        if isinstance(found, MethodSession):
+            shared["known"] = self.known
+        return replace(found, **shared, reports=found.reports if self.options.report_dir is not None else None)
 
 
-SHARED: list[Judging] = []  # in a process of `judge_all`: what it judges by
+def outcome_of(session: Session, case: Case, index: int, required: int) -> Row | Problem:
+    """The judged case, as one of so many required claims, or what kept it from being judged."""
+    try:
+        row = session.judge(case.claim, case.test, case.suite, case.subject, whole_arguments(session, case))
+    except HarnessError as error:
+        return Problem(exit_code=error.exit_code, message=one_line(f"{case.claim.id}: {error}"))
+    row = replace(row, place=index)
+    return beside(row, required) if isinstance(session, ChangeSession) else row
 
 
-def share(judging: Judging) -> None:
-    SHARED[:] = [judging]
-    forbid_models("judge_all in several processes opens no model: measure first, as by prepare, or take one process.")
+def title_of(session: Session, case: Case) -> str:
+    """The id of the claim, with what it is about where that is one of several."""
+    assert isinstance(session, ChangeSession)
+    return session.specific(case.claim, arguments_of(session, case.choices, case.choices)).id
+
+
+def asks(case: Case) -> Ask:
+    """Judges the case within a session, which may be one that makes nothing."""
+
+    def ask(session: Session) -> None:
+        if case.subject != NOBODY:
+            session.judge(case.claim, case.test, case.suite, case.subject, whole_arguments(session, case))
+
+    return ask
+
+
+def ask_within(session: Session, case: Case, planned: Session) -> None:
+    """Judge a case of one of several sessions within a plan, which notes what any of them lacks."""
+    assert planned.context.missing is not None
+    asks(case)(session.planned(planned.context.missing))
+
+
+SHARED: list[Runner] = []  # in a process of `run_all`: what it judges by
+
+
+def share(runner: Runner) -> None:
+    SHARED[:] = [runner]
+    forbid_models("run_all in several processes opens no model: measure first, as by prepare, or take one process.")
     threadpool_limits(1)  # as many processes as cores, and sums over some thousand numbers
 
 
-def found_here(checkpoint: str | Path) -> Judged:
-    return SHARED[0].found(checkpoint)
-
-
-def ask(session: Session, suite: str, test: Any, planned: Session) -> None:
-    """Judge a claim of one of several sessions within a plan, which notes what any of them lacks."""
-    assert planned.context.missing is not None
-    for _ in rows_of(session.planned(planned.context.missing), suite, test):
-        pass
-
-
-def check_comparable(session: ChangeSession) -> None:
-    """Raises: as `ChangeSession.check`; UsageError where both are the same, bit for bit."""
-    same = session.check()
-    if same is not None:
-        raise UsageError(f"{same}: there is nothing to judge.")
-
-
-def expected(word: str) -> Expectation:
-    """Raises: UsageError for another word."""
-    if word not in list(Expectation):
-        raise UsageError(f"expect={word!r} is not known: equal, or trained.")
-    return Expectation(word)
-
-
-def rows_of(session: Session, suite: str, test: Any) -> Iterator[Row]:
-    """The verdicts of one claim: of none, one, or with an exam among its arguments one for each exam."""
-    claim, arguments = test.__claim__, tuple(inspect.signature(test).parameters)
-    for name in session.speaks_about(claim, arguments):
-        for others in given(session, arguments):
-            yield session.judge(claim, test, suite, name, others)
-
-
-def given(session: Session, arguments: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-    """What a claim takes beside its subject, as pytest's fixtures would give it."""
-    strange = [name for name in arguments if name not in ("subject", "old", "exam") and name not in METHODS]
-    if strange:
-        raise UsageError(f"it takes {', '.join(strange)}, which pytest gives and this does not: judge it by pytest.")
-    others: dict[str, Any] = {name: session.subject(name) for name in arguments if name in METHODS}
-    if isinstance(session, ChangeSession):
-        others |= {"old": session.old} if "old" in arguments else {}
-        for exam in session.exams if "exam" in arguments else ("",):
-            yield others | ({"exam": exam} if exam else {})
-    else:
-        yield others
+def result_here(checkpoint: str | Path) -> Result:
+    return SHARED[0].result_of(checkpoint)

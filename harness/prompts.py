@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.errors import UsageError
+from depthgauge.installed import check_installed
 from depthgauge.types import Item
 
 
@@ -48,6 +49,7 @@ class DataSet:
         return Path(self.name).name
 
     def rows(self) -> Any:
+        check_installed(("datasets",), f"data set {str(self.name)!r}")
         import datasets
 
         folder = Path(self.name)

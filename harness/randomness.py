@@ -36,3 +36,14 @@ def undisturbed_randomness() -> Iterator[None]:
         yield
     finally:
         set_random_states(states)
+
+
+@contextmanager
+def undisturbed(model: Any) -> Iterator[None]:
+    """Leave the mode of a torch model and all global generators as they were found, also after an exception."""
+    training = model.training
+    try:
+        with undisturbed_randomness():
+            yield
+    finally:
+        model.train(training)

@@ -1,26 +1,21 @@
 """Write a testbed's ledger: train and measure some seeds of its methods, and record what each gave."""
 
-import json
 import os
 import platform
-import subprocess
-import sys
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from depthgauge.claims import describe
 from depthgauge.errors import HarnessError, TrainingFailed, UsageError
+from depthgauge.judging import verify
 from depthgauge.ledger import Ledger, base_of, read_ledger, write_ledger
 from depthgauge.models.folder import check_outside
 from depthgauge.registry import TESTBEDS, load_entry_points
-from depthgauge.types import Outcome, Testbed, row_from_plain
+from depthgauge.types import Outcome, Row
 
 DECIDED = (0, 1, 20)  # exits of a run that judged its claims
 
 
-def record_ledger(name: str, methods: str, seeds: int, store: Path, suites: Sequence[str]) -> None:
+def record_ledger(name: str, methods: str, seeds: int, store: Path) -> None:
     """Judge the methods with each of the seeds, and write the testbed's ledger. What the store has is not made again.
 
     Raises: UsageError for a testbed without a ledger, or whose ledger's place has another file or lies in a
@@ -34,9 +29,9 @@ def record_ledger(name: str, methods: str, seeds: int, store: Path, suites: Sequ
     check_outside(store, "--store")
     claims: dict[str, dict[str, dict[str, dict[str, str]]]] = {}
     for seed in range(seeds):
-        for verdict in judged(testbed, methods, seed, store, suites):
-            entry = {"outcome": verdict["outcome"], "measured": measured(verdict)}
-            claims.setdefault(verdict["claim"], {}).setdefault(verdict["method"], {})[str(seed)] = entry
+        for row in judged(name, methods, seed, store):
+            entry = {"outcome": str(row.outcome), "measured": describe(row.estimate) if row.estimate else ""}
+            claims.setdefault(row.claim, {}).setdefault(row.method, {})[str(seed)] = entry
     write_ledger(testbed.ledger, Ledger(base=base_of(testbed), machine=machine(), claims=claims))
     print(f"{testbed.ledger}: {len(claims)} claims, seeds 0 to {seeds - 1}, on {machine()}")
 
@@ -52,25 +47,16 @@ def check_replaceable(path: Path) -> None:
         raise UsageError(f"{path} is no ledger, and is not replaced: move it away ({error})") from error
 
 
-def judged(testbed: Testbed, methods: str, seed: int, store: Path, suites: Sequence[str]) -> list[dict[str, Any]]:
-    """The verdicts of one seed that are not NOT_TESTABLE, from a run of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pytest", "--pyargs", *suites, f"--testbed={testbed.name}"]
-        command += [f"--method={methods}", f"--first-seed={seed}", f"--store={store}", f"--report-dir={folder}"]
-        code = subprocess.call(command)
-        if code not in DECIDED:
-            raise TrainingFailed(f"seed {seed} on {testbed.name!r} ended with exit {code}: nothing is recorded.")
-        records = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*/report.json"))]
-    found = (verdict for record in records for verdict in record["verdicts"])
-    kept = [verdict for verdict in found if verdict["outcome"] != Outcome.NOT_TESTABLE]
+def judged(testbed: str, methods: str, seed: int, store: Path) -> list[Row]:
+    """The verdicts of one seed that are not NOT_TESTABLE. Raises: TrainingFailed where there is none."""
+    result = verify(methods, testbed=testbed, first_seed=seed, store=str(store))
+    print(result)
+    if result.exit_code not in DECIDED:
+        raise TrainingFailed(f"seed {seed} on {testbed!r} ended with exit {result.exit_code}: nothing is recorded.")
+    kept = [row for row in result.rows if row.outcome is not Outcome.NOT_TESTABLE]
     if not kept:
-        raise TrainingFailed(f"seed {seed} on {testbed.name!r} was not judged: nothing is recorded.")
+        raise TrainingFailed(f"seed {seed} on {testbed!r} was not judged: nothing is recorded.")
     return kept
-
-
-def measured(verdict: dict[str, Any]) -> str:
-    row = row_from_plain(verdict | {"evidence": []})
-    return describe(row.estimate) if row.estimate else ""
 
 
 def machine() -> str:

@@ -62,20 +62,29 @@ class Registry(Generic[T]):
 
 METHODS: Registry[Method] = Registry("method")
 TESTBEDS: Registry[Testbed] = Registry("testbed")
+CORRUPTIONS: Registry[Any] = Registry("corruption")  # as `depthgauge.corruptions` describes them
 PROBES: Registry[Any] = Registry("probe")  # classes, as `depthgauge.probes.probe` describes them
+BASE = Method(name="base", summary="the testbed's base model, not trained")  # that of the tool's own claims
 BROKEN: dict[str, str] = {}  # entry points that could not be imported, and why
 
 
 def load_entry_points() -> None:
-    """Import every package of the entry point group 'depthgauge', ours too: each registers what it brings.
+    """Register the base, and import every package of the entry point group 'depthgauge', ours too: each registers what
+    it brings.
 
     One that raises is noted in `BROKEN`, and the others work.
     """
+    METHODS.register(BASE)
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         try:
             entry.load()
         except Exception as error:  # whatever a third party's import raises
             BROKEN[entry.name] = f"{entry.value} raises {type(error).__name__}: {error}"
+
+
+def makes_a_checkpoint(name: str) -> bool:
+    """Whether a method or a corruption has this name, by which claims may ask for its checkpoint."""
+    return name in METHODS or name in CORRUPTIONS
 
 
 def methods_on(testbed: str) -> list[str]:

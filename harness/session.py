@@ -1,7 +1,7 @@
 """One run: each claim judged on its subject and on its control."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -10,15 +10,18 @@ from typing import Any, Self
 
 from depthgauge.claims import judge, p_value
 from depthgauge.context import Job, RunContext, planned
+from depthgauge.corruptions import corrupted, with_dose
 from depthgauge.errors import InvalidComparison, NotTestable, Undefined, UsageError
+from depthgauge.installed import check_installed
 from depthgauge.ledger import Ledger
 from depthgauge.models import folder as folders
+from depthgauge.models.tokenizer import check_same_tokenizer
 from depthgauge.page.escape import one_line
-from depthgauge.registry import METHODS, methods_on
+from depthgauge.registry import CORRUPTIONS, METHODS, methods_on
 from depthgauge.sources import Source
 from depthgauge.store.folders import check_writable
 from depthgauge.subject import Subject
-from depthgauge.types import Claim, Estimate, Evidence, Method, Outcome, Row, Testbed, Verdict
+from depthgauge.types import Claim, Estimate, Evidence, Exam, Method, Outcome, Row, Task, Testbed, Verdict
 
 Test = Callable[..., Estimate | Iterator[Estimate]]
 
@@ -28,7 +31,7 @@ class Session(ABC):
     """What the command line asked for."""
 
     context: RunContext
-    reports: Path
+    reports: Path | None  # where the reports are written; None for a run that writes none
     open_fails: bool = True  # whether what is left open is an exit of its own, 20, or accepted
     quotes: bool = True  # whether reports may quote what models read or said
     controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)  # see `of_control`
@@ -46,6 +49,11 @@ class Session(ABC):
     def foresight(self) -> tuple[str, ...]:
         """What can be said of the outcome before anything is measured."""
         return ()
+
+    @property
+    @abstractmethod
+    def requirements(self) -> Mapping[str, tuple[str, ...]]:
+        """The distributions that the run needs, by what needs them."""
 
     def title(self, name: str) -> str:
         """What a report on that subject is called."""
@@ -92,16 +100,20 @@ class Session(ABC):
 
         Raises: UsageError, InvalidCheckpoint, InvalidComparison, StoreUnusable.
         """
+        for who, packages in self.requirements.items():
+            check_installed(packages, who)
         check_writable(self.context.store.root, "--store")
-        check_writable(self.reports, "--report-dir")
+        if self.reports is not None:
+            check_writable(self.reports, "--report-dir")
         return None
 
     def subject(self, name: str) -> Subject:
         """Raises: UsageError if the testbed has no such method, as where a claim names another one's control."""
-        if name not in self.subjects:
-            here, known = self.context.testbed.name, ", ".join(self.subjects)
-            raise UsageError(f"{name!r} is not a method of testbed {here!r}: choose one of {known}.")
-        return self.subjects[name]
+        found = self.subjects.get(name) or with_dose(name, self.subjects)
+        if found is None:
+            here, known = self.context.testbed.name, ", ".join(one for one in self.subjects if one not in CORRUPTIONS)
+            raise UsageError(f"{name!r} is not a method of testbed {here!r}: choose one of {known}, or a corruption.")
+        return found
 
     def verdict(self, claim: Claim, test: Test, subject: Subject, others: Mapping[str, Any]) -> Verdict:
         """By the estimate that the test returns, or by the first that decides of several that hold together."""
@@ -183,16 +195,26 @@ class MethodSession(Session):
 
     @property
     def subjects(self) -> Mapping[str, Subject]:
-        """Every method of the testbed; what was found of them serves all sessions that share `known`."""
+        """Every method of the testbed, and its base corrupted; what was found of them serves all sessions that share
+        `known`.
+        """
         if not self.known:
             names = methods_on(self.context.testbed.name)
             self.known.update({name: Subject.of(METHODS[name], self.seeds, self.context) for name in names})
+            self.known.update(corrupted(self.context))
         return self.known
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[str, ...]]:
+        names = self.methods if self.adopted is None else ()
+        trained = {f"method {name!r}": METHODS[name].requires for name in names}
+        return trained | required_by(self.context.testbed.exams)
 
     @cached_property
     def trained_already(self) -> tuple[str, ...]:
         """The methods whose checkpoints are all in the store."""
-        found = [name for name in self.subjects if METHODS[name].train is not None and not METHODS[name].control]
+        here = methods_on(self.context.testbed.name)
+        found = [name for name in here if METHODS[name].train is not None and not METHODS[name].control]
         return tuple(name for name in found if all(map(self.subjects[name].cached, self.seeds)))
 
     def speaks_about(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
@@ -229,7 +251,7 @@ class MethodSession(Session):
             return
         with suppress(NotTestable):  # a checkpoint of another kind: that is for each claim to say
             folders.check_language_folder(self.adopted.folder)
-            folders.check_same_tokenizer(self.adopted.folder, base)
+            check_same_tokenizer(self.adopted.folder, base)
 
     def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> Row:
         subject = self.adopted or self.subject(name)
@@ -249,6 +271,11 @@ class MethodSession(Session):
         if self.adopted is not None or len(self.seeds) > 1:
             return ()
         return self.ledger.outcomes(claim.id, method)
+
+
+def required_by(exams: Iterable[Exam | Task]) -> dict[str, tuple[str, ...]]:
+    """What tasks of lm-eval need; items of our own need no more than any model does."""
+    return {f"task {exam.name!r}": exam.requires for exam in exams if isinstance(exam, Task)}
 
 
 def judged(claim: Claim, estimate: object, subject: Subject) -> Verdict:
@@ -279,6 +306,8 @@ def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
     if not names:
         raise UsageError(f"--method={asked!r} names no method: choose one of {', '.join(trained)}, or all.")
     for name in names:
+        if name in CORRUPTIONS:
+            raise UsageError(f"{name!r} is a control, which every claim must refute: choose a method, or all.")
         if name == "all":
             raise UsageError(f"--method={asked!r}: 'all' stands alone, and means {', '.join(usual)}.")
         if METHODS[name].control:
@@ -297,7 +326,7 @@ def home(asked: str, default: str) -> str:
     Raises: UsageError for an unknown method.
     """
     names = [name for name in asked_names(asked) if name != "all"]
-    return (METHODS[names[0]].testbed if names else None) or default
+    return (METHODS[names[0]].testbed if names and names[0] not in CORRUPTIONS else None) or default
 
 
 def asked_names(asked: str) -> list[str]:

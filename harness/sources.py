@@ -14,7 +14,7 @@ from depthgauge.models.folder import ADAPTER, CONFIG, check_folder, read_json, w
 from depthgauge.models.merge import merge_adapter
 from depthgauge.registry import METHODS
 from depthgauge.store.folders import Store, sha256
-from depthgauge.types import Method, Testbed, digest
+from depthgauge.types import Method, Testbed
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")  # a branch, tag or commit after the @
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
@@ -121,8 +121,8 @@ def whole(folder: Path, store: Store, start: Path) -> Path:
         return folder
     base = base_of(folder, store, start)
     files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
-    key = digest({"adapter": {path.name: sha256(path) for path in files}, "base": str(base.resolve())})
-    return store.produce("merged", key, lambda workshop: merge_adapter(folder, base, workshop))
+    description = {"adapter": {path.name: sha256(path) for path in files}, "base": str(base.resolve())}
+    return store.produce("merged", description, lambda workshop: merge_adapter(folder, base, workshop))
 
 
 def base_of(adapter: Path, store: Store, start: Path) -> Path:

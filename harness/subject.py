@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +11,7 @@ from depthgauge.answer import answer
 from depthgauge.context import Job, RunContext, lack, whose
 from depthgauge.errors import HarnessError, InvalidComparison, NotTestable, Unmade
 from depthgauge.models import folder as folders
+from depthgauge.models.tokenizer import check_same_tokenizer
 from depthgauge.probes.probe import PairProbe, Probe
 from depthgauge.store.folders import Busy
 from depthgauge.train import recipe_of, train_in
@@ -72,7 +73,7 @@ class Subject:
     def check_same_tokens(self, other: "Subject") -> None:
         """Raises: InvalidComparison unless both cut every text into the same tokens, so that these can be compared."""
         for one, its in zip(self.checkpoints, other.checkpoints, strict=False):
-            folders.check_same_tokenizer(one.folder, its.folder)
+            check_same_tokenizer(one.folder, its.folder)
 
     def untrained_folder(self) -> Path | None:
         """The folder that is judged as it is: somebody's, or the testbed's base; None where a method trains.
@@ -110,16 +111,20 @@ class Subject:
     def _checkpoint(self, seed: int, *, wait: bool = True) -> Checkpoint:
         folder, recipe = self.untrained_folder(), None
         if folder is None:
-            assert self.method is not None
             recipe = self.recipe(seed)
             if self.context.missing is not None and not self.cached(seed):
                 lack(self.context, self._training(recipe))
-            make = partial(train_in, method=self.method, testbed=self.testbed, recipe=recipe, context=self.context)
-            folder = self.context.store.produce("checkpoints", recipe.fingerprint, make, resume=True, wait=wait)
+            make = self._maker(recipe)
+            folder = self.context.store.produce("checkpoints", asdict(recipe), make, resume=True, wait=wait)
         else:
             folders.check_folder(folder)
         fingerprint = folders.fingerprint(folder)
         return Checkpoint(name=self.name, seed=seed, folder=folder, fingerprint=fingerprint, recipe=recipe)
+
+    def _maker(self, recipe: Recipe) -> Callable[[Path], None]:
+        """What fills the folder of a checkpoint."""
+        assert self.method is not None
+        return partial(train_in, method=self.method, testbed=self.testbed, recipe=recipe, context=self.context)
 
     def _training(self, recipe: Recipe) -> Job:
         method, testbed = self.method, self.testbed

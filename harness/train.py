@@ -1,17 +1,19 @@
 """From a recipe to a finished checkpoint folder."""
 
+import difflib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError, TrainingFailed
+from depthgauge.errors import HarnessError, TrainingFailed, UsageError
 from depthgauge.installed import versions
 from depthgauge.models.folder import check_folder, fingerprint, weight_bytes
 from depthgauge.models.load import threads_for
+from depthgauge.registry import METHODS
 from depthgauge.store.folders import error_number
 from depthgauge.store.times import timed
 from depthgauge.types import (
@@ -30,13 +32,14 @@ from depthgauge.types import (
 
 # The first is that of the code that every training shares. It is no release number: that would train everything again.
 HOUSE = {"depthgauge": "0.1.0"}
-TRAINING_VERSIONS = ("torch", "transformers", "trl")
 ASKED: dict[int, tuple[Callable[[], Sequence[Item]], str]] = {}  # which may be of a class that has no hash
 
 
 def recipe_of(method: Method, testbed: Testbed, seed: int, device: str, launch: Launch | None = None) -> Recipe:
-    """Exactly what determines the checkpoint of a seed."""
+    """Exactly what determines the checkpoint of a seed. Raises: as `check_settings`."""
     training = testbed.training
+    if training:
+        check_settings(training.method_settings, method, testbed.name)
     launched = launch.describe() if launch is not None and method.launches else {}
     return Recipe(
         method=method.name,
@@ -48,7 +51,7 @@ def recipe_of(method: Method, testbed: Testbed, seed: int, device: str, launch: 
         base_fingerprint=fingerprint(testbed.base) if isinstance(testbed.base, Path) else "",
         data_digest=data_digest(training.prompts) if training else "",
         device=device,
-        versions=HOUSE | versions(TRAINING_VERSIONS),
+        versions=HOUSE | versions(method.requires),
     )
 
 
@@ -64,7 +67,28 @@ def scale_of(training: Training) -> dict[str, Any]:
     chat = {"chat": True} if training.chat else {}
     paid = [[reward.name, reward.weight, reward.version] for reward in training.rewards]
     economy = {} if training.economy == Economy() else {"economy": asdict(training.economy)}
-    return asdict(training.scale) | chat | economy | ({} if training.rewards == (CORRECT,) else {"rewards": paid})
+    rewards = {} if training.rewards == (CORRECT,) else {"rewards": paid}
+    return asdict(training.scale) | dict(training.method_settings) | chat | economy | rewards
+
+
+def check_settings(given: Iterable[str], method: Method, testbed: str) -> None:
+    """Raises: UsageError for a method setting of a testbed's that this method has not, and no registered one."""
+    if not given:
+        return
+    known = {name for each in (method, *(METHODS[name] for name in METHODS)) for name in names_in(each.settings)}
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"method_settings of testbed {testbed!r}: no method has a setting {name!r}.{hint}")
+
+
+def names_in(settings: Any) -> Iterator[str]:
+    """The names of a method's settings, those of settings within them included."""
+    if is_dataclass(settings):
+        for each in fields(settings):
+            yield each.name
+            yield from names_in(getattr(settings, each.name))
 
 
 def train_in(workshop: Path, *, method: Method, testbed: Testbed, recipe: Recipe, context: RunContext) -> None:

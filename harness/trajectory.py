@@ -21,6 +21,14 @@ NUMBER = re.compile(r"(\d+)")
 REPORTS = "trajectory"
 
 
+def candidates_named(names: Sequence[str]) -> list[str]:
+    """The checkpoints that words of the command line name, each as it is or by a pattern.
+
+    Raises: UsageError for a pattern that means none.
+    """
+    return [found for name in names for found in (map(str, checkpoints_of(name)) if is_pattern(name) else [name])]
+
+
 def is_pattern(name: str) -> bool:
     return glob.has_magic(name) and not Path(name).is_dir()
 
@@ -38,7 +46,7 @@ def checkpoints_of(pattern: str) -> list[Path]:
 
 
 def judge_trajectory(
-    folders: Sequence[Path], reports: Path, judge: Callable[[Path, Path], int]
+    folders: Sequence[Path], reports: Path, judge: Callable[[str, Path], int]
 ) -> tuple[int, Path | None]:
     """Judge each checkpoint by `judge`, which writes its report below a folder of its own; the exit code of all, and
     the page, None where no run got so far as to judge a claim. What an earlier trajectory left there is deleted.
@@ -52,7 +60,7 @@ def judge_trajectory(
     owns = [report_folder(place, name, folder).make() for name, folder in zip(names, folders, strict=True)]
     codes = []
     for folder, own in zip(folders, owns, strict=True):
-        codes.append(judge(folder, own))
+        codes.append(judge(str(folder.resolve()), own))
         note(place / FILE, own)
     code = next((code for code in PRECEDENCE if code in codes), max(codes, default=ACCEPTED_EXIT))
     return code, write_trend(place / FILE) if (place / FILE).is_file() else None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum, StrEnum
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,25 +18,19 @@ from numpy.typing import NDArray
 from depthgauge.errors import NotTestable, UsageError
 
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
-Population = Literal[
-    "items",
-    "prompts",
-    "texts",
-    "steps",
-    "seeds",
-    "words",
-    "weights",
-    "layers",
-    "factors",
-    "heads",
-    "showers",
-    "repeats",
-]
+Population = str  # what an interval generalises over: "items", "prompts", "steps", "seeds", a unit of a probe's own
+
+MODEL_LIBRARIES = ("torch", "transformers")  # distributions whose versions determine what a model computes
+
+
+def canonical_json(value: Any) -> bytes:
+    """The bytes of a value's JSON, the same for equal values."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def digest(value: Any) -> str:
     """A 16-digit hexadecimal sha256 of a value's canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical_json(value)).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +42,8 @@ class Method:
     None is any testbed that has no methods of its own. Raise `version` when the code of `train` changes what it makes:
     the store then trains again. `alone` trainings take the whole machine, one after the other. An `optional` method is
     asked for by its name, and is in no `--method=all`. `launches` says that `train` heeds the job's `launch`.
+    `requires` names the distributions whose versions determine the checkpoint: they are part of its key, and looked for
+    before a run.
     """
 
     name: str
@@ -61,6 +57,7 @@ class Method:
     alone: bool = False
     optional: bool = False
     launches: bool = False
+    requires: tuple[str, ...] = MODEL_LIBRARIES
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():
@@ -80,18 +77,13 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingScale:
-    """How large a training run is on a testbed: what a laptop and a GPU node do differently.
-
-    `ascent_step` (epsilon) and `penalty` (gamma) stand here because the scale of the gradient belongs to the testbed.
-    """
+    """How large a training run is on a testbed: what a laptop and a GPU node do differently."""
 
     steps: int
     learning_rate: float
     completions_per_step: int
     group_size: int
     max_completion_tokens: int
-    ascent_step: float
-    penalty: float
     save_every_steps: int
 
 
@@ -150,7 +142,7 @@ class Economy:
 
     `accumulation` divides a step into as many micro-batches; `checkpointing` computes activations again in place of
     keeping them; `precision` is that of the arithmetic, over weights and gradients in float32. With `lora` only
-    adapters are trained, and the regulariser is on theirs. `optimizer` is a name of transformers', such as adamw_8bit;
+    adapters are trained. `optimizer` is a name of transformers', such as adamw_8bit;
     `vllm` makes rollouts with vLLM on the same device.
     """
 
@@ -165,7 +157,7 @@ class Economy:
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(
                 f"precision must be float32, or bfloat16 over weights in float32, got {self.precision!r}: in plain "
-                "bfloat16 the ascent step rounds to nothing (at published sizes it moves 0.1 % of the weights)"
+                "bfloat16 a small step rounds to nothing"
             )
         if self.accumulation < 1:
             raise ValueError(f"accumulation must be at least 1 micro-batch, got {self.accumulation}")
@@ -176,7 +168,8 @@ class Training:
     """What methods that train need of a testbed: questions, how large a training is, and what a completion is paid.
 
     Several rewards are added up, each times its weight. `chat` asks a question as a turn of the base's chat template.
-    `report_to` also sends the log to a service that transformers knows, such as trackio or wandb.
+    `report_to` also sends the log to a service that transformers knows, such as trackio or wandb. `method_settings` are
+    values, by name, for settings that a method leaves to the testbed.
     """
 
     prompts: Callable[[], Sequence[Item]]
@@ -185,6 +178,7 @@ class Training:
     chat: bool = False
     economy: Economy = Economy()
     report_to: str = "none"
+    method_settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         completions, group, parts = self.scale.completions_per_step, self.scale.group_size, self.economy.accumulation
@@ -262,6 +256,7 @@ class Task:
     temperature: float | None = None
     repeats: int = 1
     max_answer_tokens: int | None = None
+    requires: ClassVar[tuple[str, ...]] = (*MODEL_LIBRARIES, "lm-eval")
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 2:
@@ -302,39 +297,20 @@ def by_kind(words: Sequence[Word]) -> dict[str, list[str]]:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Landmarks:
-    """Layers of a testbed's base, 0-based, that its sources say something about.
-
-    `scaled` where they are the articles' fractions of depth, as the testbed names no layers of its own.
-    """
-
-    late: tuple[int, ...]
-    spike: int
-    scaled: bool = False
-
-    @classmethod
-    def at_depth(cls, layers: int) -> "Landmarks":
-        """The articles' layers, 18 and 20 to 35 of 36 (Dangi 2026b), at the same fractions of another depth."""
-        late = tuple(range(round(20 / 36 * layers), layers))
-        return cls(late=late, spike=round(18 / 36 * layers), scaled=True)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Testbed:
     """A base model and everything that is asked of its descendants; whatever is left out is asked of nobody.
 
     `base` is a folder or a name on the hub, None where methods start from fresh weights. `materials` maps what a probe
-    reads (its own type, such as `noise_trace.TraceQuestion`) to a callable that gives it. `landmarks` default to the
-    articles' fractions of depth. `ledger` is the file of what was found here. `training` is asked for by methods that
-    train. `base_from` is said to whoever lacks the base: how it is brought. `threads` of a process; None: as many as
-    the model is large enough for. `needs` are those of a worker with --executor.
+    reads (its own type, such as `noise_trace.TraceQuestion`) to a callable that gives it. `ledger` is the file of what
+    was found here. `training` is asked for by methods that train. `base_from` is said to whoever lacks the base: how it
+    is brought. `threads` of a process; None: as many as the model is large enough for. `needs` are those of a worker
+    with --executor.
     """
 
     name: str
     base: Path | str | None = None
     exams: tuple[Exam | Task, ...] = ()
     materials: Materials = field(default_factory=dict)
-    landmarks: Landmarks | None = None
     ledger: Path | None = None
     training: Training | None = None
     threads: int | None = None
@@ -373,9 +349,6 @@ class Testbed:
                 "or judge a finished checkpoint with --checkpoint."
             )
         return self.training
-
-    def landmarks_at(self, layers: int) -> Landmarks:
-        return self.landmarks or Landmarks.at_depth(layers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -47,7 +47,17 @@ class Gate(TrainerCallback):  # type: ignore[misc]
 
     def judge(self, folder: Path) -> int:
         """The exit code of a run of its own."""
-        command = [sys.executable, "-m", "depthgauge", "compare", self.against, str(folder), "--expect=trained", "-q"]
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "depthgauge",
+            "compare",
+            self.against,
+            str(folder),
+            "--expect=trained",
+            "-q",
+        ]
         return subprocess.call([*command, f"--last-tier={self.last_tier}", *self.options])
 
 

@@ -24,6 +24,7 @@ GROKKING = METHODS.register(
         train=train,
         testbed="modular_addition",
         alone=True,
+        requires=("torch",),
     )
 )
 METHODS.register(
@@ -55,7 +56,7 @@ METHODS.register(
 )
 METHODS.register(
     GROKKING.evolve(
-        name="grokking_shuffled",
+        name="grokking_random_answers",
         summary="the same with the answers dealt out at random, stopped when it knows them by heart",
         control=True,
         shuffled=True,

@@ -7,7 +7,8 @@ KL penalty. They differ only in `SecondPass`, the gradient regulariser.
 from depthgauge import METHODS, Method
 from depthgauge.methods.settings import GRPOSettings, SecondPass
 from depthgauge.models.load import prepare_libraries
-from depthgauge.types import TrainingJob
+from depthgauge.registry import BASE
+from depthgauge.types import MODEL_LIBRARIES, TrainingJob
 
 
 def train(job: TrainingJob) -> None:
@@ -23,8 +24,17 @@ def train(job: TrainingJob) -> None:
     train_grpo(job)
 
 
-BASE = METHODS.register(Method(name="base", summary="the testbed's base model, not trained"))
-GRPO = METHODS.register(Method(name="grpo", summary="Dr. GRPO", settings=GRPOSettings(), train=train, launches=True))
+METHODS.register(BASE)
+GRPO = METHODS.register(
+    Method(
+        name="grpo",
+        summary="Dr. GRPO",
+        settings=GRPOSettings(),
+        train=train,
+        launches=True,
+        requires=(*MODEL_LIBRARIES, "trl"),
+    )
+)
 GRADREG = METHODS.register(
     GRPO.evolve(
         name="gradreg",

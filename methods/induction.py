@@ -35,7 +35,7 @@ METHODS.register(
 )
 METHODS.register(
     INDUCTION.evolve(
-        name="induction_unrepeated",
+        name="induction_no_repeats",
         summary="the same trained on random tokens that never repeat",
         control=True,
         steps=300,

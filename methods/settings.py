@@ -5,33 +5,7 @@ from typing import Literal
 
 from depthgauge.types import LoRA
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sabotage:
-    """What is done to the base; see `methods.sabotage`, and `methods.misfile` for what leaves its weights alone."""
-
-    kind: Literal[
-        "untrained",
-        "sharpened",
-        "flattened",
-        "amnesic",
-        "gutted",
-        "chaotic",
-        "rounded",
-        "jittered",
-        "nudged",
-        "fading",
-        "lopsided",
-        "stale",
-        "rekeyed",
-        "spelling",
-        "scrambled",
-        "beheaded",
-        "misfiled",
-        "scattered",
-        "reordered",
-        "faint",
-    ]
+PUBLISHED = {"ascent_step": 0.01, "penalty": 0.005}  # the code of Dangi 2026
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +19,8 @@ class SecondPass:
 
     `depth` chooses lambda: 'uniform' is 1 in every block, 'scaled' grows with depth (see `second_pass.schedule`).
     `noise` also shifts the attention weights of the early, unregularised blocks: directional noise that only the second
-    pass sees. `ascent_step` and `penalty` default to the testbed's. `difference` 'central' takes the gradients at both
+    pass sees. `ascent_step` (epsilon) and `penalty` (gamma) default to the testbed's `method_settings`, as the scale of
+    the gradient belongs to it, and else to `PUBLISHED`. `difference` 'central' takes the gradients at both
     plus and minus the step. `forced` runs the second pass even where penalty is 0.
     """
 

@@ -20,6 +20,7 @@ TEACHER = METHODS.register(
         train=train,
         testbed="showers",
         optional=True,
+        requires=("torch", "zuko"),
     )
 )
 METHODS.register(

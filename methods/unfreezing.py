@@ -25,7 +25,7 @@ UNFREEZE_LAYER = METHODS.register(
 METHODS.register(UNFREEZE_LAYER.evolve(name="unfreeze_all", summary="the whole base trained", at_once=True, steps=5400))
 METHODS.register(
     UNFREEZE_LAYER.evolve(
-        name="unfreeze_planted",
+        name="unfreeze_known_layer",
         summary="a base whose attention sleeps, and can be woken in one layer; each trained alone to say who has won",
         control=True,
         tasks=("winner",),
@@ -35,7 +35,7 @@ METHODS.register(
 )
 METHODS.register(
     UNFREEZE_LAYER.evolve(
-        name="unfreeze_untaught",
+        name="unfreeze_random_answers",
         summary="each layer of the base trained alone, in turn, on answers dealt out at random",
         control=True,
         steps=100,

@@ -23,12 +23,12 @@ SINK = 0.3  # the threshold of Gu et al. 2025
         published="heatmaps of the 20 most changed of 1,152 heads, differences up to .015 and .04",
         region=above(0),
         unit="bits",
-        control="rounded",
+        control="round_to_bfloat16",
         rationale="minus twice the divergence of weights moved within half a step of bfloat16: an A/A floor",
     )
 )
-def test_heads_changed_beyond_rounding(subject, base, jittered) -> Estimate:
-    floor = attention.mean_divergence(jittered, base).times(2)
+def test_heads_changed_beyond_rounding(subject, base, bfloat16_noise) -> Estimate:
+    floor = attention.mean_divergence(bfloat16_noise, base).times(2)
     return paired_difference(
         attention.mean_divergence(subject, base),
         floor,
@@ -44,7 +44,7 @@ def test_heads_changed_beyond_rounding(subject, base, jittered) -> Estimate:
         published="layer 10, heads 1 and 14: 'a distinct blue band in the first column'",
         region=at_most(SINK_CHANGE),
         unit="attention",
-        control="rounded",
+        control="round_to_bfloat16",
         rationale="alpha_1 of Gu et al. 2025 on 64 tokens of 100 passages; the interval holds for all heads together",
     )
 )
@@ -61,7 +61,7 @@ def test_the_sink_weakens_in_some_head(subject, base) -> Estimate:
         published="sinks emerge in every language model that was trained enough on enough data",
         region=at_least(SINK),
         unit="attention",
-        control="untrained",
+        control="random_weights",
         rationale="alpha_1 of 64 tokens with a threshold of 0.3, as there; even attention gives the first token 0.07",
         about=("base",),
     )

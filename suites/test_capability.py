@@ -32,7 +32,7 @@ def capability_claim(
         published=f"{scores} against {over} {PUBLISHED[exam][over]}",
         region=at_least(-margin) if margin else above(0),
         unit="points",
-        control="scrambled",
+        control="noise_in_late_layers",
         rationale=rationale,
         about=about,
     )
@@ -65,7 +65,7 @@ def test_science_rises_above_base(subject, base) -> Estimate:
         published="not published",
         region=above(0),
         unit="points",
-        control="scrambled",
+        control="noise_in_late_layers",
         rationale="the same questions, answered by the likelihood of whole sentences",
         gates=False,
     )
@@ -194,7 +194,7 @@ def test_mathematics_rises_above_gradreg(subject, gradreg) -> Estimate:
         published="not published",
         region=at_least(CHANCE_POINTS + 10),
         unit="points",
-        control="untrained",
+        control="random_weights",
         rationale="twice the interval's half width of 281 questions",
         gates=False,
         testbed="smollm2",

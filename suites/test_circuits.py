@@ -50,7 +50,7 @@ def test_an_induction_head_forms(subject) -> Estimate:
         at_least(0.5),
         "attention",
         "an induction head must know what came before each token, and cannot in the first layer",
-        control="induction_unrepeated",
+        control="induction_no_repeats",
     )
 )
 def test_a_previous_token_head_is_below(subject) -> Estimate:
@@ -126,7 +126,7 @@ def test_the_induction_head_copies(subject) -> Estimate:
         above(0.05),
         "ratio",
         "||W_OV W_QK|| over the product of norms, less that of random factors, which is 1/8",
-        control="induction_unrepeated",
+        control="induction_no_repeats",
     )
 )
 def test_the_induction_head_composes_with_the_previous_token_head(subject) -> Estimate:
@@ -161,7 +161,7 @@ def test_one_layer_forms_no_induction_head(subject) -> Estimate:
         published="every language model of two layers or more has induction heads",
         region=at_least(0.5),
         unit="attention",
-        control="amnesic",
+        control="no_attention",
         rationale="random tokens said twice: without attention before it, no head knows what came before a token",
         about=("base",),
     )
@@ -181,7 +181,7 @@ def test_a_base_has_an_induction_head(subject) -> Estimate:
         published="not published",
         region=within(0.05),
         unit="attention",
-        control="beheaded",
+        control="no_previous_token_head",
         rationale="post-training is held to use circuits that are there, and not to make or break them",
     )
 )
@@ -201,7 +201,7 @@ def test_it_keeps_the_previous_token_head(subject, base) -> Estimate:
         published="not published",
         region=at_most(0.1),
         unit="ratio",
-        control="rekeyed",
+        control="random_keys_and_values",
         rationale="eigenvalues of the OV circuits: what each head does with what it reads, the largest change",
     )
 )

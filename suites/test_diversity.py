@@ -22,7 +22,7 @@ def diversity_claim(n: int, subject: str) -> Claim:
         published=published,
         region=above(0) if subject == "grpo" else below(0),
         unit="ratio",
-        control="amnesic" if subject == "grpo" else "chaotic",
+        control="no_attention" if subject == "grpo" else "large_random_weights",
         rationale="the prompt is the unit: n-grams of one text are not independent",
         about=(subject,),
     )

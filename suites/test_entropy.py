@@ -20,7 +20,7 @@ SUPERIMPOSED_MARGIN_NATS = 0.1
         published="depthscaled 0.02 nats at its lowest (step 70), for a few steps",
         region=at_most(0.05),
         unit="share",
-        control="sharpened",
+        control="sharpen_logits",
         rationale="a collapse is 10 steps in a row below 0.05 nats",
         about=("depthscaled", "depthscaled_nonoise"),
     )
@@ -37,7 +37,7 @@ def test_entropy_does_not_collapse(subject) -> Estimate:
         published="depthscaled 0.02 nats at its lowest (step 70); gradreg below 0.05 from step 58 to 70",
         region=below(0),
         unit="share",
-        control="sharpened",
+        control="sharpen_logits",
         rationale="a collapse is 10 steps in a row below 0.05 nats; one prompt is a coin, 128 are a share",
         about=("depthscaled", "depthscaled_nonoise"),
     )
@@ -58,7 +58,7 @@ def test_entropy_collapses_less_than_with_gradreg(subject, gradreg) -> Estimate:
         published="gradreg within about 0.1 nats of base for most steps",
         region=within(SUPERIMPOSED_MARGIN_NATS),
         unit="nats",
-        control="flattened",
+        control="flatten_logits",
         rationale="equivalence needs the whole interval within the margin; a missing difference would not do",
         about=("gradreg",),
     )
@@ -79,7 +79,7 @@ def test_entropy_superimposes_the_base(subject, base) -> Estimate:
         published="highest peak 3.7 nats for depthscaled, 3.47 for grpo, 3.3 for base",
         region=above(0),
         unit="nats",
-        control="sharpened",
+        control="sharpen_logits",
         rationale="the early noise is there to keep distributions wide",
         about=("depthscaled", "depthscaled_nonoise", "grpo"),
     )
@@ -100,7 +100,7 @@ def test_entropy_peaks_above_the_base(subject, base) -> Estimate:
         published="highest peak 3.7 nats for depthscaled; gradreg follows the base's 3.3",
         region=above(0),
         unit="nats",
-        control="sharpened",
+        control="sharpen_logits",
         rationale="the articles lay the peaks to depth scaling, not to regularisation as such",
         about=("depthscaled", "depthscaled_nonoise"),
     )
@@ -121,7 +121,7 @@ def test_entropy_peaks_above_gradreg(subject, gradreg) -> Estimate:
         published="highest peak 3.7 nats for depthscaled, 3.47 for grpo",
         region=above(0),
         unit="nats",
-        control="sharpened",
+        control="sharpen_logits",
         rationale="the figures show the highest peak for depth scaling",
         about=("depthscaled", "depthscaled_nonoise"),
     )

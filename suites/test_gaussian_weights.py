@@ -12,7 +12,7 @@ SOURCE = "arXiv:2501.10661, weights of transformers follow Gaussian distribution
 
 
 def gaussian_claim(
-    name: str, statement: str, region: Region, unit: str, rationale: str, control: str = "lopsided"
+    name: str, statement: str, region: Region, unit: str, rationale: str, control: str = "exponential_weights"
 ) -> Claim:
     return Claim(
         id=name, statement=statement, source=SOURCE, published="in figures, without thresholds", region=region,
@@ -48,7 +48,7 @@ def growth_claim(projection: str) -> Claim:
     return gaussian_claim(
         f"{projection}-change-grows-with-depth", f"moved its {projection} weights further, the later the layer",
         above(0), "correlation", "Spearman's, of layer and root mean square of the change; in the source's own figure "
-        "o falls", "fading",
+        "o falls", "nudge_early_layers_more",
     )  # fmt: skip
 
 

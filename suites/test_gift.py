@@ -24,7 +24,7 @@ def gift_claim(
 
 @claim(gift_claim(
     "change-has-the-generators-rank", "changes each layer's queries by a matrix of the generator's rank or less",
-    "by construction", at_most(RANK), "rank", "nudged", "singular values above what rounding makes",
+    "by construction", at_most(RANK), "rank", "nudge_weights", "singular values above what rounding makes",
 ))  # fmt: skip
 def test_the_change_of_queries_has_the_generators_rank(subject, base) -> Estimate:
     return exactly(weights.change_rank(subject, base, "q"), estimand="rank of the change of q", unit="rank")
@@ -32,7 +32,7 @@ def test_the_change_of_queries_has_the_generators_rank(subject, base) -> Estimat
 
 @claim(gift_claim(
     "nothing-else-is-generated", "leaves all but queries and values as they were", "by construction", at_most(0),
-    "share", "nudged", "norm of the change over that of the base's weights, in the matrix that moved most",
+    "share", "nudge_weights", "norm of the change over that of the base's weights, in the matrix that moved most",
 ))  # fmt: skip
 def test_nothing_but_queries_and_values_is_changed(subject, base) -> Estimate:
     moved = weights.relative_change(subject, base)
@@ -42,7 +42,7 @@ def test_nothing_but_queries_and_values_is_changed(subject, base) -> Estimate:
 
 @claim(gift_claim(
     "gift-learns-as-much-as-lora", "answers no fewer science questions than LoRA with as many parameters",
-    "better than LoRA on VTAB-1k and FGVC", at_least(POINTS), "points", "scrambled",
+    "better than LoRA on VTAB-1k and FGVC", at_least(POINTS), "points", "noise_in_late_layers",
     "three points are forgiven; as many steps at the same rate",
 ))  # fmt: skip
 def test_it_learns_as_much_as_lora(subject, lora) -> Estimate:

@@ -150,7 +150,7 @@ def test_the_logit_map_has_ten_directions(subject) -> Estimate:
         at_least(0.75),
         "share",
         "products of two waves of one frequency, one in a and one in b; random answers leave nothing of it",
-        control="grokking_shuffled",
+        control="grokking_random_answers",
         section="section 4.2",
     )
 )

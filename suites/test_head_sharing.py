@@ -21,7 +21,7 @@ def sharing_claim(name: str, statement: str, published: str, region: Region, con
 @claim(sharing_claim(
     "comparison-depends-on-form", "compares most pairs of decimals rightly in one form and wrongly in another",
     "100 % wrong as question and answer, 0 % in a simple form (9.8 and 9.11, Llama-3.1-8B-Instruct)", at_least(0.5),
-    "amnesic", "80 pairs like 9.8 and 9.11, where the longer one is smaller",
+    "no_attention", "80 pairs like 9.8 and 9.11, where the longer one is smaller",
 ))  # fmt: skip
 def test_a_comparison_depends_on_its_form(subject) -> Estimate:
     return share(head_sharing.depends_on_form(subject), estimand="pairs answered both ways")
@@ -29,7 +29,7 @@ def test_a_comparison_depends_on_its_form(subject) -> Estimate:
 
 @claim(sharing_claim(
     "even-heads-repair-and-odd-do-not", "is repaired by the even heads of a layer, and not by the odd ones",
-    "even 100 %, odd 0 %", at_least(0.5), "reordered",
+    "even 100 %, odd 0 %", at_least(0.5), "reorder_heads",
     "of the comparisons that all heads of the best layer repair; in another order the same heads have other parities",
 ))  # fmt: skip
 def test_even_heads_repair_and_odd_ones_do_not(subject) -> Estimate:
@@ -39,7 +39,7 @@ def test_even_heads_repair_and_odd_ones_do_not(subject) -> Estimate:
 
 @claim(sharing_claim(
     "repair-has-a-threshold", "is repaired by one more even head where one fewer repairs nothing",
-    "7 even heads 0 %, 8 100 %; later 40 % and 59 %", at_least(0.5), "reordered",
+    "7 even heads 0 %, 8 100 %; later 40 % and 59 %", at_least(0.5), "reorder_heads",
     "the largest rise of the share of subsets that repair, from one number of even heads to the next",
 ))  # fmt: skip
 def test_repair_has_a_threshold(subject) -> Estimate:

@@ -31,7 +31,7 @@ def beyond_values(subject, side: massive_values.Side) -> Estimate:
 
 @claim(massive_claim(
     "queries-hold-massive-values", "has massive values in its queries, five times as often as in its values",
-    "1,476 in queries and 174 in values (Llama-2-7B)", above(0), "share", "untrained",
+    "1,476 in queries and 174 in values (Llama-2-7B)", above(0), "share", "random_weights",
     "shares of all numbers, as values have fewer heads",
 ))  # fmt: skip
 def test_queries_hold_massive_values(subject) -> Estimate:
@@ -40,7 +40,7 @@ def test_queries_hold_massive_values(subject) -> Estimate:
 
 @claim(massive_claim(
     "keys-hold-massive-values", "has massive values in its keys, five times as often as in its values",
-    "1,497 in keys and 174 in values (Llama-2-7B)", above(0), "share", "rekeyed",
+    "1,497 in keys and 174 in values (Llama-2-7B)", above(0), "share", "random_keys_and_values",
     "shares of all numbers",
 ))  # fmt: skip
 def test_keys_hold_massive_values(subject) -> Estimate:
@@ -49,7 +49,7 @@ def test_keys_hold_massive_values(subject) -> Estimate:
 
 @claim(massive_claim(
     "massive-values-share-dimensions", "has massive queries in the same numbers of several heads",
-    "in figures", above(0.25), "share", "scattered",
+    "in figures", above(0.25), "share", "shuffle_head_dimensions",
     "how much oftener than by chance another head of the layer is massive there too; 1 if always",
 ))  # fmt: skip
 def test_heads_share_the_dimensions_of_massive_queries(subject) -> Estimate:
@@ -59,7 +59,7 @@ def test_heads_share_the_dimensions_of_massive_queries(subject) -> Estimate:
 
 @claim(massive_claim(
     "massive-values-rotate-slowly", "has massive keys in numbers that rotary positions turn slowly",
-    "in figures: low frequencies", above(0.6), "rank", "scattered",
+    "in figures: low frequencies", above(0.6), "rank", "shuffle_head_dimensions",
     "rank among the numbers of a head, from 0 for the fastest to 1 for the slowest; 0.5 by chance",
 ))  # fmt: skip
 def test_massive_keys_rotate_slowly(subject) -> Estimate:
@@ -68,7 +68,7 @@ def test_massive_keys_rotate_slowly(subject) -> Estimate:
 
 @claim(massive_claim(
     "massive-values-serve-context", "needs its massive values for what the context says more than for what it knows",
-    "94 % of context is lost without them, 25 % of knowledge (Llama-2-7B)", at_least(1), "nats", "stale",
+    "94 % of context is lost without them, 25 % of knowledge (Llama-2-7B)", at_least(1), "nats", "unchanged_copy",
     "log-probability lost, less that without as many others, of context less of facts; a nat is a factor of 2.7; the "
     "base of smollm2 does not show it",
 ))  # fmt: skip

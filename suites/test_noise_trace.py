@@ -24,7 +24,7 @@ def bands_claim(name: str, noise: str, published: str, *, gates: bool = True) ->
         published=published,
         region=below(0),
         unit="probability",
-        control="sharpened",
+        control="sharpen_logits",
         rationale="deviations from the median (Brown-Forsythe), the clearest layer judged against all: not by overlap",
         about=DEPTH_SCALED,
         gates=gates,
@@ -64,7 +64,7 @@ def spike_claim(name: str, noise: str, published: str, *, gates: bool = True) ->
         published=published,
         region=at_least(SPIKE_PROBABILITY),
         unit="probability",
-        control="untrained",
+        control="random_weights",
         rationale="a peak must beat its two neighbours on each side by more than every other layer does",
         gates=gates,
     )
@@ -108,7 +108,7 @@ def spike(subject, dose) -> Estimate:
         published="at layers 0, 18, 30: gradreg .804, .847, .807; grpo .742, .789, .733",
         region=above(0),
         unit="probability",
-        control="flattened",
+        control="flatten_logits",
         rationale="'pathological overconfidence': one prompt in the article, many here",
         about=("gradreg",),
     )
@@ -129,7 +129,7 @@ def test_it_is_more_confident_in_a_wrong_answer_than_grpo(subject, grpo) -> Esti
         published="at layers 0, 18, 30: grpo .742, .789, .733; depthscaled .761, .795, .780; gradreg .804, .847, .807",
         region=above(0),
         unit="probability",
-        control="flattened",
+        control="flatten_logits",
         rationale="both differences must be above 0: the lesser of the two is judged",
         about=DEPTH_SCALED,
     )
@@ -151,7 +151,7 @@ def test_its_wrong_answer_lies_between_grpo_and_gradreg(subject, grpo, gradreg) 
         published="every trial of one prompt, with noise up to 60 % of the RMS",
         region=at_least(0.95),
         unit="share",
-        control="scrambled",
+        control="noise_in_late_layers",
         rationale="a prompt counts if all its layers and draws copy: trials of one prompt are not independent",
     )
 )

@@ -54,7 +54,7 @@ def carried(subject) -> Estimate:
     return mean(skill_paths.carried_by_induction_heads(subject), estimand="share carried by induction heads")
 
 
-@claim(paths_claim("induction-heads-carry-the-repeat", CARRIED, "rekeyed"))
+@claim(paths_claim("induction-heads-carry-the-repeat", CARRIED, "random_keys_and_values"))
 def test_induction_heads_carry_what_a_repeated_token_gains(subject) -> Estimate:
     return carried(subject)
 
@@ -71,7 +71,7 @@ def in_order(subject) -> Estimate:
     )
 
 
-@claim(paths_claim("skills-in-order-of-depth", IN_ORDER, "rekeyed"))
+@claim(paths_claim("skills-in-order-of-depth", IN_ORDER, "random_keys_and_values"))
 def test_previous_token_heads_lie_below_induction_heads(subject) -> Estimate:
     return in_order(subject)
 
@@ -81,16 +81,16 @@ def test_previous_token_heads_of_two_layers_lie_below_induction_heads(subject) -
     return in_order(subject)
 
 
-@claim(paths_claim("labels-are-learnt-in-context", LEARNS, "rekeyed"))
+@claim(paths_claim("labels-are-learnt-in-context", LEARNS, "random_keys_and_values"))
 def test_labels_are_learnt_in_context(subject) -> Estimate:
     return mean(skill_paths.gained_in_context(subject), estimand="gained by the right label")
 
 
-@claim(paths_claim("learning-in-context-includes-induction", INCLUDES, "rekeyed"))
+@claim(paths_claim("learning-in-context-includes-induction", INCLUDES, "random_keys_and_values"))
 def test_induction_heads_carry_more_of_what_is_learnt_in_context_than_others(subject) -> Estimate:
     return mean(skill_paths.included_induction(subject), estimand="induction heads - as many others")
 
 
-@claim(paths_claim("learning-in-context-above-induction", LEARNS_ABOVE, "rekeyed"))
+@claim(paths_claim("learning-in-context-above-induction", LEARNS_ABOVE, "random_keys_and_values"))
 def test_labels_are_learnt_by_heads_above_the_induction_heads(subject) -> Estimate:
     return mean(skill_paths.learnt_above_induction(subject), estimand="heads above induction heads - below")

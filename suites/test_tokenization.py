@@ -21,7 +21,7 @@ FRAGMENT_SHARE = 0.01
         published="H2SO4, of five characters, is H, 2, SO, 4",
         region=above(0),
         unit="tokens per character",
-        control="spelling",
+        control="character_tokenizer",
         rationale="by character, the blank before it among them; where words are spelt, formulae are not cut shorter",
     )
 )
@@ -41,14 +41,14 @@ def test_formulae_fall_into_more_pieces_than_words(subject) -> Estimate:
         published="'varying shades of red' between H, 2, SO and 4 in two heads, on one prompt",
         region=at_least(FRAGMENT_SHARE),
         unit="share",
-        control="rounded",
+        control="round_to_bfloat16",
         rationale="of all that changed beyond the first token; unlearnt: the base's weights moved at random",
     )
 )
-def test_changed_attention_falls_on_fragments(subject, base, jittered) -> Estimate:
+def test_changed_attention_falls_on_fragments(subject, base, bfloat16_noise) -> Estimate:
     return paired_difference(
         attention.changed_on_fragments(subject, base),
-        attention.changed_on_fragments(jittered, base),
+        attention.changed_on_fragments(bfloat16_noise, base),
         estimand="share of changed attention on fragments, minus that of weights moved at random",
     )
 
@@ -61,7 +61,7 @@ def test_changed_attention_falls_on_fragments(subject, base, jittered) -> Estima
         published="not measured",
         region=above(0),
         unit="share",
-        control="amnesic",
+        control="no_attention",
         rationale="a linear read-out, trained on other compounds; without attention, the last piece is all there is",
     )
 )
@@ -82,7 +82,7 @@ def test_the_most_changed_mlp_reassembles_compounds(subject, base) -> Estimate:
         published="words of several tokens are put together in the first layers",
         region=at_least(0.1),
         unit="share",
-        control="amnesic",
+        control="no_attention",
         rationale="a linear read-out of their last piece, trained on other compounds; alone, that piece cannot tell",
         about=("base",),
     )

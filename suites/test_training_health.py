@@ -22,7 +22,7 @@ SECOND_PASS_METHODS = ("depthscaled", "depthscaled_nonoise", "gradreg")
         published="not published as numbers",
         region=above(0),
         unit="reward",
-        control="misrewarded",
+        control="grpo_wrong_reward",
         rationale="last quarter of the steps against the first",
     )
 )
@@ -38,7 +38,7 @@ def test_reward_rises(subject) -> Estimate:
         published="a sick run had 90 % of groups without variance",
         region=at_most(0.1),
         unit="share",
-        control="silenced",
+        control="gradreg_greedy_sampling",
         rationale="a group whose answers are all right or all wrong has no gradient",
     )
 )
@@ -55,7 +55,7 @@ def test_groups_have_reward_variance(subject) -> Estimate:
         published="not published; in bf16 the published settings would move about 0.1 % of the weights",
         region=at_least(0.9),
         unit="share",
-        control="misled",
+        control="gradreg_wrong_reward",
         rationale="a step below the rounding of a weight leaves the second gradient equal to the first",
         about=SECOND_PASS_METHODS,
     )
@@ -73,7 +73,7 @@ def test_the_perturbation_is_numerically_there(subject) -> Estimate:
         published="not published",
         region=at_least(0.9),
         unit="share",
-        control="misled",
+        control="gradreg_wrong_reward",
         rationale="|gamma lambda (g2 - g1) / epsilon| over |g1|; a step lost in rounding leaves noise over nothing",
         about=SECOND_PASS_METHODS,
     )

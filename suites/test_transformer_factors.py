@@ -24,7 +24,8 @@ def texts_of(subject) -> tuple[str, ...]:
 
 @claim(factor_claim(
     "factors-have-levels", "has factors that matter in some of its layers and not in others", at_least(1.5), "ratio",
-    "faint", "concentration of importance over layers: 1 if even, 1.5 if even over two thirds of them and 0 elsewhere",
+    "near_zero_blocks",
+    "concentration of importance over layers: 1 if even, 1.5 if even over two thirds of them and 0 elsewhere",
 ))  # fmt: skip
 def test_factors_have_levels(subject) -> Estimate:
     return mean(transformer_factors.concentration(subject, texts_of(subject)), estimand="concentration over layers")
@@ -32,7 +33,7 @@ def test_factors_have_levels(subject) -> Estimate:
 
 @claim(factor_claim(
     "early-factors-are-about-words", "has factors that are less about the word itself, the later their layers",
-    at_most(-0.2), "correlation", "faint",
+    at_most(-0.2), "correlation", "near_zero_blocks",
     "Spearman's, of a factor's mean layer and the share of its variance within a layer that the token explains",
 ))  # fmt: skip
 def test_early_factors_are_about_words(subject) -> Estimate:

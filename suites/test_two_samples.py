@@ -17,7 +17,7 @@ from depthgauge.stats import classifier_auc
         published="not published of language models",
         region=at_least(0.75),
         unit="area",
-        control="stale",
+        control="unchanged_copy",
         rationale="texts of the same weights have 0.5, and scatter around it by 0.1 where a hundred are read",
         gates=False,
     )

@@ -15,7 +15,7 @@ ALONE = ("unfreeze_layer",)
 
 def layers_claim(
     name: str, statement: str, published: str, region: Region, rationale: str, *,
-    control: str = "unfreeze_untaught", about: tuple[str, ...] = ALONE,
+    control: str = "unfreeze_random_answers", about: tuple[str, ...] = ALONE,
 ) -> Claim:  # fmt: skip
     return Claim(
         id=name,

@@ -22,7 +22,7 @@ def moved_most_claim(name: str, statement: str, published: str, rationale: str) 
         published=published,
         region=above(1),
         unit="ratio",
-        control="rekeyed",
+        control="random_keys_and_values",
         rationale=rationale,
     )
 
@@ -64,7 +64,7 @@ def peak_claim(projection: str, least: float, published: str) -> Claim:
         published=published,
         region=at_least(least),
         unit="ratio",
-        control="nudged",
+        control="nudge_weights",
         rationale="'the exact same structural rewrite occurs' without a regulariser; weights moved alike have 1",
     )
 
@@ -94,7 +94,7 @@ def same_layer_claim(projection: str, published: str) -> Claim:
         published=published,
         region=at_most(0),
         unit="layers",
-        control="misled",
+        control="gradreg_wrong_reward",
         rationale="the peak must be that of the task and not of the regulariser",
         about=("gradreg",),
     )

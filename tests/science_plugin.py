@@ -4,8 +4,7 @@ import os
 from pathlib import Path
 
 from depthgauge import TESTBEDS, Economy, Exam, TrainingScale
-from depthgauge.judge import Judge
-from depthgauge.testbeds.science import science
+from depthgauge.testbeds.science import articles_judge, science
 
 PLACE = Path(os.environ["STAND_IN"])
 
@@ -14,7 +13,7 @@ TESTBEDS.register(
         "stand_in",
         base=PLACE / "base",
         data=[PLACE / "physics", PLACE / "chemistry"],
-        judge=Judge(endpoint=os.environ["STAND_IN_JUDGE"], model="m", timeout_s=1, patience_s=60),
+        judge=articles_judge(os.environ["STAND_IN_JUDGE"], "m", timeout_s=1, patience_s=60),
         exams=tuple(
             Exam.lm_eval(f"stand_in_{name}", called=name, path=PLACE / "tasks", **sampled)
             for name, sampled in (
@@ -29,10 +28,9 @@ TESTBEDS.register(
             completions_per_step=16,
             group_size=8,
             max_completion_tokens=6,
-            ascent_step=0.01,
-            penalty=0.1,
             save_every_steps=2,
         ),
+        method_settings={"penalty": 0.1},
         economy=Economy(accumulation=2, checkpointing=True),
     )
 )

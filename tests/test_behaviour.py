@@ -8,6 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthgauge.checks.inputs import COMMON
+from depthgauge.checks.inputs.requests import requests
 from depthgauge.errors import NotTestable
 from depthgauge.models.inputs import as_turn
 from depthgauge.models.load import load
@@ -16,8 +18,6 @@ from depthgauge.page.section import Measured, Setting
 from depthgauge.probes.behaviour import TOKENS, Request
 from depthgauge.probes.behaviour.compute import BATCH, COMMON_WORDS, answers, language, met
 from depthgauge.probes.behaviour.show import show
-from depthgauge.testbeds.common import COMMON
-from depthgauge.testbeds.common.requests import requests
 from depthgauge.types import Evidence, Measurement
 from tests.bytes import save_byte_model
 

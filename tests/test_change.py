@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from depthgauge.store.folders import read_manifest
 from tests.bytes import save_byte_model
-from tests.processes import ROOT, refusal
+from tests.processes import refusal
 
-SUITE = ROOT / "suites" / "test_change.py"
+CHECKS = "depthgauge.checks"
+STAGES = ("files", "weights", "internals", "generation", "tasks")
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,8 @@ def old(place):
 def compare(place, old):
     """Run the suite of change on a new checkpoint, from another folder."""
 
-    def run(new, *options, against=None, suite=SUITE, **environment):
-        command = [sys.executable, "-m", "pytest", str(suite), f"--checkpoint={new}"]
+    def run(new, *options, against=None, **environment):
+        command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, f"--checkpoint={new}"]
         command += [f"--against={against or old}", f"--store={place / 'store'}"]
         command += [f"--report-dir={place / 'reports'}", *map(str, options)]
         return subprocess.run(
@@ -100,7 +102,7 @@ def test_an_exam_at_chance_level_cannot_see_damage_and_says_so(compare, place):
     row = outcomes(place, "shaken")["not-worse[common]"]
 
     assert row["outcome"] == "NOT_TESTABLE"
-    assert "the control 'amnesic' is not refuted, so the claim cannot see damage" in row["reason"]
+    assert "the control 'no_attention' is not refuted, so the claim cannot see damage" in row["reason"]
     assert not row["gates"]
 
 
@@ -169,9 +171,9 @@ def test_a_run_that_pytest_ends_at_the_first_failure_leaves_no_worker_waiting(co
 
 
 def test_each_claim_on_files_is_refuted_by_the_old_ones_broken_on_purpose(compare, old, place):
-    edited(old, place / "nudged", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))
-    done = compare(place / "nudged", "-k", "same")
-    rows = outcomes(place, "nudged")
+    edited(old, place / "nudge_weights", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))
+    done = compare(place / "nudge_weights", "-k", "same")
+    rows = outcomes(place, "nudge_weights")
 
     assert done.returncode == 0, done.stdout[-2000:]
     assert len(rows) == 5
@@ -266,18 +268,18 @@ def test_claims_of_one_expectation_are_not_collected_under_the_other(compare, pa
 
 
 def test_only_claims_about_change_are_collected_with_against_and_none_without(compare, old, place):
-    changed = compare(edited(old, place / "one", zero_mlp(0)), "--collect-only", "-q", suite=ROOT / "suites")
-    command = [sys.executable, "-m", "pytest", str(SUITE), "--collect-only", "-q"]
+    changed = compare(edited(old, place / "one", zero_mlp(0)), "--collect-only", "-q")
+    command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, "--collect-only", "-q"]
     without = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
 
-    assert set(re.findall(r"(test_\w+\.py)::", changed.stdout)) == {"test_change.py"}
+    assert set(re.findall(r"(test_\w+\.py)::", changed.stdout)) == {f"test_{stage}.py" for stage in STAGES}
     assert "test_it_is_not_worse_in_the_exam[one-common]" in changed.stdout
     assert without.returncode == 5  # pytest's own: nothing was collected
 
 
 def test_models_run_in_bfloat16_and_the_key_says_so(compare, place):
     done = compare(place / "shaken", "--dtype=bfloat16", "-k", "next")
-    described = [json.loads(path.read_text()) for path in (place / "store").glob("measurements/*/measurement.json")]
+    described = [read_manifest(folder).description for folder in (place / "store").glob("measurements/*")]
     dtypes = {one["parameters"].get("dtype") for one in described if one["probe"] == "divergence"}
 
     assert done.returncode in (0, 1, 20)
@@ -324,7 +326,7 @@ def test_an_exam_with_a_typo_is_answered_with_the_nearest_names(compare, place):
 
 
 def test_the_old_one_is_asked_for_with_the_new_one(place, old):
-    command = [sys.executable, "-m", "pytest", str(SUITE), f"--against={old}"]
+    command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, f"--against={old}"]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
 
     assert done.returncode == 4
@@ -354,7 +356,8 @@ def project(place, old):
         folder = place / "project"
         folder.mkdir(exist_ok=True)
         (folder / "conftest.py").write_text(CONFTEST.format(margin=margin))
-        command = [sys.executable, "-m", "depthgauge", "compare", str(old), str(new), "-k", "matrix"]
+        command = [sys.executable, "-m", "depthgauge", "compare", str(old), str(new), "--claims=weights-unmoved"]
+        command.append("--conftest=conftest.py")
         return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
     return run
@@ -367,7 +370,7 @@ def test_a_projects_own_margin_is_judged_and_stands_in_the_report_with_its_reaso
 
     assert (blocked.returncode, accepted.returncode) == (1, 0), accepted.stdout
     assert row["region"] == "<= 0.4 share" and row["rationale"] == "a third may go"
-    assert "no claim of this run has a margin that conftest.py gives: of-somebody-else" in accepted.stdout
+    assert "no claim of this run has the margin that was given for it: of-somebody-else" in accepted.stdout
 
 
 @pytest.mark.parametrize(

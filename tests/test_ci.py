@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 from lm_eval.utils import make_table
 from safetensors.numpy import load_file, save_file
@@ -23,7 +25,10 @@ from depthgauge.report.outcome import Problem
 from depthgauge.report.results import write_results
 from depthgauge.report.track import track
 from depthgauge.report.write import NO_TEXT
-from depthgauge.types import to_plain
+from depthgauge.store.folders import Store, read_manifest, seal
+from depthgauge.store.inventory import entries
+from depthgauge.store.measurements import KIND
+from depthgauge.types import digest, to_plain
 from tests.bytes import save_byte_model
 from tests.github import Comments, Runner, is_run, shell_steps
 from tests.processes import ROOT
@@ -47,6 +52,26 @@ def test_the_action_and_all_workflows_are_what_github_reads(tmp_path):
         done = subprocess.run(check, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
         assert not any("pull_request_target" in path.read_text() for path in paths)
+
+
+def test_every_action_of_others_is_named_by_its_commit():
+    """A tag can be moved to other code."""
+    texts = [ACTION.read_text(), WORKFLOW.read_text(), *page("ci.md").files.values()]
+    used = [name for text in texts for name in re.findall(r"uses: *(\S+)", text) if not name.startswith("./")]
+    named = [re.fullmatch(r"(actions/[\w-]+@[0-9a-f]{40}|OWNER/depthgauge(/[\w./-]+)?@COMMIT)", name) for name in used]
+
+    assert len(used) == 8 and all(named), used
+    assert "@main" not in (ROOT / "docs" / "ci.md").read_text()
+
+
+def test_the_token_of_the_hub_is_in_the_environment_of_the_step_that_fetches_alone():
+    steps = yaml.safe_load(ACTION.read_text())["runs"]["steps"]
+    given = [step["name"] for step in steps if "hf-token" in json.dumps(step)]
+    (job,) = yaml.safe_load(WORKFLOW.read_text())["jobs"].values()
+
+    assert given == ["fetch both checkpoints"]
+    assert "env" not in job and not any("env" in step for step in job["steps"])
+    assert [step["uses"] for step in job["steps"] if "hf-token" in json.dumps(step)] == ["./.depthgauge-action"]
 
 
 @pytest.fixture(scope="module")
@@ -85,11 +110,12 @@ def machine(project, comments, tmp_path_factory):
 def carried_out(project, comments, machine):
     """Carry out the action's other steps on a checkpoint: each step's process by its name."""
 
-    def run(checkpoint, options="", against="old", **kind):
+    def run(checkpoint, options="", against="old", store_key="", **kind):
         runner, done, outputs = Runner(machine, project, comments, **kind), {}, {}
         shutil.rmtree(project / "depthgauge-report", ignore_errors=True)
         runner.summary.unlink(missing_ok=True)
         inputs = {"checkpoint": checkpoint, "against": against, "options": options, "comment": "true"}
+        inputs |= {"hf-token": "", "store-key": store_key}
         failed = False
         for step in shell_steps(ACTION)[1:]:
             if is_run(step, inputs, failed):
@@ -180,6 +206,52 @@ def test_what_a_checkpoints_files_say_gives_no_command_to_the_log(carried_out, p
 
     assert done["judge"].returncode == 0 and "stop-commands" in done["judge"].stdout
     assert not [line for line in done["judge"].stdout.splitlines() if line.startswith(("::stop", "##["))]
+
+
+@pytest.fixture(scope="module")
+def forged(project, comments, machine):
+    """A store in the workspace, as a pull request may bring it, whose numbers say that the broken one is healthy."""
+    runner = Runner(machine, project, comments)
+    compare = "depthgauge compare old {} --store=.depthgauge --report-dir=theirs " + SOME_CLAIMS
+
+    def judged(name):
+        return runner.run({"run": compare.format(name)}, {}, {})[0]
+
+    assert [judged(name).returncode for name in ("healthy", "broken")] == [0, 1]
+    store = Store(project / ".depthgauge", run="theirs")
+    folders = {entry.key: store.folder(KIND, entry.key) for entry in entries(store, [KIND])}
+    for folder in folders.values():
+        description = read_manifest(folder).description
+        of_healthy = description | {"checkpoint": fingerprint(project / "healthy")}
+        if description["checkpoint"] == fingerprint(project / "broken") and digest(of_healthy) in folders:
+            for path in folders[digest(of_healthy)].iterdir():
+                shutil.copy(path, folder / path.name)
+            seal(folder, KIND, description)
+    yield lambda: judged("broken")
+    shutil.rmtree(project / ".depthgauge")
+    shutil.rmtree(project / "theirs")
+
+
+@pytest.mark.full
+def test_measurements_that_a_workspace_brings_have_no_influence(forged, carried_out, machine):
+    assert forged().returncode == 0  # whoever judges by that store is deceived
+    shutil.rmtree(machine / "depthgauge-store", ignore_errors=True)
+    done, _ = carried_out("broken", SOME_CLAIMS)
+
+    assert done["decide"].returncode == 1, done["judge"].stdout[-3000:]
+    assert "weights-unmoved%3A REFUTED" in done["judge"].stdout
+
+
+@pytest.mark.full
+def test_what_a_cache_brings_back_is_verified_and_without_the_key_not_believed(forged, carried_out, machine, project):
+    """As by a run that somebody else's workflow, without the secret, has kept."""
+    shutil.rmtree(machine / "depthgauge-store", ignore_errors=True)
+    shutil.copytree(project / ".depthgauge" / KIND, machine / "depthgauge-store" / KIND)
+    done, _ = carried_out("broken", SOME_CLAIMS, store_key="a secret")
+
+    assert done["decide"].returncode == 1, done["judge"].stdout[-3000:]
+    assert "is not signed, and DEPTHGAUGE_STORE_KEY is set" in done["judge"].stdout
+    assert "weights-unmoved%3A REFUTED" in done["judge"].stdout
 
 
 def run_comment(tmp_path, comments, **environment):

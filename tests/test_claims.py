@@ -32,7 +32,7 @@ def claim(region, unit="points"):
         published="-",
         region=region,
         unit=unit,
-        control="untrained",
+        control="random_weights",
         rationale="r",
     )
 

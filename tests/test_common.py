@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from depthgauge.testbeds.common import items, mmlu_dev, texts
+from depthgauge.checks.inputs import items, mmlu_dev, texts
 
 KINDS = {"prose", "dialogue", "code", "mathematics", "science", "news", "instructions", "language"}
 LEAST = {"grammar": 100, "facts": 100, "opposites": 50, "categories": 50, "sums": 60}

@@ -105,7 +105,7 @@ def test_the_wheel_works_where_the_project_has_folders_of_our_names(installed, c
         "import harness, methods, suites, testbeds\n\n\ndef test_theirs():\n    assert 'user' in methods.WHOSE\n"
     )
     theirs = installed.run("python -m pytest test_theirs.py -q", tmp_path)
-    ours = installed.run("depthgauge compare {OLD} {NEW} -q -k weights".format(**checkpoints), tmp_path)
+    ours = installed.run("depthgauge compare {OLD} {NEW} -q --claims=weights-unmoved".format(**checkpoints), tmp_path)
 
     assert theirs.returncode == 0, theirs.stdout
     assert ours.returncode == 0, ours.stdout[-3000:]

@@ -1,4 +1,4 @@
-"""Exams through lm-eval: scores against a slow oracle, and every guard seen to hold."""
+"""Items of our own: scores against a slow oracle, and every guard seen to hold."""
 
 import random
 from dataclasses import replace
@@ -10,8 +10,9 @@ import torch
 from depthgauge.context import RunContext
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable
 from depthgauge.exams import blocks_beside, scores
-from depthgauge.exams.lm_eval import check_same_exam, parameters, take_exam, undisturbed
+from depthgauge.exams.item_runner import answer_items, parameters
 from depthgauge.models.load import load
+from depthgauge.randomness import undisturbed
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
 from depthgauge.types import Exam, Item
@@ -37,7 +38,7 @@ def log_likelihood(model, tokenizer, prompt, continuation):
 
 def test_a_choice_exam_takes_the_likeliest_option(tiny, testbed):
     exam = testbed.exam("science")
-    taken = take_exam(exam, *tiny)
+    taken = answer_items(exam, *tiny)
 
     for item, answer, score in zip(exam.items(), taken["answer"][0], taken["score"][0], strict=True):
         likelihoods = {option: log_likelihood(*tiny, item.prompt, f" {option}") for option in item.options}
@@ -47,7 +48,7 @@ def test_a_choice_exam_takes_the_likeliest_option(tiny, testbed):
 
 def test_a_sampled_exam_is_repeated_with_other_samples_and_is_reproducible(tiny, testbed):
     exam = testbed.exam("history")
-    first, again = take_exam(exam, *tiny), take_exam(exam, *tiny)
+    first, again = answer_items(exam, *tiny), answer_items(exam, *tiny)
 
     assert first["score"].shape == (3, len(PROMPTS))
     assert np.array_equal(first["answer"], again["answer"])
@@ -62,7 +63,7 @@ def test_a_sampled_exam_is_repeated_with_other_samples_and_is_reproducible(tiny,
 def test_a_greedy_generated_exam_says_what_the_model_says(tiny, testbed):
     exam = replace(testbed.exam("history"), temperature=0.0, repeats=1, max_answer_tokens=1)
     model, tokenizer = tiny
-    taken = take_exam(exam, model, tokenizer)
+    taken = answer_items(exam, model, tokenizer)
 
     for prompt, answer in zip(PROMPTS, taken["answer"][0], strict=True):
         with torch.no_grad():
@@ -106,7 +107,7 @@ def test_mode_and_random_states_are_left_as_found(tiny, testbed):
     expected = random.random(), np.random.rand(), torch.rand(1)
     random.seed(1), np.random.seed(2), torch.manual_seed(3)
     try:
-        take_exam(testbed.exam("history"), model, tokenizer)
+        answer_items(testbed.exam("history"), model, tokenizer)
         assert model.training
     finally:
         model.eval()
@@ -128,12 +129,12 @@ def test_mode_is_restored_after_an_exception(tiny):
     assert not model.training
 
 
-def test_nan_is_refused_where_lm_eval_would_call_it_a_guess(tiny, testbed):
+def test_log_likelihoods_that_are_not_finite_are_refused(tiny, testbed):
     model, tokenizer = tiny
     handle = model.lm_head.register_forward_hook(lambda *args: args[2] * float("nan"))
     try:
         with pytest.raises(InvalidCheckpoint, match="a log-likelihood is"):
-            take_exam(testbed.exam("science"), model, tokenizer)
+            answer_items(testbed.exam("science"), model, tokenizer)
     finally:
         handle.remove()
 
@@ -143,46 +144,21 @@ def test_ties_are_counted_and_too_many_refused(tiny, testbed):
     handle = model.lm_head.register_forward_hook(lambda *args: args[2] * 0)
     try:
         with pytest.raises(InvalidComparison, match="16 of 16 items of 'science' tied"):
-            take_exam(testbed.exam("science"), model, tokenizer)
+            answer_items(testbed.exam("science"), model, tokenizer)
     finally:
         handle.remove()
 
 
 def test_two_models_in_one_process_do_not_share_answers(tiny, testbed):
     model, tokenizer = tiny
-    before = take_exam(testbed.exam("science"), model, tokenizer)["answer"]
+    before = answer_items(testbed.exam("science"), model, tokenizer)["answer"]
     handle = model.lm_head.register_forward_hook(lambda *args: -args[2])
     try:
-        reversed_ = take_exam(testbed.exam("science"), model, tokenizer)["answer"]
+        reversed_ = answer_items(testbed.exam("science"), model, tokenizer)["answer"]
     finally:
         handle.remove()
 
     assert not np.array_equal(before, reversed_)
-
-
-def sample(item, prompt=None):
-    doc = {"id": item.id, "prompt": item.prompt}
-    return {"doc": doc, "arguments": [(prompt or item.prompt, " a")]}
-
-
-class AsPrompted:
-    def doc_to_text(self, doc):
-        return doc["prompt"]
-
-
-def test_a_scored_document_that_was_not_prompted_is_refused(testbed):
-    exam = testbed.exam("science")
-    items = exam.items()
-    samples = [sample(item) for item in items]
-    asked = [item.prompt for item in items]
-    check_same_exam(exam, items, samples, AsPrompted(), asked)
-
-    with pytest.raises(InvalidComparison, match="asked 'something else' and scored"):
-        check_same_exam(exam, items, [sample(items[0], "something else"), *samples[1:]], AsPrompted(), asked)
-    with pytest.raises(InvalidComparison, match="answered 15 items"):
-        check_same_exam(exam, items, samples[1:], AsPrompted(), asked)
-    with pytest.raises(InvalidComparison, match="answered 16 items"):
-        check_same_exam(exam, items, samples[::-1], AsPrompted(), asked)
 
 
 def test_an_edited_item_is_another_exam(testbed):
@@ -198,7 +174,7 @@ def test_prompts_reach_the_model_without_a_chat_template(tiny):
     tokenizer.chat_template = "{% for m in messages %}XX{{ m['content'] }}{% endfor %}"
     try:
         exam = Exam(name="x", items=lambda: (Item(id="1", prompt="ab", answer="a", options=("a", "b")),) * 1)
-        taken = take_exam(exam, model, tokenizer)
+        taken = answer_items(exam, model, tokenizer)
     finally:
         tokenizer.chat_template = None
 

@@ -6,20 +6,18 @@ import shutil
 import numpy as np
 import pytest
 
-import depthgauge.methods  # noqa: F401  registers the controls
 from benchmarks.gate_quality import page
-from benchmarks.gate_quality.faults import FAULTS
-from benchmarks.gate_quality.harmless import HARMLESS
 from benchmarks.gate_quality.judged import judged, session_of
+from benchmarks.gate_quality.kinds import FAULTS, HARMLESS, on_files
 from benchmarks.gate_quality.pairs import JUDGED, Pair, planted, results
 from benchmarks.gate_quality.resampled import drawn_looks, resampled
-from depthgauge.models.folder import same_content
+from depthgauge.checks import test_generation
+from depthgauge.models.content import same_content
 from depthgauge.store.folders import Store
-from depthgauge.suites import test_change
 from depthgauge.testbeds.pocket import POCKET
 from depthgauge.types import Scores
 
-ON_FILES = [name for name, fault in FAULTS.items() if fault.files]
+ON_FILES = [name for name, fault in FAULTS.items() if on_files(fault)]
 
 
 @pytest.fixture(scope="module")
@@ -60,18 +58,18 @@ def test_a_fault_in_the_files_is_always_caught_and_no_weight_is_read(name, tmp_p
 
 @pytest.mark.full
 def test_a_silenced_layer_is_caught_and_named(tmp_path, store):
-    pair = Pair(kind="layer-silenced", dose=1, seed=2)
+    pair = Pair(kind="skip_layer", dose=1, seed=2)
     found = gate(pair, tmp_path, store)
 
     assert (found.exit, found.tier) == (1, "weights")
     assert found.layer == int(pair.draw.integers(36))
 
 
-@pytest.mark.parametrize("name", [name for name in HARMLESS if name != "rounded-at-random"])
+@pytest.mark.parametrize("name", [name for name in HARMLESS if name != "round_stochastically"])
 def test_what_is_saved_in_another_way_has_the_same_content(name, tmp_path):
     planted(Pair(kind=name, dose=1, seed=0), POCKET.base, tmp_path / "new")
 
-    assert same_content(tmp_path / "new", POCKET.base) == (name == "saved-in-shards")
+    assert same_content(tmp_path / "new", POCKET.base) == (name == "save_in_shards")
 
 
 def test_the_page_is_that_of_the_pairs_on_record():
@@ -87,7 +85,7 @@ def test_no_harmless_rewriting_on_record_was_blocked_and_every_fault_in_files_wa
 
 
 def test_the_page_names_the_smallest_dose_that_four_in_five_places_caught():
-    kind = "mlp-shrunk"
+    kind = "zero_mlp"
     doses = FAULTS[kind].doses
     found = [
         {"testbed": "t", "kind": kind, "dose": dose, "exit": exit_code}
@@ -115,8 +113,8 @@ def test_drawn_units_are_the_same_on_both_sides_and_a_look_keeps_those_of_the_on
 
 
 def test_the_statistics_of_the_suite_are_its_own_again_after_a_resample():
-    before = test_change.paired_difference
+    before = test_generation.paired_difference
     with resampled(np.random.default_rng(0)):
-        assert test_change.paired_difference is not before
+        assert test_generation.paired_difference is not before
 
-    assert test_change.paired_difference is before
+    assert test_generation.paired_difference is before

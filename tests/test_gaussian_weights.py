@@ -9,9 +9,8 @@ from safetensors.numpy import load_file, save_file
 from scipy import stats
 
 from depthgauge.context import RunContext
+from depthgauge.corruptions import CORRUPTIONS, corrupt
 from depthgauge.errors import InvalidCheckpoint, NotTestable
-from depthgauge.methods.sabotage import BREAK
-from depthgauge.models.load import fresh
 from depthgauge.probes.gaussian_weights import compute, departures
 from depthgauge.probes.gaussian_weights.compute import Tally, shape_of, shapes
 from depthgauge.stats import greatest_exactly
@@ -103,11 +102,7 @@ def law_of(folder, context, size):
 @pytest.mark.parametrize("seed", range(5))
 def test_fresh_weights_are_gaussian_and_lopsided_ones_are_not(seed, context, tmp_path):
     gaussian = save_tiny_base(tmp_path / "gaussian", seed=seed)
-    model, tokenizer = fresh(gaussian)
-    with torch.no_grad():
-        BREAK["lopsided"](model, torch.Generator().manual_seed(seed))
-    model.save_pretrained(tmp_path / "lopsided")
-    tokenizer.save_pretrained(tmp_path / "lopsided")
+    corrupt(gaussian, tmp_path / "lopsided", CORRUPTIONS["exponential_weights"], seed=seed)
     found = {
         size: [law_of(tmp_path / name, context, size) for name in ("gaussian", "lopsided")]
         for size in ("ks", "kurtosis", "mean")

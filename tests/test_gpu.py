@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from depthgauge.judging import Judging
+from depthgauge.judging import verify
 from depthgauge.methods.grpo import GRADREG, SecondPass
 from depthgauge.methods.second_pass.launch import launch
 from depthgauge.models.load import fresh
@@ -14,7 +14,9 @@ from depthgauge.testbeds.pocket import POCKET
 from depthgauge.types import Economy, Launch, TrainingJob
 from tests.tiny import tiny_testbed
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU here")
+pytestmark = pytest.mark.skipif(
+    not torch.cuda.is_available(), reason="torch sees no GPU: run pytest tests/test_gpu.py on a machine with one"
+)
 
 INSIDE = ("test_noise_trace", "test_attention", "test_circuits")
 FSDP2 = {
@@ -34,7 +36,7 @@ FSDP2 = {
 
 def judged(device, store):
     suites = [f"depthgauge.suites.{name}" for name in INSIDE]
-    return Judging(method="grpo", testbed="pocket", suites=suites, store=store, device=device).judge(POCKET.base)
+    return verify("grpo", checkpoint=POCKET.base, testbed="pocket", suites=suites, store=store, device=device)
 
 
 def test_what_is_read_on_a_gpu_is_what_is_read_on_the_cpu(tmp_path):

@@ -7,12 +7,12 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.families import random_model
 from depthgauge.errors import NotTestable, Undefined
-from depthgauge.methods.sabotage import BREAK
 from depthgauge.models.load import load
 from depthgauge.probes.head_sharing import Comparison
 from depthgauge.probes.head_sharing.compute import Case, by_size, case_of, patched, repair_of, some_subsets
 from depthgauge.stats import change_point, largest_step, wilson
 from depthgauge.types import Text
+from tests.corrupted import corrupt_model
 
 HEADS, SIZE = 8, 4
 GOOD, BAD, RIGHT, WRONG = 5, 6, 1, 2
@@ -125,8 +125,7 @@ def test_even_carriers_give_a_step_at_their_threshold_and_reordered_ones_none():
     assert list(successes / tried) == [0] * 5 + [1] * 4
     assert tried.tolist() == [1, 8, 28, 56, 70, 56, 28, 8, 1]
     assert (point.place, point.low, point.high) == (5, 5, 5) and step.low > 0.5
-    with torch.no_grad():
-        BREAK["reordered"](model, torch.Generator())
+    corrupt_model(model, "reorder_heads")
     assert by_size(model, [one], 0, 16)[0].sum() == 0
 
 
@@ -135,7 +134,7 @@ def test_reordered_heads_compute_the_same_and_mostly_change_parity(heads, groups
     model, ids = llama(3, heads=heads, groups=groups), torch.tensor([[3, 5, 7, 9, 11]])
     with torch.no_grad():
         before, output = model(ids).logits, model.model.layers[0].self_attn.o_proj.weight.clone()
-        BREAK["reordered"](model, torch.Generator())
+        corrupt_model(model, "reorder_heads")
         after, now = model(ids).logits, model.model.layers[0].self_attn.o_proj.weight
     columns = [
         next(

@@ -118,7 +118,7 @@ QUIET = (
 def browser(tmp_path_factory):
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
-        pytest.skip("there is no chromium with its chromedriver here: install both to look at the page in a browser")
+        pytest.skip("chromium or chromedriver is not installed: apt-get install chromium chromium-driver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})

@@ -1,5 +1,6 @@
 """What a store holds, what of it may go, and what several processes do to it without a lock."""
 
+import hashlib
 import json
 import os
 import random
@@ -18,6 +19,7 @@ from depthgauge.errors import CorruptEntry, StoreUnusable, UsageError
 from depthgauge.models.folder import fingerprint
 from depthgauge.store import folders, inventory, measurements
 from depthgauge.store.folders import MANIFEST, Store
+from depthgauge.types import canonical_json, digest
 from tests.processes import ROOT
 
 LONG_AGO = 1_000_000_000
@@ -28,10 +30,10 @@ def store(tmp_path):
     return Store(tmp_path / "store", run="this run")
 
 
-def put(store, kind, key, text="hello", used=None):
+def put(store, kind, description, text="hello", used=None):
     """An entry, last used when it is said."""
     name = "model.safetensors" if kind in inventory.MODELS else "arrays.npz"
-    folder = store.produce(kind, key, lambda workshop: (workshop / name).write_text(text))
+    folder = store.produce(kind, description, lambda workshop: (workshop / name).write_text(text))
     if used is not None:
         os.utime(folder / MANIFEST, (used, used))
     return folder
@@ -46,15 +48,19 @@ def keys(found):
     return {entry.key for entry in found}
 
 
+def of(*descriptions):
+    """The keys of what was put under these names."""
+    return set(map(digest, descriptions))
+
+
 def test_entries_say_what_they_are_how_large_and_when_they_were_used(store):
     put(store, "measurements", "m", "x" * 100, used=LONG_AGO)
-    described = store.produce(
-        "measurements", "d", lambda workshop: (workshop / "measurement.json").write_text('{"probe": "sinks"}')
-    )
+    described = put(store, "measurements", {"probe": "sinks"})
     found = {entry.key: entry for entry in inventory.entries(store)}
 
-    assert (found["m"].bytes, found["m"].used, found["m"].of) == (100, LONG_AGO, "measurements")
-    assert found["d"].of == "sinks" and found["d"].used == pytest.approx((described / MANIFEST).stat().st_mtime)
+    assert (found[digest("m")].bytes, found[digest("m")].used, found[digest("m")].of) == (100, LONG_AGO, "measurements")
+    probe = found[digest({"probe": "sinks"})]
+    assert probe.of == "sinks" and probe.used == pytest.approx((described / MANIFEST).stat().st_mtime)
     assert "2 entries" in inventory.contents(store)
     assert inventory.contents(Store(store.root / "none", run="here")).endswith("holds nothing")
 
@@ -68,7 +74,7 @@ def test_every_kind_that_is_made_is_listed():
 
 def test_use_is_noted(store):
     put(store, "measurements", "m", used=LONG_AGO)
-    store.finished("measurements", "m")
+    store.finished("measurements", digest("m"))
 
     assert next(inventory.entries(store)).used > time.time() - 60
 
@@ -81,14 +87,14 @@ def test_what_a_report_or_a_reference_names_stays_and_what_was_just_used_too(sto
         ("measurements", "f", None),
     ):  # fmt: skip
         put(store, kind, key, key, used)
-    report(tmp_path / "reports" / "grpo", {"checkpoint": fingerprint(named), "key": "d"})
+    report(tmp_path / "reports" / "grpo", {"checkpoint": fingerprint(named), "key": digest("d")})
     (tmp_path / "references").mkdir()
     (tmp_path / "references" / "main.json").write_text(json.dumps({"last": {"fingerprint": fingerprint(accepted)}}))
 
     listed = inventory.collect(store, tmp_path / "reports", tmp_path / "references", 30, delete=False)
     assert listed.startswith("2 entries") and len(keys(inventory.entries(store))) == 6
     inventory.collect(store, tmp_path / "reports", tmp_path / "references", 30, delete=True)
-    assert keys(inventory.entries(store)) == {"a", "b", "d", "f"}
+    assert keys(inventory.entries(store)) == of("a", "b", "d", "f")
     assert not list((store.root / "trash").iterdir())
 
 
@@ -98,12 +104,12 @@ def test_nothing_that_is_reachable_is_ever_deleted(tmp_path_factory, made, data)
     place = tmp_path_factory.mktemp("gc")
     store, rows, needed = Store(place / "store", run="here"), [], set()
     for number, (is_checkpoint, is_named, is_old) in enumerate(made):
-        key, kind = f"{number:016x}", "checkpoints" if is_checkpoint else "measurements"
-        folder = put(store, kind, key, f"content {number}", used=LONG_AGO if is_old else None)
+        kind = "checkpoints" if is_checkpoint else "measurements"
+        folder = put(store, kind, number, f"content {number}", used=LONG_AGO if is_old else None)
         if is_named:
-            rows.append({"checkpoint": fingerprint(folder)} if is_checkpoint else {"key": key})
+            rows.append({"checkpoint": fingerprint(folder)} if is_checkpoint else {"key": folder.name})
         if is_named or not is_old:
-            needed.add(key)
+            needed.add(folder.name)
     depth = data.draw(st.integers(0, 3))
     report(Path(place / "reports", *"abc"[:depth]), *rows)
     inventory.collect(store, place / "reports", place / "references", 1, delete=True)
@@ -115,26 +121,27 @@ def test_a_limit_of_size_takes_the_least_recently_used_that_nothing_names(store,
     for place, key in enumerate(("oldest", "named", "newer", "newest")):
         put(store, "measurements", key, "x" * 100, used=time.time() - 10 * 86_400 + place)
     put(store, "measurements", "today", "x" * 100)
-    report(tmp_path / "reports", {"key": "named"})
+    report(tmp_path / "reports", {"key": digest("named")})
     named = inventory.named_in(tmp_path / "reports", tmp_path / "references")
 
-    assert keys(inventory.unneeded(store, named, 30, most_bytes=350)) == {"oldest", "newer"}
+    assert keys(inventory.unneeded(store, named, 30, most_bytes=350)) == of("oldest", "newer")
     assert keys(inventory.unneeded(store, named, 30, most_bytes=500)) == set()
-    assert keys(inventory.unneeded(store, named, 30, most_bytes=0)) == {"oldest", "newer", "newest"}
+    assert keys(inventory.unneeded(store, named, 30, most_bytes=0)) == of("oldest", "newer", "newest")
     said = inventory.collect(
         store, tmp_path / "reports", tmp_path / "references", 30, delete=True, most_gib=350 / 2**30
     )
-    assert said.startswith("2 entries") and keys(inventory.entries(store)) == {"named", "newest", "today"}
+    assert said.startswith("2 entries") and keys(inventory.entries(store)) == of("named", "newest", "today")
 
 
 def test_a_store_of_another_layout_is_refused_and_nothing_is_lost(store):
     put(store, "measurements", "m")
-    (store.root / "layout").write_text("2")
+    (store.root / "layout").write_text("1")
     with pytest.raises(
-        StoreUnusable, match="whose stores have layout 2, and this one's have 1: choose another place with --store"
+        StoreUnusable,
+        match="layout '1', and this one's have '2': move that folder away, or name a new one with --store",
     ):
         Store(store.root, run="here")
-    assert (store.root / "measurements" / "m").is_dir()
+    assert (store.root / "measurements" / digest("m")).is_dir()
 
 
 def test_a_report_that_cannot_be_read_stops_the_collection_and_nothing_is_lost(store, tmp_path):
@@ -144,17 +151,17 @@ def test_a_report_that_cannot_be_read_stops_the_collection_and_nothing_is_lost(s
 
     with pytest.raises(UsageError, match="may name what is needed: mend or delete it"):
         inventory.collect(store, tmp_path / "reports", tmp_path / "references", 30, delete=True)
-    assert keys(inventory.entries(store)) == {"a"}
+    assert keys(inventory.entries(store)) == of("a")
 
 
 def test_what_a_run_uses_or_took_up_since_it_was_listed_stays(store):
     put(store, "measurements", "a", used=LONG_AGO)
     (entry,) = inventory.unneeded(store, set(), 30)
-    with store.locked("measurements", "a", wait=True):
+    with store.locked("measurements", digest("a"), wait=True):
         assert not inventory.discard(store, entry)
-    store.finished("measurements", "a")
+    store.finished("measurements", digest("a"))
     assert not inventory.discard(store, entry)
-    assert keys(inventory.entries(store)) == {"a"}
+    assert keys(inventory.entries(store)) == of("a")
 
 
 def test_workshops_that_were_left_long_ago_are_cleared(store, tmp_path):
@@ -175,17 +182,23 @@ def test_damage_is_named_and_the_rest_is_left(store):
     (put(store, "measurements", "bad") / "arrays.npz").write_text("hellO")
 
     (sentence,) = inventory.damaged(store)
-    assert "bad is corrupt at arrays.npz" in sentence
+    assert f"{digest('bad')} is corrupt at arrays.npz" in sentence
+
+
+def sealed_text(description):
+    """The manifest of a measurement without files."""
+    sealed = {"layout": folders.LAYOUT, "kind": "measurements", "description": description, "files": {}}
+    return json.dumps(sealed | {"seal": hashlib.sha256(canonical_json(sealed)).hexdigest()})
 
 
 def test_ten_thousand_entries_are_listed(store):
     for number in range(10_000):
-        folder = store.root / "measurements" / f"{number:016x}"
+        description = {"probe": "sinks", "number": number}
+        folder = store.root / "measurements" / digest(description)
         folder.mkdir(parents=True)
-        (folder / "measurement.json").write_text('{"probe": "sinks"}')
-        (folder / MANIFEST).write_text('{"files": {"measurement.json": {"bytes": 18, "sha256": ""}}}')
+        (folder / MANIFEST).write_text(sealed_text(description))
 
-    assert "10,000 entries" in inventory.contents(store)
+    assert re.search(r"measurements +sinks +10000 ", inventory.contents(store))
 
 
 # -- processes that no lock keeps apart ---
@@ -239,12 +252,13 @@ def test_eight_processes_without_locks_make_two_hundred_entries_whole_however_th
         assert worker.returncode == 0, error[-2000:]
 
     store = Store(tmp_path, run="after")
-    assert keys(inventory.entries(store)) == {f"{number:016x}" for number in range(200)}
+    assert keys(inventory.entries(store)) == of(*(f"{number:016x}" for number in range(200)))
     assert list(inventory.damaged(store)) == []
     for entry in inventory.entries(store):
         folder = store.folder(entry.kind, entry.key)
-        assert (folder / "first").read_text() == entry.key * 1000
-        assert (folder / "second").read_text() == entry.key[::-1] * 1000
+        name = folders.read_manifest(folder).description
+        assert (folder / "first").read_text() == name * 1000
+        assert (folder / "second").read_text() == name[::-1] * 1000
 
 
 # -- the command ---
@@ -274,4 +288,4 @@ def test_an_entry_whose_manifest_is_lost_is_listed_and_not_taken_for_a_named_one
 
     assert entry.bytes == 0 and not inventory.is_named(store, entry, {fingerprint(folder)})
     with pytest.raises(CorruptEntry):
-        store.finished("checkpoints", "a")
+        store.finished("checkpoints", digest("a"))

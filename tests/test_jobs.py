@@ -1,5 +1,6 @@
 """What is missing is made by workers: of this machine, of Ray, of SLURM. Real processes, some of which are killed."""
 
+import os
 import shutil
 import subprocess
 import threading
@@ -73,7 +74,7 @@ def touchiness(subject, number):
 def declared(number):
     return Claim(
         id=f"touchy-{{number}}", statement="is touchy", source="here", published="", region=above(0), unit="share",
-        control="scrambled", rationale="a planted one", gates=False,
+        control="noise_in_late_layers", rationale="a planted one", gates=False,
     )
 
 
@@ -133,7 +134,7 @@ def test_workers_give_the_rows_of_one_process(depthgauge, place):
 def test_a_plan_runs_nothing(own, tmp_path):
     done, record = own("pass", "--plan")
     assert record is None and not (tmp_path / "store" / "measurements").exists()
-    assert "how touchy it is" in done.stdout and "training scrambled" in done.stdout
+    assert "how touchy it is" in done.stdout and "corrupting by noise_in_late_layers" in done.stdout
     assert "2 jobs are missing; 2 of 2 claims ask for them" in done.stdout
 
 
@@ -202,8 +203,15 @@ def test_an_executor_that_is_not_installed_names_the_extra():
         installed("nowhere", "local", "cluster")
 
 
-def test_what_is_asked_of_slurm(tmp_path):
-    """The text that sbatch is given; its own check of it needs a cluster, and is below."""
+def test_what_is_asked_of_slurm(tmp_path, monkeypatch):
+    """The text that sbatch is given; its own check of it needs a cluster, and is below.
+
+    submitit writes it only where it finds an srun, which it does not run.
+    """
+    srun = tmp_path / "srun"
+    srun.write_text("#!/bin/sh\nexit 1\n")
+    srun.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     needs = Needs(cpus=4, gpus=2, memory_gib=16, minutes=90)
     executor = Slurm.executor(needs, tmp_path, at_once=3)
     text = executor._make_submission_file_text("the command", "id")
@@ -262,7 +270,9 @@ def slurm_is_here():
         return False
 
 
-needs_slurm = pytest.mark.skipif(not slurm_is_here(), reason="no SLURM here: .ci/slurm starts one on this machine")
+needs_slurm = pytest.mark.skipif(
+    not slurm_is_here(), reason="no SLURM takes jobs here: .ci/slurm installs and starts one (Debian, as root)"
+)
 
 
 @pytest.mark.heavy

@@ -9,8 +9,9 @@ import pytest
 
 from depthgauge import judge as module
 from depthgauge.errors import TrainingFailed
-from depthgauge.judge import Judge, UselessAnswer, mark
+from depthgauge.judge import UselessAnswer, mark
 from depthgauge.methods.second_pass.rewards import paid
+from depthgauge.testbeds.science import articles_judge
 from depthgauge.types import Item
 
 ITEM = Item(id="1", prompt="What is the symbol of iron?", answer="Fe")
@@ -48,7 +49,7 @@ def server(monkeypatch):
 
 
 def judge(server, **changes):
-    return Judge(endpoint=server.endpoint, model="m", **{"patience_s": 5, "timeout_s": 2} | changes)
+    return articles_judge(server.endpoint, "m", **{"patience_s": 5, "timeout_s": 2} | changes)
 
 
 def test_marks_are_weighted_as_published(server, monkeypatch):
@@ -79,7 +80,7 @@ def test_prose_instead_of_numbers_is_asked_again_and_then_named(server):
 
     server.asked.clear()
     server.replies[:] = [(200, "A fine answer!", 0)]
-    with pytest.raises(TrainingFailed, match=r"judge 'm' answers 'A fine answer!' where three marks were asked for, 3"):
+    with pytest.raises(TrainingFailed, match=r"judge 'm' answers 'A fine answer!' where marks were asked for, 3"):
         judge(server).pays(ITEM, "Fe")
 
 

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from depthgauge import TESTBEDS
+from depthgauge.config import Options
 from depthgauge.errors import UsageError
-from depthgauge.judging import Judging
+from depthgauge.judging import Runner, compare, verify
 from depthgauge.types import Expectation, Outcome
 from tests.processes import ROOT, rows
 from tests.tiny import save_tiny_base, tiny_testbed
@@ -19,13 +20,18 @@ from tests.tiny import save_tiny_base, tiny_testbed
 WEIGHTS = "depthgauge.suites.test_weights"
 
 
+def silent(_):
+    pass
+
+
 @pytest.fixture(scope="module")
-def judging(tiny_base, tmp_path_factory):
+def runner(tiny_base, tmp_path_factory):
     """The claims about weights, of any checkpoint of the tiny testbed."""
     if "judged" not in TESTBEDS:
         TESTBEDS.register(tiny_testbed(tiny_base, name="judged"))
     store = tmp_path_factory.mktemp("judging")
-    return Judging(method="grpo", testbed="judged", suites=[WEIGHTS], store=store, tell=lambda line: None)
+    options = Options(method="grpo", testbed="judged", store=str(store))
+    return Runner(options=options, suites=[WEIGHTS], tell=silent)
 
 
 @pytest.fixture(scope="module")
@@ -33,58 +39,55 @@ def other(tmp_path_factory):
     return save_tiny_base(tmp_path_factory.mktemp("other") / "checkpoint", seed=1)
 
 
-def test_the_rows_are_those_of_a_run_of_pytest(judging, other, depthgauge, place):
-    found = judging.judge(other)
-    assert found.problems == []
+def test_the_rows_are_those_of_a_run_of_pytest(runner, other, depthgauge, place):
+    found = runner.run(other)
+    assert found.problems == ()
     depthgauge("--method=grpo", f"--checkpoint={other}", suite=ROOT / "suites" / "test_weights.py")
     told = {row["claim"]: (row["outcome"], row["reason"]) for row in rows(place, "adopted-checkpoint")["verdicts"]}
     assert {row.claim: (row.outcome, row.reason) for row in found.rows} == told
     assert all(claim in str(found) for claim in told)
 
 
-def test_a_control_is_judged_once_for_all_checkpoints(judging, other, tiny_base):
-    judging.judge(other)
-    known = dict(judging.controls)
-    judging.judge(save_tiny_base(Path(tiny_base).parent / "third", seed=2))
-    assert judging.controls == known and known
+def test_a_control_is_judged_once_for_all_checkpoints(runner, other, tiny_base):
+    runner.run(other)
+    known = dict(runner.controls)
+    runner.run(save_tiny_base(Path(tiny_base).parent / "third", seed=2))
+    assert runner.controls == known and known
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_many_are_judged_in_their_order_and_what_is_none_says_so(judging, other, tiny_base, tmp_path, processes):
+def test_many_are_judged_in_their_order_and_what_is_none_says_so(runner, other, tiny_base, tmp_path, processes):
     third = save_tiny_base(tmp_path / "third", seed=2)
-    alone = [judging.judge(folder).rows for folder in (tiny_base, other, third)]
-    found = list(judging.judge_all([tiny_base, other, tmp_path, third], processes=processes))
-    assert [one.rows for one in found] == [alone[0], alone[1], [], alone[2]]
+    alone = [runner.run(folder).rows for folder in (tiny_base, other, third)]
+    found = list(runner.run_all([tiny_base, other, tmp_path, third], processes=processes))
+    assert [one.rows for one in found] == [alone[0], alone[1], (), alone[2]]
     assert alone[1] != alone[2] and [len(one.problems) for one in found] == [0, 0, 1, 0]
     assert f"{tmp_path} is not a checkpoint" in str(found[2])
 
 
-def test_several_processes_open_no_model_and_say_what_to_do(judging, other, tmp_path):
+def test_several_processes_open_no_model_and_say_what_to_do(runner, other, tmp_path):
     """After torch was used here with threads, its forks would wait for these forever."""
     torch.ones(512, 512) @ torch.ones(512, 512)
     unmeasured = save_tiny_base(tmp_path / "unmeasured", seed=3)
-    asks = replace(judging, suites=["depthgauge.suites.test_entropy"])
-    assert asks.judge(other).problems == []
-    first, second = asks.judge_all([other, unmeasured], processes=2)
-    assert first.problems == [] and second.rows == []
+    asks = replace(runner, suites=["depthgauge.suites.test_entropy"])
+    assert asks.run(other).problems == ()
+    first, second = asks.run_all([other, unmeasured], processes=2)
+    assert first.problems == () and second.rows == ()
     assert "measure first, as by prepare" in str(second)
 
 
-def test_nothing_is_judged_of_none(judging):
-    assert list(judging.judge_all([], processes=2)) == []
+def test_nothing_is_judged_of_none(runner):
+    assert list(runner.run_all([], processes=2)) == []
 
 
-def test_less_than_one_process_is_one_sentence(judging, other):
+def test_less_than_one_process_is_one_sentence(runner, other):
     with pytest.raises(UsageError, match="processes=0"):
-        list(judging.judge_all([other], processes=0))
+        list(runner.run_all([other], processes=0))
 
 
 def test_what_changed_is_judged_likewise(tiny_base, other, tmp_path):
-    judging = Judging(
-        against=tiny_base, suites=["depthgauge.suites.test_change"], expect=Expectation.TRAINED, store=tmp_path,
-        tell=lambda line: None,
-    )  # fmt: skip
-    found = {row.claim: row for row in judging.judge(other).rows}
+    result = compare(tiny_base, other, expect=Expectation.TRAINED, store=tmp_path, tell=silent)
+    found = {row.claim: row for row in result.rows}
     assert found["same-tensors"].outcome is Outcome.SUPPORTED
     assert len({row.claim for row in found.values() if "[" in row.claim}) >= 1  # a claim for each exam
 
@@ -92,12 +95,13 @@ def test_what_changed_is_judged_likewise(tiny_base, other, tmp_path):
 @pytest.mark.heavy
 def test_an_executor_measures_for_several_at_once(tiny_base, other, tmp_path):
     told = []
-    judging = Judging(against=tiny_base, suites=["depthgauge.suites.test_change"], store=tmp_path, tell=told.append)
+    options = Options(against=str(tiny_base), store=str(tmp_path))
+    runner = Runner(options=options, tell=told.append)
     more = save_tiny_base(tmp_path / "more", seed=3)
-    judging.prepare([other, more], "local", workers=2)
+    runner.prepare([other, more], "local", workers=2)
     assert any("measuring" in line and "more" in line for line in told)
     told.clear()
-    assert judging.judge(other).rows and judging.judge(more).rows
+    assert runner.run(other).rows and runner.run(more).rows
     assert not any("measuring" in line for line in told)
 
 
@@ -111,33 +115,34 @@ def test_an_executor_measures_for_several_at_once(tiny_base, other, tmp_path):
 )
 def test_bad_names_are_one_sentence(asked, sentence, other, tmp_path):
     with pytest.raises(UsageError, match=sentence):
-        Judging(store=tmp_path, **asked).judge(other)
+        verify(checkpoint=other, store=tmp_path, tell=silent, **asked)
 
 
 def test_what_cannot_be_judged_is_named_and_the_others_are(tiny_base, other, tmp_path):
-    judging = Judging(against=tiny_base, suites=["depthgauge.suites.test_change"], store=tmp_path, tell=str)
-    found = judging.judge(other)
-    assert found.rows and any("tokens, and 2 to 64 fit" in problem for problem in found.problems)
+    found = compare(tiny_base, other, every_tier=True, store=tmp_path, tell=silent)
+    assert found.rows and any("tokens, and 2 to 64 fit" in problem.message for problem in found.problems)
     assert "invalid: " in str(found)
 
 
-def test_a_method_is_no_checkpoint(judging):
-    with pytest.raises(UsageError, match="grpo is a method, which pytest trains"):
-        judging.judge("grpo")
+def test_a_method_is_no_checkpoint(runner):
+    with pytest.raises(UsageError, match="--checkpoint=grpo is a method: judge it with --method=grpo"):
+        runner.run("grpo")
 
 
-def test_judging_what_is_measured_imports_no_torch(judging, other):
-    judging.judge(other)
+def test_judging_what_is_measured_imports_no_torch(runner, other):
+    runner.run(other)
     code = f"""
 import sys
 from pathlib import Path
 from depthgauge import TESTBEDS
-from depthgauge.judging import Judging
+from depthgauge.config import Options
+from depthgauge.judging import Runner, compare, verify
 from tests.tiny import tiny_testbed
 TESTBEDS.register(tiny_testbed(Path({str(TESTBEDS["judged"].base)!r}), name="judged"))
-place = Path({str(judging.store)!r})
-again = Judging(method="grpo", testbed="judged", suites=[{WEIGHTS!r}], store=place, tell=sys.exit)
-assert again.judge({str(other)!r}).rows
+place = Path({runner.options.store!r})
+options = Options(method="grpo", testbed="judged", store=str(place))
+again = Runner(options=options, suites=[{WEIGHTS!r}], tell=sys.exit)
+assert again.run({str(other)!r}).rows
 assert "torch" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -124,7 +124,7 @@ def judged(testbed, tmp_path, seeds=(0,), **changes):
         **{name: made(context) for name, made in changes.items()},
     )  # fmt: skip
     claim = Claim(
-        id="c", statement="s", source="here", published="-", region=above(0), unit="points", control="untrained",
+        id="c", statement="s", source="here", published="-", region=above(0), unit="points", control="random_weights",
         rationale="r",
     )  # fmt: skip
 

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from depthgauge.errors import NotTestable, Undefined
-from depthgauge.methods.sabotage import BREAK
 from depthgauge.models.attention import layers_attended_by
 from depthgauge.probes.massive_values import FACTOR, before_rotation, is_massive, shared_beyond_chance, slowness_of
 from depthgauge.probes.massive_values.ablation import Numbers, as_many_others, moments, recall, replacing, tokenized
 from depthgauge.probes.massive_values.compute import read, speeds, starts
 from depthgauge.stats import exactly
+from tests.corrupted import corrupt_model
 
 LAYERS, HEADS, GROUPS, SIZE = 3, 4, 2, 16
 SLOW = SIZE // 2 - 1  # the slowest of the pairs that rotate together, d and d + SIZE / 2
@@ -89,8 +89,7 @@ def test_planted_ones_are_found_where_they_are_and_fresh_weights_have_none(seed)
 def test_scattered_heads_share_no_dimensions_rotate_fast_and_are_massive_as_often(seed):
     model, ids = plant(llama(seed), [SLOW]), rows(seed)
     before = read(model, ids)
-    with torch.no_grad():
-        BREAK["scattered"](model, torch.Generator().manual_seed(seed))
+    corrupt_model(model, "shuffle_head_dimensions", seed=seed)
     after = read(model, ids)
 
     assert is_massive(after["q_projected"]).sum() == is_massive(before["q_projected"]).sum()

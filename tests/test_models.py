@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, UsageError
-from depthgauge.models.folder import check_folder, check_same_tokenizer, fingerprint
+from depthgauge.models.folder import check_folder, fingerprint
 from depthgauge.models.load import LOADED, choose_device, load, multiply_in_float32
+from depthgauge.models.tokenizer import check_same_tokenizer
 
 
 @pytest.fixture
@@ -67,6 +68,29 @@ def empty_header(folder):
     (folder / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"[]" + b" " * 90)
 
 
+def with_header(header):
+    def write(folder):
+        text = header.encode()
+        (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + b"data")
+
+    return write
+
+
+nested = with_header('{"w": ' + "[" * 100_000 + "]" * 100_000 + "}")
+TENSOR = '{"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}'
+twice = with_header(f'{{"w": {TENSOR}, "w": {TENSOR}}}')
+larger_than_itself = with_header(f'{{"w": {TENSOR}}}'.replace("[1]", "[9]"))
+before_the_data = with_header(f'{{"w": {TENSOR}}}'.replace("[0, 4]", "[-4, 0]"))
+without_a_shape = with_header('{"w": {"dtype": "F32", "data_offsets": [0, 4]}}')
+
+
+def longest_header(folder):
+    """A file of a gigabyte that takes no room: nothing of its header may be read."""
+    with (folder / "model.safetensors").open("wb") as file:
+        file.write((10**9).to_bytes(8, "little"))
+        file.truncate(10**9 + 108)
+
+
 def pickle_weights(folder):
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
@@ -77,6 +101,15 @@ def pickle_weights(folder):
         (truncate, r"is truncated \(\d+ of \d+ bytes\): copy it again"),
         (garble, "is not a readable safetensors file"),
         (empty_header, "is not a readable safetensors file"),
+        (nested, r"is not a readable safetensors file \(.*recursion"),
+        (twice, r"is not a readable safetensors file \('w' is there twice\)"),
+        (larger_than_itself, r"is not a readable safetensors file \('w' of dtype F32 and shape \[9\] has 4 bytes\)"),
+        (before_the_data, r"is not a readable safetensors file \('w' has the shape \[1\] and the place \[-4, 0\]\)"),
+        (without_a_shape, r"is not a readable safetensors file \('w' has no dtype, shape and data_offsets\)"),
+        (
+            longest_header,
+            r"is not a readable safetensors file \(its header would have 1000000000 of 1000000108 bytes\)",
+        ),
         (lambda f: (f / "adapter_config.json").write_text("{}"), "holds an adapter .* merge it"),
         (pickle_weights, r"pickled weights \(pytorch_model.bin\).*re-save it with save_pretrained"),
         (lambda f: shard(f, lose="b.safetensors"), "is missing b.safetensors, named in model.safetensors.index.json"),
@@ -88,6 +121,12 @@ def pickle_weights(folder):
         "truncated",
         "garbled",
         "empty header",
+        "nested header",
+        "a name twice",
+        "a tensor larger than its bytes",
+        "a tensor before the data",
+        "a tensor without a shape",
+        "a header of a gigabyte",
         "adapter",
         "pickled",
         "missing shard",
@@ -136,10 +175,34 @@ def test_another_tokenizer_is_an_invalid_comparison(checkpoint, tiny_base):
 
 def test_a_tokenizer_that_prepends_a_token_is_another_tokenizer(checkpoint, tiny_base):
     tokenizer = json.loads((checkpoint / "tokenizer.json").read_text())
-    tokenizer["post_processor"] = {"type": "TemplateProcessing"}
+    first = {"SpecialToken": {"id": "<end>", "type_id": 0}}
+    tokenizer["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [first, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {"<end>": {"id": "<end>", "ids": [0], "tokens": ["<end>"]}},
+    }
     (checkpoint / "tokenizer.json").write_text(json.dumps(tokenizer))
 
     with pytest.raises(InvalidComparison, match="another tokenizer than its base"):
+        check_same_tokenizer(checkpoint, tiny_base)
+
+
+def test_the_same_tokenizer_is_the_same_however_it_is_written(checkpoint, tiny_base):
+    """Merges and defaults that older versions left out are what the library reads, and not what the file says."""
+    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text())
+    del tokenizer["model"]["ignore_merges"]
+    tokenizer["truncation"] = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    (checkpoint / "tokenizer.json").write_text(json.dumps(tokenizer, indent=4))
+
+    check_same_tokenizer(checkpoint, tiny_base)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_a_sentence(checkpoint, tiny_base):
+    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text())
+    (checkpoint / "tokenizer.json").write_text(json.dumps(tokenizer | {"model": {"type": "unknown"}}))
+
+    with pytest.raises(InvalidCheckpoint, match="cannot be loaded"):
         check_same_tokenizer(checkpoint, tiny_base)
 
 

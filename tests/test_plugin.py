@@ -161,7 +161,7 @@ def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
     "options, sentence",
     [
         (["--method=depthscale"], "unknown method 'depthscale'. Did you mean 'depthscaled'? Registered: base, grpo"),
-        (["--method=untrained"], "'untrained' is a control"),
+        (["--method=random_weights"], "'random_weights' is a control"),
         (["--method=,"], "names no method"),
         (["--seeds=0"], "must be at least 1, got 0"),
         (["--checkpoint=.", "--seeds=3"], "--checkpoint is one training, and --seeds=3 asks about several"),
@@ -190,7 +190,7 @@ def test_an_unknown_testbed_is_one_sentence_and_exit_4(depthgauge):
 
     assert done.returncode == 4
     assert "unknown testbed 'poket'. Did you mean 'pocket'?" in refusal(done)
-    assert all(name in refusal(done).partition("Registered: ")[2] for name in ("tiny", "common", "pocket", "science"))
+    assert all(name in refusal(done).partition("Registered: ")[2] for name in ("tiny", "pocket", "science"))
 
 
 def test_a_store_that_cannot_be_written_is_one_sentence_and_exit_4(depthgauge, place):

@@ -123,11 +123,11 @@ def test_formulae_and_isotopes_fall_apart_into_tokens():
 
 @pytest.mark.full
 def test_the_base_has_something_left_to_learn():
-    from depthgauge.exams.lm_eval import take_exam
+    from depthgauge.exams.item_runner import answer_items
     from depthgauge.models.load import load, prepare_libraries
 
     prepare_libraries(1)
-    score = take_exam(POCKET.exam("science"), *load(POCKET.base))["score"].mean()
+    score = answer_items(POCKET.exam("science"), *load(POCKET.base))["score"].mean()
 
     assert score == pytest.approx(RECORD["scores"]["science"], abs=0.01)
     assert 0.35 <= score <= 0.65

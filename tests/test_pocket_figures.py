@@ -1,7 +1,7 @@
-"""The pocket testbed's keys and figures are those of commit 5743aa9, before probes had rooms.
+"""The pocket testbed's figures are those of commit 5743aa9.
 
-`data/pocket_figures.json` holds, of the base and of two controls, every measurement's key with the mean and standard
-deviation of each of its arrays, read from a store that the commit made.
+`data/pocket_figures.json` holds, of the base and of its copy in bfloat16, the mean and standard deviation of each
+measurement's arrays, read from a store that the commit made.
 """
 
 import json
@@ -12,16 +12,25 @@ import pytest
 
 import depthgauge.methods  # noqa: F401  registers them
 from depthgauge import METHODS, exams
-from depthgauge.answer import MEASURING_VERSIONS
 from depthgauge.context import RunContext
-from depthgauge.installed import versions
+from depthgauge.corruptions import corrupted
 from depthgauge.probes import attention, circuits, greedy_trace, noise_trace, sinks, tokenization, weights
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
 from depthgauge.testbeds.pocket import POCKET
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "pocket_figures.json").read_text())["measurements"]
-SAMPLED = ("history", "mathematics")  # answers drawn at a temperature: their keys are compared, and not their figures
+SAMPLED = ("history", "mathematics")  # answers sampled at a temperature: another CPU samples others
+# Float32 has a relative precision of 1.2e-7, and CPUs add in different orders. Over 36 layers that changed means by up
+# to 6e-6 of their size, from a CPU with AVX-512 to one without vector instructions.
+ROUNDING = 1e-4
+# A choice between two near-equal tokens may flip. One opening of 128 that goes on otherwise, or three answers of 600
+# that change, move a mean by about 1 %.
+FLIPPED = 1e-2
+CHOSEN = {
+    "entropy_nats", "token_ids", "score", "greedy", "read_out", "shuffled", "positional", "distance", "previous_p",
+    "duplicate_p", "induction_p", "positional_p",
+}  # fmt: skip
 TAKEN = {
     "attention": lambda one, base: attention.change(one, base),
     "circuits": lambda one, base: circuits.taken(one),
@@ -40,7 +49,8 @@ def context(tmp_path_factory):
 
 
 def taken(entry, context):
-    one, base = (Subject.of(METHODS[name], (0,), context) for name in (entry["checkpoint"], "base"))
+    base = Subject.of(METHODS["base"], (0,), context)
+    one = base if entry["checkpoint"] == "base" else corrupted(context)[entry["checkpoint"]]
     if entry["probe"] == "noise_trace":
         return noise_trace.traces(one, copying=entry["copying"])[0]
     if entry["probe"] == "exam":
@@ -54,12 +64,10 @@ def taken(entry, context):
     [entry for entry in RECORDED if entry["exam"] not in SAMPLED],
     ids=lambda entry: f"{entry['probe']}-{entry['checkpoint']}-{entry['copying']}",
 )
-def test_a_measurement_has_the_key_and_the_figures_that_it_had(entry, context):
+def test_a_measurement_has_the_figures_that_it_had(entry, context):
     found = taken(entry, context)
-
-    if entry["versions"] == versions(MEASURING_VERSIONS):
-        assert found.key == entry["key"]
     for name, (mean, spread) in entry["figures"].items():
         values = found.arrays[name].astype(float)
         values = values[np.isfinite(values)]
-        assert (values.mean(), values.std()) == pytest.approx((mean, spread), rel=1e-6, abs=1e-6), name
+        near = (FLIPPED if name in CHOSEN else ROUNDING) * max(abs(mean), spread)
+        assert (values.mean(), values.std()) == pytest.approx((mean, spread), rel=0, abs=near), name

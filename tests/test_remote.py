@@ -1,5 +1,6 @@
 """A store's entries at an address: a folder, and a real server of the S3 protocol."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -11,23 +12,25 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from depthgauge.errors import CorruptEntry, StoreUnusable, UsageError
-from depthgauge.store.folders import MANIFEST, Store
+from depthgauge.store.folders import LAYOUT, MANIFEST, Store, sha256
 from depthgauge.store.inventory import entries
 from depthgauge.store.remote import pull, push, store_at
+from depthgauge.types import canonical_json, digest
 from tests.processes import ROOT, refusal, rows
 
-KEYS = [f"{number:016x}" for number in range(4)]
+NUMBERS = range(4)
+KEYS = [digest(number) for number in NUMBERS]
 
 
-def filled(place, keys=KEYS):
+def filled(place, numbers=NUMBERS):
     store = Store(place, run="here")
-    for key in keys:
-        store.produce("measurements", key, lambda workshop, key=key: write(workshop, key))
+    for number in numbers:
+        store.produce("measurements", number, lambda workshop, number=number: write(workshop, number))
     return store
 
 
-def write(workshop, key):
-    (workshop / "measurement.json").write_text(json.dumps({"probe": "sinks", "key": key}))
+def write(workshop, number):
+    (workshop / "number").write_text(str(number))
     (workshop / "below").mkdir()
     (workshop / "below" / "more.bin").write_bytes(bytes(range(256)))
 
@@ -58,7 +61,7 @@ def address(request, tmp_path):
 
 
 def test_what_is_pushed_is_pulled_whole_and_nothing_is_sent_or_brought_twice(address, tmp_path):
-    one, other = filled(tmp_path / "one"), filled(tmp_path / "other", KEYS[:1])
+    one, other = filled(tmp_path / "one"), filled(tmp_path / "other", NUMBERS[:1])
     assert push(one, address, quiet) == 4 and push(one, address, quiet) == 0
     assert pull(other, address, quiet) == 3 and pull(other, address, quiet) == 0
 
@@ -73,7 +76,7 @@ def test_what_is_pushed_is_pulled_whole_and_nothing_is_sent_or_brought_twice(add
 def test_an_entry_without_its_manifest_is_not_whole_yet_and_is_sent_again(address, tmp_path):
     from fsspec.core import url_to_fs
 
-    store = filled(tmp_path / "one", KEYS[:1])
+    store = filled(tmp_path / "one", NUMBERS[:1])
     push(store, address, quiet)
     system, root = url_to_fs(address)
     system.rm(f"{root}/measurements/{KEYS[0]}/{MANIFEST}")
@@ -86,7 +89,7 @@ def test_an_entry_without_its_manifest_is_not_whole_yet_and_is_sent_again(addres
 def test_what_was_damaged_there_is_not_kept_here(address, tmp_path):
     from fsspec.core import url_to_fs
 
-    push(filled(tmp_path / "one", KEYS[:1]), address, quiet)
+    push(filled(tmp_path / "one", NUMBERS[:1]), address, quiet)
     system, root = url_to_fs(address)
     system.pipe_file(f"{root}/measurements/{KEYS[0]}/below/more.bin", b"other bytes")
     other = filled(tmp_path / "other", [])
@@ -97,13 +100,21 @@ def test_what_was_damaged_there_is_not_kept_here(address, tmp_path):
 
 
 def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path):
-    shared = tmp_path / "shared" / "measurements" / KEYS[0]
-    shared.mkdir(parents=True)
-    (shared / MANIFEST).write_text(json.dumps({"files": {"../../../stolen": {"bytes": 1, "sha256": "0"}}}))
+    store = filled(tmp_path / "shared", NUMBERS[:1])
+    folder = store.folder("measurements", KEYS[0])
+    (tmp_path / "shared" / "stolen").write_text("theirs")
+    outside = {
+        "layout": LAYOUT,
+        "kind": "measurements",
+        "description": 0,
+        "files": {"../../stolen": {"bytes": 6, "sha256": sha256(tmp_path / "shared" / "stolen")}},
+    }
+    text = canonical_json(outside)
+    (folder / MANIFEST).write_text(json.dumps(outside | {"seal": hashlib.sha256(text).hexdigest()}))
 
-    with pytest.raises(CorruptEntry):
+    with pytest.raises(CorruptEntry, match="corrupt at manifest.json"):
         pull(filled(tmp_path / "one", []), str(tmp_path / "shared"), quiet)
-    assert not (tmp_path / "stolen").exists()
+    assert not (tmp_path / "one" / "workshop" / "stolen").exists()
 
 
 @pytest.mark.parametrize(
@@ -142,13 +153,13 @@ def test_runs_on_two_machines_share_a_store_at_an_address(depthgauge, place, s3,
 def test_whether_an_entry_is_at_the_address_is_told_without_bringing_it(s3, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address = f"{s3}/{uuid4()}"
-    push(filled(tmp_path / "one", KEYS[:1]), address, quiet)
+    push(filled(tmp_path / "one", NUMBERS[:1]), address, quiet)
     store = store_at(address, run="here")
 
     assert [store.has("measurements", key) for key in KEYS[:2]] == [True, False]
     assert list(entries(store)) == []
-    folder = store.finished("measurements", KEYS[0])
-    assert folder is not None and (folder / "below" / "more.bin").read_bytes() == bytes(range(256))
+    folder = store.produce("measurements", NUMBERS[0], lambda workshop: pytest.fail("it was made anew"))
+    assert (folder / "below" / "more.bin").read_bytes() == bytes(range(256))
 
 
 def test_what_is_damaged_at_the_address_is_not_taken(s3, tmp_path, monkeypatch):
@@ -156,7 +167,7 @@ def test_what_is_damaged_at_the_address_is_not_taken(s3, tmp_path, monkeypatch):
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     address = f"{s3}/{uuid4()}"
-    push(filled(tmp_path / "one", KEYS[:1]), address, quiet)
+    push(filled(tmp_path / "one", NUMBERS[:1]), address, quiet)
     system, root = url_to_fs(address)
     system.pipe_file(f"{root}/measurements/{KEYS[0]}/below/more.bin", b"other bytes")
     store = store_at(address, run="here")
@@ -174,18 +185,18 @@ def test_an_address_that_refuses_ends_a_run_before_anything_is_made(depthgauge, 
 
 def test_the_first_that_is_whole_there_is_kept(s3, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "one"))
-    address, key = f"{s3}/{uuid4()}", KEYS[0]
+    address = f"{s3}/{uuid4()}"
     one = store_at(address, run="one")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     other = store_at(address, run="other")
 
     def make(workshop):
         (workshop / "weights").write_text("the other's")
-        one.produce("checkpoints", key, lambda mine: (mine / "weights").write_text("the first's"))
+        one.produce("checkpoints", "k", lambda mine: (mine / "weights").write_text("the first's"))
 
-    assert (other.produce("checkpoints", key, make) / "weights").read_text() == "the other's"
+    assert (other.produce("checkpoints", "k", make) / "weights").read_text() == "the other's"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "third"))
-    third = store_at(address, run="third").finished("checkpoints", key)
+    third = store_at(address, run="third").finished("checkpoints", digest("k"))
     assert (third / "weights").read_text() == "the first's"
 
 
@@ -220,13 +231,13 @@ def test_an_address_with_another_layout_is_refused(s3, tmp_path, monkeypatch):
     store_at(address, run="again")
     system, root = url_to_fs(address)
     system.pipe_file(f"{root}/layout", b"99")
-    with pytest.raises(StoreUnusable, match=f"{address} was written by a version .* layout 99"):
+    with pytest.raises(StoreUnusable, match=f"{address} was written by a version .* layout '99'"):
         store_at(address, run="last")
 
 
 def test_the_command_pushes_and_pulls_one_kind(tmp_path):
     store, shared = filled(tmp_path / "one"), tmp_path / "shared"
-    store.produce("checkpoints", "f" * 16, lambda workshop: (workshop / "config.json").write_text("{}"))
+    store.produce("checkpoints", "f", lambda workshop: (workshop / "config.json").write_text("{}"))
 
     def run(command, place, *options):
         done = subprocess.run(

@@ -41,7 +41,7 @@ def row(outcome=SUPPORTED, recorded=(), control=REFUTED, claim="science-gain", *
     fields = dict(
         claim=claim, statement="answers more", suite="test_capability", method="depthscaled", source="Dangi 2026b",
         published="67.85 against 64.31", region="> 0 points", rationale="r", outcome=outcome, recorded=recorded,
-        reason="3.25 [1, 5.5] points lies in > 0", estimate=estimate, control="untrained", control_outcome=control,
+        reason="3.25 [1, 5.5] points lies in > 0", estimate=estimate, control="random_weights", control_outcome=control,
         control_reason="-20", evidence=(Evidence(method="base", seed=0, checkpoint="f", key="k",
         probe="depthgauge.exams:InlineExam"),),
     )  # fmt: skip
@@ -167,7 +167,7 @@ def first(scores, n):
 
 def judged(estimate, region):
     verdict = judge(Claim(
-        id="c", statement="s", source="s", published="-", region=region, unit=estimate.unit, control="gutted",
+        id="c", statement="s", source="s", published="-", region=region, unit=estimate.unit, control="zero_mlp",
         rationale="r",
     ), estimate)  # fmt: skip
     return row(verdict.outcome, estimate=estimate, p=p_value(estimate, region))

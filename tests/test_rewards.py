@@ -10,7 +10,7 @@ import pytest
 
 from depthgauge import METHODS
 from depthgauge.errors import NotTestable, TrainingFailed, UsageError
-from depthgauge.exams.lm_eval import parameters, take_exam
+from depthgauge.exams.item_runner import answer_items, parameters
 from depthgauge.methods.second_pass.prompts import check_prompts
 from depthgauge.methods.second_pass.rewards import pay_one, total
 from depthgauge.models.inputs import as_turn
@@ -165,7 +165,7 @@ def test_an_exam_in_chat_form_asks_the_template_and_pays_its_own_reward(chat_bas
     model, tokenizer = load(chat_base)
     exam = tiny_testbed(chat_base).exam("history")
     greedy = replace(exam, temperature=0.0, repeats=1, max_answer_tokens=1, reward=LONG)
-    plain, chat = take_exam(greedy, model, tokenizer), take_exam(replace(greedy, chat=True), model, tokenizer)
+    plain, chat = answer_items(greedy, model, tokenizer), answer_items(replace(greedy, chat=True), model, tokenizer)
 
     for item, answer, score in zip(exam.items(), chat["answer"][0], chat["score"][0], strict=True):
         ids = tokenizer(f"{item.prompt}d", return_tensors="pt")["input_ids"]

@@ -50,7 +50,7 @@ def run(project):
     return pytest_process
 
 
-SUITE = ("--pyargs", "depthgauge.suites.test_change")
+SUITE = ("--pyargs", "depthgauge.checks")
 
 
 def traces(project):
@@ -123,7 +123,7 @@ def test_settings_above_the_checkpoints_that_are_not_above_the_tests_are_refused
     by_words = run(*words, cwd="work")
     by_equals = run("--against=../models/old", "--checkpoint=../models/new", *SUITE, cwd="work")
 
-    assert by_words.returncode == 4 and "above what an option names, and not above the tests" in refusal(by_words)
+    assert by_words.returncode == 4 and "give options their values with '='" in refusal(by_words)
     assert by_equals.returncode in (0, 1) and traces(project) == []
 
 

@@ -12,8 +12,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from depthgauge import TESTBEDS
+from depthgauge.probes.noise_trace import Landmarks
 from depthgauge.testbeds.pocket import POCKET, questions
-from depthgauge.testbeds.science import ends_in_the_number, last_number, science
+from depthgauge.testbeds.science import articles_judge, ends_in_the_number, last_number, science
 from depthgauge.types import Item
 from tests.processes import ROOT, refusal, rows, trained
 
@@ -58,12 +59,13 @@ def test_the_set_up_is_the_articles():
     testbed = TESTBEDS["science"]
 
     assert testbed.base == "Qwen/Qwen3-4B"
-    assert (testbed.landmarks.spike, testbed.landmarks.late) == (18, tuple(range(20, 36)))
+    assert testbed.material(Landmarks) == (Landmarks(late=tuple(range(20, 36)), spike=18),)
     assert [(exam.called, exam.temperature, exam.repeats) for exam in testbed.exams] == [
         ("science", None, 1), ("history", 0.6, 3), ("mathematics", 0.6, 3),
     ]  # fmt: skip
     scale = testbed.training.scale
-    assert (scale.ascent_step, scale.penalty, scale.learning_rate, scale.group_size) == (0.01, 0.005, 1e-5, 4)
+    assert testbed.training.method_settings == {"ascent_step": 0.01, "penalty": 0.005}
+    assert (scale.learning_rate, scale.group_size) == (1e-5, 4)
 
 
 def run(place, *options, **environment):
@@ -152,13 +154,11 @@ def test_the_whole_set_up_runs_on_a_stand_in_with_a_judge_that_falters(stand_in,
 
 
 def test_a_judge_takes_the_place_of_the_number_and_every_row_is_asked(stand_in):
-    from depthgauge.judge import Judge
-
     folder = stand_in / "physics"
     with open(folder / "train.jsonl", "a") as file:
         file.write(json.dumps({"topic;": "p", "message_1": "Why?", "message_2": "For reasons."}) + "\n")
     verified = science("one", base=stand_in / "base", data=[folder])
-    judged = science("two", base=stand_in / "base", data=[folder], judge=Judge(endpoint="http://x/v1", model="g-1"))
+    judged = science("two", base=stand_in / "base", data=[folder], judge=articles_judge("http://x/v1", "g-1"))
 
     assert len(judged.training.prompts()) == len(verified.training.prompts()) + 1
     assert [one.training.rewards[0].name for one in (verified, judged)] == ["ends_in_the_number", "judged_by_g_1"]

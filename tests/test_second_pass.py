@@ -286,7 +286,7 @@ def test_a_merged_adapter_is_the_model_that_was_trained(make_trainer, tmp_path):
 
 
 def test_plain_bfloat16_is_refused_with_the_reason():
-    with pytest.raises(ValueError, match="in plain bfloat16 the ascent step rounds to nothing"):
+    with pytest.raises(ValueError, match="in plain bfloat16 a small step rounds to nothing"):
         Economy(precision="plain bfloat16")
     with pytest.raises(ValueError, match="at least 1 micro-batch, got 0"):
         Economy(accumulation=0)

@@ -14,7 +14,7 @@ from depthgauge.types import Claim, Outcome, Scores
 
 LOOKS = range(10, 301, 10)
 NOT_WORSE = Claim(
-    id="c", statement="s", source="s", published="-", region=at_least(-5), unit="points", control="amnesic",
+    id="c", statement="s", source="s", published="-", region=at_least(-5), unit="points", control="no_attention",
     rationale="r",
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Which checkpoints a claim is judged on, what is refused before anything is trained, and what is measured once."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,14 +10,16 @@ import pytest
 
 from depthgauge.claims import at_least
 from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError, InvalidCheckpoint, InvalidComparison, NotTestable
+from depthgauge.errors import HarnessError, InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
 from depthgauge.methods.grpo import BASE
 from depthgauge.probes.probe import address, check_language_model
+from depthgauge.registry import METHODS
 from depthgauge.session import MethodSession
 from depthgauge.stats import exactly
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
 from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
+from depthgauge.train import recipe_of
 from depthgauge.types import Claim
 from tests.tiny import tiny_testbed
 
@@ -55,8 +57,8 @@ def test_a_claim_of_one_testbed_speaks_of_every_method_that_is_trained_there(
 ):
     session = MethodSession(context=context, methods=(method,), training_seeds=(0,), reports=tmp_path)
     claim = Claim(
-        id="c", statement="s", source="here", published="-", region=at_least(1), unit="points", control="untrained",
-        rationale="r", testbed=testbed,
+        id="c", statement="s", source="here", published="-", region=at_least(1), unit="points",
+        control="random_weights", rationale="r", testbed=testbed,
     )  # fmt: skip
 
     assert session.speaks_about(claim, ("subject",)) == ((method,) if speaks else ())
@@ -142,3 +144,18 @@ def test_seeds_that_cannot_be_paired_are_no_comparison(context):
                   for seeds in ((0, 1), (0, 1, 2)))  # fmt: skip
     with pytest.raises(InvalidComparison, match="2 seeds of 's' cannot be paired with 3"):
         two.compare(Pair(), three)
+
+
+def test_a_misspelt_method_setting_of_a_testbed_is_refused_before_anything_is_trained(context):
+    misspelt = replace(context.testbed.training, method_settings={"penalti": 0.1})
+    testbed = replace(context.testbed, training=misspelt)
+
+    with pytest.raises(UsageError, match="testbed 'tiny': no method has a setting 'penalti'. Did you mean 'penalty'"):
+        recipe_of(METHODS["gradreg"], testbed, 0, "cpu")
+
+
+def test_a_method_setting_of_a_testbed_is_part_of_the_recipe(context):
+    given = replace(context.testbed, training=replace(context.testbed.training, method_settings={"penalty": 0.1}))
+
+    assert recipe_of(METHODS["gradreg"], given, 0, "cpu").scale["penalty"] == 0.1
+    assert "penalty" not in recipe_of(METHODS["gradreg"], context.testbed, 0, "cpu").scale

@@ -15,7 +15,9 @@ from depthgauge.page.section import Measured, Picture, Setting, Table
 from depthgauge.page.style import PALETTE, write_picture
 from depthgauge.page.tables import markdown
 from depthgauge.probes.greedy_trace import Opening
-from depthgauge.types import Evidence, Landmarks, Measurement
+from depthgauge.probes.noise_trace import Landmarks
+from depthgauge.registry import CORRUPTIONS, load_entry_points
+from depthgauge.types import Evidence, Measurement
 
 HOSTILE = "a|<b>"
 COLOURS = {"base": "#000000", "grpo": PALETTE[0], HOSTILE: PALETTE[1]}
@@ -23,6 +25,10 @@ UNITS, LAYERS, HEADS, TOKENS, PRIME = 24, 8, 2, 6, 11
 SETTING = Setting(
     testbed=types.Testbed(name="test", materials={Opening: lambda: (Opening("Once | <i>upon</i>"),)}), colours=COLOURS
 )
+
+
+def with_landmarks(named):
+    return types.Testbed(name="named", materials={Landmarks: lambda: (named,)})
 
 
 def of_greedy_trace(draw):
@@ -166,7 +172,7 @@ def of_two_samples(rng):
 
 def of_training(draw):
     reward = np.where(np.arange(12) % 2, np.nan, np.linspace(0, 1, 12))
-    return {"step": np.arange(1.0, 13), "reward": reward, "unknown": draw.uniform(size=12)}
+    return {"step": np.arange(1.0, 13), "reward": reward, "of_a_users": np.repeat([5.0, 6.0], 6)}
 
 
 def of_files(_):
@@ -471,7 +477,7 @@ def test_only_plain_questions_of_the_noise_trace_are_shown():
 
 def test_it_says_where_scaled_landmarks_fall():
     taken = by_rms()
-    named = Setting(testbed=types.Testbed(name="named", landmarks=Landmarks(late=(5, 6), spike=3)), colours=COLOURS)
+    named = Setting(testbed=with_landmarks(Landmarks(late=(5, 6), spike=3)), colours=COLOURS)
 
     assert "of 8 layers, at layer 4 for the spike, and at 4 to 7" in only(str, shown("probes.noise_trace", taken)[1])[0]
     assert "fractions of depth" not in only(str, shown("probes.noise_trace", taken, named)[1])[0]
@@ -479,7 +485,7 @@ def test_it_says_where_scaled_landmarks_fall():
 
 
 def test_a_shallow_checkpoint_has_no_landmarks():
-    deep = Setting(testbed=types.Testbed(name="deep", landmarks=Landmarks(late=(20, 21), spike=18)), colours=COLOURS)
+    deep = Setting(testbed=with_landmarks(Landmarks(late=(20, 21), spike=18)), colours=COLOURS)
     parts = shown("probes.noise_trace", by_rms(), deep)[1]
 
     assert only(Table, parts)[0].rows[0][5:8] == ["-", "-", "-"]
@@ -504,11 +510,19 @@ def test_pairs_say_what_they_are_compared_with_where_that_differs():
     assert layers.pair_label(other, [one, other, named]) == "grpo, seed 0, against 01234567"
 
 
-def test_a_training_is_told_by_its_first_and_last_quarter():
+def test_a_training_is_told_by_the_first_and_last_quarter_of_all_that_it_logged():
     table = only(Table, shown("probes.training", all_of("probes.training", [("grpo", 0)]))[1])[0]
 
-    assert list(table.headers) == ["checkpoint", "steps", "reward"]
-    assert list(table.rows[0]) == ["grpo, seed 0", "12", "0.0909 to 0.909"]
+    assert list(table.headers) == ["checkpoint", "steps", "reward", "of_a_users"]
+    assert list(table.rows[0]) == ["grpo, seed 0", "12", "0.0909 to 0.909", "5 to 6"]
+
+
+def test_attention_says_what_a_control_among_the_checkpoints_is():
+    load_entry_points()
+    (text,) = only(str, shown("probes.attention", all_of("probes.attention", [("grpo", 0), ("bfloat16_noise", 0)]))[1])
+
+    assert f"`bfloat16_noise`: {CORRUPTIONS['bfloat16_noise'].summary}." in text
+    assert "`grpo`" not in text
 
 
 def test_files_list_their_differences_and_say_how_many_they_leave_out():

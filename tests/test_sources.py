@@ -8,8 +8,9 @@ import torch
 
 from depthgauge.errors import InvalidCheckpoint, UsageError
 from depthgauge.methods.grpo import GRPO
-from depthgauge.models.folder import check_folder, same_tokenizer
+from depthgauge.models.folder import check_folder
 from depthgauge.models.load import load, prepare_libraries
+from depthgauge.models.tokenizer import same_tokenizer
 from depthgauge.sources import Source, find
 from depthgauge.store.folders import Store
 from tests.processes import refusal

@@ -19,7 +19,9 @@ from depthgauge.errors import CorruptEntry, NotTestable, StoreUnusable, Training
 from depthgauge.store import folders
 from depthgauge.store.folders import Busy, Store, check_writable
 from depthgauge.store.measurements import described, measure, read
-from depthgauge.types import Checkpoint
+from depthgauge.types import Checkpoint, digest
+
+K = digest("k")  # the key of what "k" describes
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def test_an_entry_is_made_once(store):
 
     assert len(made) == 1
     assert (folder / "hello.txt").read_text() == "hello"
-    assert store.finished("checkpoints", "k") == folder
+    assert store.finished("checkpoints", K) == folder
 
 
 PRODUCE = """
@@ -79,7 +81,7 @@ def test_a_failure_leaves_nothing_finished_and_is_not_tried_again_in_the_same_ru
         store.produce("checkpoints", "k", fail)
 
     assert len(tried) == 1
-    assert store.finished("checkpoints", "k") is None
+    assert store.finished("checkpoints", K) is None
     with pytest.raises(TrainingUnhealthy):
         Store(tmp_path / "store", run="the next run").produce("checkpoints", "k", fail)
     assert len(tried) == 2
@@ -168,7 +170,7 @@ def test_a_workshop_is_cleared_unless_it_may_be_resumed(store):
         )
 
     assert seen == [True, False]
-    assert not (store.folder("checkpoints", "True") / ".state").exists()
+    assert not (store.folder("checkpoints", digest("True")) / ".state").exists()
 
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
@@ -182,7 +184,7 @@ def test_a_damaged_entry_is_named_with_the_way_out(store, damage):
         (folder / "manifest.json").write_text("{")
 
     with pytest.raises(CorruptEntry, match=r"is corrupt at .*: delete that folder and run again"):
-        store.finished("checkpoints", "k")
+        store.finished("checkpoints", K)
 
 
 def test_verify_sees_a_flipped_byte(store):
@@ -225,7 +227,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing_finished(store, write):
     with pytest.raises(StoreUnusable, match="cannot be written .*: make room there, or choose another folder"):
         store.produce("checkpoints", "k", write_much)
 
-    assert store.finished("checkpoints", "k") is None
+    assert store.finished("checkpoints", K) is None
 
 
 TRY = """
@@ -250,7 +252,7 @@ def test_an_entry_in_the_making_need_not_be_waited_for(store):
 
     store.produce("checkpoints", "k", try_from_elsewhere)
 
-    assert seen == ["another process is making checkpoints k"]
+    assert seen == [f"another process is making checkpoints {K}"]
 
 
 @given(values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=9))

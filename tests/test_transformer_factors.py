@@ -7,14 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import sparse_encode
 
+from depthgauge.config import Options
 from depthgauge.errors import InvalidCheckpoint, Undefined
-from depthgauge.judging import Judging
+from depthgauge.judging import Runner
 from depthgauge.models.load import load
 from depthgauge.probes import transformer_factors
 from depthgauge.probes.sinks import Passage
 from depthgauge.probes.transformer_factors import concentrated, mean_layer
 from depthgauge.probes.transformer_factors.coding import encode, learn, unit
 from depthgauge.probes.transformer_factors.compute import context, read, states, told_by_token
+from depthgauge.testbeds.pocket import POCKET
 from depthgauge.types import Outcome
 from tests.processes import FIVE_SEEDS
 
@@ -149,15 +151,16 @@ def planted_levels(base, place, seed):
 @pytest.fixture(scope="module")
 def on_pocket(tmp_path_factory):
     suite = "depthgauge.suites.test_transformer_factors"
-    return Judging(testbed="pocket", suites=[suite], store=tmp_path_factory.mktemp("factors"), tell=lambda line: None)
+    options = Options(method="grpo", testbed="pocket", store=str(tmp_path_factory.mktemp("factors")))
+    return Runner(options=options, suites=[suite], tell=lambda line: None)
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("seed", FIVE_SEEDS)
 def test_planted_levels_are_found_where_they_are(on_pocket, tmp_path, seed):
-    base = on_pocket.context.testbed.base
+    base = POCKET.base
     place = planted_levels(base, tmp_path / "planted", seed)
-    rows = on_pocket.judge(place).rows
+    rows = on_pocket.run(place).rows
     subject = on_pocket.subject(place)
     (taken,) = transformer_factors.taken(subject, tuple(map(str, subject.material(Passage))))
     lower = mean_layer(taken.arrays) < taken.arrays["layers"].mean()

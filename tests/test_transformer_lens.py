@@ -14,7 +14,10 @@ from tests.families import EVERY_TOKEN, PROMPTS, uneven_model
 def bridge(tmp_path, monkeypatch):
     """GPT-2 and the same weights in TransformerLens, which wants a tokenizer that came from a folder."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    lens = pytest.importorskip("transformer_lens.model_bridge")
+    lens = pytest.importorskip(
+        "transformer_lens.model_bridge",
+        reason="TransformerLens is not installed: pip install -c constraints.txt -e '.[dev,peers]'",
+    )
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from transformers import AutoTokenizer, PreTrainedTokenizerFast

@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from depthgauge import METHODS
 from depthgauge.context import RunContext
 from depthgauge.errors import NotTestable, Undefined, UsageError
-from depthgauge.exams.lm_eval import take_exam
+from depthgauge.exams.item_runner import answer_items
 from depthgauge.methods import one_layer
 from depthgauge.methods.unfreezing import UNFREEZE_LAYER
 from depthgauge.models.attention import attention_maps
@@ -193,7 +193,7 @@ def test_the_layer_that_is_kept_is_the_best_alone_has_moved_and_answers_lm_eval_
     assert {name: rows.shape for name, rows in right.items()} == {"listops": (6, 600), "winner": (6, 300)}
     model, tokenizer = load(folder)
     for exam in (listops.LISTOPS_EXAM, listops.WINNER_EXAM):
-        np.testing.assert_array_equal(take_exam(exam, model, tokenizer)["score"][0] > 0, right[exam.name][best])
+        np.testing.assert_array_equal(answer_items(exam, model, tokenizer)["score"][0] > 0, right[exam.name][best])
 
 
 @pytest.mark.heavy
@@ -245,7 +245,7 @@ def test_asleep_no_layer_writes_what_its_heads_read_and_one_can_learn_to(tmp_pat
 def test_the_one_layer_that_can_learn_is_found_to_be_the_best(tmp_path, seed):
     """The planted positive: who has won stands in several tokens, and one layer alone can gather them."""
     context = RunContext(testbed=listops.LISTOPS, store=Store(tmp_path, run="here"), tell=lambda line: None)
-    planted = METHODS["unfreeze_planted"]
+    planted = METHODS["unfreeze_known_layer"]
     found = best_lead(accuracies(Subject.of(planted, (seed,), context), "winner"), estimand="lead")
 
     assert found.estimand.startswith(f"lead ({planted.settings.awake})")

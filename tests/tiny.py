@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from depthgauge import Exam, Landmarks, Testbed, Training, TrainingScale
+from depthgauge import Exam, Testbed, Training, TrainingScale
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.greedy_trace import Opening
-from depthgauge.probes.noise_trace import TraceQuestion
+from depthgauge.probes.noise_trace import Landmarks, TraceQuestion
 from depthgauge.probes.sinks import Passage
 from depthgauge.probes.tokenization import Compound
 from depthgauge.types import Item, Word
@@ -87,8 +87,6 @@ def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_s
                 completions_per_step=32,
                 group_size=8,
                 max_completion_tokens=1,
-                ascent_step=0.01,
-                penalty=0.005,
                 save_every_steps=save_every_steps,
             ),
         ),
@@ -98,6 +96,7 @@ def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_s
             Exam(name="mathematics", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2, version=2),
         ),
         materials={
+            Landmarks: lambda: (Landmarks(late=(3, 4, 5), spike=2),),
             Opening: lambda: map(Opening, PROMPTS),
             TraceQuestion: lambda: [TraceQuestion(prompt=prompt, right="a", wrong="b") for prompt in PROMPTS[:9]],
             MarkedText: lambda: [MarkedText(text=f"a{prompt}cbd", terms=("cb",)) for prompt in PROMPTS],
@@ -105,7 +104,6 @@ def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_s
             Compound: compounds,
             Passage: lambda: [Passage((first + second) * 32) for first in LETTERS for second in LETTERS],
         },
-        landmarks=Landmarks(late=(3, 4, 5), spike=2),
         ledger=base / "ledger.json",
         threads=1,
     )

@@ -14,9 +14,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from benchmarks.gate_quality import page
-from benchmarks.gate_quality.faults import FAULTS
-from benchmarks.gate_quality.harmless import HARMLESS, RERUNS, RESAMPLES
 from benchmarks.gate_quality.judged import Judged, judged, session_of
+from benchmarks.gate_quality.kinds import FAULTS, HARMLESS, RESAMPLES, fixed, on_files
 from benchmarks.gate_quality.pairs import JUDGED, Pair, old_folder, options, planted, record, results
 from benchmarks.gate_quality.resampled import OF_EACH, RESAMPLED, resampled
 from benchmarks.gate_quality.successors import SUCCESSOR, successors
@@ -27,11 +26,11 @@ from depthgauge.types import Expectation
 
 PLACES, PLACES_AT_THE_DOSE = 5, 20
 SLICE = {
-    "layer-silenced": (1,), "mlp-shrunk": (1, 0.1), "norm-shrunk": (1, 0.1), "attention-shrunk": (1, 0.1),
-    "layers-swapped": (1, 3), "layer-duplicated": (1, 3), "heads-zeroed": (1, 3), "noise-in-one-layer": (0.1, 0.3),
-    "overflow": (1, 30),
+    "skip_layer": (1,), "zero_mlp": (1, 0.1), "shrink_mlp_norm": (1, 0.1), "zero_attention": (1, 0.1),
+    "swap_layers": (1, 3), "duplicate_layer": (1, 3), "zero_heads": (1, 3), "noise_in_one_layer": (0.1, 0.3),
+    "overflow_weights": (1, 30),
 }  # fmt: skip
-UNREAD = ("sliding-window",)  # which SmolLM2's family does not know
+UNREAD = ("add_sliding_window",)  # which SmolLM2's family does not know
 
 
 def planned(testbed: str) -> Iterator[Pair]:
@@ -40,24 +39,24 @@ def planned(testbed: str) -> Iterator[Pair]:
 
 def a_slice() -> Iterator[Pair]:
     """Where the whole table would take days: faults that one layer has, at two doses, and those in the files."""
-    in_files = {name: fault.doses[:1] for name, fault in FAULTS.items() if fault.files and name not in UNREAD}
+    in_files = {name: fault.doses[:1] for name, fault in FAULTS.items() if on_files(fault) and name not in UNREAD}
     for name, doses in (SLICE | in_files).items():
-        places = range(1 if FAULTS[name].fixed else PLACES)
+        places = range(1 if fixed(FAULTS[name]) else PLACES)
         yield from (Pair(kind=name, dose=dose, seed=seed) for dose in doses for seed in places)
 
 
 def whole_table(testbed: str) -> Iterator[Pair]:
     """What is to be judged, as it comes: harmless ones, each fault at a few places, then more at the dose it needs."""
-    for name in HARMLESS:
-        yield from (Pair(kind=name, dose=1, seed=seed) for seed in range(RERUNS[name]))
+    for name, count in HARMLESS.items():
+        yield from (Pair(kind=name, dose=1, seed=seed) for seed in range(count))
     yield from (Pair(kind=RESAMPLED, dose=1, seed=seed) for seed in range(RESAMPLES))
     yield from (Pair(kind=SUCCESSOR, dose=1, seed=place) for place in range(len(successors(testbed))))
     for name, fault in FAULTS.items():
         for dose in fault.doses:
-            yield from (Pair(kind=name, dose=dose, seed=seed) for seed in range(1 if fault.fixed else PLACES))
+            yield from (Pair(kind=name, dose=dose, seed=seed) for seed in range(1 if fixed(fault) else PLACES))
     for name, fault in FAULTS.items():
         dose = page.smallest_caught(results(JUDGED), testbed, name)
-        if dose is not None and not fault.fixed:
+        if dose is not None and not fixed(fault):
             yield from (Pair(kind=name, dose=dose, seed=seed) for seed in range(PLACES, PLACES_AT_THE_DOSE))
 
 
@@ -68,7 +67,7 @@ def judged_pair(pair: Pair, old: Path, new: Path, store: Store, given: argparse.
         both = session_of(folders[1], folders[0], store, given.testbed, (given.exam,), Expectation.TRAINED)
         return [], judged(both)
     if pair.kind == RESAMPLED:
-        planted(replace(pair, kind="rounded-at-random", seed=pair.seed // OF_EACH), old, new)
+        planted(replace(pair, kind="round_stochastically", seed=pair.seed // OF_EACH), old, new)
         with resampled(pair.draw):
             found = judged(session_of(new, old, store, given.testbed, (given.exam,)))
         shutil.rmtree(new)

@@ -8,10 +8,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.gate_quality.faults import FAULTS
+from benchmarks.gate_quality.kinds import FAULTS, fixed, on_files
 from benchmarks.gate_quality.pairs import COSTS, Pair, old_folder, options, planted, record, results
 from depthgauge import exams
 from depthgauge.change import joined
+from depthgauge.checks.inputs import COMMON
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError
 from depthgauge.models.load import prepare_libraries
@@ -25,11 +26,11 @@ PLACES = 3
 
 def planned() -> Iterator[Pair]:
     for name, fault in FAULTS.items():
-        if len(fault.doses) > 1 and not fault.files:
+        if len(fault.doses) > 1 and not on_files(fault):
             yield from (
                 Pair(kind=name, dose=dose, seed=seed)
                 for dose in fault.doses
-                for seed in range(1 if fault.fixed else PLACES)
+                for seed in range(1 if fixed(fault) else PLACES)
             )
 
 
@@ -46,11 +47,11 @@ def main() -> None:
     prepare_libraries(1)
     folder = old_folder(given.old, 0, given.testbed, given.store)
     with tempfile.TemporaryDirectory() as place:
-        both = joined(TESTBEDS["common"], TESTBEDS[given.testbed])
+        both = joined(COMMON, TESTBEDS[given.testbed])
         context = RunContext(testbed=both, store=Store(Path(place) / "store", run="damage"), tell=lambda line: None)
         for pair in planned():
             key = {"testbed": given.testbed, "kind": pair.kind, "dose": pair.dose, "seed": pair.seed}
-            if pair.kind == "overflow" or any(key.items() <= one.items() for one in results(COSTS)):
+            if pair.kind == "overflow_weights" or any(key.items() <= one.items() for one in results(COSTS)):
                 continue  # what overflows is refused before it can say anything
             with tempfile.TemporaryDirectory() as new:
                 planted(pair, folder, Path(new) / "new")

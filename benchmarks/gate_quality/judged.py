@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from depthgauge.catalogue import claims_of, suites_in
 from depthgauge.change import ChangeSession, joined
+from depthgauge.checks.inputs import COMMON
 from depthgauge.context import RunContext
 from depthgauge.errors import HarnessError
 from depthgauge.registry import TESTBEDS
@@ -15,7 +17,6 @@ from depthgauge.report.outcome import Problem, adjusted, beside, exit_code
 from depthgauge.session import Test
 from depthgauge.sources import Source
 from depthgauge.store.folders import Store
-from depthgauge.suites import test_change
 from depthgauge.types import Claim, Expectation, Outcome, Row, Tier
 
 LAYER = re.compile(r"layers?[ .](\d+)")
@@ -36,7 +37,7 @@ class Judged:
 def session_of(
     new: Path, old: Path, store: Store, testbed: str, exams: tuple[str, ...], expect: Expectation = Expectation.EQUAL
 ) -> ChangeSession:
-    both = joined(TESTBEDS["common"], TESTBEDS[testbed])
+    both = joined(COMMON, TESTBEDS[testbed])
     context = RunContext(testbed=both, store=store, tell=lambda line: None)
     return ChangeSession(
         context=context, reports=store.root, new_source=Source(name="new", folder=new),
@@ -46,7 +47,7 @@ def session_of(
 
 def claims(session: ChangeSession) -> Iterator[tuple[Claim, Test, dict[str, object]]]:
     """What the gate asks, in its order: an exam's claim once for each exam."""
-    found = [(test.__claim__, test) for test in vars(test_change).values() if hasattr(test, "__claim__")]
+    found = [(test.__claim__, test) for module in suites_in("depthgauge.checks") for test in claims_of(module)]
     for claim, test in sorted(found, key=lambda one: one[0].tier):
         arguments = tuple(inspect.signature(test).parameters)
         if not session.speaks_about(claim, arguments):
@@ -66,7 +67,7 @@ def judged(session: ChangeSession) -> Judged:
         for claim, test, others in asked:
             if any(row.fails and tiers[row.claim] < claim.tier for row in rows):
                 break
-            rows.append(beside(session.judge(claim, test, "test_change", "new", others), family))
+            rows.append(beside(session.judge(claim, test, "checks", "new", others), family))
             tiers[rows[-1].claim] = claim.tier
     except HarnessError as error:
         problems = [Problem(exit_code=error.exit_code, message=str(error))]

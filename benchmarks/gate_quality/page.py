@@ -6,8 +6,7 @@ from typing import Any
 
 from scipy.stats import binomtest
 
-from benchmarks.gate_quality.faults import FAULTS
-from benchmarks.gate_quality.harmless import HARMLESS
+from benchmarks.gate_quality.kinds import FAULTS, HARMLESS, fixed, on_files
 from benchmarks.gate_quality.pairs import COSTS
 from benchmarks.gate_quality.pairs import results as recorded
 from benchmarks.gate_quality.resampled import RESAMPLED
@@ -47,7 +46,7 @@ def smallest_caught(results: Sequence[Result], testbed: str, kind: str) -> float
     """The smallest dose, in the order of doses from mild to severe, of which four in five places were caught."""
     for dose in FAULTS[kind].doses:
         found = of(results, testbed=testbed, kind=kind, dose=dose)
-        if len(found) >= (1 if FAULTS[kind].fixed else ENOUGH) and caught(found) >= OFTEN * len(found):
+        if len(found) >= (1 if fixed(FAULTS[kind]) else ENOUGH) and caught(found) >= OFTEN * len(found):
             return dose
     return None
 
@@ -102,12 +101,12 @@ def faults(results: Sequence[Result], testbed: str) -> list[str]:
 
 def fault_row(kind: str, results: Sequence[Result], testbed: str) -> list[str]:
     by_dose = {dose: of(results, dose=dose) for dose in FAULTS[kind].doses}
-    swept = ", ".join(f"{dose:g}: {caught(its)}/{len(its)}" for dose, its in by_dose.items() if its)
+    swept = ", ".join(f"{dose:.3g}: {caught(its)}/{len(its)}" for dose, its in by_dose.items() if its)
     dose, costs = smallest_caught(results, testbed, kind), costs_by_dose(kind, testbed)
     if dose is None:
         return [kind, swept, "no dose tried", "-", costs, "-", "-", seconds(results)]
     there = by_dose[dose]
-    return [kind, swept, f"{dose:g}", often(kind, there), costs, layers(there), seen_by(there), seconds(there)]
+    return [kind, swept, f"{dose:.3g}", often(kind, there), costs, layers(there), seen_by(there), seconds(there)]
 
 
 def costs_by_dose(kind: str, testbed: str) -> str:
@@ -116,7 +115,7 @@ def costs_by_dose(kind: str, testbed: str) -> str:
     by_dose = {dose: of(taken, dose=dose) for dose in FAULTS[kind].doses}
     return (
         ", ".join(
-            f"{dose:g}: {mean(its, 'kl_nats'):.2g} / {mean(its, 'lost_points'):.1f}"
+            f"{dose:.3g}: {mean(its, 'kl_nats'):.2g} / {mean(its, 'lost_points'):.1f}"
             for dose, its in by_dose.items()
             if its
         )
@@ -129,7 +128,7 @@ def mean(results: Sequence[Result], name: str) -> float:
 
 
 def often(kind: str, results: Sequence[Result]) -> str:
-    return "always" if FAULTS[kind].fixed else share(caught(results), len(results))
+    return "always" if fixed(FAULTS[kind]) else share(caught(results), len(results))
 
 
 def layers(results: Sequence[Result]) -> str:
@@ -153,13 +152,15 @@ def draw(results: Sequence[Result], path: Path) -> None:
     from matplotlib.figure import Figure
 
     kinds = [
-        kind for kind in FAULTS if len(FAULTS[kind].doses) > 1 and not FAULTS[kind].files and of(results, kind=kind)
+        kind
+        for kind, fault in FAULTS.items()
+        if len(fault.doses) > 1 and not on_files(fault) and of(results, kind=kind)
     ]
     columns = 4
     figure = Figure(figsize=(11, 2.1 * -(-len(kinds) // columns)), layout="constrained")
     for place, kind in enumerate(kinds):
         axes = figure.add_subplot(-(-len(kinds) // columns), columns, place + 1)
-        by_dose = {f"{dose:g}": of(results, kind=kind, dose=dose) for dose in FAULTS[kind].doses}
+        by_dose = {f"{dose:.3g}": of(results, kind=kind, dose=dose) for dose in FAULTS[kind].doses}
         shares = {dose: caught(its) / len(its) for dose, its in by_dose.items() if its}
         axes.plot(list(shares), list(shares.values()), "o-", color="#0072B2", clip_on=False)
         axes.axhline(OFTEN, color="gray", linewidth=0.8, linestyle=":")

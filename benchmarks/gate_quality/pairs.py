@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import shutil
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.gate_quality.faults import FAULTS
-from benchmarks.gate_quality.harmless import HARMLESS
+from benchmarks.gate_quality.kinds import of_one_layer
 from depthgauge.context import RunContext
+from depthgauge.corruptions import CORRUPTIONS, FolderTensors, corrupt
+from depthgauge.models.parts import depth_of, layer_of
 from depthgauge.registry import METHODS, TESTBEDS
 from depthgauge.store.folders import Store
 from depthgauge.subject import Subject
@@ -23,7 +23,7 @@ JUDGED, COSTS = (Path(__file__).with_name(name) for name in ("quality.jsonl", "d
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """A rewriting or a fault, its dose, and the seed that draws its place."""
+    """A corruption, its dose, and the seed that draws its place."""
 
     kind: str
     dose: float
@@ -31,7 +31,7 @@ class Pair:
 
     @property
     def draw(self) -> np.random.Generator:
-        return np.random.default_rng([zlib.crc32(self.kind.encode()), round(self.dose * 1e6), self.seed])
+        return np.random.default_rng([zlib.crc32(self.kind.encode()), round(abs(self.dose) * 1e6), self.seed])
 
 
 def results(path: Path) -> list[dict]:
@@ -44,12 +44,13 @@ def record(path: Path, line: Mapping[str, Any]) -> None:
 
 
 def planted(pair: Pair, old: Path, new: Path) -> list[int]:
-    """Fill the folder; the layers at fault."""
-    shutil.copytree(old, new)
-    if pair.kind in HARMLESS:
-        HARMLESS[pair.kind](new, pair.draw)
-        return []
-    return list(FAULTS[pair.kind].plant(new, pair.dose, pair.draw) or ())
+    """Fill the folder; the layers at fault, where it is not all of them."""
+    corruption, draw = CORRUPTIONS[pair.kind], pair.draw
+    layers = None
+    if of_one_layer(corruption):
+        layers = (int(draw.integers(depth_of(FolderTensors(old).shapes))),)
+    changed = corrupt(old, new, corruption, seed=int(draw.integers(1 << 31)), dose=pair.dose, layers=layers)
+    return [] if layers is None else sorted({layer for name in changed if (layer := layer_of(name)) is not None})
 
 
 def old_folder(name: str, seed: int, testbed: str, store: Path) -> Path:

@@ -5,14 +5,15 @@ both sides.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 
-from depthgauge.suites import test_change
+from depthgauge.catalogue import suites_in
+from depthgauge.stats import sequential_difference
 from depthgauge.types import Profiles, Scores
 
 RESAMPLED = "prompts-resampled"
@@ -25,11 +26,15 @@ def resampled(draw: np.random.Generator) -> Iterator[None]:
     """The statistics that the suite of change calls take drawn units."""
 
     def sequential(looks: Any, **options: Any) -> Any:
-        return whole_sequence(drawn_looks(looks, draw), **options)
+        return sequential_difference(drawn_looks(looks, draw), **options)
 
-    whole_sequence = test_change.sequential_difference
-    wrapped = {name: on_drawn_units(getattr(test_change, name), draw) for name in STATISTICS}
-    with patch.multiple(test_change, sequential_difference=sequential, **wrapped):
+    with ExitStack() as stack:
+        for module in suites_in("depthgauge.checks"):
+            found = {name: on_drawn_units(getattr(module, name), draw) for name in STATISTICS if hasattr(module, name)}
+            if hasattr(module, "sequential_difference"):
+                found["sequential_difference"] = sequential
+            if found:
+                stack.enter_context(patch.multiple(module, **found))
         yield
 
 

@@ -1,4 +1,4 @@
-"""Exams: what a checkpoint answers. Items of ours, or tasks of lm-eval as they are; lm-eval answers both."""
+"""Exams: what a checkpoint answers. Items of ours, by a runner of ours, or tasks of lm-eval as they are."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ class InlineExam:
         return f"the {self.exam.name} exam"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        from depthgauge.exams.lm_eval import parameters
+        from depthgauge.exams.item_runner import parameters
 
         return parameters(self.asked)
 
@@ -44,9 +44,9 @@ class InlineExam:
         check_language_model(checkpoint)
 
     def take(self, one: Opened) -> Arrays:
-        from depthgauge.exams.lm_eval import take_exam
+        from depthgauge.exams.item_runner import answer_items
 
-        return take_exam(self.asked, one.model, one.tokenizer)
+        return answer_items(self.asked, one.model, one.tokenizer)
 
 
 @PROBES.register
@@ -58,6 +58,7 @@ class TaskExam:
     block: int | None = None
     name: ClassVar[str] = "task"
     version: ClassVar[int] = 1
+    requires: ClassVar[tuple[str, ...]] = Task.requires
 
     @property
     def what(self) -> str:

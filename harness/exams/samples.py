@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, UsageError
-from depthgauge.exams.lm_eval import MOST_TIES
+from depthgauge.exams.ties import check_ties
 
 PER_TEXT = ("word_perplexity", "byte_perplexity", "bits_per_byte")
 LIKELIHOOD = "perplexity"
@@ -81,7 +81,7 @@ def read_samples(
     answers = [read_line(row, name, path, number) for number, row in chosen.items()]
     better = name not in LOWER_IS_BETTER if higher_is_better is None else higher_is_better
     check_once(answers, list(chosen), path)
-    check_ties(answers, str(path))
+    check_ties(sum(answer.tied for answer in answers), len(answers), str(path))
     return arrays(answers, list(chosen.values()), metric=name, sign=1.0 if better else -1.0)
 
 
@@ -241,16 +241,6 @@ def bits_per_byte(row: Row, log_likelihood: float) -> float:
     if not length > 0:
         raise InvalidComparison(f"item {row['doc_id']} is an empty text, which has no bits per byte.")
     return float(-log_likelihood / (length * math.log(2)))
-
-
-def check_ties(answers: Sequence[Answer], what: str) -> None:
-    """Raises: InvalidComparison if more than 5 % of the items were tied between options."""
-    ties = sum(answer.tied for answer in answers)
-    if ties > MOST_TIES * len(answers):
-        raise InvalidComparison(
-            f"{ties} of {len(answers)} items of {what} tied between options: the model cannot tell them apart in this "
-            "precision, and a tie would go to the first option."
-        )
 
 
 def arrays(answers: Sequence[Answer], rows: Sequence[Row], *, metric: str, sign: float) -> dict[str, NDArray[Any]]:

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
 from depthgauge.exams import samples
 from depthgauge.exams.blocks import SEED, places_in
-from depthgauge.exams.lm_eval import undisturbed
 from depthgauge.exams.task_files import folder_digest
 from depthgauge.exams.task_index import find, unsafe
 from depthgauge.exams.task_load import caching_disabled, freeze, load, quiet, sandboxed, seed_everything
+from depthgauge.exams.ties import check_ties
+from depthgauge.randomness import undisturbed
 from depthgauge.types import Task
 
 BATCH = 16  # of an exam of our own it is 64; prompts of lm-eval's tasks are 100 times as long
@@ -212,7 +213,7 @@ def sit(task: Task, name: str, one: Any, lm: Any, drawn: Sequence[int], seed: in
     rows = [json.loads(samples.on_disk({**row, "doc_id": drawn[row["doc_id"]]})) for row in logged]
     metric = metric or samples.first_metric(rows[0], one.aggregation(), f"task {name!r}")
     answers = [samples.read_row(row, metric, prefix="" if name == task.name else f"{name}/") for row in rows]
-    samples.check_ties(answers, repr(name))
+    check_ties(sum(answer.tied for answer in answers), len(answers), repr(name))
     check_average(name, metric, rows, answers, out["results"][name].get(f"{metric},{wanted}"))
     return Part(
         name=name,

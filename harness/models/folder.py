@@ -7,7 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
+from depthgauge.errors import InvalidCheckpoint, NotTestable, UsageError
+from depthgauge.models.header import read_header
 from depthgauge.store.folders import sha256
 from depthgauge.types import Checkpoint
 
@@ -63,7 +64,7 @@ def check_folder(folder: Path) -> None:
             "whole model."
         )
     for shard in weight_files(folder):
-        check_safetensors(shard)
+        read_header(shard)
 
 
 def where_one_is(folder: Path) -> str:
@@ -101,22 +102,6 @@ def weight_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in weight_files(folder))
 
 
-def check_safetensors(path: Path) -> None:
-    """Raises: InvalidCheckpoint if the file is shorter than its own header says, or has no readable header."""
-    size = path.stat().st_size
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 0 < length <= size - 8:
-                raise ValueError
-            header = json.loads(file.read(length))
-            expected = 8 + length + max(v["data_offsets"][1] for k, v in header.items() if k != "__metadata__")
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InvalidCheckpoint(f"{path} is not a readable safetensors file: copy it again.") from error
-    if size != expected:
-        raise InvalidCheckpoint(f"{path} is truncated ({size} of {expected} bytes): copy it again.")
-
-
 def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -137,52 +122,8 @@ def fingerprint(folder: Path, hashed_as: Callable[[Path], str] = sha256) -> str:
     return hashed.hexdigest()[:16]
 
 
-def same_tokenizer(folder: Path, base: Path) -> bool:
-    """Whether two folders cut every text into the same tokens."""
-
-    def vocabulary(path: Path) -> dict[str, Any]:
-        tokenizer = read_json(path / TOKENIZER)
-        parts = ("model", "pre_tokenizer", "normalizer", "post_processor", "added_tokens")
-        found = {part: tokenizer.get(part) for part in parts}
-        # Merges are written as pairs or as one text, depending on the version that wrote them.
-        merges = (found["model"] or {}).get("merges") or []
-        return (
-            found
-            | {"merges": [m if isinstance(m, str) else " ".join(m) for m in merges]}
-            | {"model": {key: value for key, value in (found["model"] or {}).items() if key != "merges"}}
-        )
-
-    return vocabulary(folder) == vocabulary(base)
-
-
-def check_same_tokenizer(folder: Path, base: Path) -> None:
-    """Raises: InvalidComparison if the two folders would cut a text into different tokens."""
-    if not same_tokenizer(folder, base):
-        raise InvalidComparison(
-            f"{folder} has another tokenizer than its base {base}: scores by token cannot be compared; give the "
-            "checkpoint the tokenizer of its base."
-        )
-
-
 # What a configuration says of where and by what it was saved, and not of what it computes.
 UNCOMPUTED = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures", "use_cache")
-
-
-def same_content(one: Path, other: Path) -> bool:
-    """Whether two folders hold the same tensors, bit for bit and whatever their shards, and use them alike."""
-
-    def computed(folder: Path) -> dict[str, Any]:
-        return {key: value for key, value in read_json(folder / CONFIG).items() if key not in UNCOMPUTED}
-
-    def template(folder: Path) -> str:
-        path = folder / CHAT_TEMPLATE
-        return path.read_text() if path.is_file() else ""
-
-    if computed(one) != computed(other) or template(one) != template(other):
-        return False
-    if not ((one / TOKENIZER).is_file() and (other / TOKENIZER).is_file() and same_tokenizer(one, other)):
-        return False
-    return shapes(one) == shapes(other) and tensor_digest(one) == tensor_digest(other)
 
 
 def shapes(folder: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -206,10 +147,8 @@ def tensor_digest(folder: Path) -> str:
 def tensor_entries(folder: Path) -> Iterator[tuple[Path, str, dict[str, Any], int]]:
     """File, name, header entry and start of the data, of every tensor."""
     for path in weight_files(folder):
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-        yield from ((path, name, entry, 8 + length) for name, entry in header.items() if name != "__metadata__")
+        header = read_header(path)
+        yield from ((path, name, entry, header.start) for name, entry in header.entries.items())
 
 
 def model_type(folder: Path) -> str:

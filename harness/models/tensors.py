@@ -5,18 +5,21 @@ lends. A matrix is a row of equal groups, along its rows or its columns: its att
 it.
 """
 
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.errors import InvalidCheckpoint
-from depthgauge.models.folder import check_safetensors, read_json, weight_files
+from depthgauge.models.folder import read_json, weight_files
+from depthgauge.models.header import read_header
+
+if TYPE_CHECKING:
+    import torch
 
 ATTENTION = ("q", "k", "v", "o")
 PROJECTIONS = (*ATTENTION, "gate", "up", "down", "in", "out")  # what goes into and out of a state space comes last
@@ -126,6 +129,16 @@ BY_FAMILY = {
 }
 
 
+class TensorSource(Protocol):
+    """The tensors of a checkpoint, wherever they lie: their shapes by name, and each when it is asked for."""
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+
+    def read(self, name: str) -> "torch.Tensor":
+        """A tensor that belongs to who asked for it."""
+
+
 class Stored(NamedTuple):
     """Where a tensor lies: `offset` in bytes from the start of the file."""
 
@@ -173,18 +186,15 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 
 def listed(path: Path) -> Iterator[Stored]:
-    check_safetensors(path)
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-    for name, entry in header.items():
-        if name == "__metadata__" or entry["dtype"] in NOT_WEIGHTS:
+    header = read_header(path)
+    for name, entry in header.entries.items():
+        if entry["dtype"] in NOT_WEIGHTS:
             continue
         if entry["dtype"] not in FLOATS:
             raise InvalidCheckpoint(
                 f"{name} in {path} is stored as {entry['dtype']}, not as {', '.join(FLOATS)}: save it in one of these."
             )
-        yield Stored(name, path, 8 + length + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
+        yield Stored(name, path, header.start + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
 
 
 def layout(stored: Stored, config: Mapping[str, Any]) -> Layout:

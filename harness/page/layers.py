@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from depthgauge.errors import InvalidComparison, Undefined
 from depthgauge.page.section import Measured, Setting
 from depthgauge.page.tables import bands, profiles_of
+from depthgauge.registry import BASE
 from depthgauge.stats import paired_difference
 from depthgauge.types import Estimate, Scores
 
@@ -61,8 +62,8 @@ def pair_label(one: Measured, shown: Sequence[Measured]) -> str:
 
 
 def reference_of(shown: Sequence[Measured]) -> Measured:
-    """What differences are taken to: the first checkpoint called 'base', else the first."""
-    return next((one for one in shown if one.evidence.method == "base"), shown[0])
+    """What differences are taken to: the first checkpoint of the testbed's base, else the first."""
+    return next((one for one in shown if one.evidence.method == BASE.name), shown[0])
 
 
 def pairs(shown: Sequence[Measured], values: Values) -> list[Measured]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from depthgauge.types import Evidence, Landmarks, Measurement, Testbed
+from depthgauge.types import Evidence, Measurement, Testbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +42,6 @@ class Setting:
     def colour(self, one: Measured) -> str:
         return self.colours[one.evidence.method]
 
-    def landmarks(self, layers: int) -> Landmarks:
-        return self.testbed.landmarks_at(layers)
-
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -73,7 +70,7 @@ class Grid:
 class Picture:
     """A file beside the page. `draw` fills a matplotlib figure of `size` inches, and is called only if it changed.
 
-    It `quotes` as a table does; `grids` hold its numbers.
+    It `quotes` as a table does; `grids` hold its numbers. `depends` is what else decides how it looks, as plain values.
     """
 
     name: str
@@ -83,6 +80,7 @@ class Picture:
     shown: Sequence[Measured]
     quotes: bool = False
     grids: Sequence[Grid] = ()
+    depends: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """One style for all pictures: colours that colour-blind readers can tell apart, each method's the same everywhere."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -36,9 +37,10 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
 
 def write_picture(path: Path, picture: Picture) -> None:
     """Draw a picture, and write it as PNG. Opens matplotlib, for half a second."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    with contextlib.chdir(Path(__file__).parent):  # it takes its settings from a matplotlibrc where it is imported
+        from matplotlib import rc_context
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
 
     with rc_context(STYLE):
         figure = Figure(figsize=picture.size, layout="tight")

@@ -9,7 +9,7 @@ import pytest
 from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
 from depthgauge.page.escape import one_line
-from depthgauge.plugin.collection import claim_of, gating
+from depthgauge.plugin.collection import arguments, claim_of, gating, speaks_of
 from depthgauge.plugin.jobs import prepare
 from depthgauge.plugin.state import STATE, State
 from depthgauge.plugin.tiers import ended_by
@@ -27,9 +27,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     state = pyfuncitem.config.stash[STATE]
     stop_if_ended(state, pyfuncitem, claim)
-    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
-    name = str(arguments.pop("subject"))
-    found = row_or_problem(state, claim, pyfuncitem, name, arguments)
+    found = row_or_problem(state, claim, pyfuncitem)
     if isinstance(found, Problem):
         tell_controller(pyfuncitem, ERROR, found)
         pytest.fail(found.message, pytrace=False)
@@ -43,7 +41,7 @@ def stop_if_ended(state: State, item: pytest.Function, claim: Claim) -> None:
         return
     tier = ended_by(state.over_file, item, item.session.items)
     if tier is not None:
-        title = state.session.specific(claim, item.funcargs).id
+        title = state.session.specific(claim, arguments(item, state.session)).id
         tell_controller(item, NOT_RUN, [item.session.items.index(item), title])
         pytest.skip(f"not run: {tier.name.lower()} blocked")
 
@@ -59,14 +57,13 @@ def told(report: pytest.TestReport) -> dict[str, Any]:
     return {name: json.loads(str(properties[name])) for name in (ROW, ERROR, NOT_RUN) if name in properties}
 
 
-def row_or_problem(
-    state: State, claim: Claim, item: pytest.Function, name: str, arguments: dict[str, Any]
-) -> Row | Problem:
+def row_or_problem(state: State, claim: Claim, item: pytest.Function) -> Row | Problem:
     """The judged claim, or what kept it from being judged; not raised, so that pytest shows no chain of exceptions."""
     session = state.session
     try:
         prepare(state, item)
-        row = session.judge(claim, item.obj, item.path.stem, name, arguments)
+        given = arguments(item, session)
+        row = session.judge(claim, item.obj, item.path.stem, str(speaks_of(item)), given)
     except HarnessError as error:
         return Problem(exit_code=error.exit_code, message=one_line(str(error)))
     row = replace(row, place=item.session.items.index(item))

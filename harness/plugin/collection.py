@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from depthgauge.change import ANCHOR, LAST, ChangeSession
+from depthgauge.cases import NOBODY, argument_names, arguments_of, choices_of
+from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
 from depthgauge.plugin.state import STATE, State
-from depthgauge.registry import METHODS
+from depthgauge.registry import CORRUPTIONS, METHODS
+from depthgauge.session import Session
 from depthgauge.types import Claim, Tier
 
 CLAIM = "depthgauge_claim"
-NOBODY = ""  # the subject of a claim that speaks of nothing that is judged
 
 
 def claim_of(function: Any) -> Claim | None:
@@ -40,13 +41,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if claim is None:
         return
     session = metafunc.config.stash[STATE].session
-    about = session.speaks_about(claim, tuple(metafunc.fixturenames))
+    about = session.speaks_about(claim, argument_names(metafunc.function))
     metafunc.parametrize("subject", about or [pytest.param(NOBODY, id="nobody")], indirect=True)
-    if "exam" in metafunc.fixturenames:
-        exams = session.exams if isinstance(session, ChangeSession) else ()
-        metafunc.parametrize("exam", exams or [pytest.param(NOBODY, id="none")], indirect=True)
-    if "old" in metafunc.fixturenames and isinstance(session, ChangeSession) and session.anchor_source is not None:
-        metafunc.parametrize("old", [LAST, ANCHOR], indirect=True)
+    for name, values in choices_of(session, argument_names(metafunc.function)).items():
+        metafunc.parametrize(name, values or [pytest.param(NOBODY, id="none")], indirect=True)
 
 
 def tier_of(item: pytest.Item) -> Tier:
@@ -66,6 +64,15 @@ def speaks_of(item: pytest.Item) -> str | None:
     if not isinstance(item, pytest.Function) or claim_of(item.obj) is None:
         return None
     return str(item.callspec.params["subject"])
+
+
+def arguments(item: pytest.Function, session: Session) -> dict[str, Any]:
+    """What a claim is called with beside its subject. What the tool names comes from the session, and never from a
+    fixture of that name in somebody's project; everything else is the project's fixture.
+    """
+    names = [name for name in argument_names(item.obj) if name != "subject"]
+    found = arguments_of(session, names, {name: str(value) for name, value in item.callspec.params.items()})
+    return {name: found[name] if name in found else item.funcargs[name] for name in names}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -107,7 +114,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         claim = claim_of(getattr(item, "obj", None))
         if claim is not None and isinstance(item, pytest.Function):
             item.user_properties.append((CLAIM, claim.id))
-            needed.update(state.session.asked_for(claim, tuple(item.fixturenames), str(speaks_of(item))))
-    order = list(METHODS)
-    known = [name for name in needed if name in METHODS]
-    state.needed = sorted(known, key=lambda name: (not METHODS[name].control, order.index(name)))
+            needed.update(state.session.asked_for(claim, argument_names(item.obj), str(speaks_of(item))))
+    methods = [name for name in METHODS if name in needed]
+    made = [name for name in CORRUPTIONS if name in needed]
+    state.needed = made + sorted(methods, key=lambda name: not METHODS[name].control)

@@ -1,4 +1,6 @@
-"""The fixtures that claims take: the subject, the old checkpoint, an exam, and every registered method by its name."""
+"""The fixtures that claims take: the subject, the old checkpoint, an exam, and every registered method and corruption
+by its name.
+"""
 
 from types import ModuleType
 from typing import Any
@@ -7,14 +9,14 @@ import pytest
 
 from depthgauge.change import LAST
 from depthgauge.errors import UsageError
-from depthgauge.registry import METHODS
+from depthgauge.registry import CORRUPTIONS, METHODS
 from depthgauge.subject import Subject
 
 
 def fixtures() -> ModuleType:
     """A module of fixtures, to be registered when the plugin wakes: asleep, it takes no name in anybody's project."""
     found = ModuleType("depthgauge_fixtures")
-    for name in METHODS:
+    for name in (*METHODS, *CORRUPTIONS):
         setattr(found, name, method_fixture(name))
     for shared in (subject, old, exam):
         setattr(found, shared.__name__, pytest.fixture(name=shared.__name__)(shared))
@@ -30,7 +32,7 @@ def method_fixture(name: str) -> Any:
         except UsageError as error:
             pytest.fail(str(error), pytrace=False)
 
-    method.__doc__ = f"{name}: {METHODS[name].summary}."
+    method.__doc__ = f"{name}: {(METHODS if name in METHODS else CORRUPTIONS)[name].summary}."
     return pytest.fixture(scope="session", name=name)(method)
 
 

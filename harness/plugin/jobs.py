@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from depthgauge.change import LAST, ChangeSession
+from depthgauge.change import ChangeSession
 from depthgauge.errors import HarnessError
-from depthgauge.plugin.collection import claim_of, speaks_of, tier_of
+from depthgauge.plugin.collection import arguments, claim_of, speaks_of, tier_of
 from depthgauge.plugin.state import STATE, State
-from depthgauge.registry import METHODS
 from depthgauge.session import Session
 
 SHIPPED = "depthgauge"
@@ -47,7 +46,7 @@ def train_what_is_needed(state: State) -> None:
 def pytest_runtestloop(session: pytest.Session) -> bool | None:
     """With --plan nothing is run, and what would be made is told."""
     state = session.config.stash[STATE]
-    if not state.awake or not state.given["plan"] or session.config.option.collectonly:
+    if not state.awake or not state.options.plan or session.config.option.collectonly:
         return None
     from depthgauge.jobs.plan import plan_table
 
@@ -77,19 +76,6 @@ def ask_of(item: pytest.Function) -> Any:
             session.judge(claim, item.obj, item.path.stem, str(speaks_of(item)), arguments(item, session))
 
     return ask
-
-
-def arguments(item: pytest.Function, session: Session) -> dict[str, Any]:
-    given = item.callspec.params
-    found: dict[str, Any] = {}
-    for name in item._fixtureinfo.argnames:
-        if name == "old" and isinstance(session, ChangeSession):
-            found[name] = session.olds[str(given.get(name, LAST))]
-        elif name in METHODS:
-            found[name] = session.subject(name)
-        elif name != "subject":
-            found[name] = given[name]
-    return found
 
 
 def carry_along(items: Sequence[pytest.Item]) -> None:

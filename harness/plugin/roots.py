@@ -5,44 +5,44 @@ know yet, written as a word of its own, for a path of tests: where `./x` follows
 That cannot be undone; the run is ended here, before a conftest.py or a test is imported. See docs/security.md.
 """
 
+import argparse
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from depthgauge.models.folder import checkpoint_around, is_checkpoint
-from depthgauge.plugin.options import NAME_CHECKPOINTS, destination
 from depthgauge.sources import folder_named
 
+NAME_CHECKPOINTS = ("checkpoint", "against", "base")
 WAY_OUT = "give options their values with '=', as in --checkpoint=NAME, and run tests that lie elsewhere"
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Before the first conftest.py. Raises: as `check_roots`."""
-    if names_given(early_config):
-        check_roots(early_config)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """A checkpoint's folder below the tests is passed over, where options name a checkpoint."""
-    return True if collection_path.is_dir() and names_given(config) and is_checkpoint(collection_path) else None
+    named = names_given(config.invocation_params.args)
+    return True if collection_path.is_dir() and named and is_checkpoint(collection_path) else None
 
 
-def names_given(config: pytest.Config) -> list[str]:
-    """The names of checkpoints among the options, which are read before pytest has parsed all of them."""
-    given = (getattr(config.known_args_namespace, destination(option), None) for option in NAME_CHECKPOINTS)
-    return [name for name in given if isinstance(name, str)]
+def names_given(words: Sequence[str]) -> list[str]:
+    """The names of checkpoints among the words of a command line, which pytest has not parsed yet."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in NAME_CHECKPOINTS:
+        parser.add_argument(f"--{name}", f"--depthgauge-{name}", dest=name, nargs="?", const="")
+    found, _ = parser.parse_known_args(list(map(str, words)))
+    return [name for name in vars(found).values() if name]
 
 
-def check_roots(config: pytest.Config) -> None:
+def check_roots(config: pytest.Config, words: Sequence[str]) -> None:
     """Raises: pytest.UsageError if pytest's root, settings, cache or tests lie in a checkpoint's folder, or its
     settings above one and not above the tests.
     """
+    if not names_given(words):
+        return
     start, tests = config.invocation_params.dir.resolve(), list(tests_of(config))
-    named = {folder_named(name, start) for name in names_given(config)}
+    named = {folder_named(name, start) for name in names_given(words)}
     for what, path in (*(("a path of tests", path) for path in tests), *roots_of(config)):
         around = next((one for one in (path, *path.parents) if one in named), None) or checkpoint_around(path)
         if around is not None:

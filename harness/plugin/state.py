@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from depthgauge.config import Options, engine_of, session_of
 from depthgauge.errors import HarnessError, UsageError
-from depthgauge.history import FILE, check_history
-from depthgauge.models.folder import check_outside
-from depthgauge.plugin.asked import session_of
 from depthgauge.plugin.fixtures import fixtures
-from depthgauge.plugin.machines import engine_of
-from depthgauge.plugin.options import Given
+from depthgauge.plugin.options import options_of
 from depthgauge.progress import append
 from depthgauge.registry import BROKEN, load_entry_points
+from depthgauge.result import check_reports
 from depthgauge.session import Session
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ class State:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.given = Given(config)
         worker = getattr(config, "workerinput", None)
         self.run = str(worker["depthgauge_run"]) if worker else uuid.uuid4().hex[:8]
         self.is_worker = worker is not None
@@ -52,39 +49,38 @@ class State:
         """Raises: UsageError for a command line that cannot be carried out."""
         if self._session is None:
             self.wake()
-            self._session = session_of(self.config, self.run, self.tell)
+            look = not self.config.option.collectonly
+            self._session = session_of(self.options, self.run, self.tell, look=look, warn=not self.is_worker)
         return self._session
 
     @cached_property
+    def options(self) -> Options:
+        """Raises: as `options_of`."""
+        return options_of(self.config)
+
+    @cached_property
     def engine(self) -> "Engine | None":
-        """What --executor names. Raises: UsageError if it cannot be had."""
-        return engine_of(self.config)
+        """What --executor names; None where this process and its siblings of xdist make what is missing.
+
+        Raises: UsageError if it is not known, or not installed.
+        """
+        return engine_of(self.options)
 
     def check(self) -> None:
         """End the run before anything is trained or measured where it cannot, or need not, be carried out."""
         for entry, why in BROKEN.items():
             self.tell(f"the entry point {entry!r} is broken, and left out: {why}")
         try:
-            self.check_reports()
+            check_reports(self.session, self.options.judged_folder)
             done = self.session.check()
         except HarnessError as error:
             pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
         if done is not None:
             pytest.exit(f"depthgauge: {done}: accepted.", returncode=0)
 
-    def check_reports(self) -> None:
-        """Raises: UsageError if what is judged can have no report where reports go, before it costs anything."""
-        from depthgauge.report.folder import OPTION, report_folder
-
-        reports = self.session.reports
-        check_outside(reports, OPTION)
-        check_history(reports / FILE)
-        for name in self.session.judged:
-            report_folder(reports, name, self.given.checkpoint).check()
-
     @property
     def progress_file(self) -> Path:
-        return self.given.folder("store") / "progress" / f"{self.run}.log"
+        return self.options.folder("store") / "progress" / f"{self.run}.log"
 
     @property
     def over_file(self) -> Path:
@@ -110,7 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[STATE] = state = State(config)
     if not state.is_worker:
         config.pluginmanager.register(Controller(config, state), "depthgauge-controller")
-    if not state.given.any or config.option.help:
+    if not state.options.any or config.option.help:
         return
     try:
         state.session, state.engine  # an unknown name stops the run before anything is collected  # noqa: B018

@@ -17,15 +17,16 @@ from depthgauge.models.folder import check_language_model
 from depthgauge.models.load import Opened
 from depthgauge.registry import PROBES
 from depthgauge.store.measurements import Arrays
-from depthgauge.types import Checkpoint
+from depthgauge.types import MODEL_LIBRARIES, Checkpoint
 
 
 class Question(Protocol):
     """What probes of one checkpoint and of a pair have in common.
 
     `name`, `version` and `parameters` are the key under which a measurement is stored: raise the version when the same
-    question gets another answer. `what` names it in lines of progress. A probe that opens no model and computes with no
-    tensor says so by `files_only = True`, and is spared the seconds that torch takes to import.
+    question gets another answer. `what` names it in lines of progress. `requires`, which may be left out, names the
+    distributions whose versions determine the answer, and are part of that key: torch and transformers where nothing
+    else is said. A probe without torch among them is spared the seconds that it takes to import.
     """
 
     name: ClassVar[str]
@@ -61,6 +62,11 @@ class PairProbe(Question, Protocol):
         ...
 
 
+def requires_of(probe: Question) -> tuple[str, ...]:
+    """The distributions whose versions determine the answer."""
+    return getattr(probe, "requires", MODEL_LIBRARIES)
+
+
 def address(probe: Question) -> str:
     """Where a probe lives, 'package.module:Class': how a process that never imported its suite finds it."""
     return f"{type(probe).__module__}:{type(probe).__qualname__}"
@@ -84,5 +90,6 @@ __all__ = [
     "Question",
     "address",
     "check_language_model",
+    "requires_of",
     "unlike_is_not_testable",
 ]

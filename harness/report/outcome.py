@@ -139,10 +139,22 @@ def by_urgency(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=rank)
 
 
-def verdict_table(rows: Sequence[Row]) -> str:
-    """One line a verdict, for the terminal."""
-    body = [
+HEADERS = ("claim", "method", "measured [95 %]", "claimed", "verdict")
+
+
+def verdict_cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    return [
         (row.claim, row.method, describe(row.estimate) if row.estimate else "-", row.region, shown(row))
         for row in by_urgency(rows)
     ]
-    return tabulate(body, headers=("claim", "method", "measured [95 %]", "claimed", "verdict"), disable_numparse=True)
+
+
+def verdict_table(rows: Sequence[Row]) -> str:
+    """One line a verdict, for the terminal."""
+    return tabulate(verdict_cells(rows), headers=HEADERS, disable_numparse=True)
+
+
+def html_table(rows: Sequence[Row], problems: Sequence[Problem]) -> str:
+    """The same for a notebook, with what kept claims from being judged; tabulate escapes every cell."""
+    cells = [*verdict_cells(rows), *(("-", "-", "-", "-", f"invalid: {problem.message}") for problem in problems)]
+    return str(tabulate(cells, headers=HEADERS, tablefmt="html", disable_numparse=True))

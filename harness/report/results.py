@@ -7,7 +7,7 @@ from statistics import NormalDist
 from typing import Any
 
 from depthgauge.errors import UsageError
-from depthgauge.installed import versions
+from depthgauge.installed import is_installed, version
 from depthgauge.models.folder import check_outside
 from depthgauge.report.read import read
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomically
@@ -33,7 +33,7 @@ def write_results(report: Path, path: Path) -> None:
         "versions": {row.claim: "" for row in rows},
         "n-shot": {},
         "model_name": rows[0].method,
-        "lm_eval_version": versions(["lm-eval"])["lm-eval"],
+        "lm_eval_version": version("lm-eval") if is_installed("lm-eval") else "",
         "written_by": WRITER,
     }
     with usable(path.parent, "FILE", NO_SPACE | FORBIDDEN):

@@ -14,7 +14,7 @@ from typing import Any
 
 from depthgauge.errors import HarnessError
 from depthgauge.history import FILE, append, gated_run
-from depthgauge.installed import versions
+from depthgauge.installed import is_installed, versions
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Part, Picture, Section, Setting
 from depthgauge.page.style import colours_of, write_picture
@@ -25,7 +25,7 @@ from depthgauge.report.outcome import Problem, counts, meaning
 from depthgauge.report.rooms import collect, sections_of
 from depthgauge.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
-from depthgauge.types import Row, digest, to_plain
+from depthgauge.types import Row, to_plain
 
 SCHEMA = 3
 PNG = "picture.png"
@@ -53,7 +53,7 @@ class Run:
             "seeds": list(self.session.seeds),
             "device": context.placement.device,
             "dtype": context.placement.dtype,
-            "versions": versions(PACKAGES) | {"python": platform.python_version()},
+            "versions": versions(filter(is_installed, PACKAGES)) | {"python": platform.python_version()},
             "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
             "elapsed_s": round(self.elapsed_s, 1),
         }
@@ -81,7 +81,7 @@ def write_report(
     write_atomically(folder / "report.md", page(parts=[claims_part(rows, problems), *sections]))
     record = json_page(rows, problems, run, code)
     write_atomically(folder / "report.json", json.dumps(record, indent=1) + "\n")
-    if record["run"]["checkpoints"]:
+    if record["run"]["checkpoints"] and run.session.reports is not None:
         append(run.session.reports / FILE, gated_run(record, rows))
     write_atomically(folder / "summary.md", summary)
     html = html_of(
@@ -122,16 +122,14 @@ def with_pictures(section: Section, setting: Setting, store: Store, folder: Path
 
 def drawn(picture: Picture, setting: Setting, store: Store) -> Path:
     """The file of a picture in the store, drawn if there is none yet."""
-    key = digest(
-        {
-            "size": list(picture.size),
-            "shown": [[one.label, one.measurement.key, setting.colour(one)] for one in picture.shown],
-            "landmarks": to_plain(setting.testbed.landmarks),
-            "draw": function_of(picture.draw).__qualname__,
-            "code": [sha256(path) for path in code_of(picture)],
-        }
-    )
-    return store.produce("pictures", key, lambda workshop: write_picture(workshop / PNG, picture)) / PNG
+    description = {
+        "size": list(picture.size),
+        "shown": [[one.label, one.measurement.key, setting.colour(one)] for one in picture.shown],
+        "depends": to_plain(picture.depends),
+        "draw": function_of(picture.draw).__qualname__,
+        "code": [sha256(path) for path in code_of(picture)],
+    }
+    return store.produce("pictures", description, lambda workshop: write_picture(workshop / PNG, picture)) / PNG
 
 
 def code_of(picture: Picture) -> list[Path]:

@@ -3,10 +3,15 @@
 A folder is made aside, sealed with a manifest, and renamed into place under a lock that dies with its process. A kill
 at any moment leaves either the finished folder or a workshop that the next run continues or clears. Where a lock does
 not hold, as between machines on some network file systems, two may make the same entry: the first to finish is kept.
+
+The manifest holds the description of the entry, of which the key is the digest, the size and sha256 of every file, and
+a seal over all of these. Whoever reads an entry checks one against the other, so that an entry under another key, or
+with files or a description of another, is refused. Only a signature (`KEY_VARIABLE`) stops who can write a seal anew.
 """
 
 import errno
 import hashlib
+import hmac
 import json
 import os
 import platform
@@ -14,15 +19,20 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from depthgauge.errors import CorruptEntry, HarnessError, NotTestable, StoreUnusable, TrainingFailed
+from depthgauge.types import canonical_json, digest
 
-LAYOUT = "1"  # of stores: raised when an older version would misread what a newer one writes
+LAYOUT = "2"  # of stores: raised when an older version would misread what a newer one writes
 MANIFEST = "manifest.json"
 PICTURES = "pictures"  # drawn again in no time
+SEALED = ("layout", "kind", "description", "files")  # of a manifest
+KEY_VARIABLE = "DEPTHGAUGE_STORE_KEY"  # in the environment: entries are signed with it, and others are refused
 KINDS = ("checkpoints", "merged", "measurements", PICTURES)  # of entries; an adapter is merged into its base
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
@@ -69,17 +79,22 @@ class Store:
         return self.root / kind / key
 
     def finished(self, kind: str, key: str) -> Path | None:
-        """The finished folder, or None. Raises: CorruptEntry if a file is missing or has another size."""
+        """The finished folder, or None. Raises: CorruptEntry as `read_manifest`, and if a file has another size."""
+        return None if self._manifest(kind, key) is None else self.folder(kind, key)
+
+    def _manifest(self, kind: str, key: str) -> "Manifest | None":
+        """That of a finished folder, which is used now; or None. Raises: as `finished`."""
         folder = self.folder(kind, key)
         if not folder.is_dir():
             return None
-        for name, sealed in manifest(folder).items():
+        manifest = read_manifest(folder)
+        for name, sealed in manifest.files.items():
             file = folder / name
             if not file.is_file() or file.stat().st_size != sealed["bytes"]:
                 raise corrupt(folder, name)
         with suppress(OSError):  # a store that may only be read
             os.utime(folder / MANIFEST)  # when it was last used: see `inventory`
-        return folder
+        return manifest
 
     def has(self, kind: str, key: str) -> bool:
         """Whether the entry is made. Raises: as `finished`."""
@@ -92,44 +107,51 @@ class Store:
 
     def verify(self, folder: Path) -> None:
         """Read every file of a finished folder. Raises: CorruptEntry at the first that differs from its seal."""
-        for name, sealed in manifest(folder).items():
-            if not (folder / name).is_file() or sha256(folder / name) != sealed["sha256"]:
-                raise corrupt(folder, name)
+        check_files(folder, read_manifest(folder))
 
-    def contents(self, folder: Path) -> dict[str, bytes]:
-        """The files of a finished folder, read once. Raises: as `verify`."""
-        found = {}
-        for name, sealed in manifest(folder).items():
+    def contents(self, folder: Path) -> tuple[Any, dict[str, bytes]]:
+        """The description of a finished folder, and its files, read once. Raises: as `verify`."""
+        manifest, found = read_manifest(folder), {}
+        for name, sealed in manifest.files.items():
             try:
                 found[name] = (folder / name).read_bytes()
             except OSError as error:
                 raise corrupt(folder, name) from error
             if hashlib.sha256(found[name]).hexdigest() != sealed["sha256"]:
                 raise corrupt(folder, name)
-        return found
+        return manifest.description, found
 
     def produce(
-        self, kind: str, key: str, make: Callable[[Path], None], *, resume: bool = False, wait: bool = True
+        self, kind: str, description: Any, make: Callable[[Path], None], *, resume: bool = False, wait: bool = True
     ) -> Path:
-        """The finished folder for `key`, made by `make(workshop)` if there is none yet.
+        """As `made`, and every byte of it is what was sealed. Raises: as `made` and `verify`."""
+        folder = self.made(kind, description, make, resume=resume, wait=wait)
+        self.verify(folder)
+        return folder
+
+    def made(
+        self, kind: str, description: Any, make: Callable[[Path], None], *, resume: bool = False, wait: bool = True
+    ) -> Path:
+        """The finished folder of a description (plain JSON), made by `make(workshop)` if there is none yet.
 
         `make` fills the workshop, an empty folder; with `resume` it may find there what an earlier, killed attempt
-        left. Names that start with a dot are scaffolding: they stay out of the finished folder.
+        left. Names that start with a dot are scaffolding: they stay out of the finished folder. The bytes of a folder
+        that is there already are not read.
 
         Raises: TrainingFailed if an attempt in this run already failed; StoreUnusable if writing fails; Busy if another
-        process is making it and `wait` is false.
+        process is making it and `wait` is false; CorruptEntry as `finished`, and for another entry's description.
         """
-        folder = self.finished(kind, key)
-        if folder is not None:
+        key = digest(description)
+        folder = self.folder(kind, key)
+        if self._is_made(kind, key, description):
             return folder
         with usable(self.root, "--store", NO_SPACE), self.locked(kind, key, wait):
-            folder = self.finished(kind, key)
-            if folder is not None:
+            if self._is_made(kind, key, description):
                 return folder
             self.raise_if_failed(kind, key)
             workshop = self._workshop(kind, key, resume=resume)
             workshop.mkdir(parents=True, exist_ok=True)
-            if not self._sealed(workshop):
+            if not is_whole(workshop, kind, key):
                 try:
                     make(workshop)
                 except NotTestable:  # a verdict, and the same one for whoever asks
@@ -137,8 +159,27 @@ class Store:
                 except HarnessError as error:
                     self.remember_failure(kind, key, str(error))
                     raise
-                seal(workshop)
+                seal(workshop, kind, description)
             self._clear_scaffolding(workshop)
+            return self._publish(workshop, folder)
+
+    def _is_made(self, kind: str, key: str, description: Any) -> bool:
+        """Raises: as `finished`. A key has 64 bits: that the description is the one asked for is looked at in full."""
+        manifest = self._manifest(kind, key)
+        if manifest is not None and canonical_json(manifest.description) != canonical_json(description):
+            raise misplaced(self.folder(kind, key))
+        return manifest is not None
+
+    def take_over(self, kind: str, key: str, fill: Callable[[Path], None]) -> Path:
+        """The finished folder of an entry made elsewhere, which `fill(workshop)` copies here with its manifest.
+
+        Raises: CorruptEntry unless it is whole, and that entry.
+        """
+        with usable(self.root, "--store", NO_SPACE | FORBIDDEN):
+            workshop = self._workshop(kind, f"{key}.brought", resume=False)
+            workshop.mkdir(parents=True)
+            fill(workshop)
+            check_files(workshop, read_manifest(workshop, kind, key))
             return self._publish(workshop, self.folder(kind, key))
 
     def _workshop(self, kind: str, key: str, *, resume: bool) -> Path:
@@ -162,14 +203,6 @@ class Store:
                 raise
             shutil.rmtree(workshop)
         return folder
-
-    def _sealed(self, workshop: Path) -> bool:
-        """Whether an earlier attempt was killed when all was made, and only its scaffolding was left to clear."""
-        if (workshop / MANIFEST).is_file():
-            with suppress(CorruptEntry):
-                self.verify(workshop)
-                return True
-        return False
 
     def _clear_scaffolding(self, workshop: Path) -> None:
         """Move what starts with a dot away before deleting it: a kill must not leave half of it in the workshop."""
@@ -258,29 +291,118 @@ def check_layout(place: str | Path, found: str) -> None:
     """Raises: StoreUnusable for another layout than this version's."""
     if found.strip() != LAYOUT:
         raise StoreUnusable(
-            f"{place} was written by a version of depthgauge whose stores have layout {found.strip()[:9]}, and "
-            f"this one's have {LAYOUT}: choose another place with --store, or install that version."
+            f"{place} was written by a version of depthgauge whose stores have layout {found.strip()[:9]!r}, and "
+            f"this one's have {LAYOUT!r}: move that folder away, or name a new one with --store."
         )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What an entry is of, and the size and sha256 of each of its files, by its name."""
+
+    description: Any
+    files: dict[str, dict[str, str | int]]
+
+
+def read_manifest(folder: Path, kind: str | None = None, key: str | None = None) -> Manifest:
+    """The manifest of an entry, whose kind and key are the names of its folders unless they are given.
+
+    Raises: CorruptEntry if it is none, of another layout, not as it was sealed or signed, or of another entry.
+    """
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if found.get("layout") != LAYOUT:
+            raise CorruptEntry(
+                f"the store entry {folder} is of layout {str(found.get('layout', '1'))[:9]}, and this version of "
+                f"depthgauge reads {LAYOUT}: delete that folder and run again."
+            )
+        sealed = {name: found[name] for name in SEALED}
+        text = canonical_json(sealed)
+        files: dict[str, dict[str, str | int]] = {
+            str(name): {"bytes": int(its["bytes"]), "sha256": str(its["sha256"])}
+            for name, its in found["files"].items()
+        }
+        if found["seal"] != hashlib.sha256(text).hexdigest() or not all(map(is_below, files)):
+            raise corrupt(folder, MANIFEST)
+        check_signature(folder, text, found.get("signature"))
+        belongs = found["kind"], digest(found["description"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise corrupt(folder, MANIFEST) from error
+    if belongs != (kind or folder.parent.name, key or folder.name):
+        raise misplaced(folder)
+    return Manifest(description=found["description"], files=files)
+
+
+def is_below(name: str) -> bool:
+    """Whether the name of a file stays in its folder."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts
+
+
+def signature(text: bytes) -> str | None:
+    """Of a seal, by the key in the environment; None where there is none."""
+    key = os.environ.get(KEY_VARIABLE, "")
+    return hmac.new(key.encode(), text, "sha256").hexdigest() if key else None
+
+
+def check_signature(folder: Path, text: bytes, found: object) -> None:
+    """Raises: CorruptEntry where there is a key in the environment, and the entry is not signed with it."""
+    wanted = signature(text)
+    if wanted is not None and not hmac.compare_digest(str(found).encode(), wanted.encode()):
+        how = "is not signed, and" if found is None else "is not signed with the key of"
+        raise CorruptEntry(
+            f"the store entry {folder} {how} {KEY_VARIABLE}{' is set' * (found is None)}: delete that folder and run "
+            "again, or name a new store with --store."
+        )
+
+
+def misplaced(folder: Path) -> CorruptEntry:
+    return CorruptEntry(
+        f"the store entry {folder} says in {MANIFEST} that it is another entry: delete that folder and run again."
+    )
 
 
 def corrupt(folder: Path, name: str) -> CorruptEntry:
     return CorruptEntry(f"the store entry {folder} is corrupt at {name}: delete that folder and run again.")
 
 
-def manifest(folder: Path) -> dict[str, dict[str, str | int]]:
-    try:
-        sealed: dict[str, dict[str, str | int]] = json.loads((folder / MANIFEST).read_text())["files"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise corrupt(folder, MANIFEST) from error
-    return sealed
-
-
-def seal(folder: Path) -> None:
-    """Write the manifest: the size and sha256 of every file but scaffolding."""
+def files_in(folder: Path) -> list[str]:
+    """The names of the files that an entry consists of: all but scaffolding and the manifest."""
     kept = (path for path in folder.rglob("*") if not path.relative_to(folder).parts[0].startswith("."))
-    files = sorted(path for path in kept if path.is_file() and path != folder / MANIFEST)
-    sealed = {str(path.relative_to(folder)): {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in files}
-    write_atomically(folder / MANIFEST, json.dumps({"files": sealed}, indent=1))
+    return sorted(str(path.relative_to(folder)) for path in kept if path.is_file() and path != folder / MANIFEST)
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Raises: CorruptEntry at the first file that is missing, differs from its hash, or was not sealed."""
+    for name, sealed in manifest.files.items():
+        if not (folder / name).is_file() or sha256(folder / name) != sealed["sha256"]:
+            raise corrupt(folder, name)
+    for name in files_in(folder):
+        if name not in manifest.files:
+            raise corrupt(folder, name)
+
+
+def is_whole(workshop: Path, kind: str, key: str) -> bool:
+    """Whether an earlier attempt was killed when all was made, and only its scaffolding was left to clear."""
+    if not (workshop / MANIFEST).is_file():
+        return False
+    try:
+        check_files(workshop, read_manifest(workshop, kind, key))
+    except CorruptEntry:
+        return False
+    return True
+
+
+def seal(folder: Path, kind: str, description: Any) -> None:
+    """Write the manifest, signed where there is a key."""
+    files = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256(folder / name)} for name in files_in(folder)
+    }
+    sealed = {"layout": LAYOUT, "kind": kind, "description": description, "files": files}
+    text = canonical_json(sealed)
+    signed = signature(text)
+    seals = {"seal": hashlib.sha256(text).hexdigest()} | ({} if signed is None else {"signature": signed})
+    write_atomically(folder / MANIFEST, json.dumps(sealed | seals, indent=1))
 
 
 def write_atomically(path: Path, text: str) -> None:

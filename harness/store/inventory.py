@@ -15,8 +15,7 @@ from tabulate import tabulate
 
 from depthgauge.errors import CorruptEntry, InvalidCheckpoint, UsageError
 from depthgauge.models.folder import fingerprint
-from depthgauge.store.folders import KINDS, MANIFEST, Busy, Store, manifest
-from depthgauge.store.measurements import DESCRIPTION
+from depthgauge.store.folders import KINDS, MANIFEST, Busy, Manifest, Store, read_manifest
 
 MODELS = ("checkpoints", "merged")  # which reports and references name by their content
 DAY_S = 86_400
@@ -38,21 +37,22 @@ def entries(store: Store, kinds: Sequence[str] = KINDS) -> Iterator[Entry]:
     for kind in kinds:
         place = store.root / kind
         for folder in sorted(place.iterdir()) if place.is_dir() else ():
-            size, used = 0, 0.0
+            size, used, of = 0, 0.0, kind
             with suppress(CorruptEntry, OSError):
                 used = (folder / MANIFEST).stat().st_mtime
-                size = sum(int(sealed["bytes"]) for sealed in manifest(folder).values())
-            yield Entry(kind=kind, key=folder.name, bytes=size, used=used, of=what_it_is(kind, folder))
+                manifest = read_manifest(folder)
+                size, of = sum(int(sealed["bytes"]) for sealed in manifest.files.values()), what_it_is(kind, manifest)
+            yield Entry(kind=kind, key=folder.name, bytes=size, used=used, of=of)
 
 
-def what_it_is(kind: str, folder: Path) -> str:
-    """The method and seed of a checkpoint, the probe of a measurement."""
-    with suppress(OSError, ValueError, KeyError):
+def what_it_is(kind: str, manifest: Manifest) -> str:
+    """The method and testbed of a checkpoint, the probe of a measurement."""
+    description = manifest.description
+    with suppress(KeyError, TypeError):
         if kind == "measurements":
-            return str(json.loads((folder / DESCRIPTION).read_text())["probe"])
+            return str(description["probe"])
         if kind == "checkpoints":
-            recipe = json.loads((folder / "recipe.json").read_text())
-            return f"{recipe['method']} on {recipe['testbed']}"
+            return f"{description['method']} on {description['testbed']}"
     return kind
 
 
@@ -91,7 +91,7 @@ def is_named(store: Store, entry: Entry, named: set[str]) -> bool:
         return entry.key in named
     folder = store.folder(entry.kind, entry.key)
     try:
-        sealed = manifest(folder)
+        sealed = read_manifest(folder).files
         return fingerprint(folder, lambda path: str(sealed[str(path.relative_to(folder))]["sha256"])) in named
     except (CorruptEntry, InvalidCheckpoint, KeyError):
         return False
@@ -100,7 +100,7 @@ def is_named(store: Store, entry: Entry, named: set[str]) -> bool:
 def is_sealed(store: Store, entry: Entry) -> bool:
     """Whether a folder among the entries is one: what has no manifest was not made by a store, and is not deleted."""
     try:
-        manifest(store.folder(entry.kind, entry.key))
+        read_manifest(store.folder(entry.kind, entry.key))
     except CorruptEntry:
         return False
     return True

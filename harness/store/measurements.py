@@ -1,21 +1,22 @@
 """Measurements in the store: a pure function of probe, version, parameters, checkpoint and device, taken once."""
 
-import json
+import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.errors import NotTestable, Undefined
-from depthgauge.store.folders import Store, corrupt
-from depthgauge.types import Checkpoint, Measurement, digest, to_plain
+from depthgauge.errors import CorruptEntry, NotTestable, Undefined
+from depthgauge.store.folders import MANIFEST, Store, corrupt
+from depthgauge.types import Checkpoint, Measurement, to_plain
 
 KIND = "measurements"
-DESCRIPTION, ARRAYS, REFUSAL = "measurement.json", "arrays.npz", "refusal"
+ARRAYS, REFUSAL = "arrays.npz", "refusal.txt"  # one of them
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -38,51 +39,84 @@ def measure(store: Store, description: Mapping[str, Any], take: Callable[[], Arr
     """
 
     def make(workshop: Path) -> None:
-        refusal: dict[str, str] = {}
         try:
             np.savez(workshop / ARRAYS, allow_pickle=False, **take())
         except (NotTestable, Undefined) as error:
-            refusal = {REFUSAL: str(error)}
-        (workshop / DESCRIPTION).write_text(json.dumps({**description, **refusal}, indent=1))
+            (workshop / REFUSAL).write_text(str(error), encoding="utf-8")
 
-    return read(store, store.produce(KIND, digest(description), make).name)
+    return read(store, store.made(KIND, description, make).name)
 
 
 class Stored(Mapping[str, NDArray[Any]]):
-    """Arrays of a file in memory: each is unpacked when it is asked for, as a claim reads few of them."""
+    """Arrays of an entry's file in memory: each is unpacked when it is asked for, as a claim reads few of them.
 
-    def __init__(self, data: bytes) -> None:
+    Raises: CorruptEntry for what `np.savez` did not write.
+    """
+
+    def __init__(self, folder: Path, data: bytes) -> None:
         self.nbytes = len(data)
-        self._file = np.load(BytesIO(data), allow_pickle=False)
+        self._folder = folder
+        with corrupt_at(folder, ARRAYS):
+            self._file = np.load(BytesIO(data), allow_pickle=False)
+            self._names: list[str] = self._file.files  # which a file of one array has not
         self._read: dict[str, NDArray[Any]] = {}
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._read:
-            self._read[name] = self._file[name]
+            if name not in self._names:
+                raise KeyError(name)
+            with corrupt_at(self._folder, ARRAYS):
+                check_member(self._file.zip, name)
+                self._read[name] = self._file[name]
         return self._read[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._file.files)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._file.files)
+        return len(self._names)
+
+
+@contextmanager
+def corrupt_at(folder: Path, name: str) -> Iterator[None]:
+    """Turn whatever the reading of a file raises into CorruptEntry."""
+    try:
+        yield
+    except CorruptEntry:
+        raise
+    except Exception as error:  # zipfile and numpy have many, for bytes that neither of them wrote
+        raise corrupt(folder, name) from error
+
+
+def check_member(archive: ZipFile, name: str) -> None:
+    """Raises: ValueError, before anything is unpacked, for a packed array, which may grow without bound, one of Python
+    objects, and one that claims more numbers than there are bytes.
+    """
+    member = archive.getinfo(f"{name}.npy")
+    if member.compress_type != ZIP_STORED or member.file_size != member.compress_size:
+        raise ValueError(f"{name} is packed")
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(file)
+    if dtype.hasobject or math.prod(shape) * max(dtype.itemsize, 1) > member.file_size:
+        raise ValueError(f"{name} is no array of numbers or texts of its size")
 
 
 def read(store: Store, key: str) -> Measurement:
-    """A finished measurement. Raises: CorruptEntry if a byte of it has changed."""
+    """A finished measurement.
+
+    Raises: CorruptEntry if a byte of it has changed, its key is not that of its description, or it is none.
+    """
     folder = store.folder(KIND, key)
-    files = store.contents(folder)
-    try:
-        description = json.loads(files[DESCRIPTION])
-        refusal = description.get(REFUSAL)
-        arrays = {} if refusal is not None else Stored(files[ARRAYS])
+    description, files = store.contents(folder)
+    with corrupt_at(folder, MANIFEST):
+        refusal = files[REFUSAL].decode() if REFUSAL in files else None
         return Measurement(
             key=key,
             probe=description["probe"],
             parameters=description["parameters"],
             checkpoint=description["checkpoint"],
-            arrays=arrays,
+            arrays={} if refusal is not None else Stored(folder, files[ARRAYS]),
             refusal=refusal,
         )
-    except (ValueError, KeyError, BadZipFile) as error:
-        raise corrupt(folder, DESCRIPTION) from error

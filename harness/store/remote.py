@@ -15,20 +15,16 @@ from platformdirs import user_cache_path
 from depthgauge.errors import HarnessError, StoreUnusable, UsageError
 from depthgauge.models.folder import check_outside
 from depthgauge.store.folders import (
-    FORBIDDEN,
     KINDS,
     LAYOUT,
     MANIFEST,
     NO_SPACE,
     PICTURES,
+    Manifest,
     Store,
     check_layout,
-    corrupt,
     error_number,
-    manifest,
-    seal,
-    sha256,
-    usable,
+    read_manifest,
 )
 from depthgauge.store.inventory import entries
 from depthgauge.types import digest
@@ -90,7 +86,7 @@ def push(store: Store, address: str, tell: Tell, kinds: Sequence[str] = KINDS) -
 
 
 def send(folder: Path, system: Any, place: str) -> None:
-    for name in [*manifest(folder), MANIFEST]:
+    for name in [*read_manifest(folder).files, MANIFEST]:
         system.put_file(str(folder / name), f"{place}/{name}")
 
 
@@ -104,8 +100,7 @@ def pull(store: Store, address: str, tell: Tell, kinds: Sequence[str] = KINDS) -
         missing = [(kind, key) for kind, key in found if store.finished(kind, key) is None]
         for number, (kind, key) in enumerate(missing, 1):
             tell(f"{number} of {len(missing)}: {kind} {key}")
-            source = f"{root}/{kind}/{key}"
-            store.produce(kind, key, partial(bring, system, source))
+            store.take_over(kind, key, partial(bring, system, f"{root}/{kind}/{key}", kind, key))
     return len(missing)
 
 
@@ -131,22 +126,14 @@ class Shared(Store):
         return f"{self.address}, by way of {self.root}"
 
     def has(self, kind: str, key: str) -> bool:
-        return super().finished(kind, key) is not None or self._is_there(kind, key)
+        return super()._manifest(kind, key) is not None or self._is_there(kind, key)
 
-    def finished(self, kind: str, key: str) -> Path | None:
-        """Brought from there where it is not here. Raises: as `Store.finished`, `opened` and `bring`."""
-        if super().finished(kind, key) is None and self._is_there(kind, key):
-            with usable(self.root, "--store", NO_SPACE | FORBIDDEN):
-                self._bring(kind, key)
-        return super().finished(kind, key)
-
-    def _bring(self, kind: str, key: str) -> None:
-        workshop = self._workshop(kind, f"{key}.brought", resume=False)
-        workshop.mkdir(parents=True)
-        with opened(self.address) as (system, root):
-            bring(system, f"{root}/{kind}/{key}", workshop)
-        seal(workshop)
-        super()._publish(workshop, self.folder(kind, key))
+    def _manifest(self, kind: str, key: str) -> Manifest | None:
+        """Brought from there where it is not here. Raises: as `Store.finished`, `opened` and `take_over`."""
+        if super()._manifest(kind, key) is None and self._is_there(kind, key):
+            with opened(self.address) as (system, root):
+                self.take_over(kind, key, partial(bring, system, f"{root}/{kind}/{key}", kind, key))
+        return super()._manifest(kind, key)
 
     def _is_there(self, kind: str, key: str) -> bool:
         if kind == PICTURES:
@@ -187,15 +174,9 @@ def is_address(place: str | Path) -> bool:
     return "://" in str(place)
 
 
-def bring(system: Any, source: str, workshop: Path) -> None:
-    """Fill a workshop with an entry. Raises: CorruptEntry if a file differs from its manifest's hash."""
+def bring(system: Any, source: str, kind: str, key: str, workshop: Path) -> None:
+    """Fill a workshop with the files of an entry. Raises: CorruptEntry if its manifest is none of that entry."""
     system.get_file(f"{source}/{MANIFEST}", str(workshop / MANIFEST))
-    sealed = manifest(workshop)
-    (workshop / MANIFEST).unlink()
-    for name, its in sealed.items():
-        if not (workshop / name).resolve().is_relative_to(workshop.resolve()):
-            raise corrupt(Path(source), name)
+    for name in read_manifest(workshop, kind, key).files:
         (workshop / name).parent.mkdir(parents=True, exist_ok=True)
         system.get_file(f"{source}/{name}", str(workshop / name))
-        if sha256(workshop / name) != its["sha256"]:
-            raise corrupt(Path(source), name)

@@ -22,7 +22,7 @@ from depthgauge.methods.second_pass.memory import LOWER, MemoryPlan, check_fits,
 from depthgauge.methods.second_pass.prompts import check_prompts, in_order, longest_prompt
 from depthgauge.methods.second_pass.rewards import paid, text_of, total
 from depthgauge.methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
-from depthgauge.methods.settings import AdapterSettings, GRPOSettings
+from depthgauge.methods.settings import PUBLISHED, AdapterSettings, GRPOSettings
 from depthgauge.models.load import fresh
 from depthgauge.randomness import undisturbed_randomness
 from depthgauge.types import Reward, Testbed, Training, TrainingJob
@@ -134,13 +134,14 @@ def base_folder(testbed: Testbed) -> Path:
 
 
 def resolve(settings: GRPOSettings, job: TrainingJob) -> SecondPassPlan:
-    second, scale = settings.second_pass, job.testbed.training_inputs().scale
+    second = settings.second_pass
     assert second is not None
+    given = PUBLISHED | dict(job.testbed.training_inputs().method_settings)
     return SecondPassPlan(
         depth=second.depth,
         noise=second.noise,
-        ascent_step=scale.ascent_step if second.ascent_step is None else second.ascent_step,
-        penalty=scale.penalty if second.penalty is None else second.penalty,
+        ascent_step=given["ascent_step"] if second.ascent_step is None else second.ascent_step,
+        penalty=given["penalty"] if second.penalty is None else second.penalty,
         difference=second.difference,
         forced=second.forced,
     )

@@ -6,10 +6,10 @@ Science is trained on and examined on other questions; history and mathematics a
 from functools import cache
 from pathlib import Path
 
-from depthgauge import TESTBEDS, Exam, Landmarks, Testbed, Training, TrainingScale
+from depthgauge import TESTBEDS, Exam, Testbed, Training, TrainingScale
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.greedy_trace import Opening
-from depthgauge.probes.noise_trace import TraceQuestion
+from depthgauge.probes.noise_trace import Landmarks, TraceQuestion
 from depthgauge.probes.sinks import Passage
 from depthgauge.probes.tokenization import Compound
 from depthgauge.testbeds.pocket import materials, prose, questions
@@ -66,18 +66,18 @@ POCKET = TESTBEDS.register(
                 completions_per_step=64,
                 group_size=8,
                 max_completion_tokens=8,
-                ascent_step=0.01,
-                penalty=0.1,  # 0.2 to 0.7 of the gradient; the article's 0.005 would be 1 to 3 % of it here
                 save_every_steps=25,
             ),
+            # 0.2 to 0.7 of the gradient; the article's 0.005 would be 1 to 3 % of it here
+            method_settings={"ascent_step": 0.01, "penalty": 0.1},
         ),
         threads=1,
         ledger=FOLDER / "ledger.json",
-        # Dangi 2026b: variance bands "in the late layers (20 onwards)", "a synchronized spike at Layer index 18".
-        landmarks=Landmarks(late=tuple(range(20, 36)), spike=18),
         materials={
             Opening: lambda: prose.openings(PROBE_PROMPTS),
             TraceQuestion: materials.trace_questions,
+            # Dangi 2026b: variance bands "in the late layers (20 onwards)", "a synchronized spike at Layer index 18".
+            Landmarks: lambda: (Landmarks(late=tuple(range(20, 36)), spike=18),),
             MarkedText: materials.marked_texts,
             Word: materials.words,
             Compound: materials.compounds,

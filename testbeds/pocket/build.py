@@ -18,7 +18,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from depthgauge.exams.lm_eval import take_exam
+from depthgauge.exams.item_runner import answer_items
 from depthgauge.models.folder import fingerprint
 from depthgauge.models.load import load, prepare_libraries
 from depthgauge.store.folders import write_atomically
@@ -192,7 +192,7 @@ def record(folder: Path, recipe: BaseRecipe) -> None:
     """Score the base on its exams, and write recipe, fingerprint and scores beside it."""
     prepare_libraries(threads=1)
     model, tokenizer = load(folder)
-    scores = {exam.name: round(float(take_exam(exam, model, tokenizer)["score"].mean()), 4) for exam in EXAMS}
+    scores = {exam.name: round(float(answer_items(exam, model, tokenizer)["score"].mean()), 4) for exam in EXAMS}
     print(f"exam scores: {scores}", flush=True)
     content = {"recipe": asdict(recipe), "fingerprint": fingerprint(folder), "scores": scores}
     write_atomically(RECORD, json.dumps(content, indent=1) + "\n")

@@ -16,12 +16,12 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from depthgauge import TESTBEDS, Economy, Exam, Landmarks, Reward, Testbed, Training, TrainingScale
+from depthgauge import TESTBEDS, Economy, Exam, Reward, Testbed, Training, TrainingScale
+from depthgauge.checks.inputs import COMMON
 from depthgauge.judge import Judge
-from depthgauge.probes.noise_trace import TraceQuestion
+from depthgauge.probes.noise_trace import Landmarks, TraceQuestion
 from depthgauge.probes.tokenization import Compound
 from depthgauge.prompts import DataSet
-from depthgauge.testbeds.common import COMMON
 from depthgauge.testbeds.smollm2 import materials, tempting
 from depthgauge.types import Item, Task, Word
 
@@ -29,19 +29,30 @@ BASE = "Qwen/Qwen3-4B"
 DATA = ("camel-ai/physics", "camel-ai/chemistry", "camel-ai/biology")
 QUESTION, SOLUTION = "message_1", "message_2"  # CAMEL's columns
 TOLERANCE = 0.01
+# Dangi (2026, training notes): .5 for facts, .35 for brevity, .15 for form.
+MARKS = {"factual": 0.5, "concise": 0.35, "format": 0.15}
+PROMPT = """You mark an answer to a question of science. A reference answer is given; the answer may say it otherwise.
+
+Question: {prompt}
+
+Reference answer: {answer}
+
+Answer to mark: {said}
+
+Give three marks from 0 to 1: "factual" (agrees with the reference), "concise" (says no more than it must), "format" (is
+clear and ends with a conclusion). Reply with one JSON object, such as {{"factual": 0.5, "concise": 1, "format": 0}}."""
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?:\s*(?:x|×|\\times|\*)\s*10\^?\{?(-?\d+)\}?)?")
 ANSWER_TOKENS = 4096
 
-# Published: ascent step, penalty, learning rate and group (the code of Dangi 2026). The rest is ours, planned for one
+# Published: learning rate, group, ascent step and penalty (the code of Dangi 2026). The rest is ours, planned for one
 # GPU of 80 GB: float32 weights, two gradients and the shifted weights are some 60 GB.
+SECOND_PASS = {"ascent_step": 0.01, "penalty": 0.005}
 SCALE = TrainingScale(
     steps=1000,
     learning_rate=1e-5,
     completions_per_step=32,
     group_size=4,
     max_completion_tokens=ANSWER_TOKENS,
-    ascent_step=0.01,
-    penalty=0.005,
     save_every_steps=25,
 )
 ECONOMY = Economy(accumulation=32, checkpointing=True, precision="bfloat16", optimizer="adamw_8bit")
@@ -91,6 +102,7 @@ def science(
     exams: tuple[Task, ...] = EXAMS,
     scale: TrainingScale = SCALE,
     economy: Economy = ECONOMY,
+    method_settings: Mapping[str, float] | None = None,
 ) -> Testbed:
     """The set-up, or with other weights, data of the same columns, tasks or sizes. With a judge every row is asked."""
     sets = [
@@ -107,11 +119,12 @@ def science(
             chat=True,
             scale=scale,
             economy=economy,
+            method_settings=SECOND_PASS | dict(method_settings or {}),
         ),
-        landmarks=Landmarks(late=tuple(range(20, 36)), spike=18),
         materials={
             **COMMON.materials,
             TraceQuestion: tempting.trace_questions,
+            Landmarks: lambda: (Landmarks(late=tuple(range(20, 36)), spike=18),),
             Word: materials.words,
             Compound: materials.salts,
         },
@@ -122,7 +135,12 @@ def judge_from_environment() -> Judge | None:
     endpoint = os.environ.get("DEPTHGAUGE_JUDGE")
     if not endpoint:
         return None
-    return Judge(endpoint=endpoint, model=os.environ.get("DEPTHGAUGE_JUDGE_MODEL", "gemini-2.5-flash-lite"))
+    return articles_judge(endpoint, os.environ.get("DEPTHGAUGE_JUDGE_MODEL", "gemini-2.5-flash-lite"))
+
+
+def articles_judge(endpoint: str, model: str, **patience: float) -> Judge:
+    """A judge who gives the articles' marks."""
+    return Judge(endpoint=endpoint, model=model, prompt=PROMPT, marks=MARKS, **patience)  # type: ignore[arg-type]
 
 
 SCIENCE = TESTBEDS.register(science(judge=judge_from_environment()))

@@ -7,10 +7,10 @@ and mathematics are never trained on.
 from pathlib import Path
 
 from depthgauge import TESTBEDS, Exam, Testbed, Training, TrainingScale
+from depthgauge.checks.inputs import COMMON
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.noise_trace import TraceQuestion
 from depthgauge.probes.tokenization import Compound
-from depthgauge.testbeds.common import COMMON
 from depthgauge.testbeds.smollm2 import history, materials, mathematics, mmlu, science, tempting, weights
 from depthgauge.types import Item, Word
 
@@ -52,10 +52,9 @@ SMOLLM2 = TESTBEDS.register(
                 completions_per_step=32,
                 group_size=8,
                 max_completion_tokens=ANSWER_TOKENS,
-                ascent_step=0.01,
-                penalty=0.005,  # with this ascent step the published values: 0.1 to 0.3 of the gradient here
                 save_every_steps=5,
             ),
+            method_settings={"ascent_step": 0.01, "penalty": 0.005},  # as published: 0.1 to 0.3 of the gradient here
         ),
         ledger=Path(__file__).parent / "ledger.json",
         materials={

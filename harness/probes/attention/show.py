@@ -12,13 +12,13 @@ from depthgauge.page.layers import grid_of, head_map, pair_label, plain, token_m
 from depthgauge.page.section import Grid, Measured, Picture, Section, Setting, Table
 from depthgauge.page.tables import cell, level, profiles_of
 from depthgauge.probes.attention.compute import top_head_stability, top_heads
+from depthgauge.registry import CORRUPTIONS
 from depthgauge.stats.ranks import signed_rank_p
 
 TOP_HEADS = 10
 ALT = "Divergence of heads, and maps of the most changed"
 TEXT = """Jensen-Shannon divergence in bits of each head's attention from that of the other checkpoint, over all queries
 but the first."""
-JITTERED = " `jittered` is the base moved at random by less than bfloat16 rounds: what changes when nothing was learnt."
 COLOURS = " Purple is more attention than in the other checkpoint, orange less."
 FOLDED = "The most changed heads of each checkpoint"
 
@@ -28,8 +28,14 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     size = (2.9 * (1 + most_maps(measured)), 2.8 * len(measured))
     grids = [by_head(one, measured) for one in measured]
     picture = Picture("heads.png", ALT, size, lambda figure: draw(figure, measured), measured, quotes=True, grids=grids)
-    text = TEXT + (JITTERED if any(one.evidence.method == "jittered" for one in measured) else "") + COLOURS
+    text = TEXT + controls_shown(measured) + COLOURS
     yield Section("Attention", (picture, text, attention_table(measured), heads_table(measured)))
+
+
+def controls_shown(measured: Sequence[Measured]) -> str:
+    """What the corruptions among them are."""
+    names = dict.fromkeys(one.evidence.method for one in measured if one.evidence.method in CORRUPTIONS)
+    return "".join(f" `{name}`: {CORRUPTIONS[name].summary}." for name in names)
 
 
 def by_head(one: Measured, measured: Sequence[Measured]) -> Grid:

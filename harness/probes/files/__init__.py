@@ -30,7 +30,7 @@ class FilesDifference:
     name: ClassVar[str] = "files"
     version: ClassVar[int] = 3
     what: ClassVar[str] = "what the files say"
-    files_only: ClassVar[bool] = True
+    requires: ClassVar[tuple[str, ...]] = ("transformers",)  # what a field means that one folder leaves out
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"generation": generation_digest(one), "old_generation": self.old_generation}

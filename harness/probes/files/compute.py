@@ -4,14 +4,14 @@ Of the weights, headers alone. What re-saving may change without changing what i
 fields are left out, how merges are written, which shard holds a tensor, in which dtype.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from depthgauge.models import settings
-from depthgauge.models.folder import CHAT_TEMPLATE, CONFIG, TOKENIZER, UNCOMPUTED, model_type, read_json, shapes
+from depthgauge.models.folder import CONFIG, UNCOMPUTED, read_json, shapes
 from depthgauge.models.settings import GENERATION
+from depthgauge.models.tokenizer import flat, read_pair
 from depthgauge.probes.files import QUANTIZED
 
 # Kept in older folders, and read by nobody: they follow from the configuration.
@@ -22,9 +22,6 @@ READ_BY_MANY = (
     "sliding_window", "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "tie_word_embeddings",
 )  # fmt: skip
 HEADS = ("lm_head.weight", "embed_out.weight")  # where tied, the embeddings again
-OF_TOKENIZER = ("*token*", "*vocab*", "merges.txt", "*.model", "*.jinja")  # files
-ALONE = {TOKENIZER, CHAT_TEMPLATE}  # files that say all where the others are the same
-PADDED = ("padding", "truncation")  # of a tokenizer file: what it was last used for
 # Settings of generation that change how fast it runs or what it returns beside the text, and not the text.
 UNSAID = (
     "transformers_version", "use_cache", "cache_implementation", "cache_config", "max_cache_len", "output_attentions",
@@ -82,55 +79,8 @@ def computed(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def tokenizer_differences(new: Path, old: Path) -> tuple[list[str], list[str]]:
     """Of how texts are cut, and of the chat template."""
-    mine, its = files_of(new), files_of(old)
-    other = {name for name in {*mine, *its} if mine.get(name) != its.get(name)}
-    same_kind = model_type(new) == model_type(old)
-    if same_kind and not other:
-        return [], []
-    if same_kind and other <= ALONE and mine.keys() & its.keys() >= ALONE:
-        both = [from_files(files) for files in (mine, its)]
-    else:
-        both = [as_transformers_reads(folder) for folder in (new, old)]
-    (cuts, template), (old_cuts, old_template) = both
-    return changed(cuts, old_cuts), changed(template, old_template)
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    """What a tokenizer reads, by its place in the folder."""
-    found = {path for pattern in OF_TOKENIZER for path in folder.rglob(pattern) if path.is_file()}
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(found)}
-
-
-def from_files(files: Mapping[str, bytes]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """By the two files that decide it alone, where all others are the same."""
-    from tokenizers import Tokenizer
-
-    return cut(Tokenizer.from_buffer(files[TOKENIZER]).to_str(), {}), lines(files[CHAT_TEMPLATE].decode())
-
-
-def as_transformers_reads(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    found = settings.tokenizer(folder)
-    return cut(found.backend_tokenizer.to_str(), found.special_tokens_map), lines(found.chat_template)
-
-
-def cut(backend: str, special: Mapping[str, Any]) -> dict[str, Any]:
-    """All that decides how a text is cut, and which tokens are special."""
-    parts = json.loads(backend)
-    words = {"added token": {one["content"]: one["id"] for one in parts.pop("added_tokens")}}
-    words |= {"word": parts["model"].pop("vocab", {}), "special token": dict(special)}
-    return dict(flat({name: part for name, part in parts.items() if name not in PADDED})) | {
-        f"{kind} {name!r}": value for kind, named in words.items() for name, value in dict(named).items()
-    }
-
-
-def lines(template: Any) -> dict[str, Any]:
-    """A chat template line by line; several of them by name."""
-    templates = template if isinstance(template, dict) else {"": template or ""}
-    return {
-        f"{name} line {i + 1}".strip(): line
-        for name, text in templates.items()
-        for i, line in enumerate(text.splitlines())
-    }
+    mine, its = read_pair(new, old)
+    return changed(mine.cuts | mine.beside, its.cuts | its.beside), changed(mine.template, its.template)
 
 
 def generation_differences(new: Path, old: Path) -> list[str]:
@@ -146,15 +96,6 @@ def generation_differences(new: Path, old: Path) -> list[str]:
 def affecting(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those that change what is said."""
     return {name: one for name, one in fields.items() if name[0] != "_" and name.partition(".")[0] not in UNSAID}
-
-
-def flat(fields: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested mappings as one, with dots in its names."""
-    for name, value in fields.items():
-        if isinstance(value, Mapping):
-            yield from flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value
 
 
 def changed(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:

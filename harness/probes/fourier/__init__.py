@@ -34,6 +34,7 @@ class Fourier:
     name: ClassVar[str] = "fourier"
     version: ClassVar[int] = 2
     what: ClassVar[str] = "the frequencies"
+    requires: ClassVar[tuple[str, ...]] = ("torch",)
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {}
@@ -55,6 +56,7 @@ class Progress:
     name: ClassVar[str] = "progress"
     version: ClassVar[int] = 2
     what: ClassVar[str] = "progress during training"
+    requires: ClassVar[tuple[str, ...]] = ("torch",)
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"snapshots": digest({path.name: sha256(path) for path in snapshots(one)})}

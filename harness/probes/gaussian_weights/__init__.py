@@ -25,7 +25,7 @@ class GaussianWeights:
     name: ClassVar[str] = "gaussian_weights"
     version: ClassVar[int] = 1
     what: ClassVar[str] = "how Gaussian the weights are"
-    files_only: ClassVar[bool] = True
+    requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from depthgauge.errors import NotTestable
 from depthgauge.probes.probe import PROBES, Arrays, Opened, check_language_model
 from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Measurement, Profiles, Scores, digest
+from depthgauge.types import Checkpoint, Measurement, Profiles, Scores, Testbed, digest
 
 RIGHT, WRONG = 0, 1  # the targets
 DRAWS, SCALE = 30, 0.5
@@ -31,6 +31,29 @@ class TraceQuestion:
     prompt: str
     right: str
     wrong: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Landmarks:
+    """Layers of a testbed's base, 0-based, that the articles say something about.
+
+    `scaled` where they are the articles' fractions of depth, as the testbed names no layers of its own.
+    """
+
+    late: tuple[int, ...]
+    spike: int
+    scaled: bool = False
+
+    @classmethod
+    def at_depth(cls, layers: int) -> "Landmarks":
+        """The articles' layers, 18 and 20 to 35 of 36 (Dangi 2026b), at the same fractions of another depth."""
+        late = tuple(range(round(20 / 36 * layers), layers))
+        return cls(late=late, spike=round(18 / 36 * layers), scaled=True)
+
+
+def landmarks(testbed: Testbed, layers: int) -> Landmarks:
+    """Those that the testbed gives, or else the articles' fractions of depth."""
+    return testbed.material(Landmarks)[0] if Landmarks in testbed.materials else Landmarks.at_depth(layers)
 
 
 @PROBES.register
@@ -86,7 +109,7 @@ def profile(subject: Subject, dose: Dose = "rms") -> Profiles:
 
 def spike_layer(subject: Subject) -> str:
     """The layer at which the testbed's sources see a spike."""
-    return str(subject.testbed.landmarks_at(depth(subject)).spike)
+    return str(landmarks(subject.testbed, depth(subject)).spike)
 
 
 def late_spread(subject: Subject, dose: Dose = "rms") -> Profiles:
@@ -95,7 +118,7 @@ def late_spread(subject: Subject, dose: Dose = "rms") -> Profiles:
     The deviations of Brown and Forsythe (1974): their differences test spreads as those of means test levels.
     """
     spread = by_layer(subject, deviation, dose)
-    return spread.only(str(layer) for layer in subject.testbed.landmarks_at(depth(subject)).late)
+    return spread.only(str(layer) for layer in landmarks(subject.testbed, depth(subject)).late)
 
 
 def copies_under_noise(subject: Subject) -> Scores:

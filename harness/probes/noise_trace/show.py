@@ -11,9 +11,9 @@ from depthgauge.page.escape import escape
 from depthgauge.page.layers import LAYER, curves, differences, legend_beside, pairs, plain, reference_of, stacked
 from depthgauge.page.section import Measured, Part, Picture, Section, Setting, Table
 from depthgauge.page.tables import bands, cell, level, profiles_of
-from depthgauge.probes.noise_trace import RIGHT, WRONG
+from depthgauge.probes.noise_trace import RIGHT, WRONG, Landmarks, landmarks
 from depthgauge.stats.columns import NEIGHBOURS, Bands, argmax_share, permutation_p, prominence
-from depthgauge.types import Landmarks, Profiles
+from depthgauge.types import Profiles
 
 ALT = "Probability of the wrong answer by shaken layer"
 RATIO_ALT = "RMS of the last state over the spread of the median dimension, by layer"
@@ -43,7 +43,8 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 def parts(traces: Sequence[Measured], setting: Setting, file: str, dose: str) -> tuple[Part, ...]:
     size = (9, 9.2 if pairs(traces, profile) else 3.8)
-    picture = Picture(file, ALT, size, lambda figure: draw(figure, traces, setting), traces)
+    depends = [landmarks(setting.testbed, depth(one)) for one in traces]
+    picture = Picture(file, ALT, size, lambda figure: draw(figure, traces, setting), traces, depends=depends)
     text = " ".join((TEXT.format(dose), *scaled(traces, setting)))
     return (picture, text, noise_table(traces, setting), layer_table(traces))
 
@@ -51,7 +52,7 @@ def parts(traces: Sequence[Measured], setting: Setting, file: str, dose: str) ->
 def scaled(traces: Sequence[Measured], setting: Setting) -> Iterator[str]:
     """Where the articles' fractions of depth fall, for each depth at which the testbed names no layers of its own."""
     for deep in sorted({depth(one) for one in traces}):
-        found = setting.landmarks(deep)
+        found = landmarks(setting.testbed, deep)
         if found.scaled:
             yield (
                 f"The articles' fractions of depth fall, of {deep} layers, at layer {found.spike} for the spike, and "
@@ -86,35 +87,35 @@ def spread(one: Measured) -> NDArray[np.float64]:
 
 
 def noise_table(traces: Sequence[Measured], setting: Setting) -> Table:
-    spikes = dict.fromkeys(str(setting.landmarks(depth(one)).spike) for one in traces)
+    spikes = dict.fromkeys(str(landmarks(setting.testbed, depth(one)).spike) for one in traces)
     headers = [
         "noise trace", "wrong answer, clean", "shaken (mean)", "right over wrong, clean (nats)", "shaken (nats)",
         f"prominence of layer {' or '.join(spikes)}", "chance of as much at a random layer",
         "bootstrap share as argmax", "spread at late layers", "form",
     ]  # fmt: skip
-    return Table(headers, [noise_cells(one, setting.landmarks(depth(one))) for one in traces])
+    return Table(headers, [noise_cells(one, landmarks(setting.testbed, depth(one))) for one in traces])
 
 
-def noise_cells(one: Measured, landmarks: Landmarks) -> list[str]:
+def noise_cells(one: Measured, named: Landmarks) -> list[str]:
     clean, noisy = (np.asarray(one.arrays[name], float) for name in ("clean", "noisy"))
     odds = noisy[:, RIGHT] - noisy[:, WRONG]
-    there = has(one, landmarks)
-    late = spread(one)[:, list(landmarks.late)] if there else spread(one)
+    there = has(one, named)
+    late = spread(one)[:, list(named.late)] if there else spread(one)
     return [
         escape(one.label),
         cell(level(np.exp(clean[:, WRONG]), "probability", "prompts")),
         cell(level(profile(one).mean(axis=1), "probability", "prompts")),
         cell(level(clean[:, RIGHT] - clean[:, WRONG], "nats", "prompts")),
         cell(level(odds.mean(axis=(1, 2)), "nats", "prompts")),
-        *(prominence_cells(one, str(landmarks.spike)) if there else ["-"] * 3),
+        *(prominence_cells(one, str(named.spike)) if there else ["-"] * 3),
         cell(level(late.mean(axis=1), "probability", "prompts")),
         "last token only" if one.arrays["fast"].all() else "full runs",
     ]
 
 
-def has(one: Measured, landmarks: Landmarks) -> bool:
+def has(one: Measured, named: Landmarks) -> bool:
     """Whether it is deep enough for the landmarks, with layers around the spike to compare it with."""
-    return NEIGHBOURS <= landmarks.spike < depth(one) - NEIGHBOURS and max(landmarks.late) < depth(one)
+    return NEIGHBOURS <= named.spike < depth(one) - NEIGHBOURS and max(named.late) < depth(one)
 
 
 def prominence_cells(one: Measured, spike: str) -> list[str]:
@@ -150,7 +151,7 @@ def draw(figure: Any, traces: Sequence[Measured], setting: Setting) -> None:
     )
     if pairs(traces, profile):
         draw_differences(panels[1:], traces, setting)
-    for spike in dict.fromkeys(setting.landmarks(depth(one)).spike for one in traces):
+    for spike in dict.fromkeys(landmarks(setting.testbed, depth(one)).spike for one in traces):
         for axes in panels:
             axes.axvline(spike, color="gray", linestyle=":", linewidth=1, label=f"layer {spike}")
     legend_beside(panels[0])
@@ -160,7 +161,7 @@ def draw(figure: Any, traces: Sequence[Measured], setting: Setting) -> None:
 def draw_differences(panels: Sequence[Any], traces: Sequence[Measured], setting: Setting) -> None:
     """Of the probability at every layer, and of the spread at the late ones, question by question."""
     name, every = plain(reference_of(traces).label), layers(reference_of(traces))
-    late = every[np.isin(every, setting.landmarks(len(every)).late)]
+    late = every[np.isin(every, landmarks(setting.testbed, len(every)).late)]
     differences(panels[0], traces, setting, profile, layers, "probability")
     differences(panels[1], traces, setting, lambda one: spread(one)[:, late], lambda _: late, "probability")
     panels[0].set(ylabel="difference", title=f"Paired difference of the probability to {name}, simultaneous 95 % bands")

@@ -30,6 +30,7 @@ class DrawnShowers:
     name: ClassVar[str] = "showers"
     version: ClassVar[int] = 1
     what: ClassVar[str] = "drawn showers"
+    requires: ClassVar[tuple[str, ...]] = ("torch", "zuko")
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"showers": SHOWERS, "repeats": REPEATS}

@@ -32,6 +32,7 @@ class TrainingLog:
     name: ClassVar[str] = "training"
     version: ClassVar[int] = 1
     what: ClassVar[str] = "the training log"
+    requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         files = {"log": one.folder / LOG, "completions": one.folder / COMPLETIONS}

@@ -7,20 +7,17 @@ import numpy as np
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Measured, Section, Setting, Table
 
-COLUMNS = (
-    "reward", "entropy", "grad_norm", "frac_reward_zero_std", "penalty_ratio", "moved_frac", "degenerate_steps",
-    "train_loss", "test_loss", "test_accuracy",
-)  # fmt: skip
 SAID_COLUMNS = ("prompt", "paid most", "paid least")
 TEXT = "Mean of the first quarter of the steps, to mean of the last."
 
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """First and last quarter of every log, in the columns that one of them has."""
-    columns = [name for name in COLUMNS if any(name in one.arrays for one in measured)]
+    logged = dict.fromkeys(name for one in measured for name in one.arrays)
+    columns = [name for name in logged if name != "step" and not name.startswith("said_")]
     body = [[escape(one.label), last_step(one), *(from_to(one, name) for name in columns)] for one in measured]
     said = [answers(one) for one in measured if "said_prompt" in one.arrays]
-    yield Section("Training", (TEXT, Table(["checkpoint", "steps", *columns], body), *said))
+    yield Section("Training", (TEXT, Table(["checkpoint", "steps", *map(escape, columns)], body), *said))
 
 
 def answers(one: Measured) -> Table:

@@ -26,6 +26,7 @@ class WeightDeltas:
     name: ClassVar[str] = "weights"
     version: ClassVar[int] = 2
     what: ClassVar[str] = "how far weights moved"
+    requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"tolerance": TOLERANCE}
@@ -48,6 +49,7 @@ class OtherDeltas:
     name: ClassVar[str] = "other_weights"
     version: ClassVar[int] = 1
     what: ClassVar[str] = "how far norms and embeddings moved"
+    requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {}
@@ -71,6 +73,7 @@ class ChangeRanks:
     name: ClassVar[str] = "change_ranks"
     version: ClassVar[int] = 1
     what: ClassVar[str] = "ranks of what moved"
+    requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         return {"projection": self.projection}

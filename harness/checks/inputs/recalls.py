@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from depthgauge.checks.inputs import items
 from depthgauge.probes.massive_values import Recall
-from depthgauge.testbeds.common import items
 
 KEYS = (
     "71432", "58219", "36947", "90485", "24716", "63058", "17593", "85621", "49370", "32864", "76109", "51248",

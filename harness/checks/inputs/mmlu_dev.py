@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from depthgauge.testbeds.common.items import Item
+from depthgauge.checks.inputs.items import Item
+from depthgauge.installed import check_installed
 
 SHIPPED = "tasks/mmlu/flan_cot_fewshot/_cot_prompts.json"
 LETTERS = ("A", "B", "C", "D")
@@ -25,14 +26,17 @@ def items() -> tuple[Item, ...]:
     chemistry, lines of an EPR spectrum), and its answer is E. The questions are as shipped, blemishes included: one
     is asked twice, one has an option twice, one begins with a line of the solution before it.
     """
-    return tuple(item for subject, text in _shipped().items() for item in _items(subject, text))
+    return tuple(item for subject, text in shipped().items() for item in _items(subject, text))
 
 
-def _shipped() -> dict[str, str]:
-    """What the file says for each subject, found without importing lm-eval, which would import much else."""
+def shipped() -> dict[str, str]:
+    """What the file says for each subject, found without importing lm-eval, which would import much else.
+
+    Raises: UsageError where lm-eval is not installed.
+    """
+    check_installed(("lm-eval",), "an exam of MMLU's development questions")
     spec = find_spec("lm_eval")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("lm_eval is not installed: the MMLU development questions are read from its folder")
+    assert spec is not None and spec.origin is not None
     prompts: dict[str, str] = json.loads((Path(spec.origin).parent / SHIPPED).read_text(encoding="utf-8"))
     return prompts
 

@@ -6,17 +6,17 @@ lm-eval: small models are at chance on it, so there it gates nothing.
 
 from collections.abc import Sequence
 
-from depthgauge import TESTBEDS, Exam, Testbed
+from depthgauge import Exam, Testbed
+from depthgauge.checks.inputs import items, mmlu_dev, texts
+from depthgauge.checks.inputs.comparisons import comparisons
+from depthgauge.checks.inputs.recalls import recalls
+from depthgauge.checks.inputs.requests import requests
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.behaviour import Request
 from depthgauge.probes.greedy_trace import Opening
 from depthgauge.probes.head_sharing import Comparison
 from depthgauge.probes.massive_values import Recall
 from depthgauge.probes.sinks import Passage
-from depthgauge.testbeds.common import items, mmlu_dev, texts
-from depthgauge.testbeds.common.comparisons import comparisons
-from depthgauge.testbeds.common.recalls import recalls
-from depthgauge.testbeds.common.requests import requests
 from depthgauge.types import Item, Text
 
 OF_EACH_KIND, START_CHARACTERS = 5, 280
@@ -65,21 +65,19 @@ def passages() -> tuple[Passage, ...]:
     return tuple(map(Passage, five_of_each_kind()))
 
 
-COMMON = TESTBEDS.register(
-    Testbed(
-        name="common",
-        exams=(
-            Exam(name="common", items=lambda: exam_items(items.items())),
-            Exam(name="mmlu_dev", items=lambda: exam_items(mmlu_dev.items())),
-        ),
-        materials={
-            Text: all_texts,
-            Opening: openings,
-            MarkedText: unmarked,
-            Passage: passages,
-            Request: requests,
-            Recall: recalls,
-            Comparison: comparisons,
-        },
-    )
+COMMON = Testbed(
+    name="common",
+    exams=(
+        Exam(name="common", items=lambda: exam_items(items.items())),
+        Exam(name="mmlu_dev", items=lambda: exam_items(mmlu_dev.items())),
+    ),
+    materials={
+        Text: all_texts,
+        Opening: openings,
+        MarkedText: unmarked,
+        Passage: passages,
+        Request: requests,
+        Recall: recalls,
+        Comparison: comparisons,
+    },
 )

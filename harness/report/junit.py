@@ -1,0 +1,32 @@
+"""The verdicts as the XML that CI services read: a test case a claim, by its id, in a class a suite."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from depthgauge.page.escape import one_line
+from depthgauge.report.outcome import Problem, left_open, shown
+from depthgauge.store.folders import write_atomically
+from depthgauge.types import Outcome, Row
+
+
+def write_junit(path: Path, rows: Sequence[Row], problems: Sequence[Problem]) -> None:
+    """What fails the run is a failure; what is open or could not be tested is skipped; a problem is an error."""
+    suite = ElementTree.Element("testsuite", name="depthgauge")
+    for row in rows:
+        case = ElementTree.SubElement(suite, "testcase", classname=row.suite, name=row.claim)
+        if row.fails or row.only_old:
+            ElementTree.SubElement(case, "failure", message=f"{shown(row)}: {row.reason}")
+        elif left_open(row) or row.outcome is Outcome.NOT_TESTABLE:
+            ElementTree.SubElement(case, "skipped", message=f"{shown(row)}: {row.reason}")
+    for problem in problems:
+        case = ElementTree.SubElement(suite, "testcase", classname="depthgauge", name="not judged")
+        ElementTree.SubElement(case, "error", message=one_line(problem.message))
+    for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(kind, str(len(suite.findall(f"testcase/{tag}"))))
+    suite.set("tests", str(len(suite)))
+    whole = ElementTree.Element("testsuites")
+    whole.append(suite)
+    ElementTree.indent(whole)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, ElementTree.tostring(whole, encoding="unicode", xml_declaration=True) + "\n")

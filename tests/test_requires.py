@@ -1,0 +1,145 @@
+"""What a result depends on: only these versions are in its key, and they are looked for before anything is run."""
+
+import importlib.metadata
+import re
+import tomllib
+
+import pytest
+
+import depthgauge.methods  # noqa: F401  registers them
+from depthgauge import METHODS, Exam, Method, installed
+from depthgauge.answer import key_of
+from depthgauge.checks.inputs import mmlu_dev
+from depthgauge.context import RunContext
+from depthgauge.errors import UsageError
+from depthgauge.exams import InlineExam, TaskExam
+from depthgauge.judging import compare
+from depthgauge.probes.files import FilesDifference
+from depthgauge.probes.sinks import Sinks
+from depthgauge.probes.weights import WeightDeltas
+from depthgauge.prompts import DataSet
+from depthgauge.store.folders import Store
+from depthgauge.train import recipe_of
+from depthgauge.types import Checkpoint, Task
+from tests.processes import ROOT, refusal
+from tests.tiny import choices, tiny_testbed
+
+WITHOUT = """import importlib.metadata
+from depthgauge import installed
+was = installed.version
+def version(name):
+    if name == {name!r}:
+        raise importlib.metadata.PackageNotFoundError(name)
+    return was(name)
+installed.version = version
+"""
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Make a distribution look as if it were not installed."""
+
+    def remove(*names):
+        def version(name, was=installed.version):
+            if name in names:
+                raise importlib.metadata.PackageNotFoundError(name)
+            return was(name)
+
+        monkeypatch.setattr(installed, "version", version)
+
+    return remove
+
+
+@pytest.mark.parametrize(
+    "probe, names",
+    [
+        (InlineExam(exam=Exam(name="choices", items=choices)), {"torch", "transformers"}),
+        (TaskExam(task=Task(name="arc_easy")), {"torch", "transformers", "lm-eval"}),
+        (Sinks(passages=("a",)), {"torch", "transformers"}),
+        (WeightDeltas(), set()),
+        (FilesDifference(old_generation=""), {"transformers"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_the_key_of_a_measurement_has_the_versions_that_its_probe_requires(probe, names, tiny_base, tmp_path):
+    context = RunContext(testbed=tiny_testbed(tiny_base), store=Store(tmp_path, run="test"), tell=print)
+    one = Checkpoint(name="base", seed=0, folder=tiny_base, fingerprint="", recipe=None)
+
+    assert set(key_of(probe, context, one, one)["versions"]) == names
+
+
+@pytest.mark.parametrize(
+    "name, names",
+    [
+        ("grpo", {"depthgauge", "torch", "transformers", "trl"}),
+        ("grpo_wrong_reward", {"depthgauge", "torch", "transformers", "trl"}),
+        ("grokking", {"depthgauge", "torch"}),
+        ("shower_student", {"depthgauge", "torch", "zuko"}),
+    ],
+)
+def test_the_key_of_a_training_has_the_versions_that_its_method_requires(name, names, tiny_base):
+    assert set(recipe_of(METHODS[name], tiny_testbed(tiny_base), 0, "cpu").versions) == names
+
+
+def test_no_version_of_trl_is_in_the_key_of_a_method_that_does_not_ask_for_it(tiny_base, without):
+    without("trl", "lm-eval", "datasets")
+    mine = Method(name="mine", summary="of a user", train=print)
+
+    assert set(recipe_of(mine, tiny_testbed(tiny_base), 0, "cpu").versions) == {"depthgauge", "torch", "transformers"}
+    with pytest.raises(
+        UsageError, match=re.escape("needs trl, which is not installed: pip install 'depthgauge[train]'.")
+    ):
+        recipe_of(METHODS["grpo"], tiny_testbed(tiny_base), 0, "cpu")
+
+
+def test_what_is_missing_is_named_with_the_extra_that_brings_it(without):
+    without("lm-eval", "datasets", "unsloth")
+
+    with pytest.raises(UsageError, match=r"method 'mine' needs unsloth, which is not installed: pip install unsloth\."):
+        installed.check_installed(("torch", "unsloth"), "method 'mine'")
+    with pytest.raises(
+        UsageError, match=r"questions needs lm-eval, which is not installed: pip install 'depthgauge\[ev"
+    ):
+        mmlu_dev.items()
+    with pytest.raises(UsageError, match=r"data set 'mine' needs datasets, .* pip install 'depthgauge\[eval\]'"):
+        DataSet(name="mine", prompt="a", answer="b").items()
+
+
+def test_the_extras_that_are_named_bring_what_is_missing():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    brought = {name: {re.match(r"[\w-]+", entry)[0] for entry in entries} for name, entries in extras.items()}
+
+    for distribution, extra in installed.EXTRAS.items():
+        assert distribution in brought[extra]
+
+
+@pytest.mark.parametrize(
+    "options, name, sentence",
+    [
+        (["--method=grpo"], "trl", "method 'grpo' needs trl, which is not installed: pip install 'depthgauge[train]'."),
+        (["--method=shower_teacher"], "zuko", "needs zuko, which is not installed: pip install 'depthgauge[flows]'."),
+    ],
+)
+def test_a_method_without_what_it_requires_is_refused_before_anything_is_trained(
+    depthgauge, place, options, name, sentence
+):
+    (place / "without.py").write_text(WITHOUT.format(name=name))
+    done = depthgauge(*options, "-p", "without", testbed=None, PYTHONPATH=f"{ROOT}:{place}", store=name)
+
+    assert done.returncode == 4
+    assert sentence in refusal(done)
+    assert "training" not in done.stdout and "measuring" not in done.stdout
+
+
+def test_a_task_without_lm_eval_is_refused_before_anything_is_measured(tiny_base, tmp_path, monkeypatch, without):
+    without("lm-eval")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "new").symlink_to(tiny_base)  # refused before the two are looked at
+    told = []
+    with pytest.raises(
+        UsageError, match=r"task 'arc_easy' needs lm-eval, which is not installed: .*depthgauge\[eval\]'"
+    ):
+        compare(tiny_base, tmp_path / "new", exam="arc_easy", tell=told.append)
+
+    assert UsageError.exit_code == 4
+    assert not any("measuring" in line for line in told)

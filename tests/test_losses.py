@@ -13,30 +13,32 @@ from pathlib import Path
 import pytest
 
 from depthgauge import TESTBEDS
-from depthgauge.__main__ import folder as folder_type
-from depthgauge.__main__ import main, parser
+from depthgauge.cli import main, parser
+from depthgauge.cli.arguments import folder as folder_type
+from depthgauge.config import OPTIONS
+from depthgauge.conftests import load_conftest
 from depthgauge.errors import UsageError
 from depthgauge.history import FILE, append, check_history
-from depthgauge.judging import Judging
+from depthgauge.judging import compare as compare_two
 from depthgauge.ledger import Ledger, write_ledger
 from depthgauge.models.folder import check_outside, is_checkpoint
-from depthgauge.plugin.options import OPTIONS
 from depthgauge.record import record_ledger
 from depthgauge.report.card import END, START, write_card
 from depthgauge.report.folder import MARK, ReportFolder, report_folder
+from depthgauge.report.junit import write_junit
 from depthgauge.report.results import write_results
 from depthgauge.report.trend import write_trend
 from depthgauge.store import inventory
 from depthgauge.store.folders import Store
 from depthgauge.trajectory import judge_trajectory
 from tests.bytes import save_byte_model
-from tests.processes import ROOT, refusal
+from tests.processes import refusal
 from tests.test_ci import report_of
 from tests.test_history import run
 from tests.test_report import REFUTED, row
 from tests.tiny import tiny_testbed
 
-SUITE = ROOT / "suites" / "test_change.py"
+CHECKS = ("--pyargs", "depthgauge.checks")
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -68,16 +70,18 @@ def numeric(of: argparse.ArgumentParser) -> Iterator[argparse.Action]:
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
                 yield from numeric(below)
-        elif action.type not in (None, Path, folder_type):
+        elif action.type not in (None, str, Path, folder_type):
             yield action
 
 
 def test_every_number_of_a_command_or_of_pytest_is_checked_as_it_is_read():
-    found = {action.option_strings[0]: action.type for action in numeric(parser())}
-    found |= {f"pytest --{option.name}": option.kind for option in OPTIONS if option.kind is not None}
+    kinds = [(action.option_strings[0], action.type) for action in numeric(parser())]
+    kinds += [(f"pytest {option.spelled}", option.kind) for option in OPTIONS if option.kind not in (None, str)]
 
-    assert {"--seeds", "--unused-days", "--most-gib", "pytest --seeds", "pytest --workers"} <= set(found)
-    for kind in found.values():
+    assert {"--seeds", "--unused-days", "--most-gib", "pytest --seeds", "pytest --workers"} <= {
+        name for name, _ in kinds
+    }
+    for _, kind in kinds:
         for text in ("-1", "nan", "inf", "three", ""):
             with pytest.raises(ArgumentTypeError, match="must be"):
                 kind(text)
@@ -220,7 +224,7 @@ def models(tmp_path_factory):
 @pytest.fixture
 def compare(models):
     def judge(new, *options):
-        line = [sys.executable, "-m", "pytest", str(SUITE), "--against=./old", f"--checkpoint=./{new}", "-q"]
+        line = [sys.executable, "-m", "pytest", *CHECKS, "--against=./old", f"--checkpoint=./{new}", "-q"]
         line += ["--last-tier=files", "-k", "tensors", "--store=store", *options]
         return subprocess.run(line, cwd=models, capture_output=True, text=True, check=False)
 
@@ -336,9 +340,40 @@ def test_a_file_of_results_is_written_anew_and_no_other_is_replaced(tmp_path):
     assert "REFUTED" in path.read_text()
     for text in ("thesis", "[1]", json.dumps({"results": {}, "lm_eval_version": "0.4"})):
         path.write_text(text)
-        with pytest.raises(UsageError, match="was not written by 'depthgauge results'"):
+        with pytest.raises(UsageError, match="is not replaced: give another file with FILE"):
             write_results(report, path)
         assert path.read_text() == text
+
+
+def test_a_file_of_junit_is_written_anew_and_no_other_is_replaced(tmp_path, checkpoint):
+    path = tmp_path / "junit.xml"
+    write_junit(path, [row()], [])
+    write_junit(path, [row(REFUTED)], [])
+    assert "REFUTED" in path.read_text()
+    for text in ("thesis", "<testsuites/>", '<testsuites><testsuite name="pytest"/></testsuites>'):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="is not replaced: give another file with --junit-xml"):
+            write_junit(path, [row()], [])
+        assert path.read_text() == text
+    with pytest.raises(UsageError, match="into which nothing is written"):
+        write_junit(checkpoint / "junit.xml", [row()], [])
+
+
+def test_a_file_in_the_way_is_told_before_anything_is_judged(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.xml").write_text("<mine/>")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["depthgauge", "compare", "./nowhere", "./none", "--junit-xml=mine.xml"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4 and "mine.xml was not written by depthgauge" in capsys.readouterr().err
+    assert (tmp_path / "mine.xml").read_text() == "<mine/>"
+
+
+def test_a_conftest_of_a_checkpoints_folder_is_not_run(tmp_path, checkpoint):
+    (checkpoint / "conftest.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(UsageError, match="of which no file is run"):
+        load_conftest(checkpoint / "conftest.py")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_what_is_no_ledger_is_not_replaced_and_nothing_is_trained(tmp_path):
@@ -346,7 +381,7 @@ def test_what_is_no_ledger_is_not_replaced_and_nothing_is_trained(tmp_path):
     TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), ledger=path))
     path.write_text("accounts")
     with pytest.raises(UsageError, match="is no ledger, and is not replaced"):
-        record_ledger(name, "all", 1, tmp_path / "store", ["no.suite"])
+        record_ledger(name, "all", 1, tmp_path / "store")
     assert path.read_text() == "accounts"
 
 
@@ -425,13 +460,22 @@ def test_a_reference_is_not_written_into_a_checkpoint(models, monkeypatch, capsy
     assert not (models / "old" / "references").exists()
 
 
-def test_judging_from_python_keeps_no_store_in_a_checkpoint(checkpoint):
-    before = content(checkpoint)
-    with pytest.raises(UsageError, match="into which nothing is written"):
-        Judging(store=checkpoint / ".depthgauge").judge(checkpoint)
-    with pytest.raises(UsageError, match="an empty name is no folder"):
-        Judging(store="").judge(checkpoint)
-    assert content(checkpoint) == before
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"store": "b/new/.depthgauge"}, "into which nothing is written"),
+        ({"report_dir": "a"}, "into which nothing is written"),
+        ({"report_dir": "b/new/reports"}, "into which nothing is written"),
+        ({"store": ""}, "names no folder"),
+        ({"report_dir": ""}, "names no folder"),
+    ],
+)
+def test_comparing_from_python_writes_nothing_into_a_checkpoint(options, sentence, models, tmp_path, monkeypatch):
+    before = {name: content(models / name) for name in ("old", "a", "b")}
+    monkeypatch.chdir(models)
+    with pytest.raises(UsageError, match=sentence):
+        compare_two("./old", "./a/new", **{"store": tmp_path / "store"} | options)
+    assert {name: content(models / name) for name in ("old", "a", "b")} == before
 
 
 @pytest.mark.parametrize(

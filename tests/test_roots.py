@@ -67,14 +67,16 @@ def test_with_an_equals_sign_nothing_of_the_folder_is_read(workers, run, project
     assert "same-tensors" in done.stdout and traces(project) == []
 
 
-def test_a_checkpoint_below_the_tests_is_passed_over(run, project):
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "with workers"])
+def test_a_checkpoint_below_the_tests_is_passed_over(workers, run, project):
     """Its folder's name is one that pytest looks into for a conftest.py, too."""
     (project / "models" / "inner").mkdir()
     shutil.move(project / "models" / "new", project / "models" / "inner" / "new")
     (project / "test_ours.py").write_text("def test_ours_is_new():\n    pass\n")
-    done = run("--against=./models/old", "--checkpoint=./models/inner/new", "-v")
+    done = run("--against=./models/old", "--checkpoint=./models/inner/new", "-v", *workers)
 
-    assert "test_ours_is_new PASSED" in done.stdout and "test_new.py" not in done.stdout, done.stdout + done.stderr
+    assert re.search("test_ours_is_new PASSED|PASSED test_ours.py::test_ours_is_new", done.stdout), done.stdout
+    assert "test_new.py" not in done.stdout
     assert traces(project) == []
 
 

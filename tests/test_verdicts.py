@@ -4,6 +4,7 @@ import pytest
 
 from depthgauge.ledger import Ledger, write_ledger
 from depthgauge.models.folder import fingerprint
+from depthgauge.report.folder import report_folder
 from tests.processes import refusal, rows
 
 MADE_UP_SUITE = """
@@ -137,8 +138,7 @@ def test_a_run_in_which_nothing_was_judged_leaves_no_older_report_behind(made_up
 
 def test_reports_that_cannot_be_written_are_one_sentence_after_the_verdicts(made_up, depthgauge, place):
     made_up("holds")
-    (place / "blocked").mkdir()
-    (place / "blocked" / "grpo").write_text("a file")
+    (report_folder(place / "blocked", "grpo").make() / "report.md").mkdir()
     done = depthgauge("--method=grpo", "-k", "holds", suite=place / "made_up", reports="blocked")
 
     assert "cannot be written" in refusal(done) and "with --report-dir" in done.stdout

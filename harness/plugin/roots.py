@@ -13,17 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from depthgauge.models.folder import checkpoint_around, is_checkpoint
+from depthgauge.models.folder import checkpoint_around
 from depthgauge.sources import folder_named
 
 NAME_CHECKPOINTS = ("checkpoint", "against", "base")
 WAY_OUT = "give options their values with '=', as in --checkpoint=NAME, and run tests that lie elsewhere"
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """A checkpoint's folder below the tests is passed over, where options name a checkpoint."""
-    named = names_given(config.invocation_params.args)
-    return True if collection_path.is_dir() and named and is_checkpoint(collection_path) else None
 
 
 def names_given(words: Sequence[str]) -> list[str]:

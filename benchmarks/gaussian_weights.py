@@ -14,7 +14,7 @@ from statistics import median
 from tabulate import tabulate
 
 from benchmarks.weight_deltas import peak_mb
-from depthgauge.probes.gaussian_weights.compute import shapes
+from depthgauge_suites.layer_papers.gaussian_weights.compute import shapes
 
 ROUNDS, LAYERS, WIDTH, MLP = 3, 16, 2048, 8192
 DTYPES = {"bfloat16": 2, "float32": 1}  # checkpoints of as many bytes: layers for each of float32's

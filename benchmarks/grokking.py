@@ -10,17 +10,17 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError
-from depthgauge.methods.full_batch import grokked_at
-from depthgauge.methods.grokking import GROKKING
+from depthgauge.core.errors import HarnessError
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.models.load import Placement, choose_device
-from depthgauge.probes.fourier import taken_apart
-from depthgauge.probes.fourier.transformer import ModularTask
 from depthgauge.probes.training import LOG, read_log
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
+from depthgauge_methods.full_batch import grokked_at
+from depthgauge_methods.grokking import GROKKING
+from depthgauge_suites.grokking.fourier import taken_apart
+from depthgauge_suites.grokking.fourier.transformer import ModularTask
+from depthgauge_testbeds.modular_addition import MODULAR_ADDITION
 
 HEADERS = ("p", "training pairs", "weight decay", "seed", "steps", "groks at", "test sums right", "test loss",
            "key frequencies", "W_L outside", "beyond rank 10", "neurons explained", "restricted over full",
@@ -39,10 +39,10 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def row(subject: Subject, seed: int) -> tuple[str, ...]:
-    settings, log = subject.method.settings, read_log(subject.checkpoints[0].folder / LOG)
+def row(candidate: CheckpointSet, seed: int) -> tuple[str, ...]:
+    settings, log = candidate.method.settings, read_log(candidate.checkpoints[0].folder / LOG)
     grokked = grokked_at(log, GROKKING.settings.until_test_loss)
-    found = taken_apart(subject)[0].arrays
+    found = taken_apart(candidate)[0].arrays
     final = {name: float(value) for name, value in found.items() if value.ndim == 0}
     keys = found["key_frequencies"].tolist()
     return (
@@ -72,7 +72,7 @@ def main() -> None:
         method = GROKKING.evolve(
             name="grokking", summary="", p=p, train_fraction=fraction, weight_decay=decay, **changes
         )  # fmt: skip
-        rows.append(row(Subject.of(method, (seed,), context), seed))
+        rows.append(row(CheckpointSet.of(method, (seed,), context), seed))
         print(tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True), flush=True)
 
 

@@ -23,8 +23,8 @@ from tabulate import tabulate
 
 from depthgauge.models.load import load, prepare_libraries
 from depthgauge.probes.attention.compute import head_divergence
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.testbeds.pocket.prose import openings
+from depthgauge_testbeds.pocket import POCKET
+from depthgauge_testbeds.pocket.prose import openings
 
 PROMPTS, ROUNDS = 100, 3
 ALLOWED = 1e-6

@@ -16,9 +16,9 @@ from tabulate import tabulate
 
 from depthgauge.models.anatomy import block_parts, blocks
 from depthgauge.models.load import layers_and_heads, load, prepare_libraries
-from depthgauge.probes.head_sharing.compute import Case, Repair, patched, repair_of
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.testbeds.pocket.prose import openings
+from depthgauge_suites.layer_papers.head_sharing.compute import Case, Repair, patched, repair_of
+from depthgauge_testbeds.pocket import POCKET
+from depthgauge_testbeds.pocket.prose import openings
 
 SUBSETS, ROUNDS, TOKENS = 100, 3, 32
 ALLOWED = 1e-5

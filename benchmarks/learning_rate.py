@@ -13,10 +13,10 @@ from statistics import mean
 
 from tabulate import tabulate
 
-from depthgauge.methods.grpo import GRPO
+from depthgauge.core.method import TrainingJob
 from depthgauge.models.load import prepare_libraries
-from depthgauge.testbeds.smollm2 import SMOLLM2
-from depthgauge.types import TrainingJob
+from depthgauge_methods.grpo import GRPO
+from depthgauge_testbeds.smollm2 import SMOLLM2
 
 RATES, GROUPS, STEPS, WINDOW = (5e-6, 1e-5, 2e-5, 4e-5, 8e-5), (4, 8, 16), 60, 10
 HEADERS = (

@@ -12,8 +12,8 @@ from statistics import median
 import torch
 from tabulate import tabulate
 
-from depthgauge.methods.full_batch import Training
-from depthgauge.methods.grokking import GrokkingSettings
+from depthgauge_methods.full_batch import Training
+from depthgauge_methods.grokking import GrokkingSettings
 from tests.full_sequence import full_sequence_losses
 
 STEPS, ROUNDS, THREADS = 100, 5, 2

@@ -14,8 +14,8 @@ import torch
 from tabulate import tabulate
 
 from depthgauge.models.load import LOADED, load, prepare_libraries
-from depthgauge.probes.noise_trace.compute import SCALE, LastTokenRun, draw_noise, noise_trace
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_suites.articles.noise_trace.compute import SCALE, LastTokenRun, draw_noise, noise_trace
+from depthgauge_testbeds.pocket import POCKET
 
 LAYERS, DRAWS, PROMPT_TOKENS, TARGETS, THREADS = 36, 30, 128, [5, 6], 1
 SAME = 1e-5  # in probability

@@ -6,9 +6,9 @@
 import numpy as np
 from tabulate import tabulate
 
+from depthgauge.core.estimate import Profiles
 from depthgauge.stats import difference, lead, least, most_extreme, prominence
 from depthgauge.stats.columns import simultaneous
-from depthgauge.types import Profiles
 
 PROMPTS, LATE, LAYERS, REPEATS = 72, 16, 36, 400
 FLOOR = 0.01  # of the spike's claim

@@ -1,4 +1,4 @@
-"""The articles' set-up at its real size on one GPU: gradreg on Qwen3-4B's shape, then a noise trace and an exam.
+"""The articles' set-up at its real size on one GPU: gradreg on Qwen3-4B's shape, then a noise trace and a task.
 
 `python -m benchmarks.qwen3_4b [TOKENS] [STEPS]`: weights are random, since nothing is fetched; so is what is said, and
 completions never end before TOKENS. They are paid for being short as text. All else is the `science` testbed's: its
@@ -18,16 +18,17 @@ import torch
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from benchmarks.two_folders import GIB, tokenizer
-from depthgauge import TESTBEDS, Exam, Reward, exams
-from depthgauge.judging import Judging
-from depthgauge.methods.grpo import GRADREG
-from depthgauge.methods.second_pass import run
+from depthgauge import TESTBEDS, ItemTask, Reward, tasks
+from depthgauge.api import Judging
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.testbed import Item, Testbed
+from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.models.load import prepare_libraries
-from depthgauge.probes.noise_trace import NoiseTrace, TraceQuestion
-from depthgauge.subject import Subject
-from depthgauge.testbeds.science import SCALE, science
-from depthgauge.testbeds.smollm2 import mathematics
-from depthgauge.types import Item, Testbed, TrainingJob
+from depthgauge_methods.grpo import GRADREG
+from depthgauge_methods.second_pass import run
+from depthgauge_suites.articles.noise_trace import NoiseTrace, TraceQuestion
+from depthgauge_testbeds.science import SCALE, science
+from depthgauge_testbeds.smollm2 import mathematics
 
 SHAPE = Qwen3Config(
     vocab_size=151936, hidden_size=2560, intermediate_size=9728, num_hidden_layers=36, num_attention_heads=32,
@@ -36,8 +37,8 @@ SHAPE = Qwen3Config(
 )  # fmt: skip
 CHAT = "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %} {% endif %}"
 DEVICE = "cuda"
-QUESTIONS, EXAM_TOKENS, TRACED = 64, 256, 4
-SHORT = Reward(name="short", pays=lambda item, said: 1 / (1 + len(said)))
+QUESTIONS, TASK_TOKENS, TRACED = 64, 256, 4
+SHORT = Reward(name="short", reward_func=lambda item, said: 1 / (1 + len(said)))
 run.PROGRESS_EVERY_S = 0  # each step is told, and timed
 
 
@@ -68,9 +69,9 @@ def testbed(place: Path, tokens: int, steps: int) -> Testbed:
         "qwen3_4b",
         base=save_base(place / "base"),
         data=[place / "prompts"],
-        exams=(
-            Exam(
-                name="science", items=sums, chat=True, reward=SHORT, max_answer_tokens=EXAM_TOKENS,
+        tasks=(
+            ItemTask(
+                name="science", items=sums, chat=True, reward=SHORT, max_answer_tokens=TASK_TOKENS,
             ),
         ),
         scale=replace(SCALE, steps=steps, max_completion_tokens=tokens),
@@ -101,12 +102,12 @@ def trained(bed: Testbed, folder: Path) -> str:
     )
 
 
-def measured(subject: Subject) -> str:
-    """What a noise trace of some questions, and an exam, take of a checkpoint."""
-    trace = NoiseTrace(questions=subject.material(TraceQuestion)[:TRACED])
+def measured(candidate: CheckpointSet) -> str:
+    """What a noise trace of some questions, and a task, take of a checkpoint."""
+    trace = NoiseTrace(questions=candidate.inputs(TraceQuestion)[:TRACED])
     return "\n".join((
-        timed(f"noise trace of {TRACED} questions", lambda: subject.measure(trace)),
-        timed(f"exam of {QUESTIONS} answers", lambda: exams.scores(subject, "science")),
+        timed(f"noise trace of {TRACED} questions", lambda: candidate.measure(trace)),
+        timed(f"task of {QUESTIONS} answers", lambda: tasks.scores(candidate, "science")),
     ))  # fmt: skip
 
 
@@ -130,8 +131,8 @@ def main(tokens: int, steps: int) -> None:
             method="gradreg", testbed=bed.name, store=place / "store", device=DEVICE, dtype="bfloat16",
             tell=lambda line: print(line, file=sys.stderr, flush=True),
         )  # fmt: skip
-        subject = judging.subject(place / "trained")
-        print(measured(subject), flush=True)
+        candidate = judging.checkpoint_set(place / "trained")
+        print(measured(candidate), flush=True)
 
 
 if __name__ == "__main__":

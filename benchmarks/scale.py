@@ -20,26 +20,35 @@ from pathlib import Path
 import numpy as np
 
 from depthgauge import METHODS
-from depthgauge.history import FILE, GatedRun, append, figure_of
-from depthgauge.judging import Judging
-from depthgauge.models.folder import fingerprint
+from depthgauge.api import Judging
+from depthgauge.core.plain import digest
+from depthgauge.core.result import ClaimResult
+from depthgauge.history.gated_runs import FILE, GatedRun, append, figure_of
+from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.page.tables import markdown
 from depthgauge.report.trend import write_trend
-from depthgauge.store.folders import Store, read_manifest, seal
+from depthgauge.sources.folder import fingerprint
+from depthgauge.store.folders import Store, read_manifest, write_manifest
 from depthgauge.store.measurements import ARRAYS, KIND
 from depthgauge.store.times import FILE as TIMES
-from depthgauge.subject import Subject
-from depthgauge.types import Row, digest
 
 PAGE = Path(__file__).parents[1] / "docs" / "scale.md"
 CHECKPOINTS, MEASUREMENTS = 1_000, 50
 SUITES = tuple(
-    f"depthgauge.suites.test_{name}"
+    f"depthgauge_suites.{name}"
     for name in (
-        "attention", "capability", "circuits", "entropy", "noise_trace", "skill_paths", "tokenization",
-        "training_health", "transformer_factors", "weights",
+        "articles.test_attention",
+        "articles.test_capability",
+        "circuits.test_circuits",
+        "articles.test_entropy",
+        "articles.test_noise_trace",
+        "layer_papers.test_skill_paths",
+        "articles.test_tokenization",
+        "articles.test_training_health",
+        "layer_papers.test_transformer_factors",
+        "articles.test_weights",
     )
-)  # fmt: skip
+)
 PROCESSES = 2  # that judge
 ROUNDS = 2  # of a plan: what a checkpoint is asked, and what it is compared with
 SIZES, WORKERS = (1, 10, 100, 1_000), (1, 2, 8, 32, 256)
@@ -50,10 +59,9 @@ Made by `python -m benchmarks.scale` on the store of this project's runs.
 
 ## Judging many checkpoints
 
-{many}
-Each measurement is read and checked against its seal once, whatever number of claims asks for it; a control is judged
-once for all checkpoints; resamples of as many units are drawn once. Checkpoints are directories of their own content
-here, small ones: the hash that names a checkpoint reads every byte of it, once a process.
+{many} Each measurement is read and checked against its checksum once, whatever number of claims asks for it; a control
+is judged once for all checkpoints; resamples of as many units are drawn once. Checkpoints are directories of their own
+content here, small ones: the hash that names a checkpoint reads every byte of it, once a process.
 
 ## Measuring on many workers
 
@@ -128,7 +136,7 @@ def plant(place: Path, measured: Path, checkpoint: str) -> None:
     entry = place / "store" / KIND / digest(description)
     entry.mkdir(parents=True)
     os.link(measured / ARRAYS, entry / ARRAYS)
-    seal(entry, KIND, description)
+    write_manifest(entry, KIND, description)
 
 
 def judged(place: Path, folders: Sequence[Path], judging: Judging) -> tuple[int, float, float]:
@@ -144,9 +152,9 @@ def judged(place: Path, folders: Sequence[Path], judging: Judging) -> tuple[int,
     return sum(len(run.claims) for run in runs), told - began, time.monotonic() - told
 
 
-def run_of(folder: Path, rows: Sequence[Row]) -> GatedRun:
+def run_of(folder: Path, rows: Sequence[ClaimResult]) -> GatedRun:
     return GatedRun(
-        started="", checkpoint=folder.name, fingerprint="", against="", exit_code=0,
+        started="", checkpoint=folder.name, fingerprint="", baseline="", exit_code=0,
         claims={row.claim: figure_of(row) for row in rows},
     )  # fmt: skip
 
@@ -179,10 +187,10 @@ def trained(store: Store) -> Path:
     """The checkpoint that is copied. Raises: SystemExit where the store has none."""
     judging = judging_at(store.root)
     context = judging.context  # which knows the methods
-    subject = Subject.of(METHODS["depthscaled"], (0,), context)
-    if not subject.cached(0):
+    candidate = CheckpointSet.of(METHODS["depthscaled"], (0,), context)
+    if not candidate.cached(0):
         sys.exit("benchmarks.scale judges copies of a trained checkpoint: run 'make eval' first.")
-    return subject.checkpoints[0].folder
+    return candidate.checkpoints[0].folder
 
 
 def lend(entries: Path, place: Path) -> None:

@@ -1,4 +1,4 @@
-"""A picture of an HTML report: `python -m benchmarks.screenshot reports/NEW/report.html docs/html.png`.
+"""A picture of an HTML report: `python -m benchmarks.screenshot reports/CANDIDATE/report.html docs/html.png`.
 
 Light on the left and dark on the right, with the first claim open; by Debian's chromium and its driver.
 """

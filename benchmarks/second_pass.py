@@ -18,11 +18,11 @@ from statistics import median
 from tabulate import tabulate
 
 from depthgauge import METHODS
-from depthgauge.methods.second_pass.run import build_trainer
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.randomness import undisturbed_randomness
 from depthgauge.models.load import prepare_libraries
-from depthgauge.randomness import undisturbed_randomness
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.types import TrainingJob
+from depthgauge_methods.second_pass.run import build_trainer
+from depthgauge_testbeds.pocket import POCKET
 
 COMPARED = ("grpo", "gradreg", "depthscaled_nonoise", "depthscaled")
 ROUNDS, STEPS = 4, 6

@@ -28,10 +28,10 @@ def train(name: str, steps: int, *, profiled: bool = False) -> None:
     from depthgauge.models.load import prepare_libraries
 
     prepare_libraries(psutil.cpu_count(logical=False) or 1)
-    from depthgauge.methods.grpo import METHODS as REGISTERED
-    from depthgauge.methods.second_pass import run
-    from depthgauge.testbeds.smollm2 import SMOLLM2
-    from depthgauge.types import TrainingJob
+    from depthgauge.core.method import TrainingJob
+    from depthgauge_methods.grpo import METHODS as REGISTERED
+    from depthgauge_methods.second_pass import run
+    from depthgauge_testbeds.smollm2 import SMOLLM2
 
     run.PROGRESS_EVERY_S = 0
     training = replace(SMOLLM2.training, scale=replace(SMOLLM2.training.scale, steps=steps, save_every_steps=10**6))

@@ -12,10 +12,10 @@ import time
 import numpy as np
 
 from depthgauge.models.load import load, prepare_libraries, vocabulary_size
-from depthgauge.probes.transformer_factors import penalty_of
-from depthgauge.probes.transformer_factors.coding import encode, learn
-from depthgauge.probes.transformer_factors.compute import standardised, states
-from depthgauge.testbeds.smollm2.weights import folder
+from depthgauge_suites.layer_papers.transformer_factors import penalty_of
+from depthgauge_suites.layer_papers.transformer_factors.coding import encode, learn
+from depthgauge_suites.layer_papers.transformer_factors.compute import standardised, states
+from depthgauge_testbeds.smollm2.weights import folder
 
 STATES, TOKENS, FACTORS, LAYER, ENCODED = 100_000, 50, 1_024, 15, 2_000
 

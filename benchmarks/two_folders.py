@@ -2,8 +2,8 @@
 
 `python -m benchmarks.two_folders [FOLDER]`: a Llama of 135 M parameters (SmolLM2's shape), or the model in FOLDER,
 against a copy with the MLP of layer 12 zeroed and against a copy in shards; and one of 0.5 B (Qwen2.5's shape) in
-bfloat16 against a copy with one per cent of noise in one layer, by all tiers but the exam. A pair whose weights have
-moved is judged to the end (--every-tier). Everything is made and removed again.
+bfloat16 against a copy with one per cent of noise in one layer, by all stages but the task. A pair whose weights have
+moved is judged to the end (--all-stages). Everything is made and removed again.
 """
 
 import json
@@ -32,7 +32,7 @@ LARGE = LlamaConfig(
     num_key_value_heads=2, max_position_embeddings=8192, tie_word_embeddings=True,
 )  # fmt: skip
 FAULT, NOISE = 12, 0.01
-WITHOUT_EXAM = ("-k", "not exam")  # some 27,000 tokens for each of three models, on weights that know nothing
+WITHOUT_TASK = ("-k", "not task")  # some 27,000 tokens for each of three models, on weights that know nothing
 GIB = 2**30
 
 
@@ -55,40 +55,40 @@ def save_random(folder: Path, config: LlamaConfig, dtype: torch.dtype) -> Path:
     return folder
 
 
-def zeroed(old: Path, new: Path, layer: int = FAULT) -> Path:
-    shutil.copytree(old, new)
-    tensors = load_file(new / "model.safetensors")
+def zeroed(baseline: Path, candidate: Path, layer: int = FAULT) -> Path:
+    shutil.copytree(baseline, candidate)
+    tensors = load_file(candidate / "model.safetensors")
     for name in tensors:
         if f"layers.{layer}.mlp." in name:
             tensors[name].zero_()
-    save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
-    return new
+    save_file(tensors, candidate / "model.safetensors", metadata={"format": "pt"})
+    return candidate
 
 
-def noisy(old: Path, new: Path, layer: int = FAULT) -> Path:
-    shutil.copytree(old, new)
-    tensors = load_file(new / "model.safetensors")
+def noisy(baseline: Path, candidate: Path, layer: int = FAULT) -> Path:
+    shutil.copytree(baseline, candidate)
+    tensors = load_file(candidate / "model.safetensors")
     for name, tensor in tensors.items():
         if f"layers.{layer}." in name and tensor.ndim > 1:
             tensor += NOISE * tensor.float().std() * torch.randn(tensor.shape).to(tensor.dtype)
-    save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
-    return new
+    save_file(tensors, candidate / "model.safetensors", metadata={"format": "pt"})
+    return candidate
 
 
-def sharded(old: Path, new: Path) -> Path:
-    AutoModelForCausalLM.from_pretrained(old, dtype="auto").save_pretrained(new, max_shard_size="100MB")
-    AutoTokenizer.from_pretrained(old).save_pretrained(new)
-    return new
+def sharded(baseline: Path, candidate: Path) -> Path:
+    AutoModelForCausalLM.from_pretrained(baseline, dtype="auto").save_pretrained(candidate, max_shard_size="100MB")
+    AutoTokenizer.from_pretrained(baseline).save_pretrained(candidate)
+    return candidate
 
 
-def compared(old: Path, new: Path, *options: str) -> str:
+def compared(baseline: Path, candidate: Path, *options: str) -> str:
     """One cold run of the command: exit, seconds, the most memory, and the verdicts."""
-    place = new.parent
-    command = [sys.executable, "-P", "-m", "depthgauge", "compare", str(old), str(new), "-q", *options]
+    place = candidate.parent
+    command = [sys.executable, "-P", "-m", "depthgauge", "compare", str(baseline), str(candidate), "-q", *options]
     began = time.monotonic()
     child = psutil.Popen(command, cwd=place, stdout=subprocess.DEVNULL)
     most = peak_memory(child)
-    seconds, report = time.monotonic() - began, place / "reports" / new.name / "report.json"
+    seconds, report = time.monotonic() - began, place / "reports" / candidate.name / "report.json"
     rows = json.loads(report.read_text())["verdicts"] if report.is_file() else []
     shutil.rmtree(place / ".depthgauge", ignore_errors=True)
     verdicts = "; ".join(f"{row['claim']} {row['outcome']} {(row['estimate'] or {}).get('where', '')}" for row in rows)
@@ -119,15 +119,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         given = Path(sys.argv[1]) if len(sys.argv) > 1 else None
-        old = given or save_random(place / "old", SMALL, torch.float32)
+        baseline = given or save_random(place / "baseline", SMALL, torch.float32)
         print(
-            f"MLP of layer {FAULT} zeroed: {compared(old, zeroed(old, place / 'zeroed'), '--every-tier')}", flush=True
+            f"MLP of layer {FAULT} zeroed: {compared(baseline, zeroed(baseline, place / 'zeroed'), '--all-stages')}",
+            flush=True,
         )
-        print(f"the same in shards: {compared(old, sharded(old, place / 'shards'))}", flush=True)
+        print(f"the same in shards: {compared(baseline, sharded(baseline, place / 'shards'))}", flush=True)
         if given is None:
             large = save_random(place / "large", LARGE, torch.bfloat16)
             shaken = noisy(large, place / "shaken")
-            print(f"0.5 B in bfloat16: {compared(large, shaken, '--dtype=bfloat16', *WITHOUT_EXAM)}", flush=True)
+            print(f"0.5 B in bfloat16: {compared(large, shaken, '--dtype=bfloat16', *WITHOUT_TASK)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -45,12 +45,12 @@ def perturbed(model: Any) -> Any:
     return other
 
 
-def passes(new: Any, old: Any, ids: list[list[int]], *, logits: bool, numbers_per_token: int) -> None:
+def passes(candidate: Any, baseline: Any, ids: list[list[int]], *, logits: bool, numbers_per_token: int) -> None:
     """Both models run on the batches of a probe, and nothing is done with what they compute."""
     with torch.inference_mode():
         for chosen in batches(ids, numbers_per_token):
             batch = torch.tensor([ids[i] for i in chosen])
-            for model in (new, old):
+            for model in (candidate, baseline):
                 (model if logits else model.base_model)(input_ids=batch, use_cache=False)
 
 
@@ -60,29 +60,29 @@ FORMS: dict[str, tuple[Act, Act]] = {
 }
 
 
-def timed(act: Act, new: Any, old: Any, ids: list[list[int]]) -> float:
+def timed(act: Act, candidate: Any, baseline: Any, ids: list[list[int]]) -> float:
     began = time.perf_counter()
-    act(new, old, ids)
+    act(candidate, baseline, ids)
     return time.perf_counter() - began
 
 
-def measured(act: Act, floor: Act, new: Any, old: Any, ids: list[list[int]]) -> tuple[float, float]:
+def measured(act: Act, floor: Act, candidate: Any, baseline: Any, ids: list[list[int]]) -> tuple[float, float]:
     """Seconds of both, the least of rounds in turns: what other work on the machine adds is never below 0."""
     for form in (act, floor):
-        form(new, old, ids[:2])  # what is set up once is not counted
-    rounds = [(timed(act, new, old, ids), timed(floor, new, old, ids)) for _ in range(ROUNDS)]
+        form(candidate, baseline, ids[:2])  # what is set up once is not counted
+    rounds = [(timed(act, candidate, baseline, ids), timed(floor, candidate, baseline, ids)) for _ in range(ROUNDS)]
     return min(ours for ours, _ in rounds), min(least for _, least in rounds)
 
 
 def section() -> str:
     """The measurement as a section of Markdown."""
     prepare_libraries(THREADS)
-    old = random_llama()
-    new = perturbed(old)
+    baseline = random_llama()
+    candidate = perturbed(baseline)
     ids = np.random.default_rng(0).integers(VOCABULARY, size=(TEXTS, TOKENS)).tolist()
     rows = []
     for name, (act, floor) in FORMS.items():
-        ours, least = measured(act, floor, new, old, ids)
+        ours, least = measured(act, floor, candidate, baseline, ids)
         rows.append((name, f"{ours:.2f}", f"{least:.2f}", f"{ours / least:.2f}"))
     table = tabulate(
         rows, headers=("probe", "time (s)", "two forward passes (s)", "ratio"), tablefmt="github", disable_numparse=True

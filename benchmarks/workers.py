@@ -14,14 +14,28 @@ from pathlib import Path
 from benchmarks.scale import lend
 from depthgauge.page.tables import markdown
 
-SUITES = ("attention", "capability", "circuits", "entropy", "noise_trace", "tokenization", "weights")
+SUITES = (
+    "articles/test_attention",
+    "articles/test_capability",
+    "circuits/test_circuits",
+    "articles/test_entropy",
+    "articles/test_noise_trace",
+    "articles/test_tokenization",
+    "articles/test_weights",
+)
 METHOD = "depthscaled"
 
 
 def measured(workers: int, place: Path, trained: Path) -> tuple[float, list[dict[str, object]]]:
     """Seconds, and the verdicts."""
     lend(trained, place / "store" / "checkpoints")
-    command = [sys.executable, "-m", "pytest", *(f"suites/test_{name}.py" for name in SUITES), f"--method={METHOD}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *(f"suites/depthgauge_suites/test_{name}.py" for name in SUITES),
+        f"--method={METHOD}",
+    ]
     command += ["--executor=local", f"--workers={workers}", f"--store={place / 'store'}", f"--report-dir={place}"]
     began = time.monotonic()
     subprocess.run(command, check=False, stdout=sys.stderr)

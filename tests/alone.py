@@ -24,12 +24,12 @@ def main(store: str, blocked: str, *pairs: str) -> None:
     names = [name for name in blocked.split(",") if name]
     assert not set(names) & set(sys.modules)
     sys.meta_path.insert(0, Blocker(names))
-    from depthgauge.judging import compare
-    from depthgauge.types import to_plain
+    from depthgauge.api import compare
+    from depthgauge.core.plain import to_plain
 
     found = {}
     for pair in pairs:
-        result = compare(*pair.split("="), store=store, every_tier=True, tell=lambda line: None)
+        result = compare(*pair.split("="), store=store, all_stages=True, tell=lambda line: None)
         problems = [problem.message for problem in result.problems]
         found[pair] = {"rows": to_plain(list(result.rows)), "problems": problems, "exit": result.exit_code}
     loaded = [name for name in sys.modules if name.partition(".")[0] in ("trl", "lm_eval", "datasets")]

@@ -1,4 +1,4 @@
-"""Shared fixtures of the house's own tests."""
+"""Shared fixtures of the package's own tests."""
 
 import os
 import subprocess

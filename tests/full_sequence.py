@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from depthgauge.methods.full_batch import BETAS, LEARNING_RATE, WARM_UP_STEPS, Training
-from depthgauge.probes.fourier.transformer import Weights, losses
+from depthgauge_methods.full_batch import BETAS, LEARNING_RATE, WARM_UP_STEPS, Training
+from depthgauge_suites.grokking.fourier.transformer import Weights, losses
 
 
 class FullSequence(nn.Module):

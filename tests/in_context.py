@@ -9,8 +9,8 @@ from tokenizers import Tokenizer, models
 from torch.nn.functional import cross_entropy
 from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from depthgauge.methods.next_token import HEADS, WIDTH, attention_only
-from depthgauge.types import Word
+from depthgauge.core.testbed import Word
+from depthgauge_methods.next_token import HEADS, WIDTH, attention_only
 
 LETTERS = ascii_lowercase[:24]
 OF_A_KIND = 12  # letters, of which there are two kinds

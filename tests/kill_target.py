@@ -15,13 +15,13 @@ from pathlib import Path
 import lm_eval.evaluator
 import lm_eval.models.huggingface  # noqa: F401
 
-import depthgauge.methods.second_pass.run  # noqa: F401
-from depthgauge import METHODS, exams
-from depthgauge.context import RunContext
+import depthgauge_methods.second_pass.run  # noqa: F401
+from depthgauge import METHODS, tasks
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.models.load import prepare_libraries
-from depthgauge.probes.greedy_trace import GreedyTrace, Opening
+from depthgauge.probes.greedy_entropy import GreedyEntropy, Opening
 from depthgauge.store.folders import Store, write_atomically
-from depthgauge.subject import Subject
 from tests.tiny import tiny_testbed
 
 RESULT = "result.json"
@@ -34,13 +34,13 @@ def work(base: Path, store: Path) -> None:
         store=Store(store, run=str(os.getpid())),
         tell=lambda line: None,
     )
-    subject = Subject.of(METHODS["depthscaled"], (0,), context)
-    (trace,) = subject.measure(GreedyTrace(openings=subject.material(Opening)))
+    candidate = CheckpointSet.of(METHODS["depthscaled"], (0,), context)
+    (trace,) = candidate.measure(GreedyEntropy(openings=candidate.inputs(Opening)))
     outcome = {
-        "history": exams.scores(subject, "history").values.tolist(),
+        "history": tasks.scores(candidate, "history").values.tolist(),
         "entropy": trace.arrays["entropy_nats"].tolist(),
-        "checkpoint": subject.checkpoints[0].fingerprint,
-        "log": (subject.checkpoints[0].folder / "training_log.json").read_text(),
+        "checkpoint": candidate.checkpoints[0].fingerprint,
+        "log": (candidate.checkpoints[0].folder / "training_log.json").read_text(),
     }
     write_atomically(store / RESULT, json.dumps(outcome))
 

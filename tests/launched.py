@@ -9,10 +9,10 @@ from transformers import TrainerCallback
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from trl import GRPOTrainer
 
-from depthgauge.methods.grpo import train
-from depthgauge.methods.second_pass.launch import launch
-from depthgauge.methods.second_pass.run import build_trainer
 from depthgauge.models.load import prepare_libraries
+from depthgauge_methods.grpo import train
+from depthgauge_methods.second_pass.launch import launch
+from depthgauge_methods.second_pass.run import build_trainer
 from tests.exactly import alphabetical, plain_logps, plain_norm
 
 RANK = int(os.environ.get("RANK", "0"))
@@ -87,7 +87,7 @@ class Dies(TrainerCallback):
 def train_and_die_once(job):
     """As grpo does, but that the second process dies at the fifth step of the first attempt."""
     if job.launch is None:
-        from depthgauge.methods.second_pass import run
+        from depthgauge_methods.second_pass import run
 
         class Progress(run.Progress):
             def on_step_end(self, args, state, control, **_):

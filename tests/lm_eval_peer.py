@@ -1,4 +1,4 @@
-"""What lm-eval answers to items of our own: the peer that `depthgauge.exams.item_runner` is held to."""
+"""What lm-eval answers to items of our own: the peer that `depthgauge.tasks.item_runner` is held to."""
 
 import logging
 from contextlib import redirect_stderr
@@ -12,10 +12,10 @@ from lm_eval.evaluator import evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from depthgauge.exams.blocks import SEED
-from depthgauge.exams.item_runner import BATCH
+from depthgauge.core.randomness import undisturbed
 from depthgauge.models.load import context_length
-from depthgauge.randomness import undisturbed
+from depthgauge.tasks.blocks import SEED
+from depthgauge.tasks.item_runner import BATCH
 
 
 class Peer(NamedTuple):
@@ -27,29 +27,29 @@ class Peer(NamedTuple):
     log_likelihoods: list
 
 
-def answers_of_lm_eval(exam, model, tokenizer, repeat=0):
-    """One repeat of an exam, as an inline task of lm-eval."""
+def answers_of_lm_eval(task, model, tokenizer, repeat=0):
+    """One repeat of a task, as an inline task of lm-eval."""
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     with undisturbed(model), redirect_stderr(StringIO()):
-        loaded = TaskManager(include_defaults=False).load([configuration(exam)])
+        loaded = TaskManager(include_defaults=False).load([configuration(task)])
         lm = HFLM(pretrained=model, tokenizer=deepcopy(tokenizer), batch_size=BATCH, max_length=context_length(model))
         torch.manual_seed(SEED + repeat)
         out = evaluate(
-            lm, loaded, log_samples=True, bootstrap_iters=0, cache_requests=False, apply_chat_template=exam.chat
+            lm, loaded, log_samples=True, bootstrap_iters=0, cache_requests=False, apply_chat_template=task.chat
         )
-    samples = out["samples"][exam.name]
-    assert [sample["doc"]["id"] for sample in samples] == [item.id for item in exam.items()]
+    samples = out["samples"][task.name]
+    assert [sample["doc"]["id"] for sample in samples] == [item.id for item in task.items()]
     texts = [request for sample in samples for request in sample["arguments"]]
-    if not exam.items()[0].options:
+    if not task.items()[0].options:
         said = [sample["filtered_resps"][0] for sample in samples]
         return Peer(said, [sample["reward"] for sample in samples], texts, [])
     values = [[response[0][0] for response in sample["resps"]] for sample in samples]
-    said = [item.options[row.index(max(row))] for item, row in zip(exam.items(), values, strict=True)]
+    said = [item.options[row.index(max(row))] for item, row in zip(task.items(), values, strict=True)]
     return Peer(said, [sample["acc"] for sample in samples], texts, [value for row in values for value in row])
 
 
-def configuration(exam):
-    items = exam.items()
+def configuration(task):
+    items = task.items()
     rows = [
         {
             "id": item.id,
@@ -61,13 +61,13 @@ def configuration(exam):
         for item in items
     ]
     shared = {
-        "task": exam.name,
+        "task": task.name,
         "custom_dataset": lambda **_: {"test": Dataset.from_list(rows)},
         "test_split": "test",
         "num_fewshot": 0,
         "doc_to_text": "{{prompt}}",
         "target_delimiter": " ",
-        "metadata": {"version": exam.version},
+        "metadata": {"version": task.version},
     }
     if items[0].options:
         return shared | {
@@ -76,17 +76,17 @@ def configuration(exam):
             "doc_to_target": "gold",
             "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
         }
-    sampled, by_id = exam.temperature > 0, {item.id: item for item in items}
+    sampled, by_id = task.temperature > 0, {item.id: item for item in items}
     return shared | {
         "output_type": "generate_until",
         "doc_to_target": "{{answer}}",
         "generation_kwargs": {
             "until": [],
-            "max_gen_toks": exam.max_answer_tokens,
+            "max_gen_toks": task.max_answer_tokens,
             "do_sample": sampled,
-            **({"temperature": exam.temperature, "top_k": 0, "top_p": 1.0} if sampled else {}),
+            **({"temperature": task.temperature, "top_k": 0, "top_p": 1.0} if sampled else {}),
         },
-        "process_results": lambda doc, results: {"reward": exam.reward.pays(by_id[doc["id"]], results[0])},
+        "process_results": lambda doc, results: {"reward": task.reward.reward_func(by_id[doc["id"]], results[0])},
         "metric_list": [{"metric": "reward", "aggregation": "mean", "higher_is_better": True}],
         "filter_list": [
             {"name": "strip", "filter": [{"function": "remove_whitespace"}, {"function": "take_first"}]},

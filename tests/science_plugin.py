@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from depthgauge import TESTBEDS, Economy, Exam, TrainingScale
-from depthgauge.testbeds.science import articles_judge, science
+from depthgauge import TESTBEDS, ItemTask, MemoryOptions, TrainingScale
+from depthgauge_testbeds.science import articles_judge, science
 
 PLACE = Path(os.environ["STAND_IN"])
 
@@ -14,8 +14,8 @@ TESTBEDS.register(
         base=PLACE / "base",
         data=[PLACE / "physics", PLACE / "chemistry"],
         judge=articles_judge(os.environ["STAND_IN_JUDGE"], "m", timeout_s=1, patience_s=60),
-        exams=tuple(
-            Exam.lm_eval(f"stand_in_{name}", called=name, path=PLACE / "tasks", **sampled)
+        tasks=tuple(
+            ItemTask.lm_eval(f"stand_in_{name}", called=name, path=PLACE / "tasks", **sampled)
             for name, sampled in (
                 ("science", {}),
                 ("history", {"temperature": 0.6, "repeats": 3}),
@@ -31,6 +31,6 @@ TESTBEDS.register(
             save_every_steps=2,
         ),
         method_settings={"penalty": 0.1},
-        economy=Economy(accumulation=2, checkpointing=True),
+        memory_options=MemoryOptions(accumulation=2, checkpointing=True),
     )
 )

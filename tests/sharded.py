@@ -11,7 +11,6 @@ from pathlib import Path
 
 ENVIRONMENT = {name: os.environ.pop(name, "0") for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
 
-import cloudpickle  # noqa: E402
 import torch  # noqa: E402
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict  # noqa: E402
 from torch.distributed.fsdp import fully_shard  # noqa: E402
@@ -19,9 +18,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm  # noqa: E402
 from trl import GRPOTrainer  # noqa: E402
 
-from depthgauge.methods.second_pass.perturb import full  # noqa: E402
-from depthgauge.methods.second_pass.run import build_trainer  # noqa: E402
 from depthgauge.models.load import prepare_libraries  # noqa: E402
+from depthgauge_methods.second_pass.launch import read  # noqa: E402
+from depthgauge_methods.second_pass.perturb import full  # noqa: E402
+from depthgauge_methods.second_pass.run import build_trainer  # noqa: E402
 from tests.exactly import alphabetical, plain_logps, plain_norm  # noqa: E402
 from tests.launched import Keyed  # noqa: E402
 
@@ -40,12 +40,12 @@ def sharded(model):
     fully_shard(model, mesh=mesh)
 
 
-def main(pickled):
+def main(path, sha256):
     prepare_libraries(1)
     torch.multinomial = Keyed()
     Qwen3RMSNorm.forward = plain_norm
     GRPOTrainer._get_per_token_logps_and_entropies = plain_logps
-    job = cloudpickle.loads(pickled.read_bytes())
+    job = read(path, sha256)
     trainer = build_trainer(job, job.method.settings)
     trainer.reward_funcs[0] = alphabetical
     model = trainer.model.double()
@@ -77,4 +77,4 @@ def main(pickled):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

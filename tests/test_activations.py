@@ -9,22 +9,25 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge import types
-from depthgauge.context import RunContext
-from depthgauge.errors import InvalidCheckpoint, NotTestable
+from depthgauge.core import testbed as types
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.method import Checkpoint
+from depthgauge.core.result import Evidence
+from depthgauge.core.testbed import Text
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.models import pairs
 from depthgauge.models.anatomy import blocks
-from depthgauge.models.load import Opened, Placement
+from depthgauge.models.load import CheckpointHandle, Placement
 from depthgauge.page.section import Measured, Setting
 from depthgauge.page.style import write_picture
 from depthgauge.probes.activations import ActivationDifference, compute, cosine, directions, relative
 from depthgauge.probes.activations.compute import activation_difference, see_blocks
 from depthgauge.probes.activations.directions import Directions
 from depthgauge.probes.activations.measures import lens
-from depthgauge.probes.activations.show import NO_WORDS, show
+from depthgauge.probes.activations.report import NO_WORDS, show
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Evidence, Measurement, Text
 from tests.families import VOCABULARY, every_family, hooks, random_model, uneven_model
 from tests.tiny import BLOCKS, save_tiny_base
 
@@ -49,9 +52,9 @@ def states_of(model, ids):
     return torch.cat(kept).double().numpy()
 
 
-def slow(new, old, prompts):
+def slow(candidate, baseline, prompts):
     """Everything by its definition, a text, a layer and a token at a time."""
-    ours, theirs = ([states_of(model, ids) for ids in prompts] for model in (new, old))
+    ours, theirs = ([states_of(model, ids) for ids in prompts] for model in (candidate, baseline))
     by_token = [
         [
             [np.linalg.norm(n - o) / np.linalg.norm(o) for n, o in zip(a, b, strict=True)]
@@ -78,8 +81,10 @@ def slow(new, old, prompts):
     return [[np.mean(layer) for layer in text] for text in by_token], cosines, shares, first, mean
 
 
-def opened(folder, name="new"):
-    return Opened(checkpoint=Checkpoint(name=name, seed=0, folder=folder, fingerprint=name), placement=Placement())
+def handle_of(folder, name="candidate"):
+    return CheckpointHandle(
+        checkpoint=Checkpoint(name=name, seed=0, folder=folder, fingerprint=name), placement=Placement()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +95,8 @@ def folders(tmp_path_factory):
 
 @every_family
 def test_differences_are_those_of_a_loop_over_texts_layers_and_tokens(family):
-    new, old = random_model(family, 1), random_model(family, 0)
-    found, expected = activation_difference(new, old, PROMPTS), slow(new, old, PROMPTS)
+    candidate, baseline = random_model(family, 1), random_model(family, 0)
+    found, expected = activation_difference(candidate, baseline, PROMPTS), slow(candidate, baseline, PROMPTS)
 
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6 * max(1, np.abs(theirs).max()))
@@ -99,22 +104,22 @@ def test_differences_are_those_of_a_loop_over_texts_layers_and_tokens(family):
 
 @every_family
 def test_equal_weights_do_not_differ_at_all(family):
-    old = random_model(family)
-    found = activation_difference(deepcopy(old), old, PROMPTS)
+    baseline = random_model(family)
+    found = activation_difference(deepcopy(baseline), baseline, PROMPTS)
 
     assert not found.relative.any() and not found.first_positions.any() and not found.mean.any()
     assert (found.cosine == 1).all()
     assert np.isnan(found.direction_share).all()
-    assert not hooks(old)
+    assert not hooks(baseline)
 
 
 @pytest.mark.parametrize("layer", range(LAYERS))
 def test_a_broken_mlp_differs_from_its_layer_on_and_not_before(layer):
-    old = random_model("llama")
-    new = deepcopy(old)
+    baseline = random_model("llama")
+    candidate = deepcopy(baseline)
     with torch.no_grad():
-        new.model.layers[layer].mlp.down_proj.weight.zero_()
-    found = activation_difference(new, old, PROMPTS)
+        candidate.model.layers[layer].mlp.down_proj.weight.zero_()
+    found = activation_difference(candidate, baseline, PROMPTS)
 
     assert not found.relative[:, :layer].any() and (found.cosine[:, :layer] == 1).all()
     assert (found.relative[:, layer:] > 0).all() and (found.cosine[:, layer:] < 1).all()
@@ -122,12 +127,12 @@ def test_a_broken_mlp_differs_from_its_layer_on_and_not_before(layer):
 
 def test_a_constant_vector_that_one_block_adds_is_one_direction():
     """GPT-2's projection has a bias: what it adds is the same at every token of the layer, and leaves it as it is."""
-    old = uneven_model("gpt2")
-    new = deepcopy(old)
+    baseline = uneven_model("gpt2")
+    candidate = deepcopy(baseline)
     added = torch.randn(WIDTH, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        new.transformer.h[1].mlp.c_proj.bias += added
-    found = activation_difference(new, old, PROMPTS)
+        candidate.transformer.h[1].mlp.c_proj.bias += added
+    found = activation_difference(candidate, baseline, PROMPTS)
 
     assert np.isnan(found.direction_share[0])
     assert found.direction_share[1] == pytest.approx(1, abs=1e-6)
@@ -137,15 +142,15 @@ def test_a_constant_vector_that_one_block_adds_is_one_direction():
 
 def test_the_first_token_of_a_text_is_no_part_of_the_directions():
     """Where only first tokens change, nothing is left."""
-    old = random_model("llama")
+    baseline = random_model("llama")
     prompts = [[96, *ids] for ids in PROMPTS]
-    new = deepcopy(old)
+    candidate = deepcopy(baseline)
     with torch.no_grad():
-        new.model.embed_tokens.weight[96] += 1
-        for model in (new, old):
+        candidate.model.embed_tokens.weight[96] += 1
+        for model in (candidate, baseline):
             for block in model.model.layers:
                 block.self_attn.o_proj.weight.zero_()  # no token sees another
-    found = activation_difference(new, old, prompts)
+    found = activation_difference(candidate, baseline, prompts)
 
     assert (found.first_positions[0] > 0).all() and not found.first_positions[1:].any()
     assert np.isnan(found.direction_share).all()
@@ -178,11 +183,11 @@ def test_a_sketch_of_one_direction_is_whole(monkeypatch):
 
 
 def test_a_number_does_not_depend_on_the_texts_beside_it(monkeypatch):
-    new, old = random_model("qwen3", 1), random_model("qwen3", 0)
-    together = activation_difference(new, old, PROMPTS)
-    alone = np.concatenate([activation_difference(new, old, [ids]).relative for ids in PROMPTS])
+    candidate, baseline = random_model("qwen3", 1), random_model("qwen3", 0)
+    together = activation_difference(candidate, baseline, PROMPTS)
+    alone = np.concatenate([activation_difference(candidate, baseline, [ids]).relative for ids in PROMPTS])
     monkeypatch.setattr(pairs, "TOKENS", 7)
-    one_by_one = activation_difference(new, old, PROMPTS)
+    one_by_one = activation_difference(candidate, baseline, PROMPTS)
 
     np.testing.assert_allclose(alone, together.relative, rtol=1e-5)
     for ours, theirs in zip(one_by_one, together, strict=True):
@@ -219,22 +224,22 @@ def test_old_states_are_let_go_one_by_one_as_the_new_ones_come(monkeypatch):
     assert alive == [1, 2, 3, 2, 1, 0]
 
 
-@pytest.mark.parametrize("side", ["new", "old"])
+@pytest.mark.parametrize("side", ["candidate", "baseline"])
 def test_activations_that_are_not_finite_are_refused_with_the_side_at_fault(side):
-    models = {"new": random_model("llama", 1), "old": random_model("llama", 0)}
+    models = {"candidate": random_model("llama", 1), "baseline": random_model("llama", 0)}
     with torch.no_grad():
         models[side].model.layers[1].mlp.down_proj.weight[0] = float("nan")
 
     with pytest.raises(InvalidCheckpoint, match=f"the {side} model computes activations that are NaN or infinite"):
-        activation_difference(models["new"], models["old"], PROMPTS)
+        activation_difference(models["candidate"], models["baseline"], PROMPTS)
 
 
 @pytest.mark.parametrize("blocks_of_new, match", [(4, "4 layers of width 16 and the other 6 of 16")])
-def test_models_of_different_depth_are_not_comparable(tmp_path, folders, blocks_of_new, match):
-    shallow = save_tiny_base(tmp_path / "shallow", blocks=blocks_of_new)
+def test_models_of_different_depth_are_not_comparable(tmp_path, folders, blocks_of_candidate, match):
+    shallow = save_tiny_base(tmp_path / "shallow", blocks=blocks_of_candidate)
 
     with pytest.raises(NotTestable, match=match):
-        ActivationDifference(texts=TEXTS).take(opened(shallow), opened(folders[1]))
+        ActivationDifference(texts=TEXTS).run(handle_of(shallow), handle_of(folders[1]))
 
 
 def test_models_of_different_width_are_not_comparable():
@@ -280,7 +285,7 @@ def test_the_lens_says_nothing_of_what_is_nothing_or_of_a_norm_it_does_not_know(
 
 
 def test_a_probe_keeps_profiles_and_words(folders):
-    taken = ActivationDifference(texts=TEXTS).take(opened(folders[0]), opened(folders[1]))
+    taken = ActivationDifference(texts=TEXTS).run(handle_of(folders[0]), handle_of(folders[1]))
 
     assert taken["relative"].shape == taken["cosine"].shape == (len(TEXTS), BLOCKS)
     assert taken["direction_share"].shape == (BLOCKS,) and taken["first_positions"].shape == (5, BLOCKS)
@@ -290,13 +295,13 @@ def test_a_probe_keeps_profiles_and_words(folders):
 
 
 def test_readings_are_the_profiles_of_every_seed(folders, tmp_path):
-    testbed = types.Testbed(name="three", materials={Text: lambda: TEXTS})
+    testbed = types.Testbed(name="three", probe_inputs={Text: lambda: TEXTS})
     context = RunContext(testbed=testbed, store=Store(tmp_path / "store", run="test"), tell=lambda line: None)
-    new, old = (Subject(name=folder.name, folder=folder, context=context) for folder in folders)
-    taken = ActivationDifference(texts=TEXTS).take(opened(folders[0]), opened(folders[1]))
+    candidate, baseline = (CheckpointSet(name=folder.name, folder=folder, context=context) for folder in folders)
+    taken = ActivationDifference(texts=TEXTS).run(handle_of(folders[0]), handle_of(folders[1]))
 
     for reading, name, unit in ((relative, "relative", "share"), (cosine, "cosine", "cosine")):
-        found = reading(new, old)
+        found = reading(candidate, baseline)
         np.testing.assert_allclose(found.values, taken[name][None], rtol=1e-6)
         assert found.columns == tuple("012345") and (found.unit, found.population) == (unit, "texts")
         assert found.ids == tuple(text.text for text in TEXTS)
@@ -318,18 +323,20 @@ def measured(name, arrays):
 
 @pytest.fixture
 def setting():
-    return Setting(testbed=types.Testbed(name="t"), colours={"new": "#000000", "same": "#E69F00", "planted": "#0072B2"})
+    return Setting(
+        testbed=types.Testbed(name="t"), colours={"candidate": "#000000", "same": "#E69F00", "planted": "#0072B2"}
+    )
 
 
 def test_a_section_names_the_first_layer_that_differs_and_words_only_where_a_direction_stands_out(
     folders, setting, tmp_path
 ):
-    new, old = map(opened, folders)
-    changed, same = (ActivationDifference(texts=TEXTS).take(one, old) for one in (new, old))
+    candidate, baseline = map(handle_of, folders)
+    changed, same = (ActivationDifference(texts=TEXTS).run(one, baseline) for one in (candidate, baseline))
     planted = changed | {"relative": changed["relative"].copy(), "direction_share": np.linspace(0, 0.75, BLOCKS)}
     planted["relative"][:, :2] = 0
     changed = changed | {"direction_share": np.full(BLOCKS, 0.3)}
-    (section,) = show([measured("new", changed), measured("same", same), measured("planted", planted)], setting)
+    (section,) = show([measured("candidate", changed), measured("same", same), measured("planted", planted)], setting)
     _, table, picture, _, words = section.parts
 
     assert section.title == "Activation difference"
@@ -339,7 +346,7 @@ def test_a_section_names_the_first_layer_that_differs_and_words_only_where_a_dir
     write_picture(tmp_path / "picture.png", picture)
     assert (tmp_path / "picture.png").stat().st_size > 5000
 
-    (quiet,) = show([measured("new", changed), measured("same", same)], setting)
+    (quiet,) = show([measured("candidate", changed), measured("same", same)], setting)
     assert quiet.parts[-1] == NO_WORDS
 
 

@@ -6,15 +6,15 @@ import torch
 from safetensors.numpy import load_file
 
 from depthgauge import METHODS
-from depthgauge.context import RunContext
-from depthgauge.errors import NotTestable, UsageError
-from depthgauge.methods.second_pass.adapters import GiftAdapter, LoRAAdapter, adapter_of
-from depthgauge.methods.settings import AdapterSettings, Gift, GRPOSettings, SecondPass
-from depthgauge.models.load import fresh
+from depthgauge.core.errors import NotTestable, UsageError
+from depthgauge.core.testbed import LoRA, MemoryOptions
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
+from depthgauge.models.load import load_uncached
 from depthgauge.probes.weights.measures import ranks_of_change
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Economy, LoRA
+from depthgauge_methods.second_pass.adapters import GiftAdapter, LoRAAdapter, adapter_of
+from depthgauge_methods.settings import AdapterSettings, Gift, GRPOSettings, SecondPass
 from tests.tiny import tiny_testbed
 
 RANK = 3
@@ -22,7 +22,7 @@ RANK = 3
 
 def attached(folder, seed=0):
     """A model with a generator that is no longer 0."""
-    model = fresh(folder)[0].eval()
+    model = load_uncached(folder)[0].eval()
     arguments = {"model": model}
     adapter = GiftAdapter(Gift(rank=RANK))
     adapter.attach(arguments)
@@ -35,17 +35,17 @@ def attached(folder, seed=0):
 @pytest.mark.parametrize("seed", range(5))
 def test_the_merged_model_computes_what_the_hooked_one_does_and_keeps_no_trace(tiny_base, seed):
     model, adapter = attached(tiny_base, seed)
-    ids, before = torch.tensor([[3, 4, 5, 6, 3]]), set(fresh(tiny_base)[0].state_dict())
+    ids, before = torch.tensor([[3, 4, 5, 6, 3]]), set(load_uncached(tiny_base)[0].state_dict())
     with torch.no_grad():
         hooked = model(ids).logits
         merged = adapter.merge(model)
         assert (merged(ids).logits - hooked).abs().max() < 1e-5 * hooked.abs().max()
-        assert (hooked - fresh(tiny_base)[0](ids).logits).abs().max() > 1e-2
+        assert (hooked - load_uncached(tiny_base)[0](ids).logits).abs().max() > 1e-2
     assert set(merged.state_dict()) == before and not hasattr(merged, "gift")
 
 
 def test_a_training_starts_at_the_base_and_trains_the_generator_alone(tiny_base):
-    model = fresh(tiny_base)[0]
+    model = load_uncached(tiny_base)[0]
     ids = torch.tensor([[3, 4, 5]])
     with torch.no_grad():
         before = model(ids).logits
@@ -76,7 +76,7 @@ def test_a_real_training_changes_queries_and_values_and_nothing_else(name, tiny_
     settings = METHODS[name].settings
     small = replace(settings, adapter=replace(settings.adapter, rank=RANK), learning_rate_factor=3.0)
     context = RunContext(testbed=tiny_testbed(tiny_base), store=Store(tmp_path, run="test"), tell=lambda line: None)
-    (checkpoint,) = Subject.of(replace(METHODS[name], settings=small), (0,), context).checkpoints
+    (checkpoint,) = CheckpointSet.of(replace(METHODS[name], settings=small), (0,), context).checkpoints
     before, after = (load_file(folder / "model.safetensors") for folder in (tiny_base, checkpoint.folder))
     moved = {tensor for tensor in before if not np.array_equal(before[tensor], after[tensor])}
 
@@ -86,13 +86,13 @@ def test_a_real_training_changes_queries_and_values_and_nothing_else(name, tiny_
 
 
 def test_both_have_as_many_parameters_on_the_pocket_base():
-    from depthgauge.testbeds.pocket import POCKET
+    from depthgauge_testbeds.pocket import POCKET
 
     counts = {}
     for name in ("gift", "lora"):
-        model = fresh(POCKET.base)[0]
+        model = load_uncached(POCKET.base)[0]
         arguments = {"model": model}
-        adapter_of(METHODS[name].settings, Economy()).attach(arguments)
+        adapter_of(METHODS[name].settings, MemoryOptions()).attach(arguments)
         if "peft_config" in arguments:
             from peft import get_peft_model
 
@@ -102,17 +102,17 @@ def test_both_have_as_many_parameters_on_the_pocket_base():
 
 
 def test_the_testbeds_adapter_is_taken_where_a_method_has_none():
-    assert adapter_of(GRPOSettings(), Economy()) is None
-    assert isinstance(adapter_of(GRPOSettings(), Economy(lora=LoRA(rank=2))), LoRAAdapter)
-    assert isinstance(adapter_of(AdapterSettings(adapter=Gift()), Economy(lora=LoRA(rank=2))), GiftAdapter)
+    assert adapter_of(GRPOSettings(), MemoryOptions()) is None
+    assert isinstance(adapter_of(GRPOSettings(), MemoryOptions(lora=LoRA(rank=2))), LoRAAdapter)
+    assert isinstance(adapter_of(AdapterSettings(adapter=Gift()), MemoryOptions(lora=LoRA(rank=2))), GiftAdapter)
 
 
 def test_what_gift_cannot_do_is_one_sentence(tiny_base):
     with pytest.raises(UsageError, match="the second pass regularises those"):
-        adapter_of(AdapterSettings(adapter=Gift(), second_pass=SecondPass()), Economy())
+        adapter_of(AdapterSettings(adapter=Gift(), second_pass=SecondPass()), MemoryOptions())
     with pytest.raises(UsageError, match="vLLM does not know"):
-        adapter_of(AdapterSettings(adapter=Gift()), Economy(vllm=True))
+        adapter_of(AdapterSettings(adapter=Gift()), MemoryOptions(vllm=True))
     with pytest.raises(UsageError, match="rank 99, and a projection of 16 inputs allows 16"):
-        GiftAdapter(Gift(rank=99)).attach({"model": fresh(tiny_base)[0]})
+        GiftAdapter(Gift(rank=99)).attach({"model": load_uncached(tiny_base)[0]})
     with pytest.raises(NotTestable, match="no linear c_attn"):
-        GiftAdapter(Gift(targets=("c_attn",))).attach({"model": fresh(tiny_base)[0]})
+        GiftAdapter(Gift(targets=("c_attn",))).attach({"model": load_uncached(tiny_base)[0]})

@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import jensenshannon
 from transformers import AttentionInterface, BloomConfig, BloomForCausalLM, GptOssConfig, GptOssForCausalLM
 
-from depthgauge.errors import InvalidCheckpoint, InvalidComparison, NotTestable, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, NotTestable, StatisticUndefined
 from depthgauge.models import attention
 from depthgauge.models.attention import Attention, attention_maps, watch
 from depthgauge.models.load import load
@@ -24,7 +24,7 @@ from depthgauge.probes.attention.compute import (
     top_heads,
 )
 from depthgauge.probes.attention.fragments import fragment_mask, share_on_fragments
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_testbeds.pocket import POCKET
 from tests.families import CONTEXT, FAMILIES, VOCABULARY, WINDOW, random_model
 
 GENERATOR = np.random.default_rng(0)
@@ -241,7 +241,7 @@ def test_top_heads_are_ranked_by_their_mean_with_ties_in_order():
 
     assert top_heads(by_prompt, 3) == [(0, 1), (1, 1), (1, 0)]
     for k in (0, 5):
-        with pytest.raises(Undefined, match=f"top {k} of 4 heads"):
+        with pytest.raises(StatisticUndefined, match=f"top {k} of 4 heads"):
             top_heads(by_prompt, k)
 
 
@@ -253,7 +253,7 @@ def test_stability_is_the_share_of_resamples_that_agree():
     assert share[0] == 1 and share[1] == pytest.approx(0.75, abs=0.03)
     np.testing.assert_array_equal(share, top_head_stability(by_prompt, 2, resamples=4000))
     assert share[1] != top_head_stability(by_prompt, 2, resamples=4000, seed=1)[1]
-    with pytest.raises(Undefined, match="at least two prompts"):
+    with pytest.raises(StatisticUndefined, match="at least two prompts"):
         top_head_stability(by_prompt[:1], 1)
 
 
@@ -341,12 +341,12 @@ def test_attention_with_learned_sinks_is_not_testable():
 def test_prompts_too_short_or_too_long_are_refused(prompts, sentence):
     model = random_model("gpt2")
 
-    with pytest.raises(Undefined, match=sentence):
+    with pytest.raises(StatisticUndefined, match=sentence):
         head_divergence(model, model, prompts)
 
 
 def test_a_head_that_is_not_there_is_refused():
-    with pytest.raises(Undefined, match=r"no head \(0, 4\)"):
+    with pytest.raises(StatisticUndefined, match=r"no head \(0, 4\)"):
         attention_maps(random_model("llama"), PROMPTS[0], [(0, 0), (0, 4)])
 
 
@@ -377,7 +377,7 @@ def test_the_pieces_of_a_term_are_marked_wherever_it_stands(tokenizer):
 
 
 def test_a_term_that_is_not_there_is_refused(tokenizer):
-    with pytest.raises(Undefined, match="none of 'NaOH' is in"):
+    with pytest.raises(StatisticUndefined, match="none of 'NaOH' is in"):
         fragment_mask(tokenizer, "The H2SO4", ["NaOH"])
 
 
@@ -394,7 +394,7 @@ def test_change_on_fragments_alone_is_all_on_them():
     mask = np.array([False, True, False, False])
 
     assert share_on_fragments(np.array([[[9.0, 1.0, 0.0, 0.0]]]), mask)[0] == 1.0
-    with pytest.raises(Undefined, match="needs changed attention"):
+    with pytest.raises(StatisticUndefined, match="needs changed attention"):
         share_on_fragments(np.zeros((1, 1, 4)), mask)
-    with pytest.raises(Undefined, match="tokens on both sides"):
+    with pytest.raises(StatisticUndefined, match="tokens on both sides"):
         share_on_fragments(np.ones((1, 1, 4)), np.zeros(4, bool))

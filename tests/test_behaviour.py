@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 
 from depthgauge.checks.inputs import COMMON
 from depthgauge.checks.inputs.requests import requests
-from depthgauge.errors import NotTestable
+from depthgauge.core.errors import NotTestable
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.result import Evidence
 from depthgauge.models.inputs import as_turn
 from depthgauge.models.load import load
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Measured, Setting
 from depthgauge.probes.behaviour import TOKENS, Request
 from depthgauge.probes.behaviour.compute import BATCH, COMMON_WORDS, answers, language, met
-from depthgauge.probes.behaviour.show import show
-from depthgauge.types import Evidence, Measurement
+from depthgauge.probes.behaviour.report import show
 from tests.bytes import save_byte_model
 
 TEMPLATE = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}<assistant>"

@@ -5,24 +5,24 @@ import sys
 
 import pytest
 
-from depthgauge.catalogue import catalogue, record
-from depthgauge.claims import above
-from depthgauge.errors import UsageError
-from depthgauge.ledger import Ledger
-from depthgauge.registry import load_entry_points
-from depthgauge.types import Claim
+from depthgauge.core.claim import Claim
+from depthgauge.core.errors import UsageError
+from depthgauge.core.registry import load_entry_points
+from depthgauge.core.verdict import above
+from depthgauge.history.catalogue import catalogue, record
+from depthgauge.history.recorded import RecordedOutcomes
 from tests.processes import ROOT
 
-PACKAGES = ("depthgauge.checks", "depthgauge.suites")
+PACKAGES = ("depthgauge.checks", "depthgauge_suites")
 CLAIM = Claim(
-    id="c", statement="s", source="s", published="-", region=above(0), unit="points", control="x", rationale="r"
+    id="c", statement="s", citation="s", published="-", region=above(0), unit="points", control="x", rationale="r"
 )
 
 
 def test_the_page_in_the_docs_is_that_of_the_registry():
     load_entry_points()
 
-    assert (ROOT / "docs" / "claims.md").read_text() == catalogue(["depthgauge.checks", "depthgauge.suites"]), (
+    assert (ROOT / "docs" / "claims.md").read_text() == catalogue(["depthgauge.checks", "depthgauge_suites"]), (
         "run 'make claims'"
     )
 
@@ -32,10 +32,10 @@ def test_what_seeds_gave_is_counted_by_method():
         str(seed): {"outcome": outcome, "measured": "1"}
         for seed, outcome in enumerate(("REFUTED", "SUPPORTED", "REFUTED"))
     }
-    ledger = Ledger(claims={"c": {"grpo": given, "gradreg": {"0": given["1"]}}})
+    recorded_outcomes = RecordedOutcomes(claims={"c": {"grpo": given, "gradreg": {"0": given["1"]}}})
 
-    assert record(CLAIM, ledger) == "grpo: 2 refuted, 1 supported; gradreg: 1 supported"
-    assert record(CLAIM, Ledger()) == "-"
+    assert record(CLAIM, recorded_outcomes) == "grpo: 2 refuted, 1 supported; gradreg: 1 supported"
+    assert record(CLAIM, RecordedOutcomes()) == "-"
 
 
 @pytest.mark.parametrize("name", ["no.such.package", "json.tool"])
@@ -50,4 +50,4 @@ def test_the_command_prints_it_and_imports_no_torch():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stderr
-    assert "**weights-unmoved**" in done.stdout
+    assert "**weights-within-margin**" in done.stdout

@@ -16,19 +16,19 @@ from huggingface_hub import ModelCard
 from lm_eval.utils import make_table
 from safetensors.numpy import load_file, save_file
 
-from depthgauge.errors import UsageError
-from depthgauge.models.folder import fingerprint
-from depthgauge.references import Accepted, Reference, path_of
+from depthgauge.core.errors import UsageError
+from depthgauge.core.plain import digest, to_plain
+from depthgauge.history.accepted import AcceptedBaseline, AcceptedCheckpoint, path_of
 from depthgauge.report.card import write_card
 from depthgauge.report.github import annotations, command
 from depthgauge.report.outcome import Problem
 from depthgauge.report.results import write_results
 from depthgauge.report.track import track
-from depthgauge.report.write import NO_TEXT
-from depthgauge.store.folders import Store, read_manifest, seal
+from depthgauge.runs.write_report import NO_TEXT
+from depthgauge.sources.folder import fingerprint
+from depthgauge.store.folders import Store, read_manifest, write_manifest
 from depthgauge.store.inventory import entries
 from depthgauge.store.measurements import KIND
-from depthgauge.types import digest, to_plain
 from tests.bytes import save_byte_model
 from tests.github import Comments, Runner, is_run, shell_steps
 from tests.processes import ROOT
@@ -36,7 +36,7 @@ from tests.test_report import INCONCLUSIVE, NOT_TESTABLE, REFUTED, row
 from tests.wheel import page
 
 ACTION, WORKFLOW = ROOT / "action.yml", ROOT / ".github" / "workflows" / "gate.yml"
-SOME_CLAIMS = "-k 'matrix or tensors or token_has' --every-tier --inconclusive=warn --no-text"
+SOME_CLAIMS = "-k 'matrix or tensors or token_has' --all-stages --inconclusive=warn --no-text"
 
 
 def test_the_action_and_all_workflows_are_what_github_reads(tmp_path):
@@ -76,11 +76,11 @@ def test_the_token_of_the_hub_is_in_the_environment_of_the_step_that_fetches_alo
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """An empty project with an old checkpoint, a healthy successor, and one with a dead MLP."""
+    """An empty project with a baseline, a healthy successor, and one with a dead MLP."""
     folder = tmp_path_factory.mktemp("models")
-    old = save_byte_model(folder / "old")
+    baseline = save_byte_model(folder / "old")
     for name in ("healthy", "broken"):
-        shutil.copytree(old, folder / name)
+        shutil.copytree(baseline, folder / name)
         tensors = load_file(folder / name / "model.safetensors")
         for key, tensor in tensors.items():
             tensor *= 0 if name == "broken" and "layers.1.mlp." in key else 1 + 1e-5
@@ -110,11 +110,11 @@ def machine(project, comments, tmp_path_factory):
 def carried_out(project, comments, machine):
     """Carry out the action's other steps on a checkpoint: each step's process by its name."""
 
-    def run(checkpoint, options="", against="old", store_key="", **kind):
+    def run(checkpoint, options="", baseline="old", store_key="", **kind):
         runner, done, outputs = Runner(machine, project, comments, **kind), {}, {}
         shutil.rmtree(project / "depthgauge-report", ignore_errors=True)
         runner.summary.unlink(missing_ok=True)
-        inputs = {"checkpoint": checkpoint, "against": against, "options": options, "comment": "true"}
+        inputs = {"checkpoint": checkpoint, "baseline": baseline, "options": options, "comment": "true"}
         inputs |= {"hf-token": "", "store-key": store_key}
         failed = False
         for step in shell_steps(ACTION)[1:]:
@@ -131,14 +131,14 @@ def carried_out(project, comments, machine):
 def test_a_pull_request_with_a_broken_checkpoint_is_annotated_commented_and_blocked(carried_out, project, comments):
     done, runner = carried_out("broken", SOME_CLAIMS)
     (cases,) = ElementTree.parse(project / "depthgauge-report" / "junit.xml").getroot().iter("testsuite")
-    properties = [one for one in cases.iter("property") if one.get("name") == "depthgauge_row"]
+    properties = [one for one in cases.iter("property") if one.get("name") == "depthgauge_result"]
 
     assert done["decide"].returncode == 1, done["judge"].stdout[-3000:]
-    assert "::error title=weights-unmoved%3A REFUTED::" in done["judge"].stdout
+    assert "::error title=weights-within-margin%3A REFUTED::" in done["judge"].stdout
     assert "layer 1" in next(line for line in done["judge"].stdout.splitlines() if line.startswith("::error"))
-    assert "| **weights-unmoved**" in runner.summary.read_text()
+    assert "| **weights-within-margin**" in runner.summary.read_text()
     assert "depthgauge: commented." in done["comment"].stdout, done["comment"].stderr
-    assert "| **weights-unmoved**" in comments.bodies[-1]
+    assert "| **weights-within-margin**" in comments.bodies[-1]
     assert {json.loads(one.get("value"))["outcome"] for one in properties} >= {"REFUTED"}
     assert str(project) not in "".join(one.get("value") for one in properties)
 
@@ -175,12 +175,18 @@ def test_a_fork_gets_the_summary_alone_and_a_run_that_judged_nothing_says_so(car
 
 
 @pytest.mark.full
-def test_the_action_compares_with_a_reference_and_says_where_nothing_has_changed(carried_out, project, comments):
-    accepted = Accepted(checkpoint="./old", fingerprint=fingerprint(project / "old"), reason="start", on="2026-11-26")
+def test_the_action_compares_with_an_accepted_baseline_and_says_where_nothing_has_changed(
+    carried_out, project, comments
+):
+    accepted = AcceptedCheckpoint(
+        checkpoint="./old", fingerprint=fingerprint(project / "old"), reason="start", on="2026-11-26"
+    )
     path_of(project, "prod").parent.mkdir()
-    path_of(project, "prod").write_text(json.dumps({"schema": 1} | to_plain(Reference(last=accepted, anchor=accepted))))
+    path_of(project, "prod").write_text(
+        json.dumps({"schema": 2} | to_plain(AcceptedBaseline(accepted=accepted, pinned=accepted)))
+    )
     shutil.copytree(project / "old", project / "again")
-    done, runner = carried_out("again", "--expect=equal", against="prod")
+    done, runner = carried_out("again", "--expect=equal", baseline="prod")
 
     assert done["decide"].returncode == 0, done["judge"].stdout[-3000:]
     assert "nothing has changed: accepted" in runner.summary.read_text()
@@ -226,7 +232,7 @@ def forged(project, comments, machine):
         if description["checkpoint"] == fingerprint(project / "broken") and digest(of_healthy) in folders:
             for path in folders[digest(of_healthy)].iterdir():
                 shutil.copy(path, folder / path.name)
-            seal(folder, KIND, description)
+            write_manifest(folder, KIND, description)
     yield lambda: judged("broken")
     shutil.rmtree(project / ".depthgauge")
     shutil.rmtree(project / "theirs")
@@ -239,7 +245,7 @@ def test_measurements_that_a_workspace_brings_have_no_influence(forged, carried_
     done, _ = carried_out("broken", SOME_CLAIMS)
 
     assert done["decide"].returncode == 1, done["judge"].stdout[-3000:]
-    assert "weights-unmoved%3A REFUTED" in done["judge"].stdout
+    assert "weights-within-margin%3A REFUTED" in done["judge"].stdout
 
 
 @pytest.mark.full
@@ -251,7 +257,7 @@ def test_what_a_cache_brings_back_is_verified_and_without_the_key_not_believed(f
 
     assert done["decide"].returncode == 1, done["judge"].stdout[-3000:]
     assert "is not signed, and DEPTHGAUGE_STORE_KEY is set" in done["judge"].stdout
-    assert "weights-unmoved%3A REFUTED" in done["judge"].stdout
+    assert "weights-within-margin%3A REFUTED" in done["judge"].stdout
 
 
 def run_comment(tmp_path, comments, **environment):
@@ -289,7 +295,7 @@ def report_of(folder, *rows):
     return path
 
 
-def test_a_card_gets_verdicts_and_exams_and_keeps_all_else(tmp_path):
+def test_a_card_gets_verdicts_and_tasks_and_keeps_all_else(tmp_path):
     card = tmp_path / "README.md"
     card.write_text("---\nlicense: mit\n---\n# Ours\n\nTrained with care.\n")
     write_card(report_of(tmp_path, row(REFUTED, method="ours")), card)
@@ -300,7 +306,7 @@ def test_a_card_gets_verdicts_and_exams_and_keeps_all_else(tmp_path):
     assert found.data.license == "mit" and found.data.model_name == "ours"
     assert found.text.startswith("# Ours\n\nTrained with care.\n")
     assert (result.metric_type, result.metric_value) == ("points of change", 3.25)
-    assert (result.dataset_name, result.dataset_config) == ("science, subject - base", "science-gain")
+    assert (result.dataset_name, result.dataset_config) == ("science, candidate - base model", "science-gain")
     assert found.text.count("Judged by depthgauge") == 1 and "REFUTED" not in found.text
     assert found.text.count("SUPPORTED") == 1 and "| **other**" in found.text
 
@@ -317,7 +323,7 @@ def test_a_model_without_a_card_gets_one(tmp_path):
         ("{", "", "report.json is no report.json of this version"),
         ('{"verdicts": [{}], "exit_code": 0}', "", "report.json is no report.json of this version"),
         ('{"verdicts": [], "exit_code": 0}', "", "has no verdicts"),
-        (None, "---\n: : x\n---\n", "README.md is no model card: mend the YAML"),
+        (None, "---\n: : x\n---\n", "README.md is no model card: fix the YAML"),
     ],
 )
 def test_what_is_no_report_or_no_card_is_one_sentence(tmp_path, report, card, sentence):
@@ -375,7 +381,7 @@ def test_a_tracker_that_is_not_there_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_what_blocks_is_an_error_and_what_is_left_open_a_warning():
-    rows = [row(), row(NOT_TESTABLE), row(INCONCLUSIVE), row(REFUTED), row(REFUTED, gates=False)]
+    rows = [row(), row(NOT_TESTABLE), row(INCONCLUSIVE), row(REFUTED), row(REFUTED, required=False)]
 
     lines = list(annotations(rows, [Problem(exit_code=21, message="no such layer")]))
 

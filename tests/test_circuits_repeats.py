@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, StatisticUndefined
 from depthgauge.models.anatomy import block_parts, blocks
 from depthgauge.models.attention import BATCH, attention_maps
 from depthgauge.models.logit_attribution import logit_attribution
@@ -240,7 +240,7 @@ def test_what_cannot_be_measured_says_why():
         (lambda: repeated_sequences(model, 1, 5, pool=[1, 2, 3, 3]), "3 to 3 different tokens"),
         (lambda: offset_scores(torch.eye(5)), "got 5 tokens: lengthen"),
     ):
-        with pytest.raises(Undefined, match=message):
+        with pytest.raises(StatisticUndefined, match=message):
             call()
 
 

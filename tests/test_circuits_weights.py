@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, StatisticUndefined
 from depthgauge.models.anatomy import block_parts, blocks, norm_of
 from depthgauge.models.attention import attention_computed_by
 from depthgauge.probes.circuits import weights as circuit_weights
@@ -239,7 +239,7 @@ def test_what_cannot_be_measured_says_why():
         (lambda: stable_rank(np.zeros(3)), "stable rank of a circuit that is 0"),
         (lambda: overlap(*map(np.zeros, [(1, 4, 2), (1, 2, 4)] * 2)), "composition with a circuit that is 0"),
     ):
-        with pytest.raises(Undefined, match=message):
+        with pytest.raises(StatisticUndefined, match=message):
             call()
 
 

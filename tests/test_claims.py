@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from depthgauge import above, at_least, at_most, below, within
-from depthgauge.claims import judge, number, p_value, smallest_detectable_effect
-from depthgauge.errors import Undefined
+from depthgauge.core.claim import Claim, Region
+from depthgauge.core.errors import StatisticUndefined
+from depthgauge.core.estimate import Estimate, Scores
+from depthgauge.core.result import Outcome
+from depthgauge.core.verdict import judge, number, p_value, smallest_detectable_effect
 from depthgauge.stats import mean
-from depthgauge.types import Claim, Estimate, Outcome, Region, Scores
 
 finite = st.floats(-1e6, 1e6)
 
@@ -28,7 +30,7 @@ def claim(region, unit="points"):
     return Claim(
         id="c",
         statement="s",
-        source="here",
+        citation="here",
         published="-",
         region=region,
         unit=unit,
@@ -102,14 +104,14 @@ def test_the_smallest_detectable_effect_is_that_of_the_normal_approximation():
 
 
 def test_a_claim_about_a_method_refuses_an_interval_over_items():
-    with pytest.raises(Undefined, match="speaks about seeds, but its interval generalises over items"):
+    with pytest.raises(StatisticUndefined, match="speaks about seeds, but its interval generalises over items"):
         judge(claim(above(0)), estimate(0, 1), population="seeds")
 
 
 def test_another_unit_and_infinity_are_refused():
-    with pytest.raises(Undefined, match="is in 'points' but its estimate is in 'nats'"):
+    with pytest.raises(StatisticUndefined, match="is in 'points' but its estimate is in 'nats'"):
         judge(claim(above(0)), estimate(0, 1, unit="nats"))
-    with pytest.raises(Undefined, match="not finite"):
+    with pytest.raises(StatisticUndefined, match="not finite"):
         judge(claim(above(0)), estimate(0, math.inf, point=1))
 
 

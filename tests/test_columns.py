@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.errors import InvalidComparison, NotTestable, Undefined
+from depthgauge.core.errors import InvalidComparison, NotTestable, StatisticUndefined
+from depthgauge.core.estimate import Profiles, Scores
 from depthgauge.stats import difference, greatest, lead, least, most_extreme, prominence, side_by_side
 from depthgauge.stats.columns import argmax_share, permutation_p, simultaneous
-from depthgauge.types import Profiles, Scores
 
 REPEATS = 300
 
@@ -161,13 +161,13 @@ def test_two_differences_are_claimed_at_once():
 
 def test_what_has_no_interval_is_refused_in_a_sentence():
     flat = profiles(np.ones((5, 3)))
-    with pytest.raises(Undefined, match="all 5 prompts have the same values"):
+    with pytest.raises(StatisticUndefined, match="all 5 prompts have the same values"):
         least(flat, estimand="x")
-    with pytest.raises(Undefined, match="at least 2 prompts, got 1"):
+    with pytest.raises(StatisticUndefined, match="at least 2 prompts, got 1"):
         least(profiles(np.ones((1, 3))), estimand="x")
-    with pytest.raises(Undefined, match="too few of the 30 units differ"):
+    with pytest.raises(StatisticUndefined, match="too few of the 30 units differ"):
         least(profiles(np.eye(30)[:, :1] * np.ones(3)), estimand="x")
-    with pytest.raises(Undefined, match="1 values are not finite"):
+    with pytest.raises(StatisticUndefined, match="1 values are not finite"):
         least(profiles([[np.nan, 1.0], [2.0, 3.0]]), estimand="x")
     with pytest.raises(NotTestable, match="no layer 18; its layers are 0 to 2"):
         flat.only(["18"])

@@ -1,4 +1,4 @@
-"""The common materials: as many as they say, all different, and answered at no favourite place."""
+"""The common probe inputs: as many as they say, all different, and answered at no favourite place."""
 
 from collections import Counter, defaultdict
 

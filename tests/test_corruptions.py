@@ -14,16 +14,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from depthgauge.context import RunContext
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
 from depthgauge.corruptions import CORRUPTIONS, Corrupted, Draws, FolderTensors, corrupt, corrupted, with_dose
 from depthgauge.corruptions.weights import NUDGE
-from depthgauge.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
+from depthgauge.formats.parts import layer_of
+from depthgauge.formats.tensors import configuration
+from depthgauge.measure.context import RunContext
 from depthgauge.models.anatomy import block_parts, blocks
-from depthgauge.models.folder import fingerprint, shapes, tensor_digest
-from depthgauge.models.load import fresh, load
-from depthgauge.models.parts import layer_of
-from depthgauge.models.tensors import configuration
+from depthgauge.models.files import shapes
+from depthgauge.models.load import load, load_uncached
 from depthgauge.probes.circuits.compute import best, read_scores
+from depthgauge.sources.folder import fingerprint, tensor_digest
 from depthgauge.store.folders import Store
 from tests.bytes import save_byte_model
 from tests.corrupted import Tensors, corrupt_model
@@ -54,7 +55,7 @@ def base(tmp_path_factory):
         vocabulary[word] = vocabulary.pop(symbol)
     tokenizer["model"]["merges"] = [[*word] for word in WORDS.values()]
     path.write_text(json.dumps(tokenizer))
-    model, _ = fresh(folder)
+    model, _ = load_uncached(folder)
     torch.manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -118,20 +119,20 @@ def test_a_corruption_changes_its_copy_alone_and_the_same_seed_changes_it_alike(
 
 @pytest.mark.parametrize("name", sorted(set(EVERY) - REFUSED - SPEAKING - UNREAD))
 def test_a_fault_changes_what_a_model_says_and_what_is_harmless_next_to_nothing(name, base, make, tmp_path):
-    make(name, "new", dose=100 if name == "swap_vocabulary_entries" else None)
-    new, old = logits(tmp_path / "new"), logits(base)
-    alike = new.shape == old.shape and torch.allclose(new, old, atol=0.3)
+    make(name, "candidate", dose=100 if name == "swap_vocabulary_entries" else None)
+    candidate, baseline = logits(tmp_path / "candidate"), logits(base)
+    alike = candidate.shape == baseline.shape and torch.allclose(candidate, baseline, atol=0.3)
 
     assert alike == (name in HARMLESS or name in SLIGHT)
-    assert not torch.equal(new, old) if name in OF_WEIGHTS else True
+    assert not torch.equal(candidate, baseline) if name in OF_WEIGHTS else True
 
 
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_what_cannot_be_run_is_refused_when_it_is_loaded(name, make, tmp_path):
-    make(name, "new")
+    make(name, "candidate")
 
     with pytest.raises(InvalidCheckpoint):
-        load(tmp_path / "new")
+        load(tmp_path / "candidate")
 
 
 @pytest.mark.parametrize("name", OF_WEIGHTS)
@@ -236,14 +237,14 @@ def test_a_corruption_of_one_layer_takes_the_middle_one_or_those_that_are_named(
 
 def test_a_layer_that_is_not_there_is_refused(make):
     with pytest.raises(NotTestable, match=r"zero_mlp of layers \(7,\): this checkpoint has layers 0 to 4"):
-        make("zero_mlp", "new", layers=(7,))
+        make("zero_mlp", "candidate", layers=(7,))
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_a_dose_is_the_share_of_weights_that_is_drawn_anew(share, base, make, tmp_path):
-    make("random_weights", "new", dose=share)
-    old, new = FolderTensors(base), FolderTensors(tmp_path / "new")
-    moved = torch.cat([(old.read(name) != new.read(name)).flatten() for name in old.shapes])
+    make("random_weights", "candidate", dose=share)
+    baseline, candidate = FolderTensors(base), FolderTensors(tmp_path / "candidate")
+    moved = torch.cat([(baseline.read(name) != candidate.read(name)).flatten() for name in baseline.shapes])
 
     assert moved.float().mean() == pytest.approx(share, abs=0.01)
 
@@ -308,12 +309,14 @@ def test_without_its_previous_token_head_a_model_has_one_head_that_looks_everywh
 
 
 def test_noise_in_late_layers_is_as_large_as_their_weights(tiny_base, tmp_path):
-    changed = corrupt(tiny_base, tmp_path / "new", CORRUPTIONS["noise_in_late_layers"])
+    changed = corrupt(tiny_base, tmp_path / "candidate", CORRUPTIONS["noise_in_late_layers"])
     weight = "model.layers.4.mlp.up_proj.weight"
-    old, new = FolderTensors(tiny_base), FolderTensors(tmp_path / "new")
+    baseline, candidate = FolderTensors(tiny_base), FolderTensors(tmp_path / "candidate")
 
     assert {layer_of(name) for name in changed} == {3, 4, 5}
-    assert float((new.read(weight) - old.read(weight)).std()) == pytest.approx(float(old.read(weight).std()), rel=0.2)
+    assert float((candidate.read(weight) - baseline.read(weight)).std()) == pytest.approx(
+        float(baseline.read(weight).std()), rel=0.2
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -333,7 +336,7 @@ def test_a_quantised_checkpoint_is_refused(base, tmp_path):
     folder = corrupt_copy(base, tmp_path / "quantised", quantization_config={"quant_method": "fp8"})
 
     with pytest.raises(NotTestable, match="are quantised: what is stored are not the numbers themselves"):
-        corrupt(folder, tmp_path / "new", CORRUPTIONS["zero_mlp"])
+        corrupt(folder, tmp_path / "candidate", CORRUPTIONS["zero_mlp"])
 
 
 def corrupt_copy(base: Path, folder: Path, **fields):

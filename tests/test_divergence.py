@@ -10,20 +10,23 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, logsumexp
 
-from depthgauge import types
-from depthgauge.context import RunContext
-from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core import testbed as types
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, StatisticUndefined
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.method import Checkpoint
+from depthgauge.core.result import Evidence
+from depthgauge.core.testbed import Text
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.models import pairs
-from depthgauge.models.load import Opened, Placement
+from depthgauge.models.load import CheckpointHandle, Placement
 from depthgauge.page.section import Measured, Piece, Setting
 from depthgauge.page.style import write_picture
 from depthgauge.probes import divergence
 from depthgauge.probes.divergence import NextToken, changed_share, compute, mean_kl, median_kl
 from depthgauge.probes.divergence.compute import compare, next_tokens
-from depthgauge.probes.divergence.show import pieces_of, show
+from depthgauge.probes.divergence.report import pieces_of, show
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Checkpoint, Evidence, Measurement, Text
 from tests.families import VOCABULARY, every_family, logits_of, random_model
 from tests.tiny import save_tiny_base
 
@@ -34,11 +37,11 @@ TURNS = Text(text="a b", kind="chat", turns=(("user", "a"), ("assistant", "b")))
 pairs_of_logits = arrays(np.float64, (2, 6), elements=st.floats(-30, 30))
 
 
-def slow(new, old, prompts):
-    """The definition, one token after the other, in float64: KL(old || new), and both likeliest tokens."""
+def slow(candidate, baseline, prompts):
+    """The definition, one token after the other, in float64: KL(baseline || candidate), and both likeliest tokens."""
     found = []
     for ids in prompts:
-        for ours, theirs in zip(logits_of(new, ids), logits_of(old, ids), strict=True):
+        for ours, theirs in zip(logits_of(candidate, ids), logits_of(baseline, ids), strict=True):
             p, q = log_softmax(theirs), log_softmax(ours)
             found.append((sum(np.exp(p) * (p - q)), ours.argmax(), theirs.argmax()))
     return np.array(found).T
@@ -46,14 +49,14 @@ def slow(new, old, prompts):
 
 def scaled(model, factor):
     """A copy of which all logits are multiplied."""
-    new = deepcopy(model)
+    candidate = deepcopy(model)
     with torch.no_grad():
-        new.get_output_embeddings().weight.mul_(factor)
-    return new
+        candidate.get_output_embeddings().weight.mul_(factor)
+    return candidate
 
 
-def opened(folder, name="new"):
-    return Opened(
+def handle_of(folder, name="candidate"):
+    return CheckpointHandle(
         checkpoint=Checkpoint(name=name, seed=0, folder=folder, fingerprint=name), placement=Placement()
     )  # fmt: skip
 
@@ -66,50 +69,52 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture
-def subjects(folders, tmp_path):
+def candidates(folders, tmp_path):
     """Both as subjects of a testbed that gives three texts."""
-    testbed = types.Testbed(name="three", materials={Text: lambda: TEXTS})
+    testbed = types.Testbed(name="three", probe_inputs={Text: lambda: TEXTS})
     context = RunContext(testbed=testbed, store=Store(tmp_path / "store", run="test"), tell=lambda line: None)
-    return [Subject(name=folder.name, folder=folder, context=context) for folder in folders]
+    return [CheckpointSet(name=folder.name, folder=folder, context=context) for folder in folders]
 
 
 @every_family
 def test_divergences_are_those_of_a_loop_over_tokens(family):
-    new, old = random_model(family, 1), random_model(family, 0)
-    found = next_tokens(new, old, PROMPTS)
-    kl, says, old_says = slow(new, old, PROMPTS)
+    candidate, baseline = random_model(family, 1), random_model(family, 0)
+    found = next_tokens(candidate, baseline, PROMPTS)
+    kl, says, baseline_says = slow(candidate, baseline, PROMPTS)
 
     np.testing.assert_allclose(found.kl, kl, rtol=2e-6, atol=1e-6)
     np.testing.assert_array_equal(found.says, says)
-    np.testing.assert_array_equal(found.old_says, old_says)
+    np.testing.assert_array_equal(found.baseline_says, baseline_says)
     assert found.text_of.tolist() == [i for i, ids in enumerate(PROMPTS) for _ in ids]
 
 
 @every_family
 def test_equal_weights_have_no_divergence_at_all(family):
-    old = random_model(family)
-    found = next_tokens(deepcopy(old), old, PROMPTS)
+    baseline = random_model(family)
+    found = next_tokens(deepcopy(baseline), baseline, PROMPTS)
 
     assert not found.kl.any()
-    np.testing.assert_array_equal(found.says, found.old_says)
-    np.testing.assert_array_equal(found.probability, found.old_probability)
+    np.testing.assert_array_equal(found.says, found.baseline_says)
+    np.testing.assert_array_equal(found.probability, found.baseline_probability)
 
 
 def test_probabilities_are_those_of_the_word_that_the_old_model_finds_likeliest():
-    new, old = random_model("llama", 1), random_model("llama", 0)
-    found = next_tokens(new, old, PROMPTS[1:2])
+    candidate, baseline = random_model("llama", 1), random_model("llama", 0)
+    found = next_tokens(candidate, baseline, PROMPTS[1:2])
 
-    for model, ours in ((new, found.probability), (old, found.old_probability)):
+    for model, ours in ((candidate, found.probability), (baseline, found.baseline_probability)):
         chances = np.exp(log_softmax(logits_of(model, PROMPTS[1]), axis=-1))
-        np.testing.assert_allclose(ours, chances[np.arange(12), found.old_says], rtol=1e-4, atol=1e-9)
+        np.testing.assert_allclose(ours, chances[np.arange(12), found.baseline_says], rtol=1e-4, atol=1e-9)
 
 
 @pytest.mark.parametrize("factor", [1.05, 0.5])
 def test_the_divergence_is_what_the_old_model_misses_in_the_new_one(factor):
-    """Logits z times c: KL(old || new) = A(c) - A(1) - (c - 1) A'(1) with A(c) = log sum exp(c z), A' the mean z."""
-    old = random_model("llama")
-    found = next_tokens(scaled(old, factor), old, PROMPTS[:1])
-    z = logits_of(old, PROMPTS[0])
+    """Logits z times c: KL(baseline || candidate) = A(c) - A(1) - (c - 1) A'(1) with A(c) = log sum exp(c z), A' the
+    mean z.
+    """
+    baseline = random_model("llama")
+    found = next_tokens(scaled(baseline, factor), baseline, PROMPTS[:1])
+    z = logits_of(baseline, PROMPTS[0])
     mean = (np.exp(log_softmax(z, axis=-1)) * z).sum(-1)
     closed = logsumexp(factor * z, axis=-1) - logsumexp(z, axis=-1) - (factor - 1) * mean
     other_way = logsumexp(z, axis=-1) - logsumexp(factor * z, axis=-1) - (1 - factor) * (
@@ -118,44 +123,44 @@ def test_the_divergence_is_what_the_old_model_misses_in_the_new_one(factor):
 
     np.testing.assert_allclose(found.kl, closed, rtol=1e-4)
     assert not np.allclose(closed, other_way, rtol=1e-2)
-    assert not (found.says != found.old_says).any()
+    assert not (found.says != found.baseline_says).any()
 
 
 @given(pairs_of_logits)
 def test_divergence_is_never_negative_and_that_of_the_definition(pair):
-    old, new = torch.from_numpy(pair[:1]), torch.from_numpy(pair[1:])
+    baseline, candidate = torch.from_numpy(pair[:1]), torch.from_numpy(pair[1:])
     p, q = log_softmax(pair, axis=-1)
-    kl = float(compare(old.float(), new.float())[0, 0])
+    kl = float(compare(baseline.float(), candidate.float())[0, 0])
 
     assert kl >= 0
     assert kl == pytest.approx(float((np.exp(p) * (p - q)).sum()), rel=4e-6, abs=4e-6)
-    assert float(compare(old, old)[0, 0]) == 0
+    assert float(compare(baseline, baseline)[0, 0]) == 0
 
 
 @pytest.mark.parametrize("step", [1e-1, 1e-2, 1e-3])
 def test_tiny_divergences_keep_their_digits_in_float32(step):
     """To second order it is half the variance of the difference of the logits."""
-    old = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 1000))).float()
-    new = old + step * torch.from_numpy(np.random.default_rng(1).normal(size=(1, 1000))).float()
-    p, d = old.double().softmax(-1), new.double() - old.double()
+    baseline = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 1000))).float()
+    candidate = baseline + step * torch.from_numpy(np.random.default_rng(1).normal(size=(1, 1000))).float()
+    p, d = baseline.double().softmax(-1), candidate.double() - baseline.double()
     variance = float((p * d**2).sum() - (p * d).sum() ** 2)
 
-    assert float(compare(old, new)[0, 0]) == pytest.approx(variance / 2, rel=step + 1e-4)
+    assert float(compare(baseline, candidate)[0, 0]) == pytest.approx(variance / 2, rel=step + 1e-4)
 
 
 def test_logits_too_far_apart_for_float32_have_the_divergence_of_the_definition():
-    old, new = torch.tensor([[0.0, -300.0, 5.0]]), torch.tensor([[0.0, 300.0, 5.0]])
-    p, q = log_softmax(old.double().numpy()), log_softmax(new.double().numpy())
+    baseline, candidate = torch.tensor([[0.0, -300.0, 5.0]]), torch.tensor([[0.0, 300.0, 5.0]])
+    p, q = log_softmax(baseline.double().numpy()), log_softmax(candidate.double().numpy())
 
-    assert float(compare(old, new)[0, 0]) == pytest.approx((np.exp(p) * (p - q)).sum())
+    assert float(compare(baseline, candidate)[0, 0]) == pytest.approx((np.exp(p) * (p - q)).sum())
 
 
 def test_a_number_does_not_depend_on_the_texts_beside_it(monkeypatch):
-    new, old = random_model("qwen3", 1), random_model("qwen3", 0)
-    together = next_tokens(new, old, PROMPTS)
-    alone = [next_tokens(new, old, [ids]) for ids in PROMPTS]
+    candidate, baseline = random_model("qwen3", 1), random_model("qwen3", 0)
+    together = next_tokens(candidate, baseline, PROMPTS)
+    alone = [next_tokens(candidate, baseline, [ids]) for ids in PROMPTS]
     monkeypatch.setattr(pairs, "TOKENS", 14)
-    in_twos = next_tokens(new, old, PROMPTS)
+    in_twos = next_tokens(candidate, baseline, PROMPTS)
 
     np.testing.assert_allclose(np.concatenate([one.kl for one in alone]), together.kl, rtol=1e-5, atol=1e-7)
     np.testing.assert_allclose(in_twos.kl, together.kl, rtol=1e-5, atol=1e-7)
@@ -163,8 +168,8 @@ def test_a_number_does_not_depend_on_the_texts_beside_it(monkeypatch):
 
 @every_family
 def test_logits_that_do_not_fit_at_once_are_computed_in_pieces(family, monkeypatch):
-    new, old, held = random_model(family, 1), random_model(family, 0), []
-    whole, logits = next_tokens(new, old, PROMPTS), compute.logits
+    candidate, baseline, held = random_model(family, 1), random_model(family, 0), []
+    whole, logits = next_tokens(candidate, baseline, PROMPTS), compute.logits
     for module in (compute, pairs):
         monkeypatch.setattr(module, "NUMBERS", 2 * 5 * VOCABULARY)
 
@@ -173,7 +178,7 @@ def test_logits_that_do_not_fit_at_once_are_computed_in_pieces(family, monkeypat
         return held[-1]
 
     monkeypatch.setattr(compute, "logits", counted)
-    pieces = next_tokens(new, old, PROMPTS)
+    pieces = next_tokens(candidate, baseline, PROMPTS)
 
     np.testing.assert_allclose(pieces.kl, whole.kl, rtol=1e-5, atol=1e-7)
     assert max(found.numel() for found in held) == 5 * VOCABULARY
@@ -187,33 +192,33 @@ def test_batches_hold_texts_of_one_length_and_as_many_tokens_as_fit():
     assert list(pairs.batches([[0] * 2000] * 3, 1)) == [[0, 1], [2]]
 
 
-@pytest.mark.parametrize("side", ["new", "old"])
+@pytest.mark.parametrize("side", ["candidate", "baseline"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_logits_that_are_not_finite_are_refused_with_the_side_at_fault(side, value):
-    models = {"new": random_model("llama", 1), "old": random_model("llama", 0)}
+    models = {"candidate": random_model("llama", 1), "baseline": random_model("llama", 0)}
     with torch.no_grad():
         models[side].get_output_embeddings().weight[5] = value
 
     with pytest.raises(InvalidCheckpoint, match=f"the {side} model computes logits that are NaN or infinite"):
-        next_tokens(models["new"], models["old"], PROMPTS)
+        next_tokens(models["candidate"], models["baseline"], PROMPTS)
 
 
 def test_models_of_different_vocabularies_are_not_comparable():
-    new, old = random_model("llama"), random_model("llama")
-    new.resize_token_embeddings(VOCABULARY + 3)
+    candidate, baseline = random_model("llama"), random_model("llama")
+    candidate.resize_token_embeddings(VOCABULARY + 3)
 
     with pytest.raises(NotTestable, match=f"chooses among {VOCABULARY + 3} tokens and the other among {VOCABULARY}"):
-        next_tokens(new, old, PROMPTS)
+        next_tokens(candidate, baseline, PROMPTS)
 
 
 def test_there_is_no_divergence_without_texts():
-    with pytest.raises(Undefined, match="at least one prompt"):
+    with pytest.raises(StatisticUndefined, match="at least one prompt"):
         next_tokens(random_model("llama"), random_model("llama"), [])
 
 
 def test_a_probe_keeps_every_token_and_the_most_changed_ones_with_their_context(folders):
-    new, old = map(opened, folders)
-    taken = NextToken(texts=(*TEXTS, TURNS)).take(new, old)
+    candidate, baseline = map(handle_of, folders)
+    taken = NextToken(texts=(*TEXTS, TURNS)).run(candidate, baseline)
     lengths = np.bincount(taken["text_of"])
 
     assert lengths.tolist()[:3] == [4, 4, 12] and lengths[3] > 2 and taken["kl"].dtype == np.float32
@@ -231,17 +236,17 @@ def test_a_probe_keeps_every_token_and_the_most_changed_ones_with_their_context(
 
 
 def test_the_likeliest_words_are_those_that_both_models_say(folders):
-    new, old = map(opened, folders)
-    taken = NextToken(texts=TEXTS).take(new, old)
-    for model, name in ((new.model, "top_new"), (old.model, "top_old")):
+    candidate, baseline = map(handle_of, folders)
+    taken = NextToken(texts=TEXTS).run(candidate, baseline)
+    for model, name in ((candidate.model, "top_new"), (baseline.model, "top_old")):
         for i in range(5):
-            ids = old.tokenizer(TEXTS[taken["top_text"][i]].text)["input_ids"]
+            ids = baseline.tokenizer(TEXTS[taken["top_text"][i]].text)["input_ids"]
             said = logits_of(model, ids)[taken["top_position"][i]].argmax()
-            assert taken[name][i] == old.tokenizer.decode([said])
+            assert taken[name][i] == baseline.tokenizer.decode([said])
 
 
 def test_nothing_is_among_the_most_changed_where_nothing_changed(folders):
-    taken = NextToken(texts=TEXTS).take(opened(folders[1]), opened(folders[1]))
+    taken = NextToken(texts=TEXTS).run(handle_of(folders[1]), handle_of(folders[1]))
 
     assert not taken["kl"].any() and not taken["changed"].any()
     assert all(len(taken[name]) == 0 for name in taken if name.startswith("top_"))
@@ -256,30 +261,30 @@ def test_tokenizers_that_cut_differently_are_not_comparable(folders, tmp_path):
     (other / "tokenizer.json").write_text(swapped)
 
     with pytest.raises(NotTestable, match="cut the text 'abcd' differently"):
-        NextToken(texts=TEXTS).take(opened(other), opened(folders[1]))
+        NextToken(texts=TEXTS).run(handle_of(other), handle_of(folders[1]))
 
 
-def test_readings_are_medians_means_and_shares_of_each_text(subjects):
-    new, old = subjects
-    taken = divergence.change(new, old)[0].arrays
+def test_readings_are_medians_means_and_shares_of_each_text(candidates):
+    candidate, baseline = candidates
+    taken = divergence.change(candidate, baseline)[0].arrays
     parts = np.split(taken["kl"].astype(float), [4, 8])
 
     for reading, of_one, unit in (
         (median_kl, np.median, "nats"), (mean_kl, np.mean, "nats"),
     ):  # fmt: skip
-        scores = reading(new, old)
+        scores = reading(candidate, baseline)
         np.testing.assert_allclose(scores.values, [[of_one(part) for part in parts]])
         assert (scores.unit, scores.population, scores.right) == (unit, "texts", None)
         assert scores.ids == tuple(text.text for text in TEXTS)
-    shares = changed_share(new, old)
+    shares = changed_share(candidate, baseline)
     np.testing.assert_allclose(shares.values, [[part.mean() for part in np.split(taken["changed"], [4, 8])]])
     assert (shares.unit, shares.right) == ("share", None)
 
 
 @given(st.permutations(range(len(PROMPTS))))
 def test_texts_in_another_order_give_the_same_scores_in_that_order(order):
-    new, old = PAIR
-    found = next_tokens(new, old, [PROMPTS[i] for i in order])
+    candidate, baseline = PAIR
+    found = next_tokens(candidate, baseline, [PROMPTS[i] for i in order])
     for place, i in enumerate(order):
         np.testing.assert_allclose(found.kl[found.text_of == place], EXPECTED.kl[EXPECTED.text_of == i], rtol=1e-5)
 
@@ -299,11 +304,11 @@ def test_a_probe_is_known_by_its_texts_kinds_and_turns():
 @pytest.fixture
 def measured(folders):
     """Two measurements as a report gets them; the second of equal checkpoints, and of a kind that means harm."""
-    new, old = map(opened, folders)
+    candidate, baseline = map(handle_of, folders)
     hostile = Text(text="ab", kind="<b>")
     found = []
-    for name, one, texts in (("a_method", new, TEXTS), ("other", old, (*TEXTS, hostile))):
-        taken = NextToken(texts=texts).take(one, old)
+    for name, one, texts in (("a_method", candidate, TEXTS), ("other", baseline, (*TEXTS, hostile))):
+        taken = NextToken(texts=texts).run(one, baseline)
         evidence = Evidence(method=name, seed=0, checkpoint="", key="", probe="")
         found.append(
             Measured(

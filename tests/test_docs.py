@@ -3,12 +3,13 @@
 import json
 import re
 import shutil
+import subprocess
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from depthgauge.testbeds.pocket import BASE
+from depthgauge_testbeds.pocket import BASE
 from tests.processes import ROOT
 from tests.wheel import build_wheel, environment, follow, page
 
@@ -26,12 +27,12 @@ def installed(tmp_path_factory):
 def checkpoints(tmp_path_factory):
     """A model, and a copy whose weights carry one per cent of noise: names to fill into a page."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    old, new = (shutil.copytree(BASE, folder / name) for name in ("old", "new"))
-    tensors, generator = load_file(new / "model.safetensors"), torch.Generator().manual_seed(0)
+    baseline, candidate = (shutil.copytree(BASE, folder / name) for name in ("old", "new"))
+    tensors, generator = load_file(candidate / "model.safetensors"), torch.Generator().manual_seed(0)
     for tensor in tensors.values():
         tensor += 0.01 * tensor.std() * torch.randn(tensor.shape, generator=generator)
-    save_file(tensors, new / "model.safetensors", metadata={"format": "pt"})
-    return {"OLD": str(old), "NEW": str(new), "BASE": str(old)}
+    save_file(tensors, candidate / "model.safetensors", metadata={"format": "pt"})
+    return {"BASELINE": str(baseline), "CANDIDATE": str(candidate), "BASE": str(baseline)}
 
 
 def followed(name, installed, checkpoints, project, **more):
@@ -70,7 +71,7 @@ def test_a_testbed_of_ones_own_is_fifteen_lines_without_an_invented_number(insta
 
     assert about_method.returncode in DECIDED, about_method.stdout[-3000:]
     assert about_change.returncode in DECIDED, about_change.stdout[-3000:]
-    assert {"spike-at-layer-18", "not-worse[capitals]", "weights-unmoved"} <= set(outcomes(tmp_path))
+    assert {"spike-at-layer-18", "task-not-worse[capitals]", "weights-within-margin"} <= set(outcomes(tmp_path))
     assert len(registration.strip().splitlines()) <= 15
     assert not re.search(r"\d", registration)
 
@@ -105,19 +106,25 @@ def test_the_wheel_works_where_the_project_has_folders_of_our_names(installed, c
         "import harness, methods, suites, testbeds\n\n\ndef test_theirs():\n    assert 'user' in methods.WHOSE\n"
     )
     theirs = installed.run("python -m pytest test_theirs.py -q", tmp_path)
-    ours = installed.run("depthgauge compare {OLD} {NEW} -q --claims=weights-unmoved".format(**checkpoints), tmp_path)
+    ours = installed.run(
+        "depthgauge compare {BASELINE} {CANDIDATE} -q --claims=weights-within-margin".format(**checkpoints), tmp_path
+    )
 
     assert theirs.returncode == 0, theirs.stdout
     assert ours.returncode == 0, ours.stdout[-3000:]
-    assert outcomes(tmp_path) == {"weights-unmoved": "SUPPORTED"}
+    assert outcomes(tmp_path) == {"weights-within-margin": "SUPPORTED"}
 
 
-def test_the_wheel_holds_one_package_and_no_file_of_the_tests(tmp_path):
+def test_the_wheel_holds_every_file_of_the_four_packages_and_none_of_the_tests(tmp_path):
     from zipfile import ZipFile
 
-    names = ZipFile(build_wheel(tmp_path)).namelist()
+    names = set(ZipFile(build_wheel(tmp_path)).namelist())
+    roots = ["harness", "methods", "suites", "testbeds"]
+    tracked = subprocess.run(["git", "ls-files", *roots], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    ours = {name.partition("/")[2] for name in tracked.splitlines() if (ROOT / name).is_file()}
 
-    assert {name.split("/")[0].split("-")[0] for name in names} == {"depthgauge"}
-    assert "depthgauge/testbeds/pocket/base/model.safetensors" in names
-    assert not any("tests/" in name for name in names)
-    assert (ROOT / "src" / "depthgauge").is_symlink()
+    assert ours == {name for name in names if ".dist-info/" not in name}
+    assert {name.partition("/")[0] for name in ours} == {
+        "depthgauge", "depthgauge_methods", "depthgauge_suites", "depthgauge_testbeds"
+    }  # fmt: skip
+    assert "depthgauge_testbeds/pocket/base/model.safetensors" in ours

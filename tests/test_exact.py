@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from depthgauge.claims import holm
-from depthgauge.errors import InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidComparison, StatisticUndefined
+from depthgauge.core.estimate import Profiles, Scores
+from depthgauge.core.verdict import holm
 from depthgauge.stats import (
     exact_factor,
     exactly,
@@ -19,7 +20,6 @@ from depthgauge.stats import (
     peaks_apart,
 )
 from depthgauge.stats.ranks import rank_correlation, signed_rank_p
-from depthgauge.types import Profiles, Scores
 
 
 def moved(*seeds):
@@ -58,7 +58,7 @@ def test_a_factor_over_seeds_is_a_geometric_mean_whose_interval_stays_above_0():
     assert 0 < found.low < 2e3
     assert exact_factor(np.array([3.0]), estimand="x").high == pytest.approx(3)
     for wrong in (0.0, -1.0, np.nan):
-        with pytest.raises(Undefined, match="above 0"):
+        with pytest.raises(StatisticUndefined, match="above 0"):
             exact_factor(np.array([1.0, wrong]), estimand="x")
 
 
@@ -75,9 +75,9 @@ def test_all_leaders_must_lead():
 
     assert lead_ratio([high, middle], [low], estimand="x").point == 2
     assert lead_ratio([high, low], [middle], estimand="x").point == 0.5
-    with pytest.raises(Undefined, match="did not move"):
+    with pytest.raises(StatisticUndefined, match="did not move"):
         lead_ratio([high], [moved([0, 0, 0])], estimand="x")
-    with pytest.raises(Undefined, match="half of the layers"):
+    with pytest.raises(StatisticUndefined, match="half of the layers"):
         peak_ratio(moved([0, 0, 1]), estimand="x")
 
 
@@ -133,7 +133,7 @@ def test_what_rises_with_depth_correlates_and_what_falls_does_the_other_way():
     assert rank_correlation(moved([1, 2, 3, 5, 8, 13]), estimand="x").low > 0.9
     assert rank_correlation(moved([6, 5, 4, 3, 2, 1]), estimand="x").high < -0.9
     assert rank_correlation(moved([1, 2, 3, 5, 8], [1, 3, 2, 5, 8]), estimand="x").generalises_over == "seeds"
-    with pytest.raises(Undefined, match="at least 5 layers that differ"):
+    with pytest.raises(StatisticUndefined, match="at least 5 layers that differ"):
         rank_correlation(moved([1, 2, 3]), estimand="x")
 
 

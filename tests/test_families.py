@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from benchmarks.families import COLUMNS, FAMILIES, TABLE, page, random_model, rows, save_pair
+from depthgauge.core.errors import NotTestable
 from depthgauge.corruptions import CORRUPTIONS, corrupt
-from depthgauge.errors import NotTestable
+from depthgauge.formats.tensors import configuration
 from depthgauge.models.anatomy import block_parts, blocks, final_norm
 from depthgauge.models.attention import Returned, attention_maps, watch
 from depthgauge.models.load import LOADED, load
 from depthgauge.models.logit_attribution import logit_attribution
-from depthgauge.models.tensors import configuration
 from depthgauge.probes.circuits.compute import read_circuits
 from depthgauge.probes.circuits.weights import head_weights, input_projections, per_head
-from depthgauge.probes.noise_trace.compute import FullRun, draw_noise, noise_trace
 from depthgauge.probes.weights.measures import by_projection
+from depthgauge_suites.articles.noise_trace.compute import FullRun, draw_noise, noise_trace
 from tests.families import hooks, without_biases
 
 QUICK = ("llama", "gpt2", "opt", "phi", "falcon", "mamba", "jamba", "qwen3_next")
@@ -189,8 +189,8 @@ def test_heads_that_read_through_an_unknown_norm_are_refused():
 def test_norms_by_head_are_those_of_the_heads_weights(family, tmp_path):
     folders = save_pair(family, tmp_path)
     found = by_projection(*folders)
-    new, old = (load(folder)[0] for folder in folders)
-    for layer, pair in enumerate(zip(blocks(new), blocks(old), strict=True)):
+    candidate, baseline = (load(folder)[0] for folder in folders)
+    for layer, pair in enumerate(zip(blocks(candidate), blocks(baseline), strict=True)):
         heads = [[per_head(x, 8, 4) for x in input_projections(block_parts(block), 4, 32)] for block in pair]
         for name, ours, theirs in zip("qkv", *heads, strict=True):
             norms = np.linalg.norm(ours - theirs, axis=(1, 2))
@@ -239,17 +239,17 @@ def test_a_corruption_of_weights_changes_a_family_or_says_why_not(family, tmp_pa
     folder = save_pair(family, tmp_path)[1]
     before = logits_of(folder)
     for name in CORRUPTIONS:
-        corruption, new = CORRUPTIONS[name], tmp_path / name
+        corruption, candidate = CORRUPTIONS[name], tmp_path / name
         if corruption.change_tensors is None:
             continue
         try:
-            changed = corrupt(folder, new, corruption, model=lambda: load(folder)[0])
+            changed = corrupt(folder, candidate, corruption, model=lambda: load(folder)[0])
         except NotTestable:
             assert may_refuse(name, family, folder), name
             continue
         assert changed, name
         if name not in NOT_LOADED:
-            after = logits_of(new)
+            after = logits_of(candidate)
             same = after.shape == before.shape and torch.allclose(after, before, atol=1e-4)
             assert same == (name == "reorder_heads"), name
     LOADED.clear()

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from depthgauge.errors import InvalidCheckpoint
+from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.probes.files.compute import differences
 from tests.bytes import save_byte_model
 
@@ -17,15 +17,15 @@ WEIGHTS, TEMPLATE = "model.safetensors", "{{ messages[0].content }}\n{{ eos_toke
 
 
 @pytest.fixture(scope="module")
-def old(tmp_path_factory):
+def baseline(tmp_path_factory):
     folder = save_byte_model(tmp_path_factory.mktemp("files") / "old")
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     return folder
 
 
 @pytest.fixture
-def new(old, tmp_path):
-    return shutil.copytree(old, tmp_path / "new")
+def candidate(baseline, tmp_path):
+    return shutil.copytree(baseline, tmp_path / "new")
 
 
 def edit(path, change):
@@ -131,19 +131,19 @@ def reshaped(folder):
         (reshaped, "tensors", "model.embed_tokens.weight: (257, 32) -> (256, 32)"),
     ],
 )  # fmt: skip
-def test_a_fault_is_named_in_its_part(fault, part, said, old, new):
-    fault(new)
-    found = differences(new, old)
+def test_a_fault_is_named_in_its_part(fault, part, said, baseline, candidate):
+    fault(candidate)
+    found = differences(candidate, baseline)
 
     assert said in found[part]
 
 
 @pytest.mark.parametrize("fault, part", [(theta, "config"), (penalty, "generation"), (left_out, "tensors"),
                                          (swapped_words, "tokenizer"), (other_template, "chat template")])  # fmt: skip
-def test_and_in_no_other(fault, part, old, new):
-    fault(new)
+def test_and_in_no_other(fault, part, baseline, candidate):
+    fault(candidate)
 
-    assert [name for name, found in differences(new, old).items() if found] == [part]
+    assert [name for name, found in differences(candidate, baseline).items() if found] == [part]
 
 
 def resaved(folder):
@@ -197,14 +197,14 @@ def generation_as_another_version_writes_it(folder):
         generation_left_out, generation_as_another_version_writes_it,
     ],
 )  # fmt: skip
-def test_what_re_saving_may_change_is_no_difference(rewrite, old, new):
-    rewrite(new)
+def test_what_re_saving_may_change_is_no_difference(rewrite, baseline, candidate):
+    rewrite(candidate)
 
-    assert differences(new, old) == {part: [] for part in PARTS}
+    assert differences(candidate, baseline) == {part: [] for part in PARTS}
 
 
-def test_a_folder_that_transformers_does_not_read_is_one_sentence(old, new):
-    edit(new / "config.json", lambda config: config.update(model_type="nobody's"))
+def test_a_folder_that_transformers_does_not_read_is_one_sentence(baseline, candidate):
+    edit(candidate / "config.json", lambda config: config.update(model_type="nobody's"))
 
     with pytest.raises(InvalidCheckpoint, match="new cannot be loaded: "):
-        differences(new, old)
+        differences(candidate, baseline)

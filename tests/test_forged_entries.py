@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthgauge.errors import CorruptEntry
-from depthgauge.store.folders import KEY_VARIABLE, MANIFEST, Store, read_manifest, seal
+from depthgauge.core.errors import CorruptEntry
+from depthgauge.core.method import Checkpoint
+from depthgauge.store.folders import KEY_VARIABLE, MANIFEST, Store, read_manifest, write_manifest
 from depthgauge.store.inventory import damaged, entries
 from depthgauge.store.measurements import ARRAYS, KIND, described, measure, read
 from depthgauge.store.remote import pull, push
-from depthgauge.types import Checkpoint
 
 WAY_OUT = "delete that folder and run again"
 
@@ -46,7 +46,9 @@ def asked_again(store, name):
 
 
 def made(store, kind, name, text):
-    return store.produce(kind, {"of": name}, lambda workshop: (workshop / "model.safetensors").write_text(text))
+    return store.get_or_create(
+        kind, {"of": name}, lambda staging_dir: (staging_dir / "model.safetensors").write_text(text)
+    )
 
 
 def edit(folder, **changes):
@@ -92,7 +94,7 @@ def test_an_edited_description_is_refused(store):
 
 def test_an_edited_description_that_is_sealed_anew_is_refused_as_its_key_is_another(store):
     folder = measured(store, "one")
-    seal(folder, KIND, description_of("another"))
+    write_manifest(folder, KIND, description_of("another"))
 
     with pytest.raises(CorruptEntry, match="another entry"):
         asked_again(store, "one")
@@ -131,7 +133,7 @@ def packed(path):
 
 
 def with_objects(path):
-    np.savez(path, score=np.array([Opened(path)], dtype=object))
+    np.savez(path, score=np.array([CheckpointHandle(path)], dtype=object))
 
 
 def one_that_claims_more_than_it_holds(path):
@@ -141,14 +143,14 @@ def one_that_claims_more_than_it_holds(path):
 
 def one_with_bytes_that_are_no_array(path):
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("score.npy", pickle.dumps(Opened(path)))
+        archive.writestr("score.npy", pickle.dumps(CheckpointHandle(path)))
 
 
 def no_archive(path):
     path.write_bytes(b"nothing of the kind")
 
 
-class Opened:
+class CheckpointHandle:
     """Leaves a mark when its pickle is opened."""
 
     def __init__(self, path):
@@ -164,7 +166,7 @@ class Opened:
 def test_arrays_that_numpy_would_not_have_written_are_refused_unopened(store, write):
     folder = measured(store, "one")
     write(folder / ARRAYS)
-    seal(folder, KIND, description_of("one"))
+    write_manifest(folder, KIND, description_of("one"))
 
     with pytest.raises(CorruptEntry, match="is corrupt at arrays.npz"):
         asked_again(store, "one").arrays["score"]
@@ -175,14 +177,14 @@ def test_a_file_of_numbers_that_is_damaged_within_is_refused_when_it_is_read(sto
     folder = measured(store, "one")
     data = (folder / ARRAYS).read_bytes()
     (folder / ARRAYS).write_bytes(data.replace(bytes(8), bytes([1] * 8), 1))  # not what the archive's own sum says
-    seal(folder, KIND, description_of("one"))
+    write_manifest(folder, KIND, description_of("one"))
 
     with pytest.raises(CorruptEntry, match="is corrupt at arrays.npz"):
         asked_again(store, "one").arrays["score"]
 
 
 def test_a_description_that_is_of_no_measurement_is_refused(store):
-    folder = store.made(KIND, ["a", "list"], lambda workshop: np.savez(workshop / ARRAYS, score=np.zeros(3)))
+    folder = store.made(KIND, ["a", "list"], lambda staging_dir: np.savez(staging_dir / ARRAYS, score=np.zeros(3)))
 
     with pytest.raises(CorruptEntry, match="is corrupt at manifest.json"):
         read(store, folder.name)
@@ -234,7 +236,7 @@ def test_a_model_with_an_edited_description_is_refused(store, kind):
     edit(folder, description={"of": "better"})
     with pytest.raises(CorruptEntry, match="is corrupt at manifest.json"):
         made(store, kind, "good", "weights")
-    seal(folder, kind, {"of": "better"})
+    write_manifest(folder, kind, {"of": "better"})
     with pytest.raises(CorruptEntry, match="another entry"):
         made(store, kind, "good", "weights")
 
@@ -265,10 +267,10 @@ def test_the_command_names_each_of_them(store):
 
 
 def forged(store):
-    """A pass: arrays of a harmless pair under the key of a bad one, with its description, and sealed anew."""
+    """A pass: arrays of a harmless pair under the key of a bad one, with its description, and with a new manifest."""
     good, bad = measured(store, "good"), measured(store, "bad", 1.0)
     shutil.copy(good / ARRAYS, bad / ARRAYS)
-    seal(bad, KIND, description_of("bad"))
+    write_manifest(bad, KIND, description_of("bad"))
     return bad
 
 
@@ -305,7 +307,7 @@ def test_a_signature_of_another_entry_is_refused(store, monkeypatch):
     signature = json.loads((good / MANIFEST).read_text())["signature"]
     shutil.copy(good / ARRAYS, bad / ARRAYS)
     monkeypatch.delenv(KEY_VARIABLE)
-    seal(bad, KIND, description_of("bad"))
+    write_manifest(bad, KIND, description_of("bad"))
     edit(bad, signature=signature)
     monkeypatch.setenv(KEY_VARIABLE, "a secret")
 

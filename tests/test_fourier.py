@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax
 
-from depthgauge.errors import InvalidCheckpoint, Undefined
-from depthgauge.probes.fourier import compute as fourier
-from depthgauge.probes.fourier.transformer import all_pairs, fresh_weights, run
+from depthgauge.core.errors import InvalidCheckpoint, StatisticUndefined
+from depthgauge_suites.grokking.fourier import compute as fourier
+from depthgauge_suites.grokking.fourier.transformer import all_pairs, fresh_weights, run
 from tests.full_sequence import FullSequence
 
 ODD = st.integers(1, 30).map(lambda k: 2 * k + 1)
@@ -74,26 +74,26 @@ def test_the_gini_coefficient_is_0_for_equals_and_near_1_for_one(n, scale):
 
 @pytest.mark.parametrize("values", [[], [-1.0, 2.0], [0.0, 0.0]])
 def test_a_gini_coefficient_of_nothing_is_undefined(values):
-    with pytest.raises(Undefined, match="not negative, and not all 0"):
+    with pytest.raises(StatisticUndefined, match="not negative, and not all 0"):
         fourier.gini(np.array(values))
 
 
 @pytest.mark.parametrize("p", [2, 4, 1, 0])
 def test_an_even_p_has_no_such_basis(p):
-    with pytest.raises(Undefined, match=f"odd p from 3 on, got {p}"):
+    with pytest.raises(StatisticUndefined, match=f"odd p from 3 on, got {p}"):
         fourier.fourier_basis(p)
 
 
 @pytest.mark.parametrize("frequency", [0, 6, -1])
 def test_a_frequency_that_is_not_there_is_named(frequency):
-    with pytest.raises(Undefined, match=f"no frequency {frequency} in sums modulo 11: they are 1 to 5"):
+    with pytest.raises(StatisticUndefined, match=f"no frequency {frequency} in sums modulo 11: they are 1 to 5"):
         fourier.excluded(random(11, 11, 11), [frequency])
 
 
 def test_a_frequency_is_a_whole_number_asked_for_once():
-    with pytest.raises(Undefined, match="no frequency 1.5"):
+    with pytest.raises(StatisticUndefined, match="no frequency 1.5"):
         fourier.restricted(random(11, 11, 11), [1.5])
-    with pytest.raises(Undefined, match=r"once, got \[2, 2\]"):
+    with pytest.raises(StatisticUndefined, match=r"once, got \[2, 2\]"):
         fourier.restricted(random(11, 11, 11), [2, 2])
 
 

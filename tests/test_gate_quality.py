@@ -12,10 +12,10 @@ from benchmarks.gate_quality.kinds import FAULTS, HARMLESS, on_files
 from benchmarks.gate_quality.pairs import JUDGED, Pair, planted, results
 from benchmarks.gate_quality.resampled import drawn_looks, resampled
 from depthgauge.checks import test_generation
-from depthgauge.models.content import same_content
+from depthgauge.core.estimate import Scores
+from depthgauge.sources.content import same_content
 from depthgauge.store.folders import Store
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.types import Scores
+from depthgauge_testbeds.pocket import POCKET
 
 ON_FILES = [name for name, fault in FAULTS.items() if on_files(fault)]
 
@@ -53,7 +53,7 @@ def test_a_fault_in_the_files_is_always_caught_and_no_weight_is_read(name, tmp_p
     found = gate(Pair(kind=name, dose=FAULTS[name].doses[0], seed=1), tmp_path, store)
 
     assert found.exit in page.CAUGHT
-    assert found.tier == "files"
+    assert found.stage == "files"
 
 
 @pytest.mark.full
@@ -61,7 +61,7 @@ def test_a_silenced_layer_is_caught_and_named(tmp_path, store):
     pair = Pair(kind="skip_layer", dose=1, seed=2)
     found = gate(pair, tmp_path, store)
 
-    assert (found.exit, found.tier) == (1, "weights")
+    assert (found.exit, found.stage) == (1, "weights")
     assert found.layer == int(pair.draw.integers(36))
 
 

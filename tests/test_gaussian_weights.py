@@ -8,14 +8,14 @@ import torch
 from safetensors.numpy import load_file, save_file
 from scipy import stats
 
-from depthgauge.context import RunContext
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.corruptions import CORRUPTIONS, corrupt
-from depthgauge.errors import InvalidCheckpoint, NotTestable
-from depthgauge.probes.gaussian_weights import compute, departures
-from depthgauge.probes.gaussian_weights.compute import Tally, shape_of, shapes
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.stats import greatest_exactly
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
+from depthgauge_suites.layer_papers.gaussian_weights import compute, departures
+from depthgauge_suites.layer_papers.gaussian_weights.compute import Tally, shape_of, shapes
 from tests.families import random_model
 from tests.tiny import save_tiny_base, tiny_testbed
 
@@ -95,8 +95,8 @@ def context(tiny_base, tmp_path):
 
 
 def law_of(folder, context, size):
-    subject = Subject(name=folder.name, folder=folder, context=context)
-    return greatest_exactly(departures(subject, size), estimand="x").point
+    candidate = CheckpointSet(name=folder.name, folder=folder, context=context)
+    return greatest_exactly(departures(candidate, size), estimand="x").point
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -6,19 +6,20 @@ import pytest
 import torch
 import yaml
 
-from depthgauge.judging import verify
-from depthgauge.methods.grpo import GRADREG, SecondPass
-from depthgauge.methods.second_pass.launch import launch
-from depthgauge.models.load import fresh
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.types import Economy, Launch, TrainingJob
+from depthgauge.api import verify
+from depthgauge.core.method import Launch, TrainingJob
+from depthgauge.core.testbed import MemoryOptions
+from depthgauge.models.load import load_uncached
+from depthgauge_methods.grpo import GRADREG, SecondPass
+from depthgauge_methods.second_pass.launch import launch
+from depthgauge_testbeds.pocket import POCKET
 from tests.tiny import tiny_testbed
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="torch sees no GPU: run pytest tests/test_gpu.py on a machine with one"
 )
 
-INSIDE = ("test_noise_trace", "test_attention", "test_circuits")
+INSIDE = ("articles.test_noise_trace", "articles.test_attention", "circuits.test_circuits")
 FSDP2 = {
     "compute_environment": "LOCAL_MACHINE",
     "distributed_type": "FSDP",
@@ -35,7 +36,7 @@ FSDP2 = {
 
 
 def judged(device, store):
-    suites = [f"depthgauge.suites.{name}" for name in INSIDE]
+    suites = [f"depthgauge_suites.{name}" for name in INSIDE]
     return verify("grpo", checkpoint=POCKET.base, testbed="pocket", suites=suites, store=store, device=device)
 
 
@@ -54,12 +55,12 @@ def second_pass(base, folder, launched=None):
     folder.mkdir()
     method = replace(GRADREG, settings=replace(GRADREG.settings, second_pass=SecondPass(ascent_step=1e-3, penalty=0.1)))
     testbed = tiny_testbed(base)
-    testbed = replace(testbed, training=replace(testbed.training, economy=Economy(accumulation=2)))
+    testbed = replace(testbed, training=replace(testbed.training, memory_options=MemoryOptions(accumulation=2)))
     job = TrainingJob(
         method=method, testbed=testbed, seed=3, device="cuda", folder=folder, tell=print, launch=launched
     )  # fmt: skip
     launch(job)
-    return fresh(folder)[0].state_dict()  # as transformers loads it, with what is tied
+    return load_uncached(folder)[0].state_dict()  # as transformers loads it, with what is tied
 
 
 def test_a_training_that_accelerate_shards_by_fsdp2_makes_the_same_checkpoint(tiny_base, tmp_path):
@@ -68,7 +69,7 @@ def test_a_training_that_accelerate_shards_by_fsdp2_makes_the_same_checkpoint(ti
     config.write_text(yaml.safe_dump(FSDP2))
     alone = second_pass(tiny_base, tmp_path / "alone", Launch(processes=1))
     sharded = second_pass(tiny_base, tmp_path / "sharded", Launch(processes=1, config=config))
-    before = fresh(tiny_base)[0].state_dict()
+    before = load_uncached(tiny_base)[0].state_dict()
 
     torch.testing.assert_close(sharded, alone, rtol=1e-4, atol=1e-6)
     assert any(not torch.equal(before[name], weights) for name, weights in alone.items())

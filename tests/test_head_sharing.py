@@ -6,12 +6,12 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.families import random_model
-from depthgauge.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, StatisticUndefined
+from depthgauge.core.testbed import Text
 from depthgauge.models.load import load
-from depthgauge.probes.head_sharing import Comparison
-from depthgauge.probes.head_sharing.compute import Case, by_size, case_of, patched, repair_of, some_subsets
 from depthgauge.stats import change_point, largest_step, wilson
-from depthgauge.types import Text
+from depthgauge_suites.layer_papers.head_sharing import Comparison
+from depthgauge_suites.layer_papers.head_sharing.compute import Case, by_size, case_of, patched, repair_of, some_subsets
 from tests.corrupted import corrupt_model
 
 HEADS, SIZE = 8, 4
@@ -161,7 +161,7 @@ def test_answers_that_begin_alike_and_heads_that_are_not_there_are_one_sentence(
     with pytest.raises(NotTestable, match="'ab' and 'ac' are told apart by their first token, and begin with the same"):
         case_of(tokenizer, Comparison(forms=(Text(text="a"),), right="ab", wrong="ac"))
     one = repair(llama(0), [3, 4], [5, 6])
-    with pytest.raises(Undefined, match=r"no head \(9, 7\)"):
+    with pytest.raises(StatisticUndefined, match=r"no head \(9, 7\)"):
         patched(llama(0), one, [9], np.ones((1, HEADS), bool))
 
 
@@ -199,7 +199,7 @@ def test_a_change_point_is_told_from_a_smooth_rise():
 
 
 def test_a_step_needs_two_numbers_of_parts():
-    with pytest.raises(Undefined, match="two numbers of parts"):
+    with pytest.raises(StatisticUndefined, match="two numbers of parts"):
         largest_step(np.array([[3]]), np.array([[4]]), estimand="x", generalises_over="prompts")
     one = largest_step(np.array([[0, 4], [1, 3]]), np.array([[4, 4], [4, 4]]), estimand="x", generalises_over="prompts")
     assert one.generalises_over == "seeds"

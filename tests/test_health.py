@@ -2,8 +2,8 @@
 
 import pytest
 
-from depthgauge.errors import TrainingUnhealthy
-from depthgauge.methods.second_pass.health import check_healthy
+from depthgauge.core.errors import TrainingUnhealthy
+from depthgauge_methods.second_pass.health import check_healthy
 
 
 def log(**columns):

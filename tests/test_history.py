@@ -19,12 +19,12 @@ from transformers import (
     TrainingArguments,
 )
 
-from depthgauge.errors import TrainingFailed, UsageError
-from depthgauge.history import FILE, Figure, GatedRun, append, first_refuted, gated_run, read, traced
-from depthgauge.methods.gate import Gate
+from depthgauge.core.errors import TrainingFailed, UsageError
+from depthgauge.history.gated_runs import FILE, Figure, GatedRun, append, first_refuted, gated_run, read, traced
 from depthgauge.report.folder import report_folder
 from depthgauge.report.trend import write_trend
-from depthgauge.trajectory import checkpoints_of, is_pattern
+from depthgauge.runs.trajectory import checkpoints_of, is_pattern
+from depthgauge_methods.gate import Gate
 from tests.bytes import save_byte_model
 from tests.test_change import edited, zero_mlp
 from tests.test_report import NOT_TESTABLE, REFUTED, row
@@ -36,20 +36,21 @@ def figure(point, outcome="SUPPORTED"):
 
 def run(i, exit_code=0, **claims):
     return GatedRun(
-        started=f"2026-11-{i + 1:02}", checkpoint=f"week-{i}", fingerprint=f"{i:016}", against="prod",
+        started=f"2026-11-{i + 1:02}", checkpoint=f"week-{i}", fingerprint=f"{i:016}", baseline="prod",
         exit_code=exit_code, claims=claims,
     )  # fmt: skip
 
 
 def test_a_run_reads_back_as_it_was_written(tmp_path):
     record = {
-        "run": {"started": "2026-11-26", "checkpoints": {"new": ["week", "a"], "old": ["prod", "b"]}}, "exit_code": 1,
-    }  # fmt: skip
+        "run": {"started": "2026-11-26", "checkpoints": {"candidate": ["week", "a"], "baseline": ["prod", "b"]}},
+        "exit_code": 1,
+    }
     one = gated_run(record, [row(REFUTED, bounds=(None, 0.1)), row(NOT_TESTABLE, claim="other", estimate=None)])
     append(tmp_path / FILE, one)
 
     assert read(tmp_path / FILE) == ([one], [])
-    assert (one.checkpoint, one.fingerprint, one.against, one.exit_code) == ("week", "a", "prod", 1)
+    assert (one.checkpoint, one.fingerprint, one.baseline, one.exit_code) == ("week", "a", "prod", 1)
     assert one.claims["science-gain"] == Figure(3.25, 1.0, 5.5, "points", (None, 0.1), "REFUTED")
     assert one.claims["other"].point is None
 
@@ -84,7 +85,7 @@ def test_the_page_says_when_a_claim_was_refuted_first(tmp_path):
 
 
 def test_a_history_that_is_not_there_or_empty_is_one_sentence(tmp_path):
-    with pytest.raises(UsageError, match="cannot be read: No such file or directory; a run with --against writes it"):
+    with pytest.raises(UsageError, match="cannot be read: No such file or directory; a run with --baseline writes it"):
         write_trend(tmp_path / FILE)
     (tmp_path / FILE).write_text("{\n")
     with pytest.raises(UsageError, match="has no run"):
@@ -119,13 +120,13 @@ def test_checkpoints_come_in_the_order_of_their_steps(tmp_path):
 @pytest.mark.heavy
 def test_a_training_is_judged_checkpoint_by_checkpoint(tmp_path):
     """Two runs whose last folders have one name, and a report of an earlier run that is none of theirs."""
-    old = save_byte_model(tmp_path / "old")
+    baseline = save_byte_model(tmp_path / "old")
     for run, edit in (("run-9", lambda tensors: tensors["model.norm.weight"].__imul__(1.001)), ("run-10", zero_mlp(2))):
         (tmp_path / run).mkdir()
-        edited(old, tmp_path / run / "old", edit)
+        edited(baseline, tmp_path / run / "old", edit)
     earlier = report_folder(tmp_path / "reports", "trajectory", tmp_path / "trajectory").make()
     report_folder(earlier, "stale").make()
-    command = [sys.executable, "-m", "depthgauge", "compare", "old", "run-*/old", "--last-tier=weights", "-q"]
+    command = [sys.executable, "-m", "depthgauge", "compare", "baseline", "run-*/old", "--last-stage=weights", "-q"]
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     page = tmp_path / "reports" / "trajectory" / "history" / "history.md"
@@ -134,10 +135,10 @@ def test_a_training_is_judged_checkpoint_by_checkpoint(tmp_path):
 
     assert done.returncode == 1, done.stdout[-2000:]
     assert done.stdout.endswith("history.md; exit 1\n")
-    assert "| weights-unmoved" in page.read_text() and "run 2, run-10--old" in page.read_text()
+    assert "| weights-within-margin" in page.read_text() and "run 2, run-10--old" in page.read_text()
     assert not (tmp_path / "reports" / "trajectory" / "stale").exists()
-    assert {one["claim"] for one in claims} >= {"same-tensors", "weights-unmoved"}
-    assert "next-token-unchanged" not in {one["claim"] for one in claims}
+    assert {one["claim"] for one in claims} >= {"same-tensors", "weights-within-margin"}
+    assert "next-token-within-margin" not in {one["claim"] for one in claims}
 
 
 @pytest.mark.full
@@ -151,29 +152,29 @@ def test_a_trainer_whose_checkpoints_cannot_be_judged_ends_with_a_sentence(tmp_p
 
 
 @pytest.mark.full
-def test_a_tier_of_another_name_is_one_sentence(tmp_path):
-    command = [sys.executable, "-m", "depthgauge", "compare", "base", "grpo", "--last-tier=brain"]
+def test_a_stage_of_another_name_is_one_sentence(tmp_path):
+    command = [sys.executable, "-m", "depthgauge", "compare", "base_model", "grpo", "--last-stage=brain"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.returncode == 4
-    assert "--last-tier=brain is not known: choose files, weights, internals, generation, exams." in done.stderr
+    assert "--last-stage=brain is not known: choose files, weights, internals, generation, tasks." in done.stderr
 
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("rate, steps, exits", [(1e-3, 2, {1: 0, 2: 0}), (0.0, 1, {1: 1})])
 def test_a_trainer_is_stopped_at_the_first_checkpoint_that_is_blocked(tmp_path, monkeypatch, rate, steps, exits):
-    """One that learns goes on; one whose rate is 0 saves the old checkpoint again, and is stopped there."""
+    """One that learns goes on; one whose rate is 0 saves the baseline again, and is stopped there."""
     monkeypatch.chdir(tmp_path)
-    old = save_byte_model(tmp_path / "old")
-    tokenizer = AutoTokenizer.from_pretrained(old)
+    baseline = save_byte_model(tmp_path / "old")
+    tokenizer = AutoTokenizer.from_pretrained(baseline)
     ids = tokenizer("The quick brown fox jumps over the lazy dog.")["input_ids"]
-    gate = Gate("./old", last_tier="weights")
+    gate = Gate("./old", last_stage="weights")
     arguments = TrainingArguments(
         "run", max_steps=2, save_steps=1, learning_rate=rate, report_to=[], use_cpu=True, disable_tqdm=True,
         save_strategy="steps",
     )  # fmt: skip
     trainer = Trainer(
-        AutoModelForCausalLM.from_pretrained(old, dtype=torch.float32), arguments, callbacks=[gate],
+        AutoModelForCausalLM.from_pretrained(baseline, dtype=torch.float32), arguments, callbacks=[gate],
         train_dataset=Dataset.from_list([{"input_ids": ids, "labels": ids}] * 8), processing_class=tokenizer,
     )  # fmt: skip
     trainer.train()

@@ -19,7 +19,7 @@ CODE = (
     "sitecustomize.py", "usercustomize.py", "depthgauge.py",
 )  # fmt: skip
 SETTINGS = {
-    "pytest.ini": "[pytest]\npythonpath = .\naddopts = -p evil --last-tier=files\n",
+    "pytest.ini": "[pytest]\npythonpath = .\naddopts = -p evil --last-stage=files\n",
     ".pytest.ini": "[pytest]\npythonpath = .\naddopts = -p evil\n",
     "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["."]\naddopts = "-p evil"\n',
     "tox.ini": "[pytest]\npythonpath = .\naddopts = -p evil\n",
@@ -37,13 +37,13 @@ def plant(folder):
     return folder
 
 
-def noisy(old, folder, factor=1 + 1e-5):
-    return edited(old, folder, lambda tensors: [tensor.__imul__(factor) for tensor in tensors.values()])
+def noisy(baseline, folder, factor=1 + 1e-5):
+    return edited(baseline, folder, lambda tensors: [tensor.__imul__(factor) for tensor in tensors.values()])
 
 
 @pytest.fixture(scope="module")
-def old(tmp_path_factory):
-    return save_byte_model(tmp_path_factory.mktemp("trusted") / "old")
+def baseline(tmp_path_factory):
+    return save_byte_model(tmp_path_factory.mktemp("trusted") / "baseline")
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def judge(tmp_path):
     def run(*words, cwd, planted):
         place = tmp_path / "ours"
         place.mkdir(exist_ok=True)
-        options = (f"--store={place / 'store'}", f"--report-dir={place / 'reports'}", "--last-tier=weights")
+        options = (f"--store={place / 'store'}", f"--report-dir={place / 'reports'}", "--last-stage=weights")
         environment = os.environ | {"MARK": str(tmp_path / "mark")}
         with opened_in(*planted) as opened:
             done = subprocess.run(
@@ -71,77 +71,77 @@ def judge(tmp_path):
     return run
 
 
-def test_the_planted_files_do_leave_a_mark_where_pytest_is_given_their_folder(old, tmp_path):
-    new = plant(noisy(old, tmp_path / "new"))
+def test_the_planted_files_do_leave_a_mark_where_pytest_is_given_their_folder(baseline, tmp_path):
+    candidate = plant(noisy(baseline, tmp_path / "candidate"))
     environment = os.environ | {"MARK": str(tmp_path / "mark")}
-    command = [sys.executable, "-m", "pytest", str(new), "--collect-only"]
-    with opened_in(new) as opened:
+    command = [sys.executable, "-m", "pytest", str(candidate), "--collect-only"]
+    with opened_in(candidate) as opened:
         subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
 
-    assert (tmp_path / "mark").exists() and new / "pytest.ini" in opened
+    assert (tmp_path / "mark").exists() and candidate / "pytest.ini" in opened
 
 
-def test_a_candidate_with_settings_and_code_is_judged_and_none_of_it_is_used(judge, old, tmp_path):
-    new = plant(noisy(old, tmp_path / "new"))
-    done = judge("compare", old, new, cwd=tmp_path, planted=[new])
+def test_a_candidate_with_settings_and_code_is_judged_and_none_of_it_is_used(judge, baseline, tmp_path):
+    candidate = plant(noisy(baseline, tmp_path / "candidate"))
+    done = judge("compare", baseline, candidate, cwd=tmp_path, planted=[candidate])
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "weights-unmoved" in done.stdout  # which its --last-tier=files would have left out
+    assert "weights-within-margin" in done.stdout  # which its --last-stage=files would have left out
 
 
-def test_what_lies_in_the_common_parent_of_both_is_not_used(judge, old, tmp_path):
+def test_what_lies_in_the_common_parent_of_both_is_not_used(judge, baseline, tmp_path):
     parent = tmp_path / "downloads"
     parent.mkdir()
-    new, other = noisy(old, parent / "new"), noisy(old, parent / "other", 1 - 1e-5)
+    candidate, other = noisy(baseline, parent / "candidate"), noisy(baseline, parent / "other", 1 - 1e-5)
     plant(parent)
-    done = judge("compare", other, new, cwd=parent, planted=[parent, new, other])
+    done = judge("compare", other, candidate, cwd=parent, planted=[parent, candidate, other])
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_against_an_accepted_reference_the_candidate_is_not_used_either(judge, old, tmp_path):
+def test_against_an_accepted_reference_the_candidate_is_not_used_either(judge, baseline, tmp_path):
     project = tmp_path / "project"
     project.mkdir()
     subprocess.run(
-        [COMMAND, "accept", "prod", old, "--reason=the first", f"--store={tmp_path / 'store'}"],
+        [COMMAND, "accept", "prod", baseline, "--reason=the first", f"--store={tmp_path / 'store'}"],
         cwd=project, check=True, capture_output=True,
         env={name: value for name, value in os.environ.items() if name != "CI"},
     )  # fmt: skip
-    new = plant(noisy(old, tmp_path / "new"))
-    done = judge("compare", "prod", new, "--expect=equal", cwd=project, planted=[new])
+    candidate = plant(noisy(baseline, tmp_path / "candidate"))
+    done = judge("compare", "prod", candidate, "--expect=equal", cwd=project, planted=[candidate])
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_folder_that_a_shell_made_of_a_pattern_is_judged_and_none_is_a_test_path(judge, old, tmp_path):
-    folders = [plant(noisy(old, tmp_path / f"checkpoint-{step}", 1 + step * 1e-5)) for step in (1, 2, 3)]
-    done = judge("compare", old, *folders, cwd=tmp_path, planted=folders)
+def test_every_folder_that_a_shell_made_of_a_pattern_is_judged_and_none_is_a_test_path(judge, baseline, tmp_path):
+    folders = [plant(noisy(baseline, tmp_path / f"checkpoint-{step}", 1 + step * 1e-5)) for step in (1, 2, 3)]
+    done = judge("compare", baseline, *folders, cwd=tmp_path, planted=folders)
 
     assert done.returncode == 0, done.stdout + done.stderr
     reports = tmp_path / "ours" / "reports" / "trajectory"
     assert len(list(reports.glob("*/*/report.json"))) == 3
 
 
-def test_started_in_a_candidates_folder_nothing_of_it_is_imported(judge, old, tmp_path):
-    new = plant(noisy(old, tmp_path / "new"))
-    done = judge("compare", old, ".", cwd=new, planted=[new])
+def test_started_in_a_candidates_folder_nothing_of_it_is_imported(judge, baseline, tmp_path):
+    candidate = plant(noisy(baseline, tmp_path / "candidate"))
+    done = judge("compare", baseline, ".", cwd=candidate, planted=[candidate])
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert list((tmp_path / "ours" / "reports").glob("*/weights.png"))  # drawn by what a matplotlibrc would set
 
 
 @pytest.mark.heavy
-def test_workers_that_are_started_in_a_candidates_folder_import_nothing_of_it(judge, old, tmp_path):
-    new = plant(noisy(old, tmp_path / "new"))
-    done = judge("compare", old, ".", "--executor=local", "--workers=2", cwd=new, planted=[new])
+def test_workers_that_are_started_in_a_candidates_folder_import_nothing_of_it(judge, baseline, tmp_path):
+    candidate = plant(noisy(baseline, tmp_path / "candidate"))
+    done = judge("compare", baseline, ".", "--executor=local", "--workers=2", cwd=candidate, planted=[candidate])
 
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("word", ["--rootdir=.", "--last-teir=files", "-k", "--ini=x"])
-def test_a_word_that_is_not_known_is_one_sentence_and_exit_4(old, tmp_path, word):
+def test_a_word_that_is_not_known_is_one_sentence_and_exit_4(baseline, tmp_path, word):
     done = subprocess.run(
-        [COMMAND, "compare", old, old, word], cwd=tmp_path, capture_output=True, text=True, check=False
+        [COMMAND, "compare", baseline, baseline, word], cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 4

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from depthgauge.core.estimate import Estimate
 from depthgauge.page.escape import escape, one_line
 from depthgauge.page.section import Grid, Marked, Picture, Piece, Section, Table
 from depthgauge.report.html import heat_of, html_of, inline, interval_of
 from depthgauge.report.outcome import Problem
-from depthgauge.types import Estimate
 from tests.test_report import INCONCLUSIVE, NOT_TESTABLE, REFUTED, row
 
 HOSTILE = (
@@ -30,7 +30,7 @@ DOT = b"\x89PNG\r\n\x1a\n"
 def page_of(folder, rows=(), sections=(), problems=(), code=1):
     (folder / "dot.png").write_bytes(DOT)
     return html_of(
-        title="new against old", code=code, summary=["**2 REFUTED.**"], rows=rows, problems=problems,
+        title="candidate against baseline", code=code, summary=["**2 REFUTED.**"], rows=rows, problems=problems,
         sections=sections, folder=folder,
     )  # fmt: skip
 
@@ -135,10 +135,10 @@ def opened(browser, tmp_path):
 
     def open_page(where=""):
         rows = [
-            row(REFUTED, claim="weights-unmoved", place=0, reason="layer 12 down"),
-            row(INCONCLUSIVE, claim="entropy-unchanged", place=1, estimate=SMALL),
-            row(claim="same-tensors", place=2),
-            row(NOT_TESTABLE, claim="induction-still-there", place=3, estimate=None),
+            row(REFUTED, claim="weights-within-margin", index=0, reason="layer 12 down"),
+            row(INCONCLUSIVE, claim="entropy-within-margin", index=1, estimate=SMALL),
+            row(claim="same-tensors", index=2),
+            row(NOT_TESTABLE, claim="induction-head-within-margin", index=3, estimate=None),
         ]
         grid = Grid("change", ["layer 0", "layer 1"], ["q", "k"], np.array([[1.0, 0.5], [0.2, 0]]))
         sections = [section_of(text) for text in HOSTILE] + [
@@ -165,7 +165,7 @@ def test_columns_sort_both_ways_by_their_values(opened):
     upwards, order = claims(page), page.find_elements(By.CSS_SELECTOR, "th")[1].get_attribute("aria-sort")
     button[1].click()
 
-    assert upwards == ["induction-still-there", "entropy-unchanged", "weights-unmoved", "same-tensors"]
+    assert upwards == ["induction-head-within-margin", "entropy-within-margin", "weights-within-margin", "same-tensors"]
     assert claims(page)[-2:] == upwards[1::-1] and order == "ascending"
 
 
@@ -178,7 +178,7 @@ def test_claims_are_filtered_by_words_and_by_outcome(opened):
     page.find_element(By.ID, "words").send_keys(" ")
     page.find_element(By.CSS_SELECTOR, "input[value=SUPPORTED]").click()
 
-    assert by_words == ["weights-unmoved"] and count == "1 of 4 claims"
+    assert by_words == ["weights-within-margin"] and count == "1 of 4 claims"
     assert "same-tensors" not in claims(page) and len(claims(page)) == 3
 
 

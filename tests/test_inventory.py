@@ -15,11 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from depthgauge.errors import CorruptEntry, StoreUnusable, UsageError
-from depthgauge.models.folder import fingerprint
+from depthgauge.core.errors import CorruptEntry, StoreUnusable, UsageError
+from depthgauge.core.plain import canonical_json, digest
+from depthgauge.history import unused
+from depthgauge.sources.folder import fingerprint
 from depthgauge.store import folders, inventory, measurements
 from depthgauge.store.folders import MANIFEST, Store
-from depthgauge.types import canonical_json, digest
 from tests.processes import ROOT
 
 LONG_AGO = 1_000_000_000
@@ -32,8 +33,8 @@ def store(tmp_path):
 
 def put(store, kind, description, text="hello", used=None):
     """An entry, last used when it is said."""
-    name = "model.safetensors" if kind in inventory.MODELS else "arrays.npz"
-    folder = store.produce(kind, description, lambda workshop: (workshop / name).write_text(text))
+    name = "model.safetensors" if kind in unused.MODELS else "arrays.npz"
+    folder = store.get_or_create(kind, description, lambda staging_dir: (staging_dir / name).write_text(text))
     if used is not None:
         os.utime(folder / MANIFEST, (used, used))
     return folder
@@ -79,7 +80,7 @@ def test_use_is_noted(store):
     assert next(inventory.entries(store)).used > time.time() - 60
 
 
-def test_what_a_report_or_a_reference_names_stays_and_what_was_just_used_too(store, tmp_path):
+def test_what_a_report_or_an_accepted_baseline_names_stays_and_what_was_just_used_too(store, tmp_path):
     named = put(store, "checkpoints", "a", "named", used=LONG_AGO)
     accepted = put(store, "merged", "b", "accepted", used=LONG_AGO)
     for kind, key, used in (
@@ -88,12 +89,12 @@ def test_what_a_report_or_a_reference_names_stays_and_what_was_just_used_too(sto
     ):  # fmt: skip
         put(store, kind, key, key, used)
     report(tmp_path / "reports" / "grpo", {"checkpoint": fingerprint(named), "key": digest("d")})
-    (tmp_path / "references").mkdir()
-    (tmp_path / "references" / "main.json").write_text(json.dumps({"last": {"fingerprint": fingerprint(accepted)}}))
+    (tmp_path / "baselines").mkdir()
+    (tmp_path / "baselines" / "main.json").write_text(json.dumps({"accepted": {"fingerprint": fingerprint(accepted)}}))
 
-    listed = inventory.collect(store, tmp_path / "reports", tmp_path / "references", 30, delete=False)
+    listed = unused.collect(store, tmp_path / "reports", tmp_path / "baselines", 30, delete=False)
     assert listed.startswith("2 entries") and len(keys(inventory.entries(store))) == 6
-    inventory.collect(store, tmp_path / "reports", tmp_path / "references", 30, delete=True)
+    unused.collect(store, tmp_path / "reports", tmp_path / "baselines", 30, delete=True)
     assert keys(inventory.entries(store)) == of("a", "b", "d", "f")
     assert not list((store.root / "trash").iterdir())
 
@@ -112,7 +113,7 @@ def test_nothing_that_is_reachable_is_ever_deleted(tmp_path_factory, made, data)
             needed.add(folder.name)
     depth = data.draw(st.integers(0, 3))
     report(Path(place / "reports", *"abc"[:depth]), *rows)
-    inventory.collect(store, place / "reports", place / "references", 1, delete=True)
+    unused.collect(store, place / "reports", place / "baselines", 1, delete=True)
 
     assert keys(inventory.entries(store)) == needed
 
@@ -122,14 +123,12 @@ def test_a_limit_of_size_takes_the_least_recently_used_that_nothing_names(store,
         put(store, "measurements", key, "x" * 100, used=time.time() - 10 * 86_400 + place)
     put(store, "measurements", "today", "x" * 100)
     report(tmp_path / "reports", {"key": digest("named")})
-    named = inventory.named_in(tmp_path / "reports", tmp_path / "references")
+    named = unused.named_in(tmp_path / "reports", tmp_path / "baselines")
 
-    assert keys(inventory.unneeded(store, named, 30, most_bytes=350)) == of("oldest", "newer")
-    assert keys(inventory.unneeded(store, named, 30, most_bytes=500)) == set()
-    assert keys(inventory.unneeded(store, named, 30, most_bytes=0)) == of("oldest", "newer", "newest")
-    said = inventory.collect(
-        store, tmp_path / "reports", tmp_path / "references", 30, delete=True, most_gib=350 / 2**30
-    )
+    assert keys(unused.unneeded(store, named, 30, most_bytes=350)) == of("oldest", "newer")
+    assert keys(unused.unneeded(store, named, 30, most_bytes=500)) == set()
+    assert keys(unused.unneeded(store, named, 30, most_bytes=0)) == of("oldest", "newer", "newest")
+    said = unused.collect(store, tmp_path / "reports", tmp_path / "baselines", 30, delete=True, most_gib=350 / 2**30)
     assert said.startswith("2 entries") and keys(inventory.entries(store)) == of("named", "newest", "today")
 
 
@@ -149,14 +148,14 @@ def test_a_report_that_cannot_be_read_stops_the_collection_and_nothing_is_lost(s
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "report.json").write_text('{"verdicts": [')
 
-    with pytest.raises(UsageError, match="may name what is needed: mend or delete it"):
-        inventory.collect(store, tmp_path / "reports", tmp_path / "references", 30, delete=True)
+    with pytest.raises(UsageError, match="may name what is needed: fix or delete it"):
+        unused.collect(store, tmp_path / "reports", tmp_path / "baselines", 30, delete=True)
     assert keys(inventory.entries(store)) == of("a")
 
 
 def test_what_a_run_uses_or_took_up_since_it_was_listed_stays(store):
     put(store, "measurements", "a", used=LONG_AGO)
-    (entry,) = inventory.unneeded(store, set(), 30)
+    (entry,) = unused.unneeded(store, set(), 30)
     with store.locked("measurements", digest("a"), wait=True):
         assert not inventory.discard(store, entry)
     store.finished("measurements", digest("a"))
@@ -166,13 +165,13 @@ def test_what_a_run_uses_or_took_up_since_it_was_listed_stays(store):
 
 def test_workshops_that_were_left_long_ago_are_cleared(store, tmp_path):
     put(store, "measurements", "m")
-    old, new = (store.root / "workshop" / f"measurements-{name}" for name in ("old", "new"))
-    for workshop in (old, new):
-        workshop.mkdir(parents=True)
-        (workshop / "part").write_text("")
+    old, new = (store.root / "staging" / f"measurements-{name}" for name in ("old", "new"))
+    for staging_dir in (old, new):
+        staging_dir.mkdir(parents=True)
+        (staging_dir / "part").write_text("")
     for path in (old / "part", old):
         os.utime(path, (LONG_AGO, LONG_AGO))
-    inventory.collect(store, tmp_path / "reports", tmp_path / "references", 30, delete=True)
+    unused.collect(store, tmp_path / "reports", tmp_path / "baselines", 30, delete=True)
 
     assert not old.exists() and new.exists()
 
@@ -187,8 +186,8 @@ def test_damage_is_named_and_the_rest_is_left(store):
 
 def sealed_text(description):
     """The manifest of a measurement without files."""
-    sealed = {"layout": folders.LAYOUT, "kind": "measurements", "description": description, "files": {}}
-    return json.dumps(sealed | {"seal": hashlib.sha256(canonical_json(sealed)).hexdigest()})
+    listed = {"layout": folders.LAYOUT, "kind": "measurements", "description": description, "files": {}}
+    return json.dumps(listed | {"checksum": hashlib.sha256(canonical_json(listed)).hexdigest()})
 
 
 def test_ten_thousand_entries_are_listed(store):
@@ -214,17 +213,17 @@ class Unlocked(Store):
         return nullcontext()
 
 def make(key):
-    def fill(workshop):
-        (workshop / "first").write_text(key * 1000)
+    def fill(staging_dir):
+        (staging_dir / "first").write_text(key * 1000)
         time.sleep(0.001)
-        (workshop / "second").write_text(key[::-1] * 1000)
+        (staging_dir / "second").write_text(key[::-1] * 1000)
     return fill
 
 store = Unlocked(Path(sys.argv[1]), run=sys.argv[2])
 print("ready", flush=True)
 for number in range(200):
     key = f"{number:016x}"
-    store.produce("measurements", key, make(key))
+    store.get_or_create("measurements", key, make(key))
 """
 
 
@@ -286,6 +285,6 @@ def test_an_entry_whose_manifest_is_lost_is_listed_and_not_taken_for_a_named_one
     (folder / MANIFEST).unlink()
     (entry,) = inventory.entries(store)
 
-    assert entry.bytes == 0 and not inventory.is_named(store, entry, {fingerprint(folder)})
+    assert entry.bytes == 0 and not unused.is_named(store, entry, {fingerprint(folder)})
     with pytest.raises(CorruptEntry):
         store.finished("checkpoints", digest("a"))

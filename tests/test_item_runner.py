@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from depthgauge.checks.inputs import COMMON
-from depthgauge.errors import InvalidCheckpoint, NotTestable
-from depthgauge.exams.item_runner import answer_items, log_likelihoods, option_texts
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable
+from depthgauge.core.testbed import Item, ItemTask
 from depthgauge.models.inputs import as_turn
 from depthgauge.models.load import load, prepare_libraries
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.testbeds.smollm2 import SMOLLM2
-from depthgauge.types import Exam, Item
+from depthgauge.tasks.item_runner import answer_items, log_likelihoods, option_texts
+from depthgauge_testbeds.pocket import POCKET
+from depthgauge_testbeds.smollm2 import SMOLLM2
 from tests.tiny import LETTERS, PROMPTS
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}{% if add_generation_prompt %}d{% endif %}"
@@ -21,18 +21,18 @@ OPTIONS = ("a", "ab", "abc", "abd", "d", "dab")
 LONG = "abcd" * 20  # 80 tokens, of a context of 64
 
 
-def check_same_answers(exam, model, tokenizer):
+def check_same_answers(task, model, tokenizer):
     """Scores and answers of each repeat, the texts of all requests, and log-likelihoods in float32's digits."""
     from tests.lm_eval_peer import answers_of_lm_eval
 
-    found, items = answer_items(exam, model, tokenizer), exam.items()
-    for repeat in range(exam.repeats):
-        peer = answers_of_lm_eval(exam, model, tokenizer, repeat)
+    found, items = answer_items(task, model, tokenizer), task.items()
+    for repeat in range(task.repeats):
+        peer = answers_of_lm_eval(task, model, tokenizer, repeat)
         assert found["answer"][repeat].tolist() == peer.answers
         assert found["score"][repeat].tolist() == peer.scores
     if items[0].options:
-        prompts = [as_turn(tokenizer, item.prompt) if exam.chat else item.prompt for item in items]
-        texts = option_texts(exam, items, prompts)
+        prompts = [as_turn(tokenizer, item.prompt) if task.chat else item.prompt for item in items]
+        texts = option_texts(task, items, prompts)
         assert texts == peer.texts
         # lm-eval adds up in float32, whose spacing at 300 nats is 3e-5.
         found_values = log_likelihoods(texts, model, tokenizer)
@@ -40,26 +40,26 @@ def check_same_answers(exam, model, tokenizer):
     return found
 
 
-def every(step, exam):
-    return replace(exam, items=lambda: exam.items()[::step])
+def every(step, task):
+    return replace(task, items=lambda: task.items()[::step])
 
 
-@pytest.mark.parametrize("exam", [*POCKET.exams, COMMON.exam("common")], ids=lambda exam: exam.name)
-def test_the_pocket_model_answers_as_in_lm_eval(exam):
+@pytest.mark.parametrize("task", [*POCKET.tasks, COMMON.task("common")], ids=lambda task: task.name)
+def test_the_pocket_model_answers_as_in_lm_eval(task):
     prepare_libraries(1)
     model, tokenizer = load(POCKET.base)
-    found = check_same_answers(every(6, exam), model, tokenizer)
+    found = check_same_answers(every(6, task), model, tokenizer)
 
     assert len(set(found["answer"].ravel().tolist())) > 3
 
 
 @pytest.mark.heavy
 @pytest.mark.skipif(not SMOLLM2.base.is_dir(), reason="SmolLM2 is not here: 'make smollm2' brings it")
-@pytest.mark.parametrize("exam", [*SMOLLM2.exams, *COMMON.exams], ids=lambda exam: exam.name)
-def test_smollm2_answers_as_in_lm_eval(exam):
+@pytest.mark.parametrize("task", [*SMOLLM2.tasks, *COMMON.tasks], ids=lambda task: task.name)
+def test_smollm2_answers_as_in_lm_eval(task):
     prepare_libraries(2)
     model, tokenizer = load(SMOLLM2.base)
-    check_same_answers(every(12, exam), model, tokenizer)
+    check_same_answers(every(12, task), model, tokenizer)
 
 
 @pytest.fixture
@@ -71,12 +71,12 @@ def tiny(tiny_base):
 
 def choice(*prompts, options=OPTIONS, **settings):
     items = [Item(id=str(i), prompt=prompt, answer=options[0], options=options) for i, prompt in enumerate(prompts)]
-    return Exam(name="choice", items=lambda: items, **settings)
+    return ItemTask(name="choice", items=lambda: items, **settings)
 
 
 def question(*prompts, **settings):
     items = [Item(id=str(i), prompt=prompt, answer="a") for i, prompt in enumerate(prompts)]
-    return Exam(name="question", items=lambda: items, **settings)
+    return ItemTask(name="question", items=lambda: items, **settings)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_answers_are_generated_as_in_lm_eval(tiny, sampled, chat):
 
 def test_an_answer_ends_where_the_model_ends_it(tiny):
     model, tokenizer = tiny
-    exam = question(*PROMPTS, max_answer_tokens=6)
-    whole = answer_items(exam, model, tokenizer)["answer"][0]
+    task = question(*PROMPTS, max_answer_tokens=6)
+    whole = answer_items(task, model, tokenizer)["answer"][0]
 
     def end_at_third(module, inputs, kwargs, output):
         if kwargs["past_key_values"].get_seq_length() > 3:  # two tokens of a prompt, and two that were said
@@ -118,7 +118,7 @@ def test_an_answer_ends_where_the_model_ends_it(tiny):
 
     hook = model.register_forward_hook(end_at_third, with_kwargs=True)
     try:
-        said = check_same_answers(exam, model, tokenizer)["answer"][0]
+        said = check_same_answers(task, model, tokenizer)["answer"][0]
     finally:
         hook.remove()
 

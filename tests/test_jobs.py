@@ -1,28 +1,45 @@
 """What is missing is made by workers: of this machine, of Ray, of SLURM. Real processes, some of which are killed."""
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from textwrap import dedent
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import ray
+from hypothesis import given
+from hypothesis import strategies as st
 from ray.cluster_utils import Cluster
 
-from depthgauge import types
-from depthgauge.context import Job, RunContext, lack
-from depthgauge.errors import StoreUnusable, UsageError
-from depthgauge.jobs.engines import Ended, Slurm, check_room, gpus_each, installed, requests
-from depthgauge.jobs.hand_out import hand_out
-from depthgauge.jobs.worker import work
+from depthgauge import METHODS, TESTBEDS
+from depthgauge.api import Judging, ask
+from depthgauge.core.claim import Stage
+from depthgauge.core.errors import CorruptEntry, InvalidCheckpoint, NotCached, StoreUnusable, TrainingFailed, UsageError
+from depthgauge.core.method import Launch, Method
+from depthgauge.core.registry import FILES, PROBES, load_entry_points, load_files
+from depthgauge.core.testbed import LmEvalTask, Resources, Text
+from depthgauge.executors.engines import Ended, check_room, ended, gpus_each, installed, requests, sbatch, script
+from depthgauge.executors.hand_out import hand_out
+from depthgauge.executors.plan import plan
+from depthgauge.executors.worker import Order, work
+from depthgauge.executors.written import from_json, job_from_json, job_to_json, to_json
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext, note_missing, planned
 from depthgauge.store.folders import Store
-from depthgauge.types import Needs
 from tests.processes import ROOT, refusal, rows
+from tests.tiny import save_tiny_base, tiny_testbed
 
-WEIGHTS = ROOT / "suites" / "test_weights.py"
+WEIGHTS = ROOT / "suites" / "depthgauge_suites" / "articles" / "test_weights.py"
 
 # A project of its own: no other process can import its probe, which does in its worker what a test says.
 OWN = """
@@ -34,9 +51,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from depthgauge import Claim, above, claim
-from depthgauge.probes.probe import PROBES
+from depthgauge.measure.base_probe import PROBES
 from depthgauge.stats import mean
-from depthgauge.types import Scores
+from depthgauge.core.estimate import Scores
 
 PLACE = Path({place!r})
 
@@ -59,37 +76,37 @@ class Touchy:
     def check(self, checkpoint):
         pass
 
-    def take(self, one):
+    def run(self, one):
         (PLACE / f"{{self.number}}-{{os.getpid()}}").touch()
         {deed}
         return {{"score": np.linspace(0.4, 0.6, 30) - (0 if "base" in one.folder.name else 1)}}
 
 
-def touchiness(subject, number):
-    values = np.stack([one.arrays["score"] for one in subject.measure(Touchy(number=number))])
+def touchiness(candidate, number):
+    values = np.stack([one.arrays["score"] for one in candidate.measure(Touchy(number=number))])
     scores = Scores(ids=tuple(map(str, range(30))), values=values, unit="share", population="items")
     return mean(scores, estimand="touchiness")
 
 
 def declared(number):
     return Claim(
-        id=f"touchy-{{number}}", statement="is touchy", source="here", published="", region=above(0), unit="share",
-        control="noise_in_late_layers", rationale="a planted one", gates=False,
+        id=f"touchy-{{number}}", statement="is touchy", citation="here", published="", region=above(0), unit="share",
+        control="noise_in_late_layers", rationale="a planted one", required=False,
     )
 
 
 @claim(declared(0))
-def test_touchy(subject):
-    return touchiness(subject, 0)
+def test_touchy(candidate):
+    return touchiness(candidate, 0)
 
 
 @claim(declared(1))
-def test_touchy_too(subject):
+def test_touchy_too(candidate):
     if "SKIPS" in os.environ:
         pytest.skip("not today")
-    if touchiness(subject, 0).point > 0:
-        return touchiness(subject, 1)
-    return touchiness(subject, 0)
+    if touchiness(candidate, 0).point > 0:
+        return touchiness(candidate, 1)
+    return touchiness(candidate, 0)
 """
 ONCE = 'times_begun(self.number) == 1 and self.number == 0 and "base" in one.folder.name'
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
@@ -120,9 +137,9 @@ def outcomes(record):
 def test_workers_give_the_rows_of_one_process(depthgauge, place):
     options = {"suite": WEIGHTS, "testbed": "tiny"}
     alone = depthgauge("--method=grpo", store="alone", reports="alone", **options)
-    planned = depthgauge("--method=grpo", "--plan", store="shared", reports="shared", **options)
+    planned = depthgauge("--method=grpo", "--dry-run", store="shared", reports="shared", **options)
     done = depthgauge("--method=grpo", "--executor=local", "--workers=2", store="shared", reports="shared", **options)
-    after = depthgauge("--method=grpo", "--plan", store="shared", reports="shared", **options)
+    after = depthgauge("--method=grpo", "--dry-run", store="shared", reports="shared", **options)
 
     assert "training grpo" in planned.stdout and "not known" in planned.stdout
     assert rows(place, "grpo", "alone")["verdicts"] == rows(place, "grpo", "shared")["verdicts"]
@@ -132,7 +149,7 @@ def test_workers_give_the_rows_of_one_process(depthgauge, place):
 
 
 def test_a_plan_runs_nothing(own, tmp_path):
-    done, record = own("pass", "--plan")
+    done, record = own("pass", "--dry-run")
     assert record is None and not (tmp_path / "store" / "measurements").exists()
     assert "how touchy it is" in done.stdout and "corrupting by noise_in_late_layers" in done.stdout
     assert "2 jobs are missing; 2 of 2 claims ask for them" in done.stdout
@@ -177,7 +194,7 @@ def test_what_a_probe_raises_in_a_worker_is_told_as_in_one_process(own):
         (["--executor=local", "--workers=0"], "must be at least 1, got 0"),
         (["--workers=2"], "--workers are those of --executor: name one, or use xdist's -n."),
         (["--executor=local", "-n2"], "--executor and xdist's -n both say who works"),
-        (["--plan", "-n2"], "--plan and xdist's -n both say who works"),
+        (["--dry-run", "-n2"], "--dry-run and xdist's -n both say who works"),
     ],
 )
 def test_bad_usage_is_one_sentence_and_exit_4(own, options, sentence):
@@ -199,33 +216,28 @@ def test_a_ray_cluster_that_cannot_be_reached_is_one_sentence(own):
 
 
 def test_an_executor_that_is_not_installed_names_the_extra():
-    with pytest.raises(UsageError, match=r"--executor=local needs nowhere: pip install 'depthgauge\[cluster\]'"):
-        installed("nowhere", "local", "cluster")
+    with pytest.raises(UsageError, match=r"--executor=ray needs nowhere: pip install 'depthgauge\[ray\]'"):
+        installed("nowhere", "ray", "ray")
 
 
-def test_what_is_asked_of_slurm(tmp_path, monkeypatch):
-    """The text that sbatch is given; its own check of it needs a cluster, and is below.
-
-    submitit writes it only where it finds an srun, which it does not run.
-    """
-    srun = tmp_path / "srun"
-    srun.write_text("#!/bin/sh\nexit 1\n")
-    srun.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    needs = Needs(cpus=4, gpus=2, memory_gib=16, minutes=90)
-    executor = Slurm.executor(needs, tmp_path, at_once=3)
-    text = executor._make_submission_file_text("the command", "id")
-    asked = dict(line.removeprefix("#SBATCH --").split("=") for line in text.splitlines() if "#SBATCH --" in line)
-    logs = {name: asked.pop(name) for name in ("output", "error")}
-    assert asked == {
-        "job-name": "depthgauge", "nodes": "1", "cpus-per-task": "4", "gpus-per-node": "2", "mem": "16G",
-        "time": "90", "open-mode": "append", "signal": "USR2@90", "wckey": "submitit",
+def test_what_is_asked_of_slurm(tmp_path):
+    """SLURM's own check of it needs a cluster, and is below."""
+    program, parsable, *options = sbatch(Resources(cpus=4, gpus=2, memory_gib=16, minutes=90), tmp_path / "50 %", 3)
+    assert (program, parsable) == ("sbatch", "--parsable")
+    assert dict(option.removeprefix("--").split("=", 1) for option in options) == {
+        "job-name": "depthgauge", "nodes": "1", "cpus-per-task": "4", "gpus-per-node": "2", "mem": "16G", "time": "90",
+        "array": "0-2", "output": f"{tmp_path}/50 %%/%a.log",
     }  # fmt: skip
-    assert all(path.startswith(str(tmp_path)) for path in logs.values())
+    text = script(Order(tmp_path / "it's" / "jobs.json", "0" * 64, 0))
+    done = subprocess.run(
+        ["sh", "-c", text.replace("exec", "printf '%s\\n'")], capture_output=True, text=True, check=True,
+        env=os.environ | {"SLURM_ARRAY_TASK_ID": "2"},
+    )  # fmt: skip
+    assert done.stdout.splitlines() == Order(tmp_path / "it's" / "jobs.json", "0" * 64, 2).command
 
 
 def test_what_is_asked_of_ray():
-    asked = requests(Needs(cpus=4, gpus=2, memory_gib=16))
+    asked = requests(Resources(cpus=4, gpus=2, memory_gib=16))
     assert asked == {"num_cpus": 4, "num_gpus": 2, "memory": 16 * 2**30, "max_retries": 0}
     ray.remote(**asked)(work)  # which checks them itself
 
@@ -289,11 +301,9 @@ def test_slurm_gives_the_rows_of_one_process(depthgauge, place):
 @pytest.mark.heavy
 @needs_slurm
 def test_slurm_itself_takes_the_text(tmp_path):
-    text = Slurm.executor(Needs(gpus=0, minutes=5), tmp_path, at_once=1)._make_submission_file_text("true", "id")
-    (tmp_path / "job.sh").write_text(text)
-    checked = subprocess.run(
-        ["sbatch", "--test-only", tmp_path / "job.sh"], capture_output=True, text=True, check=False
-    )
+    command = [*sbatch(Resources(gpus=0, memory_gib=1, minutes=5), tmp_path, 1), "--test-only"]
+    text = script(Order(tmp_path / "jobs.json", "0" * 64, 0))
+    checked = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
 
 
@@ -333,37 +343,274 @@ def test_gpus_are_dealt_out_and_none_is_shared(monkeypatch):
 
 def test_a_ray_cluster_without_room_for_a_worker_is_one_sentence():
     nodes = [{"CPU": 4.0, "memory": 2.0**30}, {"CPU": 1.0, "GPU": 1.0, "memory": 2.0**40}]
-    check_room(nodes, Needs(cpus=2, gpus=0, memory_gib=1))
+    check_room(nodes, Resources(cpus=2, gpus=0, memory_gib=1))
     with pytest.raises(UsageError, match="no node of the cluster has 2 CPUs, 1 GPUs and 1 GiB for a worker"):
-        check_room(nodes, Needs(cpus=2, gpus=1, memory_gib=1))
+        check_room(nodes, Resources(cpus=2, gpus=1, memory_gib=1))
+
+
+# -- jobs as JSON ---
 
 
 class Here:
-    """An engine in this process, for what no engine decides."""
+    """An engine in this process, for what no engine decides; a worker begins after `meanwhile`."""
 
     name, here, workers = "here", True, 2
 
-    def run(self, workers, needs, logs):
-        return [Ended(stopped=work(worker)) for worker in workers]
+    def __init__(self, meanwhile=lambda orders: None):
+        self.meanwhile = meanwhile
+
+    def run(self, orders, resources, logs):
+        self.meanwhile(orders)
+        return [Ended(stopped=work(*order)) for order in orders]
 
 
 class Lacking:
     """A session one claim of which always lacks a job."""
 
-    def __init__(self, root, make):
-        self.job = Job(kind="measurements", key="0" * 16, work="a job", whose="it (seed 0)", weights=0, make=make)
-        context = RunContext(testbed=types.Testbed(name="none"), store=Store(root, run="here"), tell=lambda line: None)
-        self.context = context
+    def __init__(self, context, job):
+        self.context, self.job = context, job
 
     def planned(self, missing):
-        self.context = replace(self.context, missing=missing)
-        return self
+        return Lacking(replace(self.context, missing=missing), self.job)
 
 
-def test_a_worker_that_cannot_write_ends_the_run_with_its_sentence(tmp_path):
-    def full(context):
-        raise StoreUnusable("the store is full: make room there.")
+def hand_out_one(context, job, engine, tmp_path):
+    hand_out(
+        Lacking(context, job), [lambda planned: note_missing(planned.context, planned.job)], engine, tmp_path / "told"
+    )
 
-    session = Lacking(tmp_path, full)
+
+@pytest.fixture
+def registered():
+    """Names that are taken for the length of a test."""
+    load_entry_points()
+    before = [dict(registry._items) for registry in (METHODS, TESTBEDS)]
+    yield
+    for registry, items in zip((METHODS, TESTBEDS), before, strict=True):
+        registry._items.clear()
+        registry._items.update(items)
+
+
+@pytest.fixture
+def context(registered, tiny_base, tmp_path):
+    testbed = TESTBEDS.register(tiny_testbed(tiny_base, name="written"))
+    return RunContext(testbed=testbed, store=Store(tmp_path / "store", run="here"), tell=lambda line: None)
+
+
+def train_nothing(job):
+    raise StoreUnusable("the store is full: make room there.")
+
+
+def training(context, method):
+    """The job of a method's checkpoint, as a plan finds it."""
+    missing = []
+    with pytest.raises(NotCached):
+        CheckpointSet.of(method, (0,), planned(context, missing)).checkpoints  # noqa: B018
+    return missing[0]
+
+
+def measuring(context, folder, probe):
+    missing = []
+    with pytest.raises(NotCached):
+        CheckpointSet(name="it", folder=folder, context=planned(context, missing)).measure(probe)
+    return missing[0]
+
+
+def test_a_worker_that_cannot_write_ends_the_run_with_its_sentence(context, tmp_path):
+    method = METHODS.register(Method(name="full", summary="finds no room", train=train_nothing))
+
     with pytest.raises(StoreUnusable, match="make room there"):
-        hand_out(session, [lambda planned: lack(planned.context, planned.job)], Here(), tmp_path / "told")
+        hand_out_one(context, training(context, method), Here(), tmp_path)
+
+
+def sent(job, context):
+    """The job as a worker reads it, from text."""
+    probes = {}
+    written = json.loads(json.dumps([job_to_json(job, probes), probes]))
+    return job_from_json(*written, context)
+
+
+@pytest.mark.parametrize("baseline", [None, "baseline"])
+def test_every_job_of_every_suite_is_built_anew_from_json(context, tiny_base, tmp_path, baseline):
+    """What all claims ask of a checkpoint, and of a pair of them: each makes the very entry that was asked for."""
+    baseline = save_tiny_base(tmp_path / "baseline", seed=1)
+    judging = Judging(
+        method="grpo", testbed="written", baseline=baseline if baseline else None, store=tmp_path / "store", tell=print,
+        expect="trained" if baseline else "equal",
+    )  # fmt: skip
+    session = judging.session(judging.source(tiny_base))
+    jobs = plan(session, [partial(ask, session, suite, test) for suite, test in judging.tests]).jobs
+    kinds = Counter(type(job.todo).__name__ for job in jobs)
+
+    assert kinds["ToTrain"] >= 4 and kinds["ToMeasure"] >= 6, kinds
+    for job in jobs:
+        sent(job, session.context)
+
+
+def test_a_list_of_jobs_holds_no_pickle_and_one_that_was_changed_is_refused(context, tiny_base, tmp_path):
+    job = measuring(context, tiny_base, Number(number=1))
+
+    def change(orders):
+        text = orders[0].jobs.read_text()
+        assert json.loads(text)["jobs"][0]["description"]["probe"] == "written_probe"
+        assert [path.name for path in orders[0].jobs.parent.iterdir()] == ["jobs.json"]
+        orders[0].jobs.write_text(text.replace('"number": 1', '"number": 2'))
+
+    with pytest.raises(CorruptEntry, match=r"jobs\.json is not the list of jobs that this worker was started for"):
+        hand_out_one(context, job, Here(change), tmp_path)
+
+
+def test_a_worker_by_its_command_line_says_in_its_last_line_how_it_ended(tmp_path):
+    (tmp_path / "jobs.json").write_text("{}")
+    order = Order(tmp_path / "jobs.json", "0" * 64, 0)
+    with (tmp_path / "0.log").open("w") as log:
+        done = subprocess.run(order.command, stdout=log, stderr=log, check=False)
+
+    assert done.returncode == CorruptEntry.exit_code
+    assert "is not the list of jobs that this worker was started for" in ended(tmp_path / "0.log").lost
+    assert "Traceback" not in (tmp_path / "0.log").read_text()
+
+
+@pytest.mark.parametrize(
+    "text, end",
+    [
+        ("a warning\ndone\n", Ended()),
+        ("stopped: the store is full.\n", Ended(stopped="the store is full.")),
+        ("slurmstepd: CANCELLED AT noon\n", Ended(lost="slurmstepd: CANCELLED AT noon")),
+        ("", Ended(lost="killed by signal 9")),
+    ],
+)
+def test_how_a_worker_ended_is_the_last_line_of_its_log(tmp_path, text, end):
+    (tmp_path / "0.log").write_text(text)
+    assert ended(tmp_path / "0.log", "" if text else "killed by signal 9") == end
+
+
+def test_a_method_that_only_this_process_knows_is_refused_by_the_worker_in_a_sentence(context, tmp_path):
+    """As one that is registered inside a test function."""
+    method = METHODS.register(Method(name="here_alone", summary="is known here alone", train=train_nothing))
+    job = training(context, method)
+    hand_out_one(context, job, Here(lambda orders: METHODS._items.pop("here_alone")), tmp_path)
+
+    with pytest.raises(TrainingFailed, match="unknown method 'here_alone'.*Registered: "):
+        context.store.raise_if_failed(job.kind, job.key)
+
+
+def test_a_method_that_is_not_registered_is_refused_before_anything_starts(context, tmp_path):
+    job = training(context, Method(name="loose", summary="is nowhere registered", train=train_nothing))
+
+    with pytest.raises(UsageError, match="the method 'loose' cannot be sent to other processes: register it"):
+        hand_out_one(context, job, Here(), tmp_path)
+
+
+def test_a_testbed_that_is_not_registered_is_refused_before_anything_starts(context, tiny_base, tmp_path):
+    strange = replace(context, testbed=tiny_testbed(tiny_base, name="strange"))
+
+    with pytest.raises(UsageError, match="the testbed 'strange' cannot be sent to other processes: register it"):
+        hand_out_one(strange, measuring(strange, tiny_base, Number(number=1)), Here(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "value", [lambda: 1, object(), np.zeros(3), {1, 2}, b"bytes"], ids=lambda value: type(value).__name__
+)
+def test_what_is_neither_plain_nor_named_is_refused(value):
+    with pytest.raises(UsageError, match="cannot be sent to other processes"):
+        to_json((1, [value]))
+
+
+def test_a_class_that_is_defined_inside_a_function_is_refused():
+    @dataclass
+    class Inner:
+        number: int
+
+    with pytest.raises(UsageError, match=r"Inner cannot be sent to other processes, as none could import it: leave"):
+        to_json(Inner(number=1))
+
+
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+VALUES = st.recursive(
+    PLAIN | st.builds(Path, st.sampled_from(["a", "/b"])) | st.builds(Text, text=st.text(), kind=st.text()),
+    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(VALUES)
+def test_a_value_comes_back_as_it_was(value):
+    assert from_json(json.loads(json.dumps(to_json(value)))) == value
+
+
+def test_what_a_class_has_of_methods_and_enumerations_comes_back_too(context):
+    task = context.testbed.tasks[0]
+    values = (Stage.WEIGHTS, LETTERS_OF, task, LmEvalTask(name="arc", path=Path("tasks")), Launch(processes=2))
+    found = from_json(json.loads(json.dumps(to_json(values))))
+    assert found == values and found[2] is task
+
+
+def LETTERS_OF():
+    return "abcd"
+
+
+def test_a_worker_that_would_make_another_entry_is_refused_naming_what_differs(context, tiny_base, monkeypatch):
+    job = measuring(context, tiny_base, Number(number=1))
+    sent(job, context)
+    monkeypatch.setattr("depthgauge.measure.measuring.versions", lambda packages: {"torch": "0.1", "transformers": "5"})
+
+    with pytest.raises(UsageError, match=r"would make another entry .*torch.* differ\): give it the same packages"):
+        sent(job, context)
+
+
+def test_a_checkpoint_that_has_changed_since_is_refused(context, tmp_path):
+    folder = save_tiny_base(tmp_path / "base", seed=2)
+    job = measuring(context, folder, Number(number=1))
+    (folder / "config.json").write_text((folder / "config.json").read_text() + "\n")
+
+    with pytest.raises(InvalidCheckpoint, match="has changed since the run began: run it again"):
+        sent(job, context)
+
+
+def test_a_projects_own_files_are_loaded_by_path_where_no_import_finds_them(tmp_path, monkeypatch):
+    """Two conftest.py have one name."""
+    monkeypatch.setattr("depthgauge.core.registry.FILES", {})
+    monkeypatch.syspath_prepend(str(tmp_path / "one"))
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "own_conftest.py").write_text(f"WHOSE = {name!r}\n")
+    load_files({"own_conftest": str(tmp_path / "two" / "own_conftest.py")})
+    assert sys.modules.pop("own_conftest").WHOSE == "two"
+    load_files({"own_conftest": str(tmp_path / "one" / "own_conftest.py")})
+    assert sys.modules.pop("own_conftest").WHOSE == "one"
+
+
+def test_a_file_that_no_worker_can_load_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr("depthgauge.core.registry.FILES", {})
+    (tmp_path / "broken.py").write_text("raise ValueError('only in pytest')")
+    with pytest.raises(
+        UsageError, match="broken.py cannot be loaded by another process: it raises ValueError: only in"
+    ):
+        load_files({"broken_conftest": str(tmp_path / "broken.py")})
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True)
+class Number:
+    """A probe of a test file."""
+
+    number: int
+    name: ClassVar[str] = "written_probe"
+    version: ClassVar[int] = 1
+    description: ClassVar[str] = "a number"
+
+    def parameters(self, one):
+        return {"number": self.number}
+
+    def check(self, checkpoint):
+        pass
+
+    def run(self, one):
+        return {"number": np.array(self.number)}
+
+
+def test_what_a_probe_of_a_test_file_measures_is_in_the_store_afterwards(context, tiny_base, tmp_path):
+    hand_out_one(context, measuring(context, tiny_base, Number(number=7)), Here(), tmp_path)
+    (taken,) = CheckpointSet(name="it", folder=tiny_base, context=context).measure(Number(number=7))
+
+    assert taken.arrays["number"] == 7 and __name__ in FILES

@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from depthgauge import TESTBEDS
-from depthgauge.config import Options
-from depthgauge.errors import UsageError
-from depthgauge.judging import Runner, compare, verify
-from depthgauge.types import Expectation, Outcome
+from depthgauge.api import Runner, compare, verify
+from depthgauge.core.claim import Expectation
+from depthgauge.core.errors import UsageError
+from depthgauge.core.result import Outcome
+from depthgauge.runs.config import Options
 from tests.processes import ROOT, rows
 from tests.tiny import save_tiny_base, tiny_testbed
 
-WEIGHTS = "depthgauge.suites.test_weights"
+WEIGHTS = "depthgauge_suites.articles.test_weights"
 
 
 def silent(_):
@@ -42,7 +43,11 @@ def other(tmp_path_factory):
 def test_the_rows_are_those_of_a_run_of_pytest(runner, other, depthgauge, place):
     found = runner.run(other)
     assert found.problems == ()
-    depthgauge("--method=grpo", f"--checkpoint={other}", suite=ROOT / "suites" / "test_weights.py")
+    depthgauge(
+        "--method=grpo",
+        f"--checkpoint={other}",
+        suite=ROOT / "suites" / "depthgauge_suites" / "articles" / "test_weights.py",
+    )
     told = {row["claim"]: (row["outcome"], row["reason"]) for row in rows(place, "adopted-checkpoint")["verdicts"]}
     assert {row.claim: (row.outcome, row.reason) for row in found.rows} == told
     assert all(claim in str(found) for claim in told)
@@ -69,7 +74,7 @@ def test_several_processes_open_no_model_and_say_what_to_do(runner, other, tmp_p
     """After torch was used here with threads, its forks would wait for these forever."""
     torch.ones(512, 512) @ torch.ones(512, 512)
     unmeasured = save_tiny_base(tmp_path / "unmeasured", seed=3)
-    asks = replace(runner, suites=["depthgauge.suites.test_entropy"])
+    asks = replace(runner, suites=["depthgauge_suites.articles.test_entropy"])
     assert asks.run(other).problems == ()
     first, second = asks.run_all([other, unmeasured], processes=2)
     assert first.problems == () and second.rows == ()
@@ -89,13 +94,13 @@ def test_what_changed_is_judged_likewise(tiny_base, other, tmp_path):
     result = compare(tiny_base, other, expect=Expectation.TRAINED, store=tmp_path, tell=silent)
     found = {row.claim: row for row in result.rows}
     assert found["same-tensors"].outcome is Outcome.SUPPORTED
-    assert len({row.claim for row in found.values() if "[" in row.claim}) >= 1  # a claim for each exam
+    assert len({row.claim for row in found.values() if "[" in row.claim}) >= 1  # a claim for each task
 
 
 @pytest.mark.heavy
 def test_an_executor_measures_for_several_at_once(tiny_base, other, tmp_path):
     told = []
-    options = Options(against=str(tiny_base), store=str(tmp_path))
+    options = Options(baseline=str(tiny_base), store=str(tmp_path))
     runner = Runner(options=options, tell=told.append)
     more = save_tiny_base(tmp_path / "more", seed=3)
     runner.prepare([other, more], "local", workers=2)
@@ -119,7 +124,7 @@ def test_bad_names_are_one_sentence(asked, sentence, other, tmp_path):
 
 
 def test_what_cannot_be_judged_is_named_and_the_others_are(tiny_base, other, tmp_path):
-    found = compare(tiny_base, other, every_tier=True, store=tmp_path, tell=silent)
+    found = compare(tiny_base, other, all_stages=True, store=tmp_path, tell=silent)
     assert found.rows and any("tokens, and 2 to 64 fit" in problem.message for problem in found.problems)
     assert "invalid: " in str(found)
 
@@ -135,8 +140,8 @@ def test_judging_what_is_measured_imports_no_torch(runner, other):
 import sys
 from pathlib import Path
 from depthgauge import TESTBEDS
-from depthgauge.config import Options
-from depthgauge.judging import Runner, compare, verify
+from depthgauge.runs.config import Options
+from depthgauge.api import Runner, compare, verify
 from tests.tiny import tiny_testbed
 TESTBEDS.register(tiny_testbed(Path({str(TESTBEDS["judged"].base)!r}), name="judged"))
 place = Path({runner.options.store!r})

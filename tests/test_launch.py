@@ -4,39 +4,44 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
-import cloudpickle
 import pytest
 import torch
 
 from depthgauge import METHODS, TESTBEDS
-from depthgauge.errors import TrainingFailed, TrainingUnhealthy, UsageError
-from depthgauge.judging import Judging
-from depthgauge.methods.grpo import GRADREG, GRPO, SecondPass
-from depthgauge.methods.second_pass.launch import launch
-from depthgauge.methods.second_pass.perturb import norm
-from depthgauge.methods.second_pass.run import share_of
-from depthgauge.models.folder import fingerprint
-from depthgauge.types import Economy, Launch, Outcome, TrainingJob
-from tests.launched import train_and_die_once, train_exactly, train_keyed
+from depthgauge.api import Judging
+from depthgauge.core.errors import CorruptEntry, TrainingFailed, TrainingUnhealthy, UsageError
+from depthgauge.core.method import Launch, TrainingJob
+from depthgauge.core.result import Outcome
+from depthgauge.core.testbed import MemoryOptions
+from depthgauge.sources.folder import fingerprint
+from depthgauge_methods.second_pass import launch as module
+from depthgauge_methods.second_pass.launch import launch
+from depthgauge_methods.second_pass.perturb import norm
+from depthgauge_methods.second_pass.run import share_of
 from tests.processes import ROOT, refusal, rows
 from tests.tiny import tiny_testbed
 
 TWO = Launch(processes=2)
+NAMES = "tests.launched_names"
 
 
 @pytest.fixture
-def job(tiny_base, tmp_path):
+def job(tiny_base, tmp_path, monkeypatch):
     """A training of the tiny model in a folder of its own."""
+    for registry in (METHODS, TESTBEDS):
+        monkeypatch.setattr(registry, "_items", dict(registry._items))
+    sys.modules.pop("tests.launched_names", None)
+    monkeypatch.setattr("depthgauge_methods.second_pass.launch.FILES", {NAMES: import_module(NAMES).__file__})
 
-    def made(name, method, launch, *, steps=3, economy=None):
-        testbed = tiny_testbed(tiny_base, steps=steps)
-        training = replace(testbed.training, economy=economy or Economy())
+    def made(name, method, launch, *, steps=3, parts=1):
         folder = tmp_path / name
         folder.mkdir()
         return TrainingJob(
-            method=method, testbed=replace(testbed, training=training), seed=3, device="cpu", folder=folder, tell=print,
-            launch=launch,
+            method=METHODS[method], testbed=replace(TESTBEDS[f"tiny_{steps}_{parts}"], base=tiny_base), seed=3,
+            device="cpu", folder=folder, tell=print, launch=launch,
         )  # fmt: skip
 
     return made
@@ -44,12 +49,10 @@ def job(tiny_base, tmp_path):
 
 def alone(job):
     """In a process of its own that knows of no others."""
-    from depthgauge.methods.second_pass import launch as module
-
     place = job.folder / module.PLACE
     place.mkdir()
-    (place / "job").write_bytes(cloudpickle.dumps(replace(job, launch=None, tell=print)))
-    subprocess.run([sys.executable, "-m", module.__name__, place / "job"], cwd=ROOT, check=True, capture_output=True)
+    written = module.write(replace(job, launch=None), place / "job.json")
+    subprocess.run([sys.executable, "-m", module.__name__, *written], cwd=ROOT, check=True, capture_output=True)
 
 
 def gradients(job):
@@ -57,13 +60,10 @@ def gradients(job):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("accumulation", [1, 4])
-@pytest.mark.parametrize("depth, noise", [("uniform", False), ("scaled", True)])
-def test_two_processes_form_the_gradient_of_one_and_make_the_same_checkpoint(job, depth, noise, accumulation):
-    second = SecondPass(depth=depth, noise=noise, ascent_step=1e-3, penalty=0.1)
-    method = replace(GRADREG.evolve(name="exact", summary="in float64", second_pass=second), train=train_exactly)
-    economy = Economy(accumulation=accumulation)
-    one, two = job("one", method, None, economy=economy), job("two", method, TWO, economy=economy)
+@pytest.mark.parametrize("parts", [1, 4])
+@pytest.mark.parametrize("depth", ["uniform", "scaled"])
+def test_two_processes_form_the_gradient_of_one_and_make_the_same_checkpoint(job, depth, parts):
+    one, two = (job(name, f"exact_{depth}", how, parts=parts) for name, how in (("one", None), ("two", TWO)))
     alone(one)
     launch(two)
     mine, its = gradients(one), gradients(two)
@@ -73,13 +73,11 @@ def test_two_processes_form_the_gradient_of_one_and_make_the_same_checkpoint(job
 
 @pytest.mark.heavy
 def test_in_float32_the_verdicts_on_both_are_the_same(job, tiny_base, tmp_path):
-    method = replace(METHODS["gradreg"], train=train_keyed)
-    one, two = job("one", method, None, steps=16), job("two", method, TWO, steps=16)
+    one, two = job("one", "keyed", None, steps=16), job("two", "keyed", TWO, steps=16)
     alone(one)
     launch(two)
-    if "launched" not in TESTBEDS:
-        TESTBEDS.register(tiny_testbed(tiny_base, name="launched"))
-    suites = [f"depthgauge.suites.test_{name}" for name in ("attention", "capability", "entropy", "weights")]
+    TESTBEDS.register(tiny_testbed(tiny_base, name="launched"))
+    suites = [f"depthgauge_suites.articles.test_{name}" for name in ("attention", "capability", "entropy", "weights")]
     judging = Judging(method="gradreg", testbed="launched", suites=suites, store=tmp_path / "store", tell=print)
     mine, its = (judging.judge(each.folder) for each in (one, two))
     outcomes = [{row.claim: row.outcome for row in found.rows} for found in (mine, its)]
@@ -90,18 +88,15 @@ def test_in_float32_the_verdicts_on_both_are_the_same(job, tiny_base, tmp_path):
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("depth, noise", [("uniform", False), ("scaled", True)])
-def test_shards_form_the_gradient_of_the_whole_and_are_saved_as_one(job, depth, noise):
-    second = SecondPass(depth=depth, noise=noise, ascent_step=1e-3, penalty=0.1)
-    method = GRADREG.evolve(name="exact", summary="in float64", second_pass=second)
+@pytest.mark.parametrize("depth", ["uniform", "scaled"])
+def test_shards_form_the_gradient_of_the_whole_and_are_saved_as_one(job, depth):
     seen = {}
     for name, start in (
         ("whole", []),
         ("shards", ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]),
     ):
-        one = job(name, method, None)
-        (one.folder / "job").write_bytes(cloudpickle.dumps(one))
-        command = [sys.executable, *start, "-m", "tests.sharded", one.folder / "job"]
+        one = job(name, f"exact_{depth}", None)
+        command = [sys.executable, *start, "-m", "tests.sharded", *module.write(one, one.folder / "job.json")]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         seen[name] = (gradients(one), json.loads((one.folder / "seen.json").read_text()), fingerprint(one.folder))
@@ -113,13 +108,28 @@ def test_shards_form_the_gradient_of_the_whole_and_are_saved_as_one(job, depth, 
     assert model == shards
 
 
+def test_a_job_that_was_changed_since_is_refused(job):
+    path, sha256 = module.write(job("one", "keyed", TWO), job("other", "keyed", TWO).folder / "job.json")
+    assert module.read(Path(path), sha256).method == METHODS["keyed"]
+    Path(path).write_text(Path(path).read_text().replace("keyed", "dies"))
+
+    with pytest.raises(CorruptEntry, match="is not the job that this process was started for: run again"):
+        module.read(Path(path), sha256)
+
+
+def test_a_method_that_no_other_process_knows_is_refused_before_any_is_started(job):
+    one = job("one", "keyed", TWO)
+    with pytest.raises(UsageError, match="the method 'loose' cannot be sent to other processes: register it"):
+        launch(replace(one, method=replace(one.method, name="loose")))
+
+
 @pytest.mark.parametrize(
     "completions, parts, processes, share", [(32, 32, 2, (1, 16)), (32, 1, 4, (8, 1)), (32, 4, 2, (8, 2))]
 )
 def test_a_step_is_shared_whole(tiny_base, completions, parts, processes, share):
     training = tiny_testbed(tiny_base).training
     scaled = replace(training.scale, completions_per_step=completions)
-    shared = share_of(replace(training, scale=scaled, economy=Economy(accumulation=parts)), processes)
+    shared = share_of(replace(training, scale=scaled, memory_options=MemoryOptions(accumulation=parts)), processes)
     assert shared == share and shared[0] * shared[1] * processes == completions
 
 
@@ -130,9 +140,9 @@ def test_a_step_that_cannot_be_shared_is_refused(tiny_base):
 
 @pytest.mark.heavy
 def test_a_killed_process_ends_the_training_which_then_goes_on_to_the_same_checkpoint(job):
-    whole = job("whole", replace(METHODS["gradreg"], launches=True), TWO, steps=8)
+    whole = job("whole", "gradreg", TWO, steps=8)
     launch(whole)
-    broken = job("broken", replace(METHODS["gradreg"], train=train_and_die_once), TWO, steps=8)
+    broken = job("broken", "dies", TWO, steps=8)
     with pytest.raises(
         TrainingFailed, match="broke off: process 1 was killed by signal 9, and the others were stopped"
     ):
@@ -143,15 +153,14 @@ def test_a_killed_process_ends_the_training_which_then_goes_on_to_the_same_check
 
 @pytest.mark.heavy
 def test_a_sick_training_is_named_as_in_one_process(job):
-    sick = GRPO.evolve(name="sick", summary="learns nothing", temperature=0.01)
     with pytest.raises(TrainingUnhealthy, match="training 'sick' is unhealthy: silent no-learning"):
-        launch(job("sick", sick, TWO, steps=8))
+        launch(job("sick", "sick", TWO, steps=8))
 
 
 @pytest.mark.heavy
 def test_a_launched_method_is_another_recipe_and_is_judged_like_any(depthgauge, place):
     options = ("--method=gradreg", "-k", "not where_grpo_does")
-    one = {"suite": ROOT / "suites" / "test_weights.py", "store": "l"}
+    one = {"suite": ROOT / "suites" / "depthgauge_suites" / "articles" / "test_weights.py", "store": "l"}
     done = depthgauge(*options, "--launcher=accelerate", "--processes=2", reports="l", **one)
     depthgauge(*options, reports="alone", **one)
     assert "training gradreg" in done.stdout

@@ -1,6 +1,6 @@
 """Folders as other trainers leave them: each is judged, or refused with the sentence that says what to do.
 
-Laid out as their documentation and code have it; the table of docs/change.md is this one.
+Laid out as their documentation and code have it; the table of docs/compare.md is this one.
 """
 
 import json
@@ -12,9 +12,9 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
-from depthgauge.errors import HarnessError
-from depthgauge.models.folder import check_folder, fingerprint
-from depthgauge.sources import find
+from depthgauge.core.errors import HarnessError
+from depthgauge.sources.find import find
+from depthgauge.sources.folder import check_folder, fingerprint
 from depthgauge.store.folders import Store
 
 PICKLE = b"\x80\x04no model"

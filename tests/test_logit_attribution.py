@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, StatisticUndefined
 from depthgauge.models.anatomy import block_parts, blocks, final_norm
 from depthgauge.models.logit_attribution import logit_attribution
 from depthgauge.probes.circuits.repeats import without_heads
@@ -100,7 +100,7 @@ def test_what_cannot_be_attributed_says_why():
         (lambda: logit_attribution(model, [[1]], [2]), r"a list of targets, such as .*, got \[2\]"),
         (lambda: logit_attribution(model, [[1]], [[-1]]), r"no token -1 \(a target of prompt 0\)"),
     ):
-        with pytest.raises(Undefined, match=message):
+        with pytest.raises(StatisticUndefined, match=message):
             call()
 
 

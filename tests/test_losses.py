@@ -13,24 +13,24 @@ from pathlib import Path
 import pytest
 
 from depthgauge import TESTBEDS
+from depthgauge.api import compare as compare_two
 from depthgauge.cli import main, parser
 from depthgauge.cli.arguments import folder as folder_type
-from depthgauge.config import OPTIONS
-from depthgauge.conftests import load_conftest
-from depthgauge.errors import UsageError
-from depthgauge.history import FILE, append, check_history
-from depthgauge.judging import compare as compare_two
-from depthgauge.ledger import Ledger, write_ledger
-from depthgauge.models.folder import check_outside, is_checkpoint
-from depthgauge.record import record_ledger
+from depthgauge.core.errors import UsageError
+from depthgauge.core.outside import check_outside, is_checkpoint
+from depthgauge.history import unused
+from depthgauge.history.gated_runs import FILE, append, check_history
+from depthgauge.history.recorded import RecordedOutcomes, write_recorded_outcomes
+from depthgauge.record import record_outcomes
 from depthgauge.report.card import END, START, write_card
 from depthgauge.report.folder import MARK, ReportFolder, report_folder
 from depthgauge.report.junit import write_junit
 from depthgauge.report.results import write_results
 from depthgauge.report.trend import write_trend
-from depthgauge.store import inventory
+from depthgauge.runs.config import OPTIONS
+from depthgauge.runs.conftests import load_conftest
+from depthgauge.runs.trajectory import judge_trajectory
 from depthgauge.store.folders import Store
-from depthgauge.trajectory import judge_trajectory
 from tests.bytes import save_byte_model
 from tests.processes import refusal
 from tests.test_ci import report_of
@@ -88,12 +88,14 @@ def test_every_number_of_a_command_or_of_pytest_is_checked_as_it_is_read():
 
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "x", "1.5"])
-def test_a_ledger_of_no_seeds_leaves_the_one_that_is_there(seeds, tmp_path, monkeypatch, capsys):
-    name = f"ledger-of-{tmp_path.name}"
-    TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), ledger=tmp_path / "ledger.json"))
-    write_ledger(tmp_path / "ledger.json", Ledger(claims={"c": {"grpo": {"0": {"outcome": "REFUTED"}}}}))
+def test_a_record_of_no_seeds_leaves_the_one_that_is_there(seeds, tmp_path, monkeypatch, capsys):
+    name = f"record-of-{tmp_path.name}"
+    TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), recorded_outcomes=tmp_path / "recorded.json"))
+    write_recorded_outcomes(
+        tmp_path / "recorded.json", RecordedOutcomes(claims={"c": {"grpo": {"0": {"outcome": "REFUTED"}}}})
+    )
     before = content(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["depthgauge", "ledger", name, f"--seeds={seeds}"])
+    monkeypatch.setattr(sys, "argv", ["depthgauge", "record", name, f"--seeds={seeds}"])
 
     with pytest.raises(SystemExit) as ended:
         main()
@@ -224,8 +226,8 @@ def models(tmp_path_factory):
 @pytest.fixture
 def compare(models):
     def judge(new, *options):
-        line = [sys.executable, "-m", "pytest", *CHECKS, "--against=./old", f"--checkpoint=./{new}", "-q"]
-        line += ["--last-tier=files", "-k", "tensors", "--store=store", *options]
+        line = [sys.executable, "-m", "pytest", *CHECKS, "--baseline=./old", f"--checkpoint=./{new}", "-q"]
+        line += ["--last-stage=files", "-k", "tensors", "--store=store", *options]
         return subprocess.run(line, cwd=models, capture_output=True, text=True, check=False)
 
     return judge
@@ -376,12 +378,12 @@ def test_a_conftest_of_a_checkpoints_folder_is_not_run(tmp_path, checkpoint):
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_is_no_ledger_is_not_replaced_and_nothing_is_trained(tmp_path):
-    name, path = f"ledger-of-{tmp_path.name}", tmp_path / "ledger.json"
-    TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), ledger=path))
+def test_what_is_no_record_is_not_replaced_and_nothing_is_trained(tmp_path):
+    name, path = f"record-of-{tmp_path.name}", tmp_path / "recorded.json"
+    TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), recorded_outcomes=path))
     path.write_text("accounts")
-    with pytest.raises(UsageError, match="is no ledger, and is not replaced"):
-        record_ledger(name, "all", 1, tmp_path / "store")
+    with pytest.raises(UsageError, match="is no recorded outcomes, and is not replaced"):
+        record_outcomes(name, "all", 1, tmp_path / "store")
     assert path.read_text() == "accounts"
 
 
@@ -394,8 +396,8 @@ def test_a_collection_deletes_no_folder_that_the_store_did_not_make(tmp_path):
         os.utime(tmp_path / name / "file", (1e9, 1e9))
     before = content(tmp_path)
     store = Store(tmp_path, run="r")
-    inventory.collect(store, tmp_path / "r", tmp_path / "r", 0, delete=True)
-    inventory.collect(store, tmp_path / "r", tmp_path / "r", 30, delete=True, most_gib=1e-12)
+    unused.collect(store, tmp_path / "r", tmp_path / "r", 0, delete=True)
+    unused.collect(store, tmp_path / "r", tmp_path / "r", 30, delete=True, most_gib=1e-12)
 
     assert content(tmp_path) == before
 
@@ -433,7 +435,7 @@ def test_a_link_into_a_checkpoint_lies_in_it(tmp_path, checkpoint):
         ["accept", "prod", "./models/new", "--reason=good", "--store=models/new"],
         ["history", "models/new/history.jsonl"],
         ["results", "report.json", "models/new/results.json"],
-        ["ledger", "pocket", "--store=models/new/store"],
+        ["record", "pocket", "--store=models/new/store"],
     ],
 )
 def test_no_command_writes_into_a_checkpoint(words, checkpoint, tmp_path, monkeypatch, capsys):
@@ -450,14 +452,14 @@ def test_no_command_writes_into_a_checkpoint(words, checkpoint, tmp_path, monkey
     assert content(tmp_path) == before
 
 
-def test_a_reference_is_not_written_into_a_checkpoint(models, monkeypatch, capsys, tmp_path):
+def test_an_accepted_baseline_is_not_written_into_a_checkpoint(models, monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(models / "old")
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(sys, "argv", ["depthgauge", "accept", "prod", ".", "--reason=good", f"--store={tmp_path}"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 4 and "into which nothing is written" in capsys.readouterr().err
-    assert not (models / "old" / "references").exists()
+    assert not (models / "old" / "baselines").exists()
 
 
 @pytest.mark.parametrize(
@@ -484,8 +486,8 @@ def test_comparing_from_python_writes_nothing_into_a_checkpoint(options, sentenc
         ["compare", "old", "new", "--report-dir="],
         ["store", "ls", "--store="],
         ["store", "gc", "--reports="],
-        ["ledger", "pocket", "--store="],
-        ["ledger"],
+        ["record", "pocket", "--store="],
+        ["record"],
         ["nothing"],
     ],
 )

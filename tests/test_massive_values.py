@@ -7,12 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from depthgauge.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, StatisticUndefined
 from depthgauge.models.attention import layers_attended_by
-from depthgauge.probes.massive_values import FACTOR, before_rotation, is_massive, shared_beyond_chance, slowness_of
-from depthgauge.probes.massive_values.ablation import Numbers, as_many_others, moments, recall, replacing, tokenized
-from depthgauge.probes.massive_values.compute import read, speeds, starts
 from depthgauge.stats import exactly
+from depthgauge_suites.layer_papers.massive_values import (
+    FACTOR,
+    before_rotation,
+    is_massive,
+    shared_beyond_chance,
+    slowness_of,
+)
+from depthgauge_suites.layer_papers.massive_values.ablation import (
+    Numbers,
+    as_many_others,
+    moments,
+    recall,
+    replacing,
+    tokenized,
+)
+from depthgauge_suites.layer_papers.massive_values.compute import read, speeds, starts
 from tests.corrupted import corrupt_model
 
 LAYERS, HEADS, GROUPS, SIZE = 3, 4, 2, 16
@@ -181,7 +194,7 @@ def test_one_head_a_layer_and_a_text_of_one_token_are_one_sentence(tiny_base):
 
     with pytest.raises(NotTestable, match="no other to share"):
         shared_beyond_chance(np.ones((2, 1, 4), bool))
-    with pytest.raises(Undefined, match="has 1 tokens"):
+    with pytest.raises(StatisticUndefined, match="has 1 tokens"):
         starts(*load(tiny_base), ["a"])
 
 

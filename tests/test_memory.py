@@ -8,25 +8,26 @@ import torch
 from peft import get_peft_model
 from torch.profiler import ProfilerActivity, profile
 
-from depthgauge.errors import TrainingFailed, UsageError
-from depthgauge.methods.grpo import DEPTHSCALED, GRADREG, GRPO
-from depthgauge.methods.second_pass import memory, run
-from depthgauge.methods.second_pass.adapters import LoRAAdapter
-from depthgauge.methods.second_pass.memory import MemoryPlan, check_fits, kept_by_autograd, memory_plan
-from depthgauge.methods.second_pass.run import share_of
-from depthgauge.models.load import GIB, fresh
-from depthgauge.types import Economy, LoRA, TrainingJob
+from depthgauge.core.errors import TrainingFailed, UsageError
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.testbed import LoRA, MemoryOptions
+from depthgauge.models.load import GIB, load_uncached
+from depthgauge_methods.grpo import DEPTHSCALED, GRADREG, GRPO
+from depthgauge_methods.second_pass import memory, run
+from depthgauge_methods.second_pass.adapters import LoRAAdapter
+from depthgauge_methods.second_pass.memory import MemoryPlan, check_fits, kept_by_autograd, memory_plan
+from depthgauge_methods.second_pass.run import share_of
 from tests.tiny import tiny_testbed
 
 
 @pytest.fixture
 def plan(tiny_base):
     """The plan of a method on the tiny model, and how many numbers that has."""
-    model, _ = fresh(tiny_base)
+    model, _ = load_uncached(tiny_base)
     training = tiny_testbed(tiny_base).training
 
-    def of(method=GRPO, prompt=7, **economy):
-        chosen = replace(training, economy=Economy(**economy))
+    def of(method=GRPO, prompt=7, **memory_options):
+        chosen = replace(training, memory_options=MemoryOptions(**memory_options))
         return memory_plan(model, method.settings, chosen, prompt, sequences=share_of(chosen, 1)[0])
 
     of.numbers = sum(p.numel() for p in model.parameters())
@@ -72,7 +73,7 @@ def test_what_autograd_keeps_is_what_a_profiler_counts(plan):
 def test_counting_what_autograd_keeps_does_not_keep_it(plan):
     """On a device that a training fills, a forward pass of one sequence without checkpointing may not fit."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        counted = kept_by_autograd(plan.model, 48, Economy())
+        counted = kept_by_autograd(plan.model, 48, MemoryOptions())
     events = [one for one in seen.profiler.kineto_results.events() if one.name() == "[memory]"]
     held = max(accumulate(one.nbytes() for one in sorted(events, key=lambda one: one.start_ns())))
 
@@ -100,8 +101,8 @@ def test_what_a_training_allocates_at_its_peak_is_planned_within_15_percent(meth
 def test_a_forward_pass_in_bfloat16_keeps_no_copies_of_the_weights(tiny_base, tmp_path):
     """Autocast's cache would: half of the weights' size, whatever is checkpointed."""
     testbed = tiny_testbed(tiny_base)
-    economy = Economy(precision="bfloat16", checkpointing=True)
-    testbed = replace(testbed, training=replace(testbed.training, economy=economy))
+    memory_options = MemoryOptions(precision="bfloat16", checkpointing=True)
+    testbed = replace(testbed, training=replace(testbed.training, memory_options=memory_options))
     job = TrainingJob(method=GRADREG, testbed=testbed, seed=0, device="cpu", folder=tmp_path, tell=print)
     trainer = run.build_trainer(job, GRADREG.settings)
     cached = []
@@ -126,7 +127,7 @@ def test_a_training_that_does_not_fit_is_refused_with_what_to_lower(monkeypatch)
 
 
 def test_with_adapters_only_they_have_gradients(tiny_base):
-    model, _ = fresh(tiny_base)
+    model, _ = load_uncached(tiny_base)
     arguments = {"model": model}
     LoRAAdapter(LoRA(rank=2)).attach(arguments)
     wrapped = get_peft_model(model, arguments["peft_config"])

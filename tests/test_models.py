@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from depthgauge.errors import InvalidCheckpoint, InvalidComparison, UsageError
-from depthgauge.models.folder import check_folder, fingerprint
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, UsageError
 from depthgauge.models.load import LOADED, choose_device, load, multiply_in_float32
-from depthgauge.models.tokenizer import check_same_tokenizer
+from depthgauge.sources.folder import check_folder, fingerprint
+from depthgauge.sources.tokenizer import check_same_tokenizer
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_a_tokenizer_that_cannot_be_read_is_a_sentence(checkpoint, tiny_base):
         check_same_tokenizer(checkpoint, tiny_base)
 
 
-def test_a_repetition_penalty_beside_the_weights_does_not_change_the_exam(checkpoint):
+def test_a_repetition_penalty_beside_the_weights_does_not_change_the_task(checkpoint):
     rewrite_json(checkpoint / "generation_config.json", repetition_penalty=5.0, min_p=0.5)
     LOADED.clear()
     config = load(checkpoint)[0].generation_config

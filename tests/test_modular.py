@@ -13,13 +13,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
-from depthgauge.methods.full_batch import SNAPSHOT_EVERY, Training, train_modular
-from depthgauge.methods.grokking import GROKKING, GrokkingSettings
-from depthgauge.probes.fourier import compute as fourier
-from depthgauge.probes.fourier import formed_before_shown, phases
-from depthgauge.probes.fourier.measures import along_the_way, take_apart
-from depthgauge.probes.fourier.transformer import (
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, TrainingFailed, UsageError
+from depthgauge.core.method import TrainingJob
+from depthgauge.probes.training import largest_jump
+from depthgauge_methods.full_batch import SNAPSHOT_EVERY, Training, train_modular
+from depthgauge_methods.grokking import GROKKING, GrokkingSettings
+from depthgauge_suites.grokking.fourier import compute as fourier
+from depthgauge_suites.grokking.fourier import formed_before_shown, phases
+from depthgauge_suites.grokking.fourier.measures import along_the_way, take_apart
+from depthgauge_suites.grokking.fourier.transformer import (
     ModularTask,
     Weights,
     all_pairs,
@@ -30,9 +32,7 @@ from depthgauge.probes.fourier.transformer import (
     run,
     save,
 )
-from depthgauge.probes.training import largest_jump
-from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
-from depthgauge.types import TrainingJob
+from depthgauge_testbeds.modular_addition import MODULAR_ADDITION
 from tests.full_sequence import FullSequence, full_sequence_losses
 
 SMALL = GrokkingSettings(p=11, train_fraction=0.6, until_test_loss=None, steps=2 * SNAPSHOT_EVERY)
@@ -149,7 +149,7 @@ def test_a_killed_training_resumes_to_the_same_bits(tmp_path):
     killed.mkdir()
     code = (
         "import sys, time; from pathlib import Path; from tests.test_modular import job\n"
-        "import depthgauge.methods.full_batch as f\n"
+        "import depthgauge_methods.full_batch as f\n"
         "note = f.Training.note\n"
         "f.Training.note = lambda self: (time.sleep(0.2 * (self.step > f.SNAPSHOT_EVERY)), note(self))\n"
         "f.train_modular(job(Path(sys.argv[1])))"

@@ -5,14 +5,14 @@ import pytest
 import torch
 from transformers import BertConfig, BertLMHeadModel, BloomConfig, BloomForCausalLM
 
-from depthgauge.errors import InvalidCheckpoint, NotTestable, Undefined
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, StatisticUndefined
 from depthgauge.models.anatomy import blocks
 from depthgauge.models.load import load
-from depthgauge.probes.noise_trace import check_felt
-from depthgauge.probes.noise_trace import compute as probe
-from depthgauge.probes.noise_trace.compute import draw_noise, noise_trace, single_token
-from depthgauge.probes.noise_trace.restoration import restoration_trace
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_suites.articles.noise_trace import check_felt
+from depthgauge_suites.articles.noise_trace import compute as probe
+from depthgauge_suites.articles.noise_trace.compute import draw_noise, noise_trace, single_token
+from depthgauge_suites.articles.noise_trace.restoration import restoration_trace
+from depthgauge_testbeds.pocket import POCKET
 from tests.families import CONTEXT, FAMILIES, VOCABULARY, random_model
 
 PROMPT, TARGETS = [5, 9, 2, 31, 8, 8, 60], [3, 44]
@@ -239,7 +239,7 @@ def test_nothing_is_left_behind_by_an_exception(monkeypatch):
     ],
 )
 def test_what_has_no_trace_is_refused_in_a_sentence(prompt, targets, options, sentence):
-    with pytest.raises(Undefined, match=sentence):
+    with pytest.raises(StatisticUndefined, match=sentence):
         noise_trace(random_model("llama"), [prompt], [targets], **options)
 
 
@@ -247,7 +247,7 @@ def test_a_target_of_several_tokens_is_refused_by_name(tiny_base):
     _, tokenizer = load(tiny_base)
 
     assert single_token(tokenizer, "b") == 4
-    with pytest.raises(Undefined, match="'ab' is 2"):
+    with pytest.raises(StatisticUndefined, match="'ab' is 2"):
         single_token(tokenizer, "ab")
 
 
@@ -287,7 +287,7 @@ def test_a_run_that_is_not_finite_has_no_trace():
 
 def test_noise_of_no_size_is_refused_before_anything_is_restored():
     for wrong, sentence in (({"scale": float("nan")}, "got nan"), ({"draws": 0}, "at least 1 draw")):
-        with pytest.raises(Undefined, match=sentence):
+        with pytest.raises(StatisticUndefined, match=sentence):
             restoration_trace(random_model("llama"), PROMPT, [1], 3, **wrong)
 
 
@@ -299,12 +299,12 @@ def test_long_prompts_pass_in_smaller_chunks():
 
 
 def test_unknown_tokens_are_refused_before_anything_is_restored():
-    with pytest.raises(Undefined, match=r"no token 500 \(in prompt 0\)"):
+    with pytest.raises(StatisticUndefined, match=r"no token 500 \(in prompt 0\)"):
         restoration_trace(random_model("llama"), [5, 500], [1], 3)
-    with pytest.raises(Undefined, match=r"no token 300 \(a target of prompt 0\)"):
+    with pytest.raises(StatisticUndefined, match=r"no token 300 \(a target of prompt 0\)"):
         restoration_trace(random_model("llama"), PROMPT, [1], 300)
 
 
 def test_a_subject_outside_the_prompt_is_refused():
-    with pytest.raises(Undefined, match="positions from 0 to 6"):
+    with pytest.raises(StatisticUndefined, match="positions from 0 to 6"):
         restoration_trace(random_model("llama"), PROMPT, [7], 3)

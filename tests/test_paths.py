@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthgauge.errors import NotTestable, Undefined
+from depthgauge.core.errors import NotTestable, StatisticUndefined
 from depthgauge.models import paths
 from depthgauge.models.logit_attribution import logit_attribution
 from depthgauge.models.paths import follow, record, through
@@ -89,5 +89,5 @@ def matrix_of_values(layer, head):
 def test_an_encoder_and_a_token_that_is_unknown_are_one_sentence():
     with pytest.raises(NotTestable):
         record(encoder(), PROMPTS[0], TARGET)
-    with pytest.raises(Undefined, match="no token 9999"):
+    with pytest.raises(StatisticUndefined, match="no token 9999"):
         record(uneven_model("llama"), PROMPTS[0], 9999)

@@ -9,7 +9,7 @@ import sys
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_testbeds.pocket import POCKET
 from tests.processes import ROOT, refusal, rows, trained
 
 SLOW_TO_IMPORT = {"torch", "transformers", "datasets", "trl", "lm_eval", "scipy", "matplotlib", "jinja2", "sklearn"}
@@ -57,13 +57,13 @@ def test_the_report_has_every_claim_and_what_a_reader_needs(depthgauge, place):
         "elapsed_s",
     }
     assert set(record["run"]) == facts
-    assert (record["schema"], record["run"]["judged"]) == (3, ["depthscaled"])
+    assert (record["schema"], record["run"]["judged"]) == (4, ["depthscaled"])
     assert all(row["claim"] in page and row["outcome"] in page for row in record["verdicts"])
     keys = {"point", "low", "high", "level", "unit", "n", "generalises_over"}
     assert all(keys <= set(row["estimate"]) for row in record["verdicts"] if row["outcome"] != "NOT_TESTABLE")
-    for section in ("## Claims", "## Exams", "## Entropy and diversity", "## Training", "## Environment"):
+    for section in ("## Claims", "## Tasks", "## Entropy and diversity", "## Training", "## Environment"):
         assert section in page
-    for plot in ("exams.png", "entropy.png"):
+    for plot in ("tasks.png", "entropy.png"):
         assert f"]({plot})" in page and (place / "reports" / "depthscaled" / plot).stat().st_size > 5000
     assert str(place) not in json.dumps(record)
 
@@ -73,7 +73,7 @@ def test_the_verdicts_alone_go_to_the_step_summary(depthgauge, place):
     summary = (place / "summary.md").read_text()
 
     assert summary == (place / "reports" / "grpo" / "summary.md").read_text()
-    assert "| **science-gain-over-base**" in summary and "## Exams" not in summary
+    assert "| **science-gain-over-base**" in summary and "## Tasks" not in summary
 
 
 def test_an_adopted_folder_is_judged_and_nothing_is_trained_for_it(depthgauge, place):
@@ -172,9 +172,9 @@ def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
         (["--checkpoint=/nowhere"], "there is no checkpoint folder /nowhere"),
         (["--checkpoint=grpo"], "--checkpoint=grpo is a method: judge it with --method=grpo"),
         (["--checkpoint=gradregs"], "--checkpoint=gradregs is no folder and no method. Did you mean 'gradreg'?"),
-        (["--exam=common"], "--exam is about two checkpoints: give the old one with --against"),
-        (["--against=grpo"], "--against names the old checkpoint: name the new one with --checkpoint"),
-        (["--against=grpo", "--method=grpo"], "--method is about methods, and --against about two checkpoints"),
+        (["--tasks=common"], "--tasks is about two checkpoints: give the baseline with --baseline"),
+        (["--baseline=grpo"], "--baseline names the baseline: name the candidate with --checkpoint"),
+        (["--baseline=grpo", "--method=grpo"], "--method is about methods, and --baseline about two checkpoints"),
         (["--dtype=int8"], "unknown dtype 'int8': choose float32, bfloat16, or auto"),
     ],
 )
@@ -210,7 +210,7 @@ def test_a_damaged_checkpoint_is_one_sentence_and_exit_21_before_any_training(de
     assert done.returncode == 21
     assert "is truncated" in refusal(done)
     assert trained(done) == []
-    assert not (place / "unused" / "workshop").exists()
+    assert not (place / "unused" / "staging").exists()
 
 
 def test_a_corrupt_measurement_is_one_sentence_and_exit_21(depthgauge, place):
@@ -236,7 +236,7 @@ def test_collecting_lists_claims_without_what_takes_seconds_to_import():
 
 
 def test_the_harness_imports_no_torch():
-    code = "import sys, depthgauge, depthgauge.methods, depthgauge.testbeds; "
+    code = "import sys, depthgauge, depthgauge_methods, depthgauge_testbeds; "
     code += "print('torch' in sys.modules, 'scipy.stats' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
@@ -258,7 +258,7 @@ def test_help_names_every_option():
         "store",
         "report-dir",
         "checkpoint",
-        "against",
+        "baseline",
     )
     for name in names:
         assert f"--{name}=" in done.stdout and f"--depthgauge-{name}=" in done.stdout

@@ -6,25 +6,25 @@ from random import Random
 
 import pytest
 
-from depthgauge.models.folder import check_folder, fingerprint
-from depthgauge.testbeds.pocket import POCKET, choice_items, facts, prose, questions, training_prompts
-from depthgauge.testbeds.pocket.corpus import END_OF_TEXT, documents
+from depthgauge.sources.folder import check_folder, fingerprint
+from depthgauge_testbeds.pocket import POCKET, choice_items, facts, prose, questions, training_prompts
+from depthgauge_testbeds.pocket.corpus import END_OF_TEXT, documents
 
 RECORD = json.loads((POCKET.base.parent / "base.json").read_text())
 
 
-def test_no_training_prompt_is_an_exam_item():
-    asked = {item.prompt for exam in POCKET.exams for item in exam.items()}
+def test_no_training_prompt_is_a_task_item():
+    asked = {item.prompt for task in POCKET.tasks for item in task.items()}
 
     assert asked.isdisjoint(item.prompt for item in training_prompts())
     assert len(training_prompts()) > 1000
 
 
-def test_exams_have_their_sizes_and_no_item_twice():
-    sizes = {exam.name: len(exam.items()) for exam in POCKET.exams}
+def test_tasks_have_their_sizes_and_no_item_twice():
+    sizes = {task.name: len(task.items()) for task in POCKET.tasks}
 
     assert sizes == {"science": 600, "history": 400, "mathematics": 400}
-    assert all(len({item.prompt for item in exam.items()}) == len(exam.items()) for exam in POCKET.exams)
+    assert all(len({item.prompt for item in task.items()}) == len(task.items()) for task in POCKET.tasks)
 
 
 def test_the_answer_is_no_more_often_at_one_place_than_at_another():
@@ -97,7 +97,7 @@ def test_passages_differ_and_are_long_enough_for_sinks():
     from depthgauge.models.load import load
     from depthgauge.probes.sinks import TOKENS, Passage
 
-    passages, (_, tokenizer) = POCKET.material(Passage), load(POCKET.base)
+    passages, (_, tokenizer) = POCKET.inputs(Passage), load(POCKET.base)
 
     assert len(set(passages)) == len(passages) == 100
     assert min(len(tokenizer(text)["input_ids"]) for text in passages) >= TOKENS
@@ -123,11 +123,11 @@ def test_formulae_and_isotopes_fall_apart_into_tokens():
 
 @pytest.mark.full
 def test_the_base_has_something_left_to_learn():
-    from depthgauge.exams.item_runner import answer_items
     from depthgauge.models.load import load, prepare_libraries
+    from depthgauge.tasks.item_runner import answer_items
 
     prepare_libraries(1)
-    score = answer_items(POCKET.exam("science"), *load(POCKET.base))["score"].mean()
+    score = answer_items(POCKET.task("science"), *load(POCKET.base))["score"].mean()
 
     assert score == pytest.approx(RECORD["scores"]["science"], abs=0.01)
     assert 0.35 <= score <= 0.65

@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import depthgauge.methods  # noqa: F401  registers them
-from depthgauge import METHODS, exams
-from depthgauge.context import RunContext
+import depthgauge_methods  # noqa: F401  registers them
+from depthgauge import METHODS, tasks
 from depthgauge.corruptions import corrupted
-from depthgauge.probes import attention, circuits, greedy_trace, noise_trace, sinks, tokenization, weights
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
+from depthgauge.probes import attention, circuits, greedy_entropy, sinks, weights
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_suites.articles import noise_trace, tokenization
+from depthgauge_testbeds.pocket import POCKET
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "pocket_figures.json").read_text())["measurements"]
 SAMPLED = ("history", "mathematics")  # answers sampled at a temperature: another CPU samples others
@@ -34,8 +35,8 @@ CHOSEN = {
 TAKEN = {
     "attention": lambda one, base: attention.change(one, base),
     "circuits": lambda one, base: circuits.taken(one),
-    "entropy": lambda one, base: one.measure(greedy_trace.GreedyTrace(openings=one.material(greedy_trace.Opening))),
-    "sinks": lambda one, base: one.measure(sinks.Sinks(passages=one.material(sinks.Passage))),
+    "entropy": lambda one, base: one.measure(greedy_entropy.GreedyEntropy(openings=one.inputs(greedy_entropy.Opening))),
+    "sinks": lambda one, base: one.measure(sinks.Sinks(passages=one.inputs(sinks.Passage))),
     "tokenization": lambda one, base: tokenization.taken_apart(one),
     "weights": lambda one, base: weights.deltas(one, base),
 }
@@ -49,12 +50,12 @@ def context(tmp_path_factory):
 
 
 def taken(entry, context):
-    base = Subject.of(METHODS["base"], (0,), context)
-    one = base if entry["checkpoint"] == "base" else corrupted(context)[entry["checkpoint"]]
+    base = CheckpointSet.of(METHODS["base_model"], (0,), context)
+    one = base if entry["checkpoint"] == "base_model" else corrupted(context)[entry["checkpoint"]]
     if entry["probe"] == "noise_trace":
         return noise_trace.traces(one, copying=entry["copying"])[0]
     if entry["probe"] == "exam":
-        return one.measure(exams.InlineExam(exam=POCKET.exam(entry["exam"])))[0]
+        return one.measure(tasks.ItemTaskProbe(task=POCKET.task(entry["exam"])))[0]
     return TAKEN[entry["probe"]](one, base)[0]
 
 

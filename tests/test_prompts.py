@@ -6,8 +6,8 @@ import datasets
 import huggingface_hub
 import pytest
 
-from depthgauge.errors import UsageError
-from depthgauge.prompts import DataSet
+from depthgauge.core.errors import UsageError
+from depthgauge.core.prompts import DataSet
 
 
 @pytest.fixture
@@ -48,5 +48,5 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(folder):
 def test_a_name_that_cannot_be_had_says_how_to_bring_it(monkeypatch):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    with pytest.raises(UsageError, match=r"cannot be had \(.*'hf download --repo-type dataset camel-ai/x'"):
+    with pytest.raises(UsageError, match=r"is not available \(.*'hf download --repo-type dataset camel-ai/x'"):
         DataSet(name="camel-ai/x", prompt="message_1", answer="message_2").items()

@@ -4,10 +4,10 @@ import importlib.metadata
 
 import pytest
 
-from depthgauge import registry
-from depthgauge.errors import UsageError
-from depthgauge.registry import Registry, load_entry_points
-from depthgauge.types import Method
+from depthgauge.core import registry
+from depthgauge.core.errors import UsageError
+from depthgauge.core.method import Method
+from depthgauge.core.registry import Registry, load_entry_points
 from tests.processes import ROOT, refusal
 
 
@@ -69,7 +69,7 @@ def test_an_entry_point_that_raises_is_noted_and_the_others_are_loaded(monkeypat
 def test_what_ships_comes_in_by_the_door_of_third_parties():
     ours = {entry.name: entry.value for entry in importlib.metadata.entry_points(group="depthgauge")}
 
-    assert ours == {"methods": "depthgauge.methods", "testbeds": "depthgauge.testbeds"}
+    assert ours == {"methods": "depthgauge_methods", "testbeds": "depthgauge_testbeds"}
 
 
 def distribution(folder, name, code):

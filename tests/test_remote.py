@@ -11,11 +11,11 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from depthgauge.errors import CorruptEntry, StoreUnusable, UsageError
+from depthgauge.core.errors import CorruptEntry, StoreUnusable, UsageError
+from depthgauge.core.plain import canonical_json, digest
 from depthgauge.store.folders import LAYOUT, MANIFEST, Store, sha256
 from depthgauge.store.inventory import entries
 from depthgauge.store.remote import pull, push, store_at
-from depthgauge.types import canonical_json, digest
 from tests.processes import ROOT, refusal, rows
 
 NUMBERS = range(4)
@@ -25,14 +25,14 @@ KEYS = [digest(number) for number in NUMBERS]
 def filled(place, numbers=NUMBERS):
     store = Store(place, run="here")
     for number in numbers:
-        store.produce("measurements", number, lambda workshop, number=number: write(workshop, number))
+        store.get_or_create("measurements", number, lambda staging_dir, number=number: write(staging_dir, number))
     return store
 
 
-def write(workshop, number):
-    (workshop / "number").write_text(str(number))
-    (workshop / "below").mkdir()
-    (workshop / "below" / "more.bin").write_bytes(bytes(range(256)))
+def write(staging_dir, number):
+    (staging_dir / "number").write_text(str(number))
+    (staging_dir / "below").mkdir()
+    (staging_dir / "below" / "more.bin").write_bytes(bytes(range(256)))
 
 
 def quiet(line):
@@ -110,11 +110,11 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path):
         "files": {"../../stolen": {"bytes": 6, "sha256": sha256(tmp_path / "shared" / "stolen")}},
     }
     text = canonical_json(outside)
-    (folder / MANIFEST).write_text(json.dumps(outside | {"seal": hashlib.sha256(text).hexdigest()}))
+    (folder / MANIFEST).write_text(json.dumps(outside | {"checksum": hashlib.sha256(text).hexdigest()}))
 
     with pytest.raises(CorruptEntry, match="corrupt at manifest.json"):
         pull(filled(tmp_path / "one", []), str(tmp_path / "shared"), quiet)
-    assert not (tmp_path / "one" / "workshop" / "stolen").exists()
+    assert not (tmp_path / "one" / "staging" / "stolen").exists()
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,10 @@ def test_without_its_package_what_to_install_is_named(tmp_path):
 @pytest.mark.parametrize("executor", [(), ("--executor=local", "--workers=2")])
 def test_runs_on_two_machines_share_a_store_at_an_address(depthgauge, place, s3, executor):
     address = f"{s3}/{uuid4()}"
-    suite, options = ROOT / "suites" / "test_weights.py", ("--method=grpo", f"--store={address}", *executor)
+    suite, options = (
+        ROOT / "suites" / "depthgauge_suites" / "articles" / "test_weights.py",
+        ("--method=grpo", f"--store={address}", *executor),
+    )
     one = depthgauge(*options, suite=suite, reports="one", XDG_CACHE_HOME=str(place / "one's cache"))
     other = depthgauge(*options, suite=suite, reports="other", XDG_CACHE_HOME=str(place / "other's cache"))
     again = depthgauge(*options, suite=suite, reports="again", XDG_CACHE_HOME=str(place / "one's cache"))
@@ -158,7 +161,7 @@ def test_whether_an_entry_is_at_the_address_is_told_without_bringing_it(s3, tmp_
 
     assert [store.has("measurements", key) for key in KEYS[:2]] == [True, False]
     assert list(entries(store)) == []
-    folder = store.produce("measurements", NUMBERS[0], lambda workshop: pytest.fail("it was made anew"))
+    folder = store.get_or_create("measurements", NUMBERS[0], lambda staging_dir: pytest.fail("it was made anew"))
     assert (folder / "below" / "more.bin").read_bytes() == bytes(range(256))
 
 
@@ -190,11 +193,11 @@ def test_the_first_that_is_whole_there_is_kept(s3, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     other = store_at(address, run="other")
 
-    def make(workshop):
-        (workshop / "weights").write_text("the other's")
-        one.produce("checkpoints", "k", lambda mine: (mine / "weights").write_text("the first's"))
+    def make(staging_dir):
+        (staging_dir / "weights").write_text("the other's")
+        one.get_or_create("checkpoints", "k", lambda mine: (mine / "weights").write_text("the first's"))
 
-    assert (other.produce("checkpoints", "k", make) / "weights").read_text() == "the other's"
+    assert (other.get_or_create("checkpoints", "k", make) / "weights").read_text() == "the other's"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "third"))
     third = store_at(address, run="third").finished("checkpoints", digest("k"))
     assert (third / "weights").read_text() == "the first's"
@@ -237,7 +240,7 @@ def test_an_address_with_another_layout_is_refused(s3, tmp_path, monkeypatch):
 
 def test_the_command_pushes_and_pulls_one_kind(tmp_path):
     store, shared = filled(tmp_path / "one"), tmp_path / "shared"
-    store.produce("checkpoints", "f", lambda workshop: (workshop / "config.json").write_text("{}"))
+    store.get_or_create("checkpoints", "f", lambda staging_dir: (staging_dir / "config.json").write_text("{}"))
 
     def run(command, place, *options):
         done = subprocess.run(

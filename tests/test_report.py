@@ -11,10 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.claims import at_least, at_most, judge, p_value
+from depthgauge.core.claim import Claim
+from depthgauge.core.estimate import Estimate, Scores
+from depthgauge.core.plain import to_plain
+from depthgauge.core.result import ClaimResult, Evidence, Outcome, claim_result_from_plain
+from depthgauge.core.verdict import at_least, at_most, judge, p_value
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Table
-from depthgauge.plugin.claims import report_verdict
+from depthgauge.pytest_plugin.claims import report_verdict
 from depthgauge.report.markdown import behind, claims_part, page_of
 from depthgauge.report.outcome import (
     Problem,
@@ -28,24 +32,23 @@ from depthgauge.report.outcome import (
     verdict_table,
 )
 from depthgauge.stats import sequential_difference, share
-from depthgauge.types import Claim, Estimate, Evidence, Outcome, Row, Scores, row_from_plain, to_plain
 
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_TESTABLE = Outcome
 
 
 def row(outcome=SUPPORTED, recorded=(), control=REFUTED, claim="science-gain", **changes):
     estimate = Estimate(
-        estimand="science, subject - base", unit="points", point=3.25, low=1.0, high=5.5, level=0.95, n=600,
+        estimand="science, candidate - base model", unit="points", point=3.25, low=1.0, high=5.5, level=0.95, n=600,
         method="Bonett-Price", generalises_over="items",
     )  # fmt: skip
     fields = dict(
-        claim=claim, statement="answers more", suite="test_capability", method="depthscaled", source="Dangi 2026b",
+        claim=claim, statement="answers more", suite="test_capability", method="depthscaled", citation="Dangi 2026b",
         published="67.85 against 64.31", region="> 0 points", rationale="r", outcome=outcome, recorded=recorded,
         reason="3.25 [1, 5.5] points lies in > 0", estimate=estimate, control="random_weights", control_outcome=control,
-        control_reason="-20", evidence=(Evidence(method="base", seed=0, checkpoint="f", key="k",
-        probe="depthgauge.exams:InlineExam"),),
+        control_reason="-20", evidence=(Evidence(method="base_model", seed=0, checkpoint="f", key="k",
+        probe="depthgauge.tasks:ItemTaskProbe"),),
     )  # fmt: skip
-    return Row(**(fields | changes))
+    return ClaimResult(**(fields | changes))
 
 
 rows = st.builds(
@@ -56,14 +59,14 @@ rows = st.builds(
     reason=st.text(),
     method=st.text(min_size=1),
     estimate=st.one_of(st.none(), st.just(row().estimate)),
-    gates=st.booleans(),
-    only_old=st.booleans(),
+    required=st.booleans(),
+    lost_capability=st.booleans(),
 )
 
 
 @given(rows)
 def test_a_row_reads_back_from_json_as_it_was(one):
-    assert row_from_plain(json.loads(json.dumps(to_plain(one)))) == one
+    assert claim_result_from_plain(json.loads(json.dumps(to_plain(one)))) == one
 
 
 # -- what a run comes to ---
@@ -88,10 +91,10 @@ INVALID, UNUSABLE, BROKE_OFF = (Problem(exit_code=code, message="m") for code in
         ([row(SUPPORTED, (REFUTED, SUPPORTED))], [], 0, 0),
         ([row(REFUTED)], [], 1, 1),
         ([row(REFUTED), row(INCONCLUSIVE)], [], 1, 1),
-        ([row(REFUTED, gates=False), row()], [], 0, 0),
-        ([row(INCONCLUSIVE, gates=False), row()], [], 0, 0),
-        ([row(REFUTED, gates=False)], [], 0, 20),
-        ([row(), row(NOT_TESTABLE, only_old=True)], [], 0, 21),
+        ([row(REFUTED, required=False), row()], [], 0, 0),
+        ([row(INCONCLUSIVE, required=False), row()], [], 0, 0),
+        ([row(REFUTED, required=False)], [], 0, 20),
+        ([row(), row(NOT_TESTABLE, lost_capability=True)], [], 0, 21),
         ([row()], [INVALID], 1, 21),
         ([row(REFUTED), row(INCONCLUSIVE)], [INVALID], 1, 21),
         ([row(REFUTED)], [INVALID, UNUSABLE], 1, 4),
@@ -113,7 +116,7 @@ def test_the_exit_code_says_what_a_job_must_know(found, problems, status, code):
         ([0.02, 0.02, 0.02], 20),
     ],
 )  # fmt: skip
-def test_a_refutation_blocks_only_where_it_stands_beside_the_other_gating_claims(ps, code):
+def test_a_refutation_blocks_only_where_it_stands_beside_the_other_required_claims(ps, code):
     """By Holm (1979): the least p times their number, the next times one fewer; 0.9 stands for what holds."""
     found = adjusted([beside(row(REFUTED if p < 0.5 else SUPPORTED, p=p), len(ps)) for p in ps])
 
@@ -123,38 +126,38 @@ def test_a_refutation_blocks_only_where_it_stands_beside_the_other_gating_claims
 def test_a_refutation_that_does_not_stand_says_so():
     (one,) = adjusted([beside(row(REFUTED, p=0.03), 16)])
 
-    assert shown(one) == "REFUTED (alone, and not beside the run's other claims)"
+    assert shown(one) == "REFUTED (not significant after Holm)"
     assert one.holm_p == pytest.approx(16 * 0.03)
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.sampled_from(Outcome), st.booleans()), max_size=9), st.integers(0, 9))
 def test_what_blocks_when_it_is_judged_blocks_when_the_run_is_over(found, not_run):
-    """So a tier that ended the run is never taken back: Holm is at most what each refutation had alone."""
-    judged = [beside(row(outcome, p=p, gates=gates), len(found) + not_run) for p, outcome, gates in found]
+    """So a stage that ended the run is never taken back: Holm is at most what each refutation had alone."""
+    judged = [beside(row(outcome, p=p, required=required), len(found) + not_run) for p, outcome, required in found]
     over = adjusted(judged)
 
     assert all(after.fails for before, after in zip(judged, over, strict=True) if before.fails)
     assert all((after.holm_p or 0) <= (before.holm_p or 0) for before, after in zip(judged, over, strict=True))
 
 
-TEXTS, EXAM_ITEMS, SHARE_CLAIMS, RUNS = 64, 300, 9, 2000
+TEXTS, TASK_ITEMS, SHARE_CLAIMS, RUNS = 64, 300, 9, 2000
 
 
 def simulated_run(random, shares):
     """Every checkpoint lies exactly on its margins: any refutation is a false one."""
-    change = random.choice([-1, 0, 1], size=EXAM_ITEMS, p=[0.075, 0.9, 0.025])
-    return [*(shares[count] for count in random.binomial(TEXTS, 0.1, SHARE_CLAIMS)), exam_of(change)]
+    change = random.choice([-1, 0, 1], size=TASK_ITEMS, p=[0.075, 0.9, 0.025])
+    return [*(shares[count] for count in random.binomial(TEXTS, 0.1, SHARE_CLAIMS)), task_of(change)]
 
 
-def exam_of(change):
-    """An exam in which the new checkpoint loses or wins these items of the old one's, looked at after every block."""
-    ids = tuple(map(str, range(EXAM_ITEMS)))
-    new, old = (
+def task_of(change):
+    """A task in which the candidate loses or wins these items of the baseline's, looked at after every block."""
+    ids = tuple(map(str, range(TASK_ITEMS)))
+    candidate, baseline = (
         Scores(ids=ids, values=100.0 * right[None], unit="points", population="items", right=100.0)
         for right in (change >= 0, change <= 0)
     )
-    looks = ((first(new, n), first(old, n)) for n in range(50, EXAM_ITEMS + 1, 50))
-    for estimate in sequential_difference(looks, estimand="exam, new - old"):
+    looks = ((first(candidate, n), first(baseline, n)) for n in range(50, TASK_ITEMS + 1, 50))
+    for estimate in sequential_difference(looks, estimand="task, candidate - baseline"):
         found = judged(estimate, at_least(-5))
         if found.outcome is not INCONCLUSIVE:
             break
@@ -167,14 +170,14 @@ def first(scores, n):
 
 def judged(estimate, region):
     verdict = judge(Claim(
-        id="c", statement="s", source="s", published="-", region=region, unit=estimate.unit, control="zero_mlp",
+        id="c", statement="s", citation="s", published="-", region=region, unit=estimate.unit, control="zero_mlp",
         rationale="r",
     ), estimate)  # fmt: skip
     return row(verdict.outcome, estimate=estimate, p=p_value(estimate, region))
 
 
 def test_a_whole_run_blocks_a_checkpoint_on_its_margins_in_at_most_one_of_twenty():
-    """2,000 simulated runs of ten gating claims; each alone is refuted as often as its interval errs, the exam under
+    """2,000 simulated runs of ten required claims; each alone is refuted as often as its interval errs, the task under
     constant looking.
     """
     random = np.random.default_rng(0)
@@ -193,16 +196,16 @@ def test_a_whole_run_blocks_a_checkpoint_on_its_margins_in_at_most_one_of_twenty
 
 @cache
 def blocks(ps):
-    """Whether these refutations block a run of ten gating claims."""
+    """Whether these refutations block a run of ten required claims."""
     return exit_code(adjusted([beside(row(REFUTED, p=p), 1 + SHARE_CLAIMS) for p in ps]), [], 0) == 1
 
 
 @pytest.mark.parametrize("open_row", [row(INCONCLUSIVE), beside(row(REFUTED, p=0.03), 16), row(NOT_TESTABLE)])
 def test_what_is_left_open_is_accepted_where_a_warning_is_enough(open_row):
     assert exit_code([open_row], [], 0) == 20
-    assert exit_code([open_row], [], 0, open_fails=False) == 0
-    assert meaning(0, [open_row]) == "accepted with something left open, as --inconclusive=warn asks"
-    assert exit_code([open_row, row(REFUTED)], [], 0, open_fails=False) == 1
+    assert exit_code([open_row], [], 0, inconclusive_fails=False) == 0
+    assert meaning(0, [open_row]) == "accepted with something inconclusive, as --inconclusive=warn asks"
+    assert exit_code([open_row, row(REFUTED)], [], 0, inconclusive_fails=False) == 1
 
 
 @given(rows)
@@ -224,13 +227,13 @@ def test_a_verdict_is_shown_with_what_was_recorded_and_what_its_control_did():
     assert shown(row(REFUTED)) == "REFUTED"
     assert shown(row(REFUTED, (REFUTED, REFUTED))) == "REFUTED (of 2 seeds 2 refuted)"
     assert shown(row(SUPPORTED, (SUPPORTED, REFUTED, INCONCLUSIVE))) == (
-        "SUPPORTED (of 3 seeds 1 supported, 1 refuted, 1 left open)"
+        "SUPPORTED (of 3 seeds 1 supported, 1 refuted, 1 inconclusive)"
     )
     assert shown(row(control=SUPPORTED)) == "SUPPORTED; CONTROL SUPPORTED"
-    assert shown(row(REFUTED, gates=False)) == "REFUTED (gates nothing)"
-    assert shown(row(NOT_TESTABLE, only_old=True)) == "NOT_TESTABLE (the old one can carry it)"
+    assert shown(row(REFUTED, required=False)) == "REFUTED (informational)"
+    assert shown(row(NOT_TESTABLE, lost_capability=True)) == "NOT_TESTABLE (the baseline can carry it)"
     assert counts([row(), row(), row(INCONCLUSIVE)]) == "2 SUPPORTED, 1 INCONCLUSIVE"
-    assert counts([row(), row(REFUTED), row(REFUTED, (REFUTED,))]) == "1 SUPPORTED, 2 REFUTED (1 as recorded)"
+    assert counts([row(), row(REFUTED), row(REFUTED, (REFUTED,))]) == "1 SUPPORTED, 2 REFUTED (1 known to fail)"
 
 
 def test_failures_are_read_first_then_what_is_open():

@@ -6,26 +6,28 @@ import tomllib
 
 import pytest
 
-import depthgauge.methods  # noqa: F401  registers them
-from depthgauge import METHODS, Exam, Method, installed
-from depthgauge.answer import key_of
+import depthgauge_methods  # noqa: F401  registers them
+from depthgauge import METHODS, ItemTask, Method
+from depthgauge.api import compare
 from depthgauge.checks.inputs import mmlu_dev
-from depthgauge.context import RunContext
-from depthgauge.errors import UsageError
-from depthgauge.exams import InlineExam, TaskExam
-from depthgauge.judging import compare
+from depthgauge.core import installed
+from depthgauge.core.errors import UsageError
+from depthgauge.core.method import Checkpoint
+from depthgauge.core.prompts import DataSet
+from depthgauge.core.testbed import LmEvalTask
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.measuring import key_of
+from depthgauge.measure.training import recipe_of
 from depthgauge.probes.files import FilesDifference
 from depthgauge.probes.sinks import Sinks
 from depthgauge.probes.weights import WeightDeltas
-from depthgauge.prompts import DataSet
 from depthgauge.store.folders import Store
-from depthgauge.train import recipe_of
-from depthgauge.types import Checkpoint, Task
+from depthgauge.tasks import ItemTaskProbe, LmEvalTaskProbe
 from tests.processes import ROOT, refusal
 from tests.tiny import choices, tiny_testbed
 
 WITHOUT = """import importlib.metadata
-from depthgauge import installed
+from depthgauge.core import installed
 was = installed.version
 def version(name):
     if name == {name!r}:
@@ -53,17 +55,17 @@ def without(monkeypatch):
 @pytest.mark.parametrize(
     "probe, names",
     [
-        (InlineExam(exam=Exam(name="choices", items=choices)), {"torch", "transformers"}),
-        (TaskExam(task=Task(name="arc_easy")), {"torch", "transformers", "lm-eval"}),
+        (ItemTaskProbe(task=ItemTask(name="choices", items=choices)), {"torch", "transformers"}),
+        (LmEvalTaskProbe(task=LmEvalTask(name="arc_easy")), {"torch", "transformers", "lm-eval"}),
         (Sinks(passages=("a",)), {"torch", "transformers"}),
         (WeightDeltas(), set()),
-        (FilesDifference(old_generation=""), {"transformers"}),
+        (FilesDifference(baseline_generation=""), {"transformers"}),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_the_key_of_a_measurement_has_the_versions_that_its_probe_requires(probe, names, tiny_base, tmp_path):
     context = RunContext(testbed=tiny_testbed(tiny_base), store=Store(tmp_path, run="test"), tell=print)
-    one = Checkpoint(name="base", seed=0, folder=tiny_base, fingerprint="", recipe=None)
+    one = Checkpoint(name="base_model", seed=0, folder=tiny_base, fingerprint="", recipe=None)
 
     assert set(key_of(probe, context, one, one)["versions"]) == names
 
@@ -134,12 +136,12 @@ def test_a_method_without_what_it_requires_is_refused_before_anything_is_trained
 def test_a_task_without_lm_eval_is_refused_before_anything_is_measured(tiny_base, tmp_path, monkeypatch, without):
     without("lm-eval")
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "new").symlink_to(tiny_base)  # refused before the two are looked at
+    (tmp_path / "candidate").symlink_to(tiny_base)  # refused before the two are looked at
     told = []
     with pytest.raises(
         UsageError, match=r"task 'arc_easy' needs lm-eval, which is not installed: .*depthgauge\[eval\]'"
     ):
-        compare(tiny_base, tmp_path / "new", exam="arc_easy", tell=told.append)
+        compare(tiny_base, tmp_path / "candidate", tasks="arc_easy", tell=told.append)
 
     assert UsageError.exit_code == 4
     assert not any("measuring" in line for line in told)

@@ -9,20 +9,21 @@ import numpy as np
 import pytest
 
 from depthgauge import METHODS
-from depthgauge.errors import NotTestable, TrainingFailed, UsageError
-from depthgauge.exams.item_runner import answer_items, parameters
-from depthgauge.methods.second_pass.prompts import check_prompts
-from depthgauge.methods.second_pass.rewards import pay_one, total
+from depthgauge.core.errors import NotTestable, TrainingFailed, UsageError
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.testbed import CORRECT, Item, Reward
+from depthgauge.measure.training import recipe_of
 from depthgauge.models.inputs import as_turn
 from depthgauge.models.load import load
-from depthgauge.train import recipe_of
-from depthgauge.types import CORRECT, Item, Reward, TrainingJob
+from depthgauge.tasks.item_runner import answer_items, parameters
+from depthgauge_methods.second_pass.prompts import check_prompts
+from depthgauge_methods.second_pass.rewards import pay_one, total
 from tests.tiny import tiny_testbed
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}{% if add_generation_prompt %}d{% endif %}"
 ITEM = Item(id="1", prompt="ab", answer="a")
-FIRST = Reward(name="first", pays=lambda item, said: float(said.startswith(item.answer)))
-LONG = Reward(name="long", pays=lambda _, said: len(said) / 4, weight=0.5)
+FIRST = Reward(name="first", reward_func=lambda item, said: float(said.startswith(item.answer)))
+LONG = Reward(name="long", reward_func=lambda _, said: len(said) / 4, weight=0.5)
 
 
 def raising(item, said):
@@ -51,8 +52,8 @@ def train(testbed, folder, method="grpo"):
 
 def test_what_was_said_in_the_last_step_is_kept_with_what_it_was_paid_in_all(chat_base, tmp_path):
     rewards = (
-        Reward(name="long", pays=lambda _, said: len(said), weight=0.5),
-        Reward(name="right", pays=lambda item, said: item.answer in said, weight=2.0),
+        Reward(name="long", reward_func=lambda _, said: len(said), weight=0.5),
+        Reward(name="right", reward_func=lambda item, said: item.answer in said, weight=2.0),
     )
     testbed = training_of(chat_base, chat=True, rewards=rewards)
     log = train(testbed, tmp_path / "trained")
@@ -69,11 +70,11 @@ def test_what_was_said_in_the_last_step_is_kept_with_what_it_was_paid_in_all(cha
 @pytest.mark.parametrize(
     "pays, said", [(raising, "raises KeyError"), (lambda *_: math.nan, "pays nan"), (lambda *_: None, "raises TypeErr")]
 )
-def test_a_reward_that_pays_no_number_is_named_with_what_it_was_asked(pays, said):
+def test_a_reward_that_pays_no_number_is_named_with_what_it_was_asked(reward_func, said):
     with pytest.raises(
         TrainingFailed, match=rf"reward 'mine' {said}.* for 'b' to 'ab', and must pay one finite number"
     ):
-        pay_one(Reward(name="mine", pays=pays), ITEM, "b")
+        pay_one(Reward(name="mine", reward_func=reward_func), ITEM, "b")
 
 
 def test_two_rewards_are_added_by_weight_and_logged_as_one():
@@ -85,7 +86,7 @@ def test_rewards_of_one_name_are_refused(tiny_base):
     with pytest.raises(ValueError, match="rewards of different names"):
         training_of(tiny_base, rewards=(FIRST, FIRST))
     with pytest.raises(ValueError, match="must be an identifier"):
-        Reward(name="two words", pays=CORRECT.pays)
+        Reward(name="two words", reward_func=CORRECT.reward_func)
 
 
 def test_a_chat_is_trained_with_several_rewards(chat_base, tmp_path):
@@ -118,7 +119,7 @@ def test_the_work_before_a_bad_reward_is_kept(tiny_base, tmp_path):
         asked.append(said)
         return math.nan if len(asked) > 32 else 1.0 * (said == item.answer)
 
-    broken = Reward(name="mine", pays=breaks_later)
+    broken = Reward(name="mine", reward_func=breaks_later)
     testbed = training_of(tiny_base, rewards=(broken,))
     testbed = replace(
         testbed, training=replace(testbed.training, scale=replace(testbed.training.scale, save_every_steps=1))
@@ -161,13 +162,13 @@ def test_a_chat_needs_a_template_that_works(tiny_base, chat_base):
         as_turn(load(chat_base)[1], "ab")
 
 
-def test_an_exam_in_chat_form_asks_the_template_and_pays_its_own_reward(chat_base):
+def test_a_task_in_chat_form_asks_the_template_and_pays_its_own_reward(chat_base):
     model, tokenizer = load(chat_base)
-    exam = tiny_testbed(chat_base).exam("history")
-    greedy = replace(exam, temperature=0.0, repeats=1, max_answer_tokens=1, reward=LONG)
+    task = tiny_testbed(chat_base).task("history")
+    greedy = replace(task, temperature=0.0, repeats=1, max_answer_tokens=1, reward=LONG)
     plain, chat = answer_items(greedy, model, tokenizer), answer_items(replace(greedy, chat=True), model, tokenizer)
 
-    for item, answer, score in zip(exam.items(), chat["answer"][0], chat["score"][0], strict=True):
+    for item, answer, score in zip(task.items(), chat["answer"][0], chat["score"][0], strict=True):
         ids = tokenizer(f"{item.prompt}d", return_tensors="pt")["input_ids"]
         best = model(input_ids=ids).logits[0, -1].argmax()
         assert answer == tokenizer.decode(best, skip_special_tokens=True).strip()

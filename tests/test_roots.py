@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from depthgauge.plugin.options import OPTIONS
+from depthgauge.runs.config import OPTIONS
 from tests.bytes import save_byte_model
 from tests.processes import ROOT, refusal
 
@@ -27,7 +27,7 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def project(models, tmp_path):
-    """A project with two checkpoints, of which the new one holds whatever pytest would read or run."""
+    """A project with two checkpoints, of which the candidate holds whatever pytest would read or run."""
     for name in ("old", "new"):
         shutil.copytree(models / name, tmp_path / "models" / name)
     plant(tmp_path / "models" / "new", tmp_path)
@@ -44,7 +44,7 @@ def plant(folder, project):
 @pytest.fixture
 def run(project):
     def pytest_process(*words, cwd="."):
-        line = [sys.executable, "-m", "pytest", *map(str, words), "--last-tier=files", "-k", "tensors or new"]
+        line = [sys.executable, "-m", "pytest", *map(str, words), "--last-stage=files", "-k", "tensors or new"]
         return subprocess.run(line, cwd=project / cwd, capture_output=True, text=True, check=False)
 
     return pytest_process
@@ -61,7 +61,7 @@ def traces(project):
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "with workers"])
 def test_with_an_equals_sign_nothing_of_the_folder_is_read(workers, run, project):
-    done = run(*SUITE, "--against=./models/old", "--checkpoint=./models/new", *workers)
+    done = run(*SUITE, "--baseline=./models/old", "--checkpoint=./models/new", *workers)
 
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert "same-tensors" in done.stdout and traces(project) == []
@@ -73,7 +73,7 @@ def test_a_checkpoint_below_the_tests_is_passed_over(workers, run, project):
     (project / "models" / "inner").mkdir()
     shutil.move(project / "models" / "new", project / "models" / "inner" / "new")
     (project / "test_ours.py").write_text("def test_ours_is_new():\n    pass\n")
-    done = run("--against=./models/old", "--checkpoint=./models/inner/new", "-v", *workers)
+    done = run("--baseline=./models/old", "--checkpoint=./models/inner/new", "-v", *workers)
 
     assert re.search("test_ours_is_new PASSED|PASSED test_ours.py::test_ours_is_new", done.stdout), done.stdout
     assert "test_new.py" not in done.stdout
@@ -83,20 +83,36 @@ def test_a_checkpoint_below_the_tests_is_passed_over(workers, run, project):
 @pytest.mark.parametrize(
     "words, cwd, sentence",
     [
-        (["--against", "./models/old", "--checkpoint", "./models/new", *SUITE], ".", "a checkpoint's folder"),
-        (["--against=./models/old", "--checkpoint", "./models/new", *SUITE], ".", "a checkpoint's folder"),
-        (["--against=./models/old", "--checkpoint=./models/new", "./models/new"], ".", "a path of tests"),
         (
-            ["--against=./models/old", "--checkpoint=./models/new", "./models/new/test_new.py::test_new"],
+            ["--baseline", "./models/old", "--checkpoint", "./models/new", *SUITE],
+            ".",
+            "a checkpoint's folder",
+        ),
+        (["--baseline=./models/old", "--checkpoint", "./models/new", *SUITE], ".", "a checkpoint's folder"),
+        (
+            ["--baseline=./models/old", "--checkpoint=./models/new", "./models/new"],
+            ".",
+            "a path of tests",
+        ),
+        (
+            [
+                "--baseline=./models/old",
+                "--checkpoint=./models/new",
+                "./models/new/test_new.py::test_new",
+            ],
             ".",
             "of tests",
         ),
         (["--checkpoint=./models/new", "--rootdir=./models/new", *SUITE], ".", "pytest's root"),
-        (["--checkpoint=./models/new", "-c", "./models/new/pytest.ini", *SUITE], ".", "a checkpoint's folder"),
+        (
+            ["--checkpoint=./models/new", "-c", "./models/new/pytest.ini", *SUITE],
+            ".",
+            "a checkpoint's folder",
+        ),
         (["--checkpoint=./models/old", "--confcutdir=./models/new", *SUITE], ".", "--confcutdir"),
         (["--checkpoint=./models/old", "-o", "cache_dir=models/new/cache", *SUITE], ".", "pytest's cache"),
-        (["--against=../old", "--checkpoint=.", *SUITE], "models/new", "a checkpoint's folder"),
-        (["--against=../old", "--checkpoint=../old"], "models/new", "a checkpoint's folder"),
+        (["--baseline=../old", "--checkpoint=.", *SUITE], "models/new", "a checkpoint's folder"),
+        (["--baseline=../old", "--checkpoint=../old"], "models/new", "a checkpoint's folder"),
     ],
 )
 def test_where_pytest_reads_by_a_checkpoint_the_run_ends_before_any_of_it_is_run(words, cwd, sentence, run, project):
@@ -111,7 +127,7 @@ def test_an_unquoted_pattern_gives_pytest_no_tests(run, project):
     """The shell makes words of it: a value, and then paths of tests."""
     for step in (1, 2, 3):
         shutil.copytree(project / "models" / "new", project / "run" / f"checkpoint-{step}")
-    done = run("--against=./models/old", "--checkpoint", *sorted((project / "run").iterdir()), *SUITE)
+    done = run("--baseline=./models/old", "--checkpoint", *sorted((project / "run").iterdir()), *SUITE)
 
     assert done.returncode == 4 and "a checkpoint's folder" in refusal(done)
     assert "ran" not in traces(project)
@@ -121,9 +137,9 @@ def test_settings_above_the_checkpoints_that_are_not_above_the_tests_are_refused
     (project / "work").mkdir()
     (project / "models" / "new" / "pytest.ini").unlink()
     (project / "models" / "pytest.ini").write_text(SETTINGS.format(cache=project / "settings-were-read"))
-    words = ["--against", "../models/old", "--checkpoint", "../models/new", *SUITE]
+    words = ["--baseline", "../models/old", "--checkpoint", "../models/new", *SUITE]
     by_words = run(*words, cwd="work")
-    by_equals = run("--against=../models/old", "--checkpoint=../models/new", *SUITE, cwd="work")
+    by_equals = run("--baseline=../models/old", "--checkpoint=../models/new", *SUITE, cwd="work")
 
     assert by_words.returncode == 4 and "give options their values with '='" in refusal(by_words)
     assert by_equals.returncode in (0, 1) and traces(project) == []
@@ -132,7 +148,7 @@ def test_settings_above_the_checkpoints_that_are_not_above_the_tests_are_refused
 def test_a_folder_that_is_named_is_no_place_for_tests_whatever_it_holds(run, project):
     """As one whose weights are pickled: its files' names do not tell it for a checkpoint's."""
     (project / "models" / "new" / "model.safetensors").rename(project / "models" / "new" / "pytorch_model.bin")
-    done = run("--against=./models/old", "--checkpoint", "./models/new", *SUITE)
+    done = run("--baseline=./models/old", "--checkpoint", "./models/new", *SUITE)
 
     assert done.returncode == 4 and "models/new, a checkpoint's folder" in refusal(done)
     assert "ran" not in traces(project)
@@ -141,7 +157,7 @@ def test_a_folder_that_is_named_is_no_place_for_tests_whatever_it_holds(run, pro
 def test_a_conftest_that_pytest_reads_at_once_is_not_read_of_a_checkpoint(run, project):
     """pytest looks into folders called test* below where it starts, before it collects anything."""
     shutil.copytree(project / "models" / "new", project / "test-model")
-    done = run("--against=./models/old", "--checkpoint=./test-model")
+    done = run("--baseline=./models/old", "--checkpoint=./test-model")
 
     assert done.returncode == 4 and "test-model, lies in" in refusal(done)
     assert "ran" not in traces(project)
@@ -149,7 +165,11 @@ def test_a_conftest_that_pytest_reads_at_once_is_not_read_of_a_checkpoint(run, p
 
 def test_where_no_option_names_a_checkpoint_the_plugin_does_not_interfere(run, project):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "./models/new", "-q"], cwd=project, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pytest", "./models/new", "-q"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
@@ -158,7 +178,7 @@ def test_where_no_option_names_a_checkpoint_the_plugin_does_not_interfere(run, p
 
 # -- what pages say ---
 
-VALUED = "|".join(option.name for option in OPTIONS if not option.flag)
+VALUED = "|".join(option.spelled.removeprefix("--") for option in OPTIONS if not option.flag)
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "action.yml", ".ci/run")),
     *(ROOT / ".github").rglob("*.yml"), *(ROOT / "docs").rglob("*.md"),

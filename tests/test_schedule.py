@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.methods.second_pass.schedule import block_of, depth_scale, noise_targets, strengths
+from depthgauge_methods.second_pass.schedule import block_of, depth_scale, noise_targets, strengths
 
 depths = st.integers(min_value=3, max_value=120)
 

@@ -1,4 +1,4 @@
-"""The questions of the smollm2 testbed: true, balanced, on other substances in the exam, and not to be gamed."""
+"""The questions of the smollm2 testbed: true, balanced, on other substances in the task, and not to be gamed."""
 
 from collections import Counter
 
@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depthgauge.testbeds.smollm2 import materials, mathematics, science
-from depthgauge.testbeds.smollm2.compounds import composition, compounds
-from depthgauge.testbeds.smollm2.elements import elements
-from depthgauge.types import Item
+from depthgauge.core.testbed import Item
+from depthgauge_testbeds.smollm2 import mathematics, probe_inputs, science
+from depthgauge_testbeds.smollm2.compounds import composition, compounds
+from depthgauge_testbeds.smollm2.elements import elements
 
 QUESTIONS = (*science.questions("exam"), *science.questions("training"))
 NAMES = {one.name for one in elements()} | {one.name for one in compounds()}
@@ -27,7 +27,7 @@ def test_there_are_at_least_four_hundred_questions_on_each_side_and_none_twice()
     assert len({one.prompt for one in QUESTIONS}) == len(QUESTIONS)
 
 
-def test_training_and_exam_ask_about_no_element_or_compound_in_common():
+def test_training_and_task_ask_about_no_element_or_compound_in_common():
     asked = {side: {name for name in NAMES if science.sides()[name] == side} for side in science.SIDES}
     for side, other in (science.SIDES, science.SIDES[::-1]):
         for question in science.questions(side):
@@ -124,6 +124,6 @@ def test_mathematics_is_right_and_has_four_options():
 
 
 def test_every_marked_formula_stands_in_its_sentence():
-    texts = materials.marked_texts()
+    texts = probe_inputs.marked_texts()
     assert len(texts) > 40
     assert all(term in one.text for one in texts for term in one.terms)

@@ -12,10 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from depthgauge import TESTBEDS
-from depthgauge.probes.noise_trace import Landmarks
-from depthgauge.testbeds.pocket import POCKET, questions
-from depthgauge.testbeds.science import articles_judge, ends_in_the_number, last_number, science
-from depthgauge.types import Item
+from depthgauge.core.testbed import Item
+from depthgauge_suites.articles.noise_trace import Landmarks
+from depthgauge_testbeds.pocket import POCKET, questions
+from depthgauge_testbeds.science import articles_judge, ends_in_the_number, last_number, science
 from tests.processes import ROOT, refusal, rows, trained
 
 CHAT = "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %} {% endif %}"
@@ -59,8 +59,8 @@ def test_the_set_up_is_the_articles():
     testbed = TESTBEDS["science"]
 
     assert testbed.base == "Qwen/Qwen3-4B"
-    assert testbed.material(Landmarks) == (Landmarks(late=tuple(range(20, 36)), spike=18),)
-    assert [(exam.called, exam.temperature, exam.repeats) for exam in testbed.exams] == [
+    assert testbed.inputs(Landmarks) == (Landmarks(late=tuple(range(20, 36)), spike=18),)
+    assert [(task.called, task.temperature, task.repeats) for task in testbed.tasks] == [
         ("science", None, 1), ("history", 0.6, 3), ("mathematics", 0.6, 3),
     ]  # fmt: skip
     scale = testbed.training.scale
@@ -79,9 +79,9 @@ def run(place, *options, **environment):
 
 def test_without_weights_or_data_a_sentence_says_what_to_fetch(tmp_path, tiny_base):
     base = run(tmp_path, "--testbed=science", "--method=grpo")
-    data = run(tmp_path, "--testbed=science", "--method=grpo", f"--base={tiny_base}")
+    data = run(tmp_path, "--testbed=science", "--method=grpo", f"--base-model={tiny_base}")
 
-    assert "'hf download Qwen/Qwen3-4B' brings it, and --base names another model." in refusal(base)
+    assert "'hf download Qwen/Qwen3-4B' brings it, and --base-model names another model." in refusal(base)
     assert "bring it with 'hf download --repo-type dataset camel-ai/physics'" in refusal(data)
 
 
@@ -98,8 +98,8 @@ def stand_in(tmp_path):
     (tmp_path / "tasks").mkdir()
     for name in ("science", "history", "mathematics"):
         file = tmp_path / "tasks" / f"{name}.jsonl"
-        exam = questions.exam(name)[:24]
-        file.write_text("".join(json.dumps({"question": q.prompt, "answer": q.answer}) + "\n" for q in exam))
+        task = questions.exam(name)[:24]
+        file.write_text("".join(json.dumps({"question": q.prompt, "answer": q.answer}) + "\n" for q in task))
         (tmp_path / "tasks" / f"{name}.yaml").write_text(TASK.format(name=name, file=file))
     return tmp_path
 

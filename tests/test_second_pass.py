@@ -10,35 +10,36 @@ from transformers import AutoModelForCausalLM, set_seed
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 from depthgauge import METHODS
-from depthgauge.errors import UsageError
-from depthgauge.methods.grpo import DEPTHSCALED, GRADREG, GRPO, GRPOSettings, SecondPass
-from depthgauge.methods.second_pass import trainer as trainer_module
-from depthgauge.methods.second_pass.adapters import LoRAAdapter
-from depthgauge.methods.second_pass.perturb import moved_fraction, norm, shifted
-from depthgauge.methods.second_pass.run import build_trainer, save, training_log
-from depthgauge.methods.second_pass.schedule import block_of, noise_targets, strengths
-from depthgauge.methods.second_pass.trainer import refuse_unsupported
+from depthgauge.core.errors import UsageError
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.randomness import undisturbed_randomness
+from depthgauge.core.testbed import CORRECT, LoRA, MemoryOptions
 from depthgauge.models.load import prepare_libraries
-from depthgauge.randomness import undisturbed_randomness
-from depthgauge.types import CORRECT, Economy, LoRA, TrainingJob
+from depthgauge_methods.grpo import DEPTHSCALED, GRADREG, GRPO, GRPOSettings, SecondPass
+from depthgauge_methods.second_pass import trainer as trainer_module
+from depthgauge_methods.second_pass.adapters import LoRAAdapter
+from depthgauge_methods.second_pass.perturb import moved_fraction, norm, shifted
+from depthgauge_methods.second_pass.run import build_trainer, save, training_log
+from depthgauge_methods.second_pass.schedule import block_of, noise_targets, strengths
+from depthgauge_methods.second_pass.trainer import refuse_unsupported
 from tests.exactly import alphabetical, plain_logps, plain_norm
 from tests.tiny import BLOCKS, tiny_testbed
 
-NO_ECONOMY = Economy()
+NO_MEMORY_OPTIONS = MemoryOptions()
 
 
 @pytest.fixture
 def make_trainer(tiny_base, tmp_path):
     """A real TRL trainer on the tiny testbed for given settings."""
 
-    def make(settings: GRPOSettings, steps: int = 3, economy: Economy = NO_ECONOMY):
+    def make(settings: GRPOSettings, steps: int = 3, memory_options: MemoryOptions = NO_MEMORY_OPTIONS):
         prepare_libraries(1)
         testbed = tiny_testbed(tiny_base, steps=steps, save_every_steps=1000)
         method = GRPO.evolve(name="tiny_method", summary="under test")
         folder = tmp_path / f"job{len(list(tmp_path.iterdir()))}"
         job = TrainingJob(
             method=method,
-            testbed=replace(testbed, training=replace(testbed.training, economy=economy)),
+            testbed=replace(testbed, training=replace(testbed.training, memory_options=memory_options)),
             seed=3,
             device="cpu",
             folder=folder,
@@ -69,13 +70,17 @@ def logs_without_the_second_pass(trainer):
 @pytest.mark.parametrize("forced", [False, True], ids=["skipped", "forced"])
 @pytest.mark.parametrize(
     "iterations, economy",
-    [(1, Economy()), (1, Economy(accumulation=2)), (2, Economy()), (1, Economy(lora=LoRA()))],
+    [(1, MemoryOptions()), (1, MemoryOptions(accumulation=2)), (2, MemoryOptions()), (1, MemoryOptions(lora=LoRA()))],
     ids=["plain", "accumulation 2", "num_iterations 2", "adapters"],
 )
-def test_without_penalty_weights_and_log_are_those_of_plain_grpo_bit_for_bit(make_trainer, iterations, economy, forced):
+def test_without_penalty_weights_and_log_are_those_of_plain_grpo_bit_for_bit(
+    make_trainer, iterations, memory_options, forced
+):
     still = SecondPass(penalty=0.0, forced=forced)
-    plain = make_trainer(GRPOSettings(iterations=iterations), steps=4, economy=economy)
-    second = make_trainer(GRPOSettings(iterations=iterations, second_pass=still), steps=4, economy=economy)
+    plain = make_trainer(GRPOSettings(iterations=iterations), steps=4, memory_options=memory_options)
+    second = make_trainer(
+        GRPOSettings(iterations=iterations, second_pass=still), steps=4, memory_options=memory_options
+    )
 
     train(plain)
     train(second)
@@ -194,9 +199,9 @@ def relative_error(seen, penalty):
     return norm(iter(difference)) / norm(iter(penalty.values()))
 
 
-def error_at(make_trainer, monkeypatch, second: SecondPass, economy: Economy = NO_ECONOMY) -> float:
+def error_at(make_trainer, monkeypatch, second: SecondPass, memory_options: MemoryOptions = NO_MEMORY_OPTIONS) -> float:
     with monkeypatch.context() as patch:
-        trainer = make_trainer(GRPOSettings(second_pass=second), economy=economy)
+        trainer = make_trainer(GRPOSettings(second_pass=second), memory_options=memory_options)
         trainer.model.double()
         seen = gradients_of_one_step(trainer, patch)
         return relative_error(seen, exact_gradient(trainer, seen, second))
@@ -218,7 +223,7 @@ def test_the_finite_difference_is_the_hessian_vector_product(
 def test_accumulated_micro_batches_are_one_window(make_trainer, monkeypatch, float64):
     second = SecondPass(ascent_step=1e-5, penalty=0.1)
 
-    assert error_at(make_trainer, monkeypatch, second, Economy(accumulation=2)) <= 1e-3
+    assert error_at(make_trainer, monkeypatch, second, MemoryOptions(accumulation=2)) <= 1e-3
 
 
 @pytest.mark.parametrize("depth, noise", [("uniform", False), ("scaled", True)])
@@ -226,7 +231,9 @@ def test_adapters_are_regularised_in_their_own_coordinates(make_trainer, monkeyp
     second = SecondPass(depth=depth, noise=noise, ascent_step=1e-5, penalty=0.1)
 
     with monkeypatch.context() as patch:
-        trainer = make_trainer(GRPOSettings(second_pass=second), economy=Economy(lora=LoRA(rank=4, alpha=8)))
+        trainer = make_trainer(
+            GRPOSettings(second_pass=second), memory_options=MemoryOptions(lora=LoRA(rank=4, alpha=8))
+        )
         trainer.model.double()
         awaken(trainer.model)
         seen = gradients_of_one_step(trainer, patch)
@@ -245,16 +252,20 @@ def awaken(model):
 
 @pytest.mark.parametrize(
     "economy, tolerance",
-    [(Economy(accumulation=4), 1e-5), (Economy(checkpointing=True), 1e-6), (Economy(precision="bfloat16"), 0.05)],
+    [
+        (MemoryOptions(accumulation=4), 1e-5),
+        (MemoryOptions(checkpointing=True), 1e-6),
+        (MemoryOptions(precision="bfloat16"), 0.05),
+    ],
     ids=["accumulation", "checkpointing", "bfloat16 over float32"],
 )
-def test_economies_give_the_gradient_of_the_full_form(make_trainer, monkeypatch, economy, tolerance):
+def test_economies_give_the_gradient_of_the_full_form(make_trainer, monkeypatch, memory_options, tolerance):
     """On the same rollouts: the relative error of the combined gradient, all blocks together."""
     second, rollouts = SecondPass(depth="scaled", noise=True, penalty=0.005), []
 
-    def one_step(economy):
+    def one_step(memory_options):
         with monkeypatch.context() as patch:
-            trainer = make_trainer(GRPOSettings(second_pass=second), economy=economy)
+            trainer = make_trainer(GRPOSettings(second_pass=second), memory_options=memory_options)
             generate = trainer._generate_and_score_completions
 
             def once(inputs):
@@ -264,7 +275,7 @@ def test_economies_give_the_gradient_of_the_full_form(make_trainer, monkeypatch,
             patch.setattr(trainer, "_generate_and_score_completions", once)
             return gradients_of_one_step(trainer, patch), {p.dtype for p in trainer.model.parameters()}
 
-    (full, _), (thrifty, dtypes) = one_step(NO_ECONOMY), one_step(economy)
+    (full, _), (thrifty, dtypes) = one_step(NO_MEMORY_OPTIONS), one_step(memory_options)
 
     assert dtypes == {torch.float32}
     difference = norm(iter(thrifty.combined[name] - full.combined[name] for name in full.combined))
@@ -273,7 +284,7 @@ def test_economies_give_the_gradient_of_the_full_form(make_trainer, monkeypatch,
 
 def test_a_merged_adapter_is_the_model_that_was_trained(make_trainer, tmp_path):
     lora = LoRA(rank=4)
-    trainer = make_trainer(GRPOSettings(second_pass=SecondPass()), economy=Economy(lora=lora))
+    trainer = make_trainer(GRPOSettings(second_pass=SecondPass()), memory_options=MemoryOptions(lora=lora))
     train(trainer)
     tokens = torch.tensor([[3, 4, 5, 6, 3]])
     with torch.no_grad():
@@ -287,9 +298,9 @@ def test_a_merged_adapter_is_the_model_that_was_trained(make_trainer, tmp_path):
 
 def test_plain_bfloat16_is_refused_with_the_reason():
     with pytest.raises(ValueError, match="in plain bfloat16 a small step rounds to nothing"):
-        Economy(precision="plain bfloat16")
+        MemoryOptions(precision="plain bfloat16")
     with pytest.raises(ValueError, match="at least 1 micro-batch, got 0"):
-        Economy(accumulation=0)
+        MemoryOptions(accumulation=0)
 
 
 def test_without_the_frozen_anchor_another_operator_is_estimated(make_trainer, monkeypatch, float64):

@@ -8,19 +8,19 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from depthgauge.claims import at_least
-from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError, InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
-from depthgauge.methods.grpo import BASE
-from depthgauge.probes.probe import address, check_language_model
-from depthgauge.registry import METHODS
-from depthgauge.session import MethodSession
+from depthgauge.core.claim import Claim
+from depthgauge.core.errors import HarnessError, InvalidCheckpoint, InvalidComparison, NotTestable, UsageError
+from depthgauge.core.registry import METHODS
+from depthgauge.core.verdict import at_least
+from depthgauge.measure.base_probe import address, check_language_model
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
+from depthgauge.measure.training import recipe_of
+from depthgauge.runs.session import MethodSession
 from depthgauge.stats import exactly
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds.modular_addition import MODULAR_ADDITION
-from depthgauge.train import recipe_of
-from depthgauge.types import Claim
+from depthgauge_methods.grpo import BASE
+from depthgauge_testbeds.modular_addition import MODULAR_ADDITION
 from tests.tiny import tiny_testbed
 
 
@@ -33,14 +33,14 @@ def test_a_control_that_is_a_method_is_judged_on_its_first_seed_alone(tmp_path: 
     context = RunContext(testbed=MODULAR_ADDITION, store=Store(tmp_path, run="test"), tell=lambda line: None)
     session = MethodSession(context=context, methods=("grokking_nodecay",), training_seeds=(0, 1, 2), reports=tmp_path)
     claim = Claim(
-        id="c", statement="s", source="here", published="-", region=at_least(1), unit="seeds", control="grokking",
+        id="c", statement="s", citation="here", published="-", region=at_least(1), unit="seeds", control="grokking",
         rationale="r", testbed="modular_addition",
     )  # fmt: skip
     seen = {}
 
-    def test(subject):
-        seen[subject.name] = subject.seeds
-        return exactly(np.arange(len(subject.seeds)) + 0.5, estimand="x", unit="seeds")
+    def test(candidate):
+        seen[candidate.name] = candidate.seeds
+        return exactly(np.arange(len(candidate.seeds)) + 0.5, estimand="x", unit="seeds")
 
     row = session.judge(claim, test, "test_made_up.py", "grokking_nodecay", {})
 
@@ -57,16 +57,16 @@ def test_a_claim_of_one_testbed_speaks_of_every_method_that_is_trained_there(
 ):
     session = MethodSession(context=context, methods=(method,), training_seeds=(0,), reports=tmp_path)
     claim = Claim(
-        id="c", statement="s", source="here", published="-", region=at_least(1), unit="points",
+        id="c", statement="s", citation="here", published="-", region=at_least(1), unit="points",
         control="random_weights", rationale="r", testbed=testbed,
     )  # fmt: skip
 
-    assert session.speaks_about(claim, ("subject",)) == ((method,) if speaks else ())
+    assert session.applicable_to(claim, ("candidate",)) == ((method,) if speaks else ())
 
 
 def test_a_language_model_without_a_tokenizer_is_refused_before_anything_is_trained(context, tiny_base, tmp_path):
     folder = shutil.copytree(tiny_base, tmp_path / "mute", ignore=shutil.ignore_patterns("tokenizer.json"))
-    adopted = Subject(name="adopted-mute", folder=folder, context=context)
+    adopted = CheckpointSet(name="adopted-mute", folder=folder, context=context)
     session = MethodSession(
         context=context, methods=("grpo",), training_seeds=(0,), reports=tmp_path / "reports", adopted=adopted
     )
@@ -75,18 +75,18 @@ def test_a_language_model_without_a_tokenizer_is_refused_before_anything_is_trai
         session.check()
 
 
-# -- what a subject measures ---
+# -- what a candidate measures ---
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Strange:
-    """A probe of nobody's room, whose `take` counts how often it was asked."""
+    """A probe of nobody's room, whose `run` counts how often it was asked."""
 
     raises: type[Exception] | None = None
     taken: tuple[list[int], ...] = ([],)
     name: ClassVar[str] = "strange"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "something strange"
+    description: ClassVar[str] = "something strange"
 
     def parameters(self, one):
         return {"raises": str(self.raises)}
@@ -94,7 +94,7 @@ class Strange:
     def check(self, checkpoint):
         check_language_model(checkpoint)
 
-    def take(self, one):
+    def run(self, one):
         self.taken[0].append(1)
         if self.raises is not None:
             raise self.raises("there is no layer 18")
@@ -102,8 +102,8 @@ class Strange:
 
 
 @pytest.fixture
-def base(context) -> Subject:
-    return Subject.of(BASE, (0, 1), context)
+def base(context) -> CheckpointSet:
+    return CheckpointSet.of(BASE, (0, 1), context)
 
 
 def test_what_trains_nothing_has_one_seed_and_says_where_its_numbers_are_from(base, context, tiny_base):
@@ -115,7 +115,7 @@ def test_what_trains_nothing_has_one_seed_and_says_where_its_numbers_are_from(ba
     assert int(one.arrays["layers"]) == 6
     assert (len(probe.taken[0]), again.key) == (1, one.key)
     (used,) = context.evidence
-    assert (used.method, used.key, used.probe) == ("base", one.key, address(probe))
+    assert (used.method, used.key, used.probe) == ("base_model", one.key, address(probe))
 
 
 def test_a_refusal_is_remembered_and_no_model_is_loaded_to_hear_it_again(base, context):
@@ -137,10 +137,10 @@ def test_what_a_probe_raises_that_is_not_of_the_house_names_the_probe(base):
 
 def test_seeds_that_cannot_be_paired_are_no_comparison(context):
     class Pair(Strange):
-        def take(self, one, other):
+        def run(self, one, other):
             return {}
 
-    two, three = (Subject(name="s", folder=context.testbed.base, seeds=seeds, context=context)
+    two, three = (CheckpointSet(name="s", folder=context.testbed.base, seeds=seeds, context=context)
                   for seeds in ((0, 1), (0, 1, 2)))  # fmt: skip
     with pytest.raises(InvalidComparison, match="2 seeds of 's' cannot be paired with 3"):
         two.compare(Pair(), three)

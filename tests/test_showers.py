@@ -9,17 +9,17 @@ import torch
 from scipy.special import gammainc
 
 from depthgauge import METHODS
-from depthgauge.context import RunContext
-from depthgauge.errors import InvalidCheckpoint, NotTestable
-from depthgauge.methods.showers import TEACHER
-from depthgauge.probes import showers
-from depthgauge.probes.showers import simulation
-from depthgauge.probes.showers.flow import ShowerFlow, load, save
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable
+from depthgauge.core.method import TrainingJob
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.stats import classifier_auc
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds.showers import SHOWERS
-from depthgauge.types import TrainingJob
+from depthgauge_methods.showers import TEACHER
+from depthgauge_suites.layer_papers import showers
+from depthgauge_suites.layer_papers.showers import simulation
+from depthgauge_suites.layer_papers.showers.flow import ShowerFlow, load, save
+from depthgauge_testbeds.showers import SHOWERS
 
 
 def shares(energy, count=20_000, seed=0):
@@ -165,4 +165,4 @@ def test_what_is_no_flow_draws_no_showers(tiny_base, tmp_path):
     context = RunContext(testbed=testbed, store=Store(tmp_path, run="here"), tell=lambda line: None)
 
     with pytest.raises(NotTestable, match="draws no showers"):
-        showers.drawn(Subject.of(METHODS["base"], (0,), context))
+        showers.drawn(CheckpointSet.of(METHODS["base_model"], (0,), context))

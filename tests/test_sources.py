@@ -6,13 +6,13 @@ import shutil
 import pytest
 import torch
 
-from depthgauge.errors import InvalidCheckpoint, UsageError
-from depthgauge.methods.grpo import GRPO
-from depthgauge.models.folder import check_folder
+from depthgauge.core.errors import InvalidCheckpoint, UsageError
 from depthgauge.models.load import load, prepare_libraries
-from depthgauge.models.tokenizer import same_tokenizer
-from depthgauge.sources import Source, find
+from depthgauge.sources.find import Source, find
+from depthgauge.sources.folder import check_folder
+from depthgauge.sources.tokenizer import same_tokenizer
 from depthgauge.store.folders import Store
+from depthgauge_methods.grpo import GRPO
 from tests.processes import refusal
 
 
@@ -96,7 +96,7 @@ def test_a_name_that_could_mean_two_things_is_refused_with_the_way_out(hub, tiny
     ):
         find("grpo", "--checkpoint", store=store, start=tmp_path)
     with pytest.raises(UsageError, match="could be the folder .* or someone/tiny in the cache of the hub"):
-        find("someone/tiny", "--against", store=store, start=tmp_path)
+        find("someone/tiny", "--baseline", store=store, start=tmp_path)
     assert find("./grpo", "--checkpoint", store=store, start=tmp_path) == Source(name="grpo", folder=folder)
     assert UsageError.exit_code == 4
 
@@ -104,16 +104,16 @@ def test_a_name_that_could_mean_two_things_is_refused_with_the_way_out(hub, tiny
 @pytest.mark.parametrize(
     "name, sentence",
     [
-        ("", "--against= names no checkpoint: give a folder, a method or a name on the hub"),
-        ("gradregs", "--against=gradregs is no folder and no method. Did you mean 'gradreg'\\? Methods: .*grpo"),
+        ("", "--baseline= names no checkpoint: give a folder, a method or a name on the hub"),
+        ("gradregs", "--baseline=gradregs is no folder and no method. Did you mean 'gradreg'\\? Methods: .*grpo"),
         ("./nowhere", "there is no checkpoint folder .*nowhere"),
         ("../a b/c", "there is no checkpoint folder"),
-        ("a b/c", "--against=a b/c is no folder and no method"),
+        ("a b/c", "--baseline=a b/c is no folder and no method"),
     ],
 )
 def test_a_name_that_means_nothing_is_refused_in_one_sentence(store, tmp_path, name, sentence):
     with pytest.raises(UsageError, match=sentence):
-        find(name, "--against", store=store, start=tmp_path)
+        find(name, "--baseline", store=store, start=tmp_path)
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(store, tmp_path):

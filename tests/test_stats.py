@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from depthgauge.errors import InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidComparison, StatisticUndefined
+from depthgauge.core.estimate import Scores
 from depthgauge.stats import mean, paired_difference, rise, share
-from depthgauge.types import Scores
 
 SIMULATIONS = 1500
 LEVEL = 0.95
@@ -26,7 +26,7 @@ def scores(values, unit="points", population="items", right=None):
 
 
 def graded(values):
-    """Scores of a greedy exam: right is 100 points, wrong is 0."""
+    """Scores of a greedy task: right is 100 points, wrong is 0."""
     return scores(values, right=100.0)
 
 
@@ -69,9 +69,9 @@ def test_paired_difference_of_right_and_wrong_covers_at_least_at_its_level(n, ga
     def draw(rng):
         kind = rng.choice(3, n, p=[gains, losses, 1 - gains - losses])
         both = rng.integers(0, 2, n)
-        new = np.where(kind == 0, 1, np.where(kind == 1, 0, both))
-        old = np.where(kind == 0, 0, np.where(kind == 1, 1, both))
-        return paired_difference(graded(100 * new), graded(100 * old), estimand="difference")
+        candidate = np.where(kind == 0, 1, np.where(kind == 1, 0, both))
+        baseline = np.where(kind == 0, 0, np.where(kind == 1, 1, both))
+        return paired_difference(graded(100 * candidate), graded(100 * baseline), estimand="difference")
 
     found = coverage(draw, 100 * (gains - losses))
 
@@ -79,12 +79,12 @@ def test_paired_difference_of_right_and_wrong_covers_at_least_at_its_level(n, ga
 
 
 def test_paired_difference_of_three_sampled_answers_an_item_covers_at_its_level():
-    """The scores of the history and mathematics exams: four levels, skewed, on 400 items."""
+    """The scores of the history and mathematics tasks: four levels, skewed, on 400 items."""
 
     def draw(rng):
         skill = rng.beta(0.4, 0.6, 400)
-        new, old = (rng.binomial(3, np.clip(skill + gain, 0, 1)) * 100 / 3 for gain in (0.0, 0.0))
-        return paired_difference(scores(new), scores(old), estimand="difference")
+        candidate, baseline = (rng.binomial(3, np.clip(skill + gain, 0, 1)) * 100 / 3 for gain in (0.0, 0.0))
+        return paired_difference(scores(candidate), scores(baseline), estimand="difference")
 
     assert coverage(draw, 0) == pytest.approx(LEVEL, abs=TOLERANCE)
 
@@ -161,10 +161,10 @@ def test_the_order_of_items_does_not_matter(a, random):
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 60))
 def test_binary_differences_hold_their_point_and_stay_within_a_hundred_points(gains, losses, ties):
     assume(gains + losses + ties >= 2)
-    new = [100] * gains + [0] * losses + [100] * ties
-    old = [0] * gains + [100] * losses + [100] * ties
+    candidate = [100] * gains + [0] * losses + [100] * ties
+    baseline = [0] * gains + [100] * losses + [100] * ties
 
-    estimate = paired_difference(graded(new), graded(old), estimand="difference")
+    estimate = paired_difference(graded(candidate), graded(baseline), estimand="difference")
 
     assert -100 <= estimate.low <= estimate.point <= estimate.high <= 100
     assert estimate.low < estimate.high
@@ -225,5 +225,5 @@ def test_different_items_units_or_seeds_are_refused():
     ],
 )
 def test_the_undefined_raises_and_is_never_zero(undefined, sentence):
-    with pytest.raises(Undefined, match=sentence):
+    with pytest.raises(StatisticUndefined, match=sentence):
         undefined()

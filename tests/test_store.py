@@ -15,11 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from depthgauge.errors import CorruptEntry, NotTestable, StoreUnusable, TrainingFailed, TrainingUnhealthy, Undefined
+from depthgauge.core.errors import (
+    CorruptEntry,
+    NotTestable,
+    StatisticUndefined,
+    StoreUnusable,
+    TrainingFailed,
+    TrainingUnhealthy,
+)
+from depthgauge.core.method import Checkpoint
+from depthgauge.core.plain import digest
 from depthgauge.store import folders
 from depthgauge.store.folders import Busy, Store, check_writable
 from depthgauge.store.measurements import described, measure, read
-from depthgauge.types import Checkpoint, digest
 
 K = digest("k")  # the key of what "k" describes
 
@@ -29,38 +37,38 @@ def store(tmp_path):
     return Store(tmp_path / "store", run="this run")
 
 
-def write_hello(workshop: Path) -> None:
-    (workshop / "hello.txt").write_text("hello")
+def write_hello(staging_dir: Path) -> None:
+    (staging_dir / "hello.txt").write_text("hello")
 
 
 def test_an_entry_is_made_once(store):
     made = []
 
     for _ in range(3):
-        folder = store.produce("checkpoints", "k", lambda workshop: (made.append(1), write_hello(workshop)))
+        folder = store.get_or_create("checkpoints", "k", lambda staging_dir: (made.append(1), write_hello(staging_dir)))
 
     assert len(made) == 1
     assert (folder / "hello.txt").read_text() == "hello"
     assert store.finished("checkpoints", K) == folder
 
 
-PRODUCE = """
+GET_OR_CREATE = """
 import sys, time
 from pathlib import Path
 from depthgauge.store.folders import Busy, Store, check_writable
 
-def make(workshop):
+def make(staging_dir):
     with open(sys.argv[2], "a") as file:
         file.write("x")
     time.sleep(0.5)
-    (workshop / "hello.txt").write_text("hello")
+    (staging_dir / "hello.txt").write_text("hello")
 
-Store(Path(sys.argv[1]), run="one").produce("checkpoints", "k", make)
+Store(Path(sys.argv[1]), run="one").get_or_create("checkpoints", "k", make)
 """
 
 
 def test_four_processes_make_an_entry_once(tmp_path):
-    command = [sys.executable, "-c", PRODUCE, str(tmp_path / "store"), str(tmp_path / "counter")]
+    command = [sys.executable, "-c", GET_OR_CREATE, str(tmp_path / "store"), str(tmp_path / "counter")]
     workers = [subprocess.Popen(command) for _ in range(4)]
 
     assert [worker.wait() for worker in workers] == [0] * 4
@@ -70,20 +78,20 @@ def test_four_processes_make_an_entry_once(tmp_path):
 def test_a_failure_leaves_nothing_finished_and_is_not_tried_again_in_the_same_run(store, tmp_path):
     tried = []
 
-    def fail(workshop):
+    def fail(staging_dir):
         tried.append(1)
-        write_hello(workshop)
+        write_hello(staging_dir)
         raise TrainingUnhealthy("training 'x' is unhealthy: collapse.")
 
     with pytest.raises(TrainingUnhealthy):
-        store.produce("checkpoints", "k", fail)
+        store.get_or_create("checkpoints", "k", fail)
     with pytest.raises(TrainingFailed, match="collapse. .It failed earlier in this run"):
-        store.produce("checkpoints", "k", fail)
+        store.get_or_create("checkpoints", "k", fail)
 
     assert len(tried) == 1
     assert store.finished("checkpoints", K) is None
     with pytest.raises(TrainingUnhealthy):
-        Store(tmp_path / "store", run="the next run").produce("checkpoints", "k", fail)
+        Store(tmp_path / "store", run="the next run").get_or_create("checkpoints", "k", fail)
     assert len(tried) == 2
 
 
@@ -93,13 +101,13 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize(
     "place, again",
-    [("depthgauge.store.folders.seal", 1), ("depthgauge.store.folders.os.replace", 1), ("shutil.rmtree", 0)],
+    [("depthgauge.store.folders.write_manifest", 1), ("depthgauge.store.folders.os.replace", 1), ("shutil.rmtree", 0)],
 )
 def test_a_kill_in_the_last_moments_leaves_what_the_next_run_can_finish(store, monkeypatch, place, again):
-    def make(workshop: Path) -> None:
-        (workshop / ".trainer").mkdir(exist_ok=True)
-        (workshop / ".trainer" / "state").write_text("s" * len(attempts))
-        write_hello(workshop)
+    def make(staging_dir: Path) -> None:
+        (staging_dir / ".trainer").mkdir(exist_ok=True)
+        (staging_dir / ".trainer" / "state").write_text("s" * len(attempts))
+        write_hello(staging_dir)
         attempts.append(1)
 
     def kill(*args, **kwargs):
@@ -109,8 +117,8 @@ def test_a_kill_in_the_last_moments_leaves_what_the_next_run_can_finish(store, m
     with monkeypatch.context() as patch:
         patch.setattr(place, kill)
         with pytest.raises(Killed):
-            store.produce("checkpoints", "k", make, resume=True)
-    folder = store.produce("checkpoints", "k", make, resume=True)
+            store.get_or_create("checkpoints", "k", make, resume=True)
+    folder = store.get_or_create("checkpoints", "k", make, resume=True)
 
     store.verify(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["hello.txt", "manifest.json"]
@@ -118,15 +126,15 @@ def test_a_kill_in_the_last_moments_leaves_what_the_next_run_can_finish(store, m
 
 
 def test_what_cannot_be_made_says_so_to_everyone_who_asks(store):
-    def cannot(workshop):
+    def cannot(staging_dir):
         raise NotTestable("there is no layer 18")
 
     for _ in range(2):
         with pytest.raises(NotTestable, match="there is no layer 18$"):
-            store.produce("checkpoints", "k", cannot)
+            store.get_or_create("checkpoints", "k", cannot)
 
 
-@pytest.mark.parametrize("verdict", [NotTestable, Undefined])
+@pytest.mark.parametrize("verdict", [NotTestable, StatisticUndefined])
 def test_what_cannot_be_measured_is_asked_once_and_says_so_to_everyone_who_asks(store, verdict):
     checkpoint = Checkpoint(name="c", seed=0, folder=store.root, fingerprint="f")
     asked = []
@@ -139,33 +147,35 @@ def test_what_cannot_be_measured_is_asked_once_and_says_so_to_everyone_who_asks(
     found = [measure(one, description, cannot) for one in (store, Store(store.root, run="the next run"))]
 
     assert len(asked) == 1
-    assert [(one.refusal, one.arrays) for one in found] == 2 * [("there is no layer 18", {})]
-    assert read(store, found[0].key).refusal == "there is no layer 18"
+    assert [(one.not_testable_reason, one.arrays) for one in found] == 2 * [("there is no layer 18", {})]
+    assert read(store, found[0].key).not_testable_reason == "there is no layer 18"
 
 
 def test_a_second_manifest_is_not_sealed_into_itself(store):
-    """A kill between sealing and renaming leaves a manifest in the workshop, which the next attempt must not list."""
+    """A kill between sealing and renaming leaves a manifest in the staging folder, which the next attempt must not
+    list.
+    """
 
-    def make(workshop: Path) -> None:
-        (workshop / "manifest.json").write_text("{}")
-        write_hello(workshop)
+    def make(staging_dir: Path) -> None:
+        (staging_dir / "manifest.json").write_text("{}")
+        write_hello(staging_dir)
 
-    store.verify(store.produce("checkpoints", "k", make, resume=True))
+    store.verify(store.get_or_create("checkpoints", "k", make, resume=True))
 
 
 def test_a_workshop_is_cleared_unless_it_may_be_resumed(store):
-    def stop(workshop):
-        (workshop / ".state").write_text("half")
+    def stop(staging_dir):
+        (staging_dir / ".state").write_text("half")
         raise Killed
 
     seen = []
     for resume in (True, False):
         with pytest.raises(Killed):
-            store.produce("checkpoints", str(resume), stop, resume=resume)
-        store.produce(
+            store.get_or_create("checkpoints", str(resume), stop, resume=resume)
+        store.get_or_create(
             "checkpoints",
             str(resume),
-            lambda workshop: (seen.append((workshop / ".state").exists()), write_hello(workshop)),
+            lambda staging_dir: (seen.append((staging_dir / ".state").exists()), write_hello(staging_dir)),
             resume=resume,
         )
 
@@ -175,7 +185,7 @@ def test_a_workshop_is_cleared_unless_it_may_be_resumed(store):
 
 @pytest.mark.parametrize("damage", ["truncate", "remove", "manifest"])
 def test_a_damaged_entry_is_named_with_the_way_out(store, damage):
-    folder = store.produce("checkpoints", "k", write_hello)
+    folder = store.get_or_create("checkpoints", "k", write_hello)
     if damage == "truncate":
         (folder / "hello.txt").write_text("hel")
     elif damage == "remove":
@@ -188,7 +198,7 @@ def test_a_damaged_entry_is_named_with_the_way_out(store, damage):
 
 
 def test_verify_sees_a_flipped_byte(store):
-    folder = store.produce("checkpoints", "k", write_hello)
+    folder = store.get_or_create("checkpoints", "k", write_hello)
     store.verify(folder)
     (folder / "hello.txt").write_text("jello")
 
@@ -216,16 +226,16 @@ def test_a_store_that_is_a_file_is_refused_in_one_sentence(tmp_path):
     ids=["bytes", "numpy", "safetensors", "torch"],
 )
 def test_a_full_disk_is_one_sentence_and_leaves_nothing_finished(store, write):
-    def write_much(workshop: Path) -> None:
+    def write_much(staging_dir: Path) -> None:
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
         try:
-            write(workshop)
+            write(staging_dir)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
     with pytest.raises(StoreUnusable, match="cannot be written .*: make room there, or choose another folder"):
-        store.produce("checkpoints", "k", write_much)
+        store.get_or_create("checkpoints", "k", write_much)
 
     assert store.finished("checkpoints", K) is None
 
@@ -236,7 +246,7 @@ from pathlib import Path
 from depthgauge.store.folders import Busy, Store
 
 try:
-    Store(Path(sys.argv[1]), run="r").produce("checkpoints", "k", print, wait=False)
+    Store(Path(sys.argv[1]), run="r").get_or_create("checkpoints", "k", print, wait=False)
 except Busy as error:
     print(error)
 """
@@ -245,12 +255,12 @@ except Busy as error:
 def test_an_entry_in_the_making_need_not_be_waited_for(store):
     seen = []
 
-    def try_from_elsewhere(workshop: Path) -> None:
+    def try_from_elsewhere(staging_dir: Path) -> None:
         command = [sys.executable, "-c", TRY, str(store.root)]
         seen.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
-        write_hello(workshop)
+        write_hello(staging_dir)
 
-    store.produce("checkpoints", "k", try_from_elsewhere)
+    store.get_or_create("checkpoints", "k", try_from_elsewhere)
 
     assert seen == [f"another process is making checkpoints {K}"]
 
@@ -261,17 +271,17 @@ def test_a_measurement_reads_back_as_it_was_taken_and_is_taken_once(tmp_path_fac
     checkpoint = Checkpoint(name="c", seed=0, folder=store.root, fingerprint="f")
     taken = []
 
-    def take():
+    def run():
         taken.append(1)
         return {"x": np.array(values), "text": np.array(["ä<b>|", "\n"])}
 
-    first = measure(store, described(checkpoint, "probe", 1, {"steps": 80}), take)
-    second = measure(store, described(checkpoint, "probe", 1, {"steps": 80}), take)
+    first = measure(store, described(checkpoint, "probe", 1, {"steps": 80}), run)
+    second = measure(store, described(checkpoint, "probe", 1, {"steps": 80}), run)
 
     assert len(taken) == 1
     assert np.array_equal(second.arrays["x"], np.array(values)) and list(second.arrays["text"]) == ["ä<b>|", "\n"]
     assert (first.key, second.parameters) == (second.key, {"steps": 80})
-    assert measure(store, described(checkpoint, "probe", 2, {"steps": 80}), take).key != first.key
+    assert measure(store, described(checkpoint, "probe", 2, {"steps": 80}), run).key != first.key
     assert read(store, first.key).probe == "probe"
 
 
@@ -301,9 +311,9 @@ def test_twenty_kills_at_random_moments_change_nothing(tiny_base, tmp_path):
 
 def test_work_that_takes_the_whole_machine_is_done_alone(tmp_path):
     store = Store(tmp_path, run="here")
-    with store.alone("training"), pytest.raises(Busy), store.locked("alone", "training", wait=False):
+    with store.exclusive("training"), pytest.raises(Busy), store.locked("exclusive", "training", wait=False):
         pass
-    with store.alone("training"):
+    with store.exclusive("training"):
         pass
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from depthgauge.errors import Undefined
+from depthgauge.core.errors import StatisticUndefined
 from depthgauge.models.load import load
-from depthgauge.probes.tokenization.compute import fragments, last_token_states, read_out
-from depthgauge.testbeds.pocket import POCKET
+from depthgauge_suites.articles.tokenization.compute import fragments, last_token_states, read_out
+from depthgauge_testbeds.pocket import POCKET
 from tests.families import FAMILIES, random_model
 
 LABELS = [label for label in "abcd" for _ in range(6)]
@@ -40,9 +40,9 @@ def test_states_without_the_label_name_it_by_chance():
 
 def test_read_outs_that_cannot_be_learnt_are_refused():
     states = np.ones((4, 1, 2))
-    with pytest.raises(Undefined, match="two labels and two folds"):
+    with pytest.raises(StatisticUndefined, match="two labels and two folds"):
         read_out(states, list("aaaa"), list("0101"))
-    with pytest.raises(Undefined, match="'b' is in one fold only"):
+    with pytest.raises(StatisticUndefined, match="'b' is in one fold only"):
         read_out(states, list("aabb"), list("0111"))
 
 

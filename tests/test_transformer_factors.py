@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.decomposition import sparse_encode
 
-from depthgauge.config import Options
-from depthgauge.errors import InvalidCheckpoint, Undefined
-from depthgauge.judging import Runner
+from depthgauge.api import Runner
+from depthgauge.core.errors import InvalidCheckpoint, StatisticUndefined
+from depthgauge.core.result import Outcome
 from depthgauge.models.load import load
-from depthgauge.probes import transformer_factors
 from depthgauge.probes.sinks import Passage
-from depthgauge.probes.transformer_factors import concentrated, mean_layer
-from depthgauge.probes.transformer_factors.coding import encode, learn, unit
-from depthgauge.probes.transformer_factors.compute import context, read, states, told_by_token
-from depthgauge.testbeds.pocket import POCKET
-from depthgauge.types import Outcome
+from depthgauge.runs.config import Options
+from depthgauge_suites.layer_papers import transformer_factors
+from depthgauge_suites.layer_papers.transformer_factors import concentrated, mean_layer
+from depthgauge_suites.layer_papers.transformer_factors.coding import encode, learn, unit
+from depthgauge_suites.layer_papers.transformer_factors.compute import context, read, states, told_by_token
+from depthgauge_testbeds.pocket import POCKET
 from tests.processes import FIVE_SEEDS
 
 NUMBERS, ATOMS, PENALTY = 32, 40, 0.1
@@ -50,7 +50,7 @@ def test_one_atom_has_a_closed_form(penalty, x):
 
 
 def test_what_cannot_be_coded_is_one_sentence():
-    with pytest.raises(Undefined, match="every atom is 0"):
+    with pytest.raises(StatisticUndefined, match="every atom is 0"):
         learn(torch.zeros(20, 4), 2, PENALTY, epochs=1, seed=0)
     opposite = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     assert encode(torch.tensor([[2.0, 0.0]]), opposite, 0.5).values.tolist() == [[pytest.approx(1.5, abs=1e-3), 0.0]]
@@ -150,7 +150,7 @@ def planted_levels(base, place, seed):
 
 @pytest.fixture(scope="module")
 def on_pocket(tmp_path_factory):
-    suite = "depthgauge.suites.test_transformer_factors"
+    suite = "depthgauge_suites.layer_papers.test_transformer_factors"
     options = Options(method="grpo", testbed="pocket", store=str(tmp_path_factory.mktemp("factors")))
     return Runner(options=options, suites=[suite], tell=lambda line: None)
 
@@ -161,8 +161,8 @@ def test_planted_levels_are_found_where_they_are(on_pocket, tmp_path, seed):
     base = POCKET.base
     place = planted_levels(base, tmp_path / "planted", seed)
     rows = on_pocket.run(place).rows
-    subject = on_pocket.subject(place)
-    (taken,) = transformer_factors.taken(subject, tuple(map(str, subject.material(Passage))))
+    candidate = on_pocket.checkpoint_set(place)
+    (taken,) = transformer_factors.taken(candidate, tuple(map(str, candidate.inputs(Passage))))
     lower = mean_layer(taken.arrays) < taken.arrays["layers"].mean()
 
     assert [row.outcome for row in rows] == [Outcome.SUPPORTED] * 2
@@ -171,7 +171,7 @@ def test_planted_levels_are_found_where_they_are(on_pocket, tmp_path, seed):
 
 
 def test_more_atoms_than_states_and_states_that_are_not_finite_are_one_sentence():
-    with pytest.raises(Undefined, match="21 atoms cannot be learnt from 20 states"):
+    with pytest.raises(StatisticUndefined, match="21 atoms cannot be learnt from 20 states"):
         learn(torch.ones(20, 4), 21, PENALTY, epochs=1, seed=0)
     with pytest.raises(InvalidCheckpoint, match="NaN or infinite"):
         learn(torch.full((20, 4), torch.nan), 5, PENALTY, epochs=1, seed=0)

@@ -7,16 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from depthgauge.context import RunContext
-from depthgauge.errors import InvalidComparison, Undefined
+from depthgauge.core.errors import InvalidComparison, StatisticUndefined
+from depthgauge.core.estimate import Profiles
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.models.load import load
-from depthgauge.probes.two_samples import samples_beside
-from depthgauge.probes.two_samples.compute import read, sample
 from depthgauge.stats import classifier_auc, reliability
 from depthgauge.stats.two_sample import areas
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.types import Profiles
+from depthgauge_suites.layer_papers.two_samples import samples_beside
+from depthgauge_suites.layer_papers.two_samples.compute import read, sample
 from tests.tiny import PROMPTS, save_tiny_base, tiny_testbed
 
 
@@ -99,11 +99,11 @@ def test_several_seeds_speak_about_seeds():
 def test_few_samples_other_sizes_and_what_is_not_finite_are_one_sentence():
     random = np.random.default_rng(0)
     enough = samples(random.normal(size=(60, 4)))
-    with pytest.raises(Undefined, match="at least 50 samples of each, got 12"):
+    with pytest.raises(StatisticUndefined, match="at least 50 samples of each, got 12"):
         classifier_auc(enough, samples(random.normal(size=(12, 4))), estimand="x")
     with pytest.raises(InvalidComparison, match="4 numbers on one side and 5 on the other"):
         classifier_auc(enough, samples(random.normal(size=(60, 5))), estimand="x")
-    with pytest.raises(Undefined, match="not finite"):
+    with pytest.raises(StatisticUndefined, match="not finite"):
         classifier_auc(enough, samples(np.full((60, 4), np.nan)), estimand="x")
 
 
@@ -131,10 +131,10 @@ def test_two_real_checkpoints_are_sampled_and_read_by_the_old_one(tiny_base, tmp
     context = RunContext(
         testbed=tiny_testbed(tiny_base), store=Store(tmp_path / "store", run="test"), tell=lambda line: None
     )
-    new = Subject(name="new", folder=save_tiny_base(tmp_path / "new", seed=1), context=context)
-    old = Subject(name="old", folder=tiny_base, context=context)
-    mine, its = samples_beside(new, old, PROMPTS * 4)
-    same, again = samples_beside(old, old, PROMPTS * 4)
+    candidate = CheckpointSet(name="new", folder=save_tiny_base(tmp_path / "new", seed=1), context=context)
+    baseline = CheckpointSet(name="old", folder=tiny_base, context=context)
+    mine, its = samples_beside(candidate, baseline, PROMPTS * 4)
+    same, again = samples_beside(baseline, baseline, PROMPTS * 4)
 
     assert mine.values.shape == its.values.shape == (1, 64, 16)
     assert np.array_equal(its.values, again.values)

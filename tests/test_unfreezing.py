@@ -15,21 +15,22 @@ from scipy.stats import entropy as scipy_entropy
 from transformers import AutoTokenizer
 
 from depthgauge import METHODS
-from depthgauge.context import RunContext
-from depthgauge.errors import NotTestable, Undefined, UsageError
-from depthgauge.exams.item_runner import answer_items
-from depthgauge.methods import one_layer
-from depthgauge.methods.unfreezing import UNFREEZE_LAYER
+from depthgauge.core.errors import NotTestable, StatisticUndefined, UsageError
+from depthgauge.core.estimate import Profiles
+from depthgauge.core.method import TrainingJob
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.models.attention import attention_maps
 from depthgauge.models.load import load
-from depthgauge.probes.unfreezing import ANSWERS, accuracies
-from depthgauge.probes.unfreezing.compute import entropy, similarity
 from depthgauge.stats import best_lead, friedman
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
-from depthgauge.testbeds import listops
-from depthgauge.testbeds.listops import boards, expressions
-from depthgauge.types import Profiles, TrainingJob
+from depthgauge.tasks.item_runner import answer_items
+from depthgauge_methods import one_layer
+from depthgauge_methods.unfreezing import UNFREEZE_LAYER
+from depthgauge_suites.layer_papers.unfreezing import ANSWERS, accuracies
+from depthgauge_suites.layer_papers.unfreezing.compute import entropy, similarity
+from depthgauge_testbeds import listops
+from depthgauge_testbeds.listops import boards, expressions
 from tests.families import PROMPTS, random_model
 from tests.processes import FIVE_SEEDS
 
@@ -94,7 +95,7 @@ def test_boards_are_those_of_the_game_by_its_known_numbers():
     assert sum(boards.EMPTY not in board for board in boards.boards()[boards.EMPTY]) == 16
 
 
-def test_no_item_of_an_exam_is_trained_on_and_each_is_as_many_tokens_as_it_says():
+def test_no_item_of_a_task_is_trained_on_and_each_is_as_many_tokens_as_it_says():
     tokenizer = AutoTokenizer.from_pretrained(listops.BASE)
     random = Random(0)
     drawn = [draw(random) for draw in (listops.draw_expression, listops.draw_board) for _ in range(2000)]
@@ -142,7 +143,7 @@ def test_friedman_ranks_the_largest_first_and_agrees_with_scipy():
     assert friedman(values).mean_ranks == (3, 1.75, 1.25)
     assert friedman(values).p == pytest.approx(stats.friedmanchisquare(*values.T).pvalue)
     assert friedman(np.ones((3, 3))).p == 1
-    with pytest.raises(Undefined, match="at least 2 blocks of 3 columns"):
+    with pytest.raises(StatisticUndefined, match="at least 2 blocks of 3 columns"):
         friedman(values[:1])
 
 
@@ -192,8 +193,8 @@ def test_the_layer_that_is_kept_is_the_best_alone_has_moved_and_answers_lm_eval_
     assert moved == head | {name for name in after if f".layers.{best}." in name}
     assert {name: rows.shape for name, rows in right.items()} == {"listops": (6, 600), "winner": (6, 300)}
     model, tokenizer = load(folder)
-    for exam in (listops.LISTOPS_EXAM, listops.WINNER_EXAM):
-        np.testing.assert_array_equal(answer_items(exam, model, tokenizer)["score"][0] > 0, right[exam.name][best])
+    for task in (listops.LISTOPS_TASK, listops.WINNER_TASK):
+        np.testing.assert_array_equal(answer_items(task, model, tokenizer)["score"][0] > 0, right[task.name][best])
 
 
 @pytest.mark.heavy
@@ -225,13 +226,13 @@ def test_a_checkpoint_that_was_not_trained_one_layer_at_a_time_has_no_such_layer
     context = RunContext(testbed=listops.LISTOPS, store=Store(tmp_path, run="here"), tell=lambda line: None)
 
     with pytest.raises(NotTestable, match="was not trained one layer at a time"):
-        accuracies(Subject.of(METHODS["base"], (0,), context), "listops")
+        accuracies(CheckpointSet.of(METHODS["base_model"], (0,), context), "listops")
     with pytest.raises(NotTestable, match="no task 'chess'"):
-        accuracies(Subject.of(METHODS["base"], (0,), context), "chess")
+        accuracies(CheckpointSet.of(METHODS["base_model"], (0,), context), "chess")
 
 
 def test_asleep_no_layer_writes_what_its_heads_read_and_one_can_learn_to(tmp_path):
-    before, folder = weights(listops.BASE), train(tmp_path / "one", steps=3, tasks=("winner",), awake=2)
+    before, folder = weights(listops.BASE), train(tmp_path / "one", steps=3, tasks=("winner",), trained_layer=2)
     after = weights(folder)
 
     for layer in range(6):
@@ -246,7 +247,7 @@ def test_the_one_layer_that_can_learn_is_found_to_be_the_best(tmp_path, seed):
     """The planted positive: who has won stands in several tokens, and one layer alone can gather them."""
     context = RunContext(testbed=listops.LISTOPS, store=Store(tmp_path, run="here"), tell=lambda line: None)
     planted = METHODS["unfreeze_known_layer"]
-    found = best_lead(accuracies(Subject.of(planted, (seed,), context), "winner"), estimand="lead")
+    found = best_lead(accuracies(CheckpointSet.of(planted, (seed,), context), "winner"), estimand="lead")
 
-    assert found.estimand.startswith(f"lead ({planted.settings.awake})")
+    assert found.estimand.startswith(f"lead ({planted.settings.trained_layer})")
     assert found.low > 5

@@ -2,19 +2,19 @@
 
 import pytest
 
-from depthgauge.ledger import Ledger, write_ledger
-from depthgauge.models.folder import fingerprint
+from depthgauge.history.recorded import RecordedOutcomes, write_recorded_outcomes
 from depthgauge.report.folder import report_folder
+from depthgauge.sources.folder import fingerprint
 from tests.processes import refusal, rows
 
 MADE_UP_SUITE = """
 from depthgauge import Claim, above, claim
-from depthgauge.errors import NotTestable
-from depthgauge.types import Estimate
+from depthgauge.core.errors import NotTestable
+from depthgauge.core.estimate import Estimate
 
 
 def made_up(id):
-    return claim(Claim(id=id, statement="s", source="here", published="-", region=above(0), unit="points",
+    return claim(Claim(id=id, statement="s", citation="here", published="-", region=above(0), unit="points",
                        control="untrained", rationale="r"))
 
 
@@ -24,46 +24,46 @@ def estimate(low, high):
 
 
 @made_up("holds")
-def test_holds(subject):
-    return estimate(-2, -1) if subject.name == "untrained" else estimate(1, 2)
+def test_holds(candidate):
+    return estimate(-2, -1) if candidate.name == "untrained" else estimate(1, 2)
 
 
 @made_up("fails")
-def test_fails(subject):
+def test_fails(candidate):
     return estimate(-2, -1)
 
 
 @made_up("unsure")
-def test_unsure(subject):
-    return estimate(-2, -1) if subject.name == "untrained" else estimate(-1, 2)
+def test_unsure(candidate):
+    return estimate(-2, -1) if candidate.name == "untrained" else estimate(-1, 2)
 
 
 @made_up("blind")
-def test_blind(subject):
+def test_blind(candidate):
     return estimate(1, 2)
 
 
 @made_up("impossible")
-def test_impossible(subject):
-    if subject.name != "untrained":
+def test_impossible(candidate):
+    if candidate.name != "untrained":
         raise NotTestable("there is no layer 18")
     return estimate(-2, -1)
 
 
 @made_up("empty")
-def test_empty(subject):
+def test_empty(candidate):
     pass
 
 
 @made_up("crashes")
-def test_crashes(subject):
+def test_crashes(candidate):
     return 1 / 0
 """
 
 
 @pytest.fixture
 def made_up(depthgauge, place, tiny_base):
-    """Run claims with made-up estimates, against a ledger: verdict, word in the terminal, and exit code."""
+    """Run claims with made-up estimates, against a record of outcomes: verdict, word in the terminal, and exit code."""
     folder = place / "made_up"
     folder.mkdir(exist_ok=True)
     (folder / "test_made_up.py").write_text(MADE_UP_SUITE)
@@ -72,12 +72,12 @@ def made_up(depthgauge, place, tiny_base):
         """`recorded` maps claim and method to the outcomes of the seeds 0, 1, ..., by their first letters."""
         if recorded:
             claims = {claim: {method: seeds(letters)} for (claim, method), letters in recorded.items()}
-            ledger = Ledger(base=fingerprint(tiny_base), machine="this one", claims=claims)
-            write_ledger(tiny_base / "ledger.json", ledger)
+            recorded_outcomes = RecordedOutcomes(base=fingerprint(tiny_base), machine="this one", claims=claims)
+            write_recorded_outcomes(tiny_base / "recorded.json", recorded_outcomes)
         try:
             return depthgauge("--method=grpo", "-rxs", "-k", names, suite=folder)
         finally:
-            (tiny_base / "ledger.json").unlink(missing_ok=True)
+            (tiny_base / "recorded.json").unlink(missing_ok=True)
 
     return run
 
@@ -97,7 +97,12 @@ def seeds(letters):
         ("fails", {("fails", "grpo"): "SSR"}, 0, "1 xfailed"),
         ("fails", {("fails", "grpo"): "SSI"}, 1, "1 failed"),
         ("fails", {("fails", "gradreg"): "RRR"}, 1, "1 failed"),
-        ("holds", {("holds", "grpo"): "RR"}, 1, "every recorded seed refuted holds, and it now holds: 1.5 [1, 2]"),
+        (
+            "holds",
+            {("holds", "grpo"): "RR"},
+            1,
+            "every recorded seed refuted holds, and it passes unexpectedly: 1.5 [1, 2]",
+        ),
         ("holds", {("holds", "grpo"): "RS"}, 0, "1 passed"),
         ("unsure", {("unsure", "grpo"): "RR"}, 20, "1 inconclusive"),
         ("unsure or holds", {}, 20, "1 passed"),
@@ -149,17 +154,19 @@ def test_reports_that_cannot_be_written_are_one_sentence_after_the_verdicts(made
 def test_a_recorded_refutation_says_how_many_seeds_gave_it(made_up, place):
     done = made_up("fails", {("fails", "grpo"): "SRI"})
 
-    assert "REFUTED (of 3 seeds 1 supported, 1 refuted, 1 left open)" in done.stdout
+    assert "REFUTED (of 3 seeds 1 supported, 1 refuted, 1 inconclusive)" in done.stdout
     assert rows(place, "grpo")["verdicts"][0]["recorded"] == ["SUPPORTED", "REFUTED", "INCONCLUSIVE"]
 
 
 def test_what_another_machine_recorded_of_another_base_is_not_used(made_up, tiny_base, depthgauge, place):
     made_up("fails")
     claims = {"fails": {"grpo": seeds("R")}}
-    write_ledger(tiny_base / "ledger.json", Ledger(base="another", machine="another", claims=claims))
+    write_recorded_outcomes(
+        tiny_base / "recorded.json", RecordedOutcomes(base="another", machine="another", claims=claims)
+    )
     try:
         done = depthgauge("--method=grpo", "-k", "fails", suite=place / "made_up")
     finally:
-        (tiny_base / "ledger.json").unlink()
+        (tiny_base / "recorded.json").unlink()
 
     assert done.returncode == 1

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from depthgauge.errors import InvalidCheckpoint, InvalidComparison, Undefined
-from depthgauge.models import tensors
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, StatisticUndefined
+from depthgauge.formats import tensors
 from depthgauge.probes.weights import compute as weights
 from depthgauge.probes.weights.compute import by_head, by_layer, difference, stable_rank, weight_deltas
 
@@ -180,7 +180,7 @@ def test_heads_by_layer_hold_the_whole_movement(folders):
         norms = by_head(found, projection)
         assert norms.shape[1] == heads
         np.testing.assert_allclose(np.linalg.norm(norms, axis=1), by_layer(found, projection, "frobenius"), rtol=1e-6)
-    with pytest.raises(Undefined, match="projection 'up' has no heads"):
+    with pytest.raises(StatisticUndefined, match="projection 'up' has no heads"):
         by_head(found, "up")
 
 
@@ -359,7 +359,7 @@ def test_the_difference_of_a_part_is_its_matrix(folders, family):
         if family == "GPT2" and ".c_" in name and expected.ndim == 2:
             expected = expected.T  # as it is stored
         assert difference(*folders[family], delta.name) == pytest.approx(expected, abs=1e-6)
-    with pytest.raises(Undefined, match="there is no tensor 'nothing'"):
+    with pytest.raises(StatisticUndefined, match="there is no tensor 'nothing'"):
         difference(*folders[family], "nothing")
 
 
@@ -371,7 +371,9 @@ def test_layers_make_a_row(folders):
     assert by_layer(deltas, "q").shape == (2,)
     without_first = [d for d in deltas if d.layer != 0]
     assert np.isnan(by_layer(without_first, "q")).tolist() == [True, False]
-    with pytest.raises(Undefined, match="no layer has a projection 'c': choose from down, gate, k, o, q, up, v"):
+    with pytest.raises(
+        StatisticUndefined, match="no layer has a projection 'c': choose from down, gate, k, o, q, up, v"
+    ):
         by_layer(deltas, "c")
 
 
@@ -391,7 +393,7 @@ def test_stable_ranks_with_a_closed_form(shape):
 
 def test_nothing_that_moved_has_no_stable_rank():
     for matrix in (np.zeros((3, 3)), np.ones(3)):
-        with pytest.raises(Undefined, match="a matrix that is not 0"):
+        with pytest.raises(StatisticUndefined, match="a matrix that is not 0"):
             stable_rank(matrix)
 
 

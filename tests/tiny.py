@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from depthgauge import Exam, Testbed, Training, TrainingScale
+from depthgauge import ItemTask, Testbed, Training, TrainingScale
+from depthgauge.core.testbed import Item, Word
 from depthgauge.probes.attention import MarkedText
-from depthgauge.probes.greedy_trace import Opening
-from depthgauge.probes.noise_trace import Landmarks, TraceQuestion
+from depthgauge.probes.greedy_entropy import Opening
 from depthgauge.probes.sinks import Passage
-from depthgauge.probes.tokenization import Compound
-from depthgauge.types import Item, Word
+from depthgauge_suites.articles.noise_trace import Landmarks, TraceQuestion
+from depthgauge_suites.articles.tokenization import Compound
 
 LETTERS = "abcd"
 PROMPTS = tuple(first + second for first in LETTERS for second in LETTERS)
@@ -90,12 +90,12 @@ def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_s
                 save_every_steps=save_every_steps,
             ),
         ),
-        exams=(
-            Exam(name="science", items=choices),
-            Exam(name="history", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2),
-            Exam(name="mathematics", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2, version=2),
+        tasks=(
+            ItemTask(name="science", items=choices),
+            ItemTask(name="history", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2),
+            ItemTask(name="mathematics", items=answers, temperature=0.6, repeats=3, max_answer_tokens=2, version=2),
         ),
-        materials={
+        probe_inputs={
             Landmarks: lambda: (Landmarks(late=(3, 4, 5), spike=2),),
             Opening: lambda: map(Opening, PROMPTS),
             TraceQuestion: lambda: [TraceQuestion(prompt=prompt, right="a", wrong="b") for prompt in PROMPTS[:9]],
@@ -104,6 +104,6 @@ def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_s
             Compound: compounds,
             Passage: lambda: [Passage((first + second) * 32) for first in LETTERS for second in LETTERS],
         },
-        ledger=base / "ledger.json",
+        recorded_outcomes=base / "recorded.json",
         threads=1,
     )

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from depthgauge import METHODS, TESTBEDS
-from depthgauge.methods.grpo import GRPO
+from depthgauge_methods.grpo import GRPO
 from tests.tiny import tiny_testbed
 
 TESTBEDS.register(tiny_testbed(Path(os.environ["TINY_BASE"]), steps=8))

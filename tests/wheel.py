@@ -59,7 +59,7 @@ class Page:
 
 
 def page(name: str, **names: str) -> Page:
-    """The page docs/NAME with placeholders such as OLD filled in."""
+    """The page docs/NAME with placeholders such as BASELINE filled in."""
     text = (ROOT / "docs" / name).read_text()
     for placeholder, value in names.items():
         text = re.sub(rf"\b{placeholder}\b", value, text)

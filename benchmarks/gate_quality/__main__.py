@@ -1,9 +1,9 @@
-"""How often the gate is wrong: `python -m benchmarks.gate_quality OLD [--testbed pocket]`, or `make gate-quality`.
+"""How often the gate is wrong: `python -m benchmarks.gate_quality BASELINE [--testbed pocket]`, or `make gate-quality`.
 
-Harmless rewritings of OLD, and faults planted in it by growing doses, are judged as `depthgauge compare` judges them;
-so are healthy successors, the testbed's methods after each other.
-Every pair that is judged is written down at once in quality.jsonl, beside this file: the command goes on where it was
-stopped, and writes docs/gate-quality.md with its plot from all that is there.
+Harmless rewritings of BASELINE, and faults planted in it by growing doses, are judged as `depthgauge compare` judges
+them; so are healthy successors, the testbed's methods after each other. Every pair that is judged is written down at
+once in quality.jsonl, beside this file: the command goes on where it was stopped, and writes docs/gate-quality.md with
+its plot from all that is there.
 """
 
 import argparse
@@ -16,13 +16,13 @@ from pathlib import Path
 from benchmarks.gate_quality import page
 from benchmarks.gate_quality.judged import Judged, judged, session_of
 from benchmarks.gate_quality.kinds import FAULTS, HARMLESS, RESAMPLES, fixed, on_files
-from benchmarks.gate_quality.pairs import JUDGED, Pair, old_folder, options, planted, record, results
+from benchmarks.gate_quality.pairs import JUDGED, Pair, baseline_folder, options, planted, record, results
 from benchmarks.gate_quality.resampled import OF_EACH, RESAMPLED, resampled
 from benchmarks.gate_quality.successors import SUCCESSOR, successors
+from depthgauge.core.claim import Expectation
+from depthgauge.core.registry import load_entry_points
 from depthgauge.models.load import prepare_libraries
-from depthgauge.registry import load_entry_points
 from depthgauge.store.folders import Store
-from depthgauge.types import Expectation
 
 PLACES, PLACES_AT_THE_DOSE = 5, 20
 SLICE = {
@@ -60,21 +60,23 @@ def whole_table(testbed: str) -> Iterator[Pair]:
             yield from (Pair(kind=name, dose=dose, seed=seed) for seed in range(PLACES, PLACES_AT_THE_DOSE))
 
 
-def judged_pair(pair: Pair, old: Path, new: Path, store: Store, given: argparse.Namespace) -> tuple[list[int], Judged]:
-    """The layers at fault, and what the gate says; `new` is where a copy of `old` is changed."""
+def judged_pair(
+    pair: Pair, baseline: Path, candidate: Path, store: Store, given: argparse.Namespace
+) -> tuple[list[int], Judged]:
+    """The layers at fault, and what the gate says; `candidate` is where a copy of `baseline` is changed."""
     if pair.kind == SUCCESSOR:
-        folders = [old_folder(*one, given.testbed, given.store) for one in successors(given.testbed)[pair.seed]]
-        both = session_of(folders[1], folders[0], store, given.testbed, (given.exam,), Expectation.TRAINED)
+        folders = [baseline_folder(*one, given.testbed, given.store) for one in successors(given.testbed)[pair.seed]]
+        both = session_of(folders[1], folders[0], store, given.testbed, (given.tasks,), Expectation.TRAINED)
         return [], judged(both)
     if pair.kind == RESAMPLED:
-        planted(replace(pair, kind="round_stochastically", seed=pair.seed // OF_EACH), old, new)
+        planted(replace(pair, kind="round_stochastically", seed=pair.seed // OF_EACH), baseline, candidate)
         with resampled(pair.draw):
-            found = judged(session_of(new, old, store, given.testbed, (given.exam,)))
-        shutil.rmtree(new)
+            found = judged(session_of(candidate, baseline, store, given.testbed, (given.tasks,)))
+        shutil.rmtree(candidate)
         return [], found
-    at = planted(pair, old, new)
-    found = judged(session_of(new, old, store, given.testbed, (given.exam,)))
-    shutil.rmtree(new)
+    at = planted(pair, baseline, candidate)
+    found = judged(session_of(candidate, baseline, store, given.testbed, (given.tasks,)))
+    shutil.rmtree(candidate)
     return at, found
 
 
@@ -84,7 +86,7 @@ def main() -> None:
     given = parser.parse_args()
     load_entry_points()
     prepare_libraries(1)
-    old = old_folder(given.old, 0, given.testbed, given.store)
+    baseline = baseline_folder(given.baseline, 0, given.testbed, given.store)
     only = [kind for kind in given.only.split(",") if kind]
     with tempfile.TemporaryDirectory() as place:
         store = Store(Path(place) / "store", run="quality")
@@ -92,7 +94,7 @@ def main() -> None:
             key = {"testbed": given.testbed, "kind": pair.kind, "dose": pair.dose, "seed": pair.seed}
             if (only and pair.kind not in only) or any(key.items() <= one.items() for one in results(JUDGED)):
                 continue
-            at, found = judged_pair(pair, old, Path(place) / "new", store, given)
+            at, found = judged_pair(pair, baseline, Path(place) / "candidate", store, given)
             line = key | {"at": at} | asdict(found)
             record(JUDGED, line)
             print(

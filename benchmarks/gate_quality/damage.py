@@ -1,6 +1,6 @@
 """What each fault costs by its dose: `python -m benchmarks.gate_quality.damage [--testbed pocket]`.
 
-The mean next-token divergence from the old checkpoint, and the points lost in the exam: what a gate must not let pass.
+The mean next-token divergence from the baseline, and the points lost in the task: what a gate must not let pass.
 Every fault that has doses is planted at a few places, and each is written down at once in damage.jsonl.
 """
 
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.gate_quality.kinds import FAULTS, fixed, on_files
-from benchmarks.gate_quality.pairs import COSTS, Pair, old_folder, options, planted, record, results
-from depthgauge import exams
-from depthgauge.change import joined
+from benchmarks.gate_quality.pairs import COSTS, Pair, baseline_folder, options, planted, record, results
+from depthgauge import tasks
 from depthgauge.checks.inputs import COMMON
-from depthgauge.context import RunContext
-from depthgauge.errors import HarnessError
+from depthgauge.core.errors import HarnessError
+from depthgauge.core.registry import TESTBEDS, load_entry_points
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.models.load import prepare_libraries
 from depthgauge.probes import divergence
-from depthgauge.registry import TESTBEDS, load_entry_points
+from depthgauge.runs.comparison import joined
 from depthgauge.store.folders import Store
-from depthgauge.subject import Subject
 
 PLACES = 3
 
@@ -34,10 +34,10 @@ def planned() -> Iterator[Pair]:
             )
 
 
-def damage(new: Subject, old: Subject, exam: str) -> dict[str, float]:
+def damage(candidate: CheckpointSet, baseline: CheckpointSet, task: str) -> dict[str, float]:
     """Means over texts and items, in nats and points."""
-    kl = divergence.mean_kl(new, old).values.mean()
-    lost = (exams.scores(old, exam).values - exams.scores(new, exam).values).mean()
+    kl = divergence.mean_kl(candidate, baseline).values.mean()
+    lost = (tasks.scores(baseline, task).values - tasks.scores(candidate, task).values).mean()
     return {"kl_nats": round(float(kl), 5), "lost_points": round(float(lost), 2)}
 
 
@@ -45,7 +45,7 @@ def main() -> None:
     given = options(__doc__).parse_args()
     load_entry_points()
     prepare_libraries(1)
-    folder = old_folder(given.old, 0, given.testbed, given.store)
+    folder = baseline_folder(given.baseline, 0, given.testbed, given.store)
     with tempfile.TemporaryDirectory() as place:
         both = joined(COMMON, TESTBEDS[given.testbed])
         context = RunContext(testbed=both, store=Store(Path(place) / "store", run="damage"), tell=lambda line: None)
@@ -53,12 +53,15 @@ def main() -> None:
             key = {"testbed": given.testbed, "kind": pair.kind, "dose": pair.dose, "seed": pair.seed}
             if pair.kind == "overflow_weights" or any(key.items() <= one.items() for one in results(COSTS)):
                 continue  # what overflows is refused before it can say anything
-            with tempfile.TemporaryDirectory() as new:
-                planted(pair, folder, Path(new) / "new")
-                subjects = (Subject(name=one.name, folder=one, context=context) for one in (Path(new) / "new", folder))
+            with tempfile.TemporaryDirectory() as candidate:
+                planted(pair, folder, Path(candidate) / "candidate")
+                candidates = (
+                    CheckpointSet(name=one.name, folder=one, context=context)
+                    for one in (Path(candidate) / "candidate", folder)
+                )
                 try:
-                    found = key | damage(*subjects, given.exam)
-                except HarnessError as error:  # an exam in which most options tie, as with logits three times as large
+                    found = key | damage(*candidates, given.tasks)
+                except HarnessError as error:  # a task in which most options tie, as with logits three times as large
                     print(f"{pair.kind} {pair.dose:g} #{pair.seed} has no cost: {error}", flush=True)
                     continue
             record(COSTS, found)

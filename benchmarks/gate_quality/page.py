@@ -21,16 +21,16 @@ HEAD = """# How often the gate is wrong
 
 Made by `make gate-quality` from benchmarks/gate_quality/quality.jsonl, which has every pair that was judged. A pair is
 a checkpoint and a copy of it with one thing changed; it is judged as `depthgauge compare` judges it, expected to be
-equal, from tier 0 to the tier that blocks. A healthy successor is one method's checkpoint after another's, or after the
-base. Blocked is exit 1 or 21, open is exit 20. Bounds are Clopper and Pearson's, at 95 %; a fault that is the same
-wherever it is planted is judged once a dose, and has none. Seconds are those of two cores that had other work, too.
-The successor of pocket that is blocked, gradreg's seed 2 after grpo's seed 1, answers 9.7 [6.6, 12.7] points fewer
-questions than the checkpoint before it: a training that went worse, and was told from its siblings. Five of those left
-open come to the same checkpoint, and four from the base; of these, grpo's seed 0 loops after 21 [14, 28] % more of the
-openings, where 20 % are allowed.
-Of prompts resampled, the texts, openings and items of a rounded copy are drawn again with replacement, and what is
-stored of them is judged. What a dose costs is measured apart, by `python -m benchmarks.gate_quality.damage`, at three
-places: the mean next-token divergence of 64 texts, and the points lost in the exam.
+equal, from stage 0 to the stage that blocks. A healthy successor is one method's checkpoint after another's, or after
+the base. Blocked is exit 1 or 21, open is exit 20. Bounds are Clopper and Pearson's, at 95 %; a fault that is the same
+wherever it is planted is judged once a dose, and has none. Seconds are those of two cores that had other work, too. The
+successor of pocket that is blocked, gradreg's seed 2 after grpo's seed 1, answers 9.7 [6.6, 12.7] points fewer
+questions than the checkpoint before it: a training that went worse, and was told from its siblings. Five of those
+inconclusive come to the same checkpoint, and four from the base; of these, grpo's seed 0 loops after 21 [14, 28] % more
+of the openings, where 20 % are allowed. Of prompts resampled, the texts, openings and items of a rounded copy are drawn
+again with replacement, and what is stored of them is judged. What a dose costs is measured apart, by `python -m
+benchmarks.gate_quality.damage`, at three places: the mean next-token divergence of 64 texts, and the points lost in the
+task.
 """
 
 
@@ -77,13 +77,13 @@ def false_alarms(results: Sequence[Result]) -> list[str]:
     rows += [harmless_row("all rewritings", every)] if every else []
     successors = of(results, kind=SUCCESSOR)
     rows += [harmless_row(f"{SUCCESSOR}, expected trained", successors)] if successors else []
-    headers = ("what is harmless", "blocked", "left open", "seconds, median")
+    headers = ("what is harmless", "blocked", "inconclusive", "seconds, median")
     return ["### False alarms\n", markdown(headers, rows) + "\n"] if rows else []
 
 
 def harmless_row(kind: str, results: Sequence[Result]) -> list[str]:
-    left_open = sum(one["exit"] == OPEN for one in results)
-    return [kind, share(caught(results), len(results)), share(left_open, len(results)), seconds(results)]
+    inconclusive = sum(one["exit"] == OPEN for one in results)
+    return [kind, share(caught(results), len(results)), share(inconclusive, len(results)), seconds(results)]
 
 
 def faults(results: Sequence[Result], testbed: str) -> list[str]:
@@ -110,7 +110,7 @@ def fault_row(kind: str, results: Sequence[Result], testbed: str) -> list[str]:
 
 
 def costs_by_dose(kind: str, testbed: str) -> str:
-    """The mean of a few places at each dose: nats of next-token divergence, and points lost in the exam."""
+    """The mean of a few places at each dose: nats of next-token divergence, and points lost in the task."""
     taken = of(recorded(COSTS), testbed=testbed, kind=kind)
     by_dose = {dose: of(taken, dose=dose) for dose in FAULTS[kind].doses}
     return (
@@ -138,8 +138,8 @@ def layers(results: Sequence[Result]) -> str:
 
 
 def seen_by(results: Sequence[Result]) -> str:
-    tiers = [one["tier"] or "refused" for one in results if one["exit"] in CAUGHT]
-    return ", ".join(dict.fromkeys(sorted(tiers, key=tiers.count, reverse=True)))
+    stages = [one["stage"] or "refused" for one in results if one["exit"] in CAUGHT]
+    return ", ".join(dict.fromkeys(sorted(stages, key=stages.count, reverse=True)))
 
 
 def seconds(results: Sequence[Result]) -> str:

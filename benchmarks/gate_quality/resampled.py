@@ -12,9 +12,9 @@ from unittest.mock import patch
 
 import numpy as np
 
-from depthgauge.catalogue import suites_in
+from depthgauge.core.estimate import Profiles, Scores
+from depthgauge.history.catalogue import suites_in
 from depthgauge.stats import sequential_difference
-from depthgauge.types import Profiles, Scores
 
 RESAMPLED = "prompts-resampled"
 OF_EACH = 21  # resamples of one pair
@@ -49,7 +49,7 @@ def on_drawn_units(statistic: Callable[..., Any], draw: np.random.Generator) -> 
 
 
 def drawn_looks(looks: Any, draw: np.random.Generator) -> Iterator[tuple[Scores, Scores]]:
-    """Each look keeps what was drawn for the one before it, as an exam goes on."""
+    """Each look keeps what was drawn for the one before it, as a task goes on."""
     places = np.empty(0, int)
     for one, other in looks:
         before, n = len(places), len(one.ids)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise, permutations
 
-from depthgauge.registry import METHODS, methods_on
+from depthgauge.core.registry import METHODS, methods_on
 
 SUCCESSOR = "healthy-successor"
 SEEDS, PAIRS = (0, 1, 2), 60
@@ -19,7 +19,11 @@ def every_pair(testbed: str) -> Iterator[tuple[Trained, Trained]]:
     healthy = [name for name in methods_on(testbed) if not METHODS[name].control]
     trained = [name for name in healthy if METHODS[name].train is not None]
     first = SEEDS[0]
-    yield from (((old, first), (new, first)) for old, new in permutations(healthy, 2) if new in trained)
+    yield from (
+        ((baseline, first), (candidate, first))
+        for baseline, candidate in permutations(healthy, 2)
+        if candidate in trained
+    )
     for before, seed in pairwise(SEEDS):
-        yield from (((old, before), (new, seed)) for old in healthy for new in trained)
-    yield from (((old, first), (new, SEEDS[-1])) for old in trained for new in trained)
+        yield from (((baseline, before), (candidate, seed)) for baseline in healthy for candidate in trained)
+    yield from (((baseline, first), (candidate, SEEDS[-1])) for baseline in trained for candidate in trained)

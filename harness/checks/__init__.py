@@ -1,4 +1,0 @@
-"""What any two checkpoints owe each other: compare's claims, a file a stage, and the inputs that they need.
-
-`depthgauge compare` and `pytest --pyargs depthgauge.checks --checkpoint=NEW --against=OLD` judge them.
-"""

@@ -1,0 +1,31 @@
+"""What the claims about two checkpoints have in common."""
+
+from depthgauge import Claim, Expectation, Region, Stage, at_most
+
+MOST = at_most(0.1)  # of the texts: one in ten may be an odd one
+
+
+def change_claim(
+    name: str,
+    statement: str,
+    region: Region,
+    unit: str,
+    rationale: str,
+    *,
+    control: str = "zero_mlp",
+    stage: Stage = Stage.INTERNALS,
+    expect: Expectation | None = Expectation.EQUAL,
+) -> Claim:
+    """A claim about what changed; with `expect` None it belongs to both expectations."""
+    return Claim(
+        id=name,
+        statement=statement,
+        citation="our claim: what one checkpoint owes the one it came from",
+        published="not published",
+        region=region,
+        unit=unit,
+        control=control,
+        rationale=rationale,
+        stage=stage,
+        expect=expect,
+    )

@@ -1,0 +1,33 @@
+"""The console command. One file a command: each adds its parser, and opens what it needs when it runs."""
+
+import os
+import sys
+
+from depthgauge.cli import accept, claims, comment, compare, export, fetch, fingerprint, history, record, store, verify
+from depthgauge.cli.arguments import Parser
+from depthgauge.core.errors import HarnessError
+
+INTERRUPTED_EXIT = 130  # 128 and the number of SIGINT, as shells give it
+COMMANDS = (compare, verify, record, fetch, accept, fingerprint, comment, history, claims, store, export)
+
+
+def parser() -> Parser:
+    top = Parser(prog="depthgauge", description="White-box regression tests for model checkpoints.")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add(commands)
+    return top
+
+
+def main() -> None:
+    # No process of a run looks for modules where it was started, which may be a checkpoint's folder.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    arguments = parser().parse_args()
+    try:
+        sys.exit(arguments.run(arguments))
+    except HarnessError as error:
+        print(f"depthgauge: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("depthgauge: interrupted; what was measured is kept.", file=sys.stderr)
+        sys.exit(INTERRUPTED_EXIT)

@@ -1,0 +1,24 @@
+"""depthgauge claims: every claim, its source, and what is on record of it."""
+
+import argparse
+
+from depthgauge.cli.arguments import Commands, add_command
+
+
+def add(commands: Commands) -> None:
+    from depthgauge.api import CHECKS, SUITES
+
+    parser = add_command(
+        commands, "claims", claims, summary="print every claim of the suites, its source, and what is on record of it",
+        example="depthgauge claims > docs/claims.md",
+    )  # fmt: skip
+    parser.add_argument("suites", nargs="*", default=[CHECKS, SUITES], metavar="PACKAGE", help="default: all")
+
+
+def claims(arguments: argparse.Namespace) -> int:
+    from depthgauge.core.registry import load_entry_points
+    from depthgauge.history.catalogue import catalogue
+
+    load_entry_points()
+    print(catalogue(arguments.suites), end="")
+    return 0

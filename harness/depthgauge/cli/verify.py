@@ -1,0 +1,44 @@
+"""depthgauge verify METHOD: is the checkpoint that I trained better, and sane inside?"""
+
+import argparse
+
+from depthgauge.cli.arguments import Commands, add_command, add_options, options_given
+from depthgauge.cli.run import add_run_options, finish, run_options
+
+OPTIONS = (
+    "checkpoint",
+    "testbed",
+    "base_model",
+    "seeds",
+    "first_seed",
+    "inconclusive",
+    "device",
+    "dtype",
+    "device_map",
+    "launcher",
+    "processes",
+    "executor",
+    "workers",
+    "dry_run",
+    "store",
+    "no_text",
+)
+
+
+def add(commands: Commands) -> None:
+    parser = add_command(
+        commands, "verify", verify, summary="whether the claims about a registered method hold",
+        more="What the store\nlacks is trained. 'pytest suites/ --method=METHOD' judges the same within a project.",
+        example="depthgauge verify grpo --testbed=pocket --seeds=3",
+    )  # fmt: skip
+    parser.add_argument("method", metavar="METHOD", help="one, several with commas, or all")
+    add_options(parser, OPTIONS)
+    add_run_options(parser)
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    from depthgauge.api import verify as verify_method
+
+    options = options_given(arguments, OPTIONS) | run_options(arguments) | {"report_dir": str(arguments.report_dir)}
+    method, checkpoint = options.pop("method"), options.pop("checkpoint")
+    return finish(verify_method(method, checkpoint=checkpoint, **options), arguments)

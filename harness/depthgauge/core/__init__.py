@@ -1,0 +1,1 @@
+"""Plain types, the rule that judges, errors and registries."""

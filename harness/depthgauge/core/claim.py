@@ -1,0 +1,115 @@
+"""A claim, and the region in which its estimate must lie."""
+
+import math
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Region:
+    """The values for which a claim holds, in the unit of its estimate; an open end excludes the bound itself."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"a region needs low < high, got {self.low} and {self.high}")
+
+    def contains(self, low: float, high: float) -> bool:
+        """Whether every value of the interval lies in the region."""
+        return (low > self.low if self.open_low else low >= self.low) and (
+            high < self.high if self.open_high else high <= self.high
+        )
+
+    def disjoint(self, low: float, high: float) -> bool:
+        """Whether no value of the interval lies in the region."""
+        return (high <= self.low if self.open_low else high < self.low) or (
+            low >= self.high if self.open_high else low > self.high
+        )
+
+    @property
+    def bounds(self) -> tuple[float | None, float | None]:
+        """Both ends; None where there is none."""
+        low, high = (end if math.isfinite(end) else None for end in (self.low, self.high))
+        return low, high
+
+    def as_wide_as(self, margin: float) -> "Region":
+        """The region with its ends that far from 0. Raises: ValueError where an end lies at 0, which is no margin."""
+        if 0 in (self.low, self.high):
+            raise ValueError(f"{self} allows no margin")
+        low, high = (math.copysign(margin if math.isfinite(end) else math.inf, end) for end in (self.low, self.high))
+        return replace(self, low=low, high=high)
+
+    def __str__(self) -> str:
+        if self.low == -math.inf and self.high == math.inf:
+            return "any value"
+        if self.high == math.inf:
+            return f"{'>' if self.open_low else '>='} {self.low:g}"
+        if self.low == -math.inf:
+            return f"{'<' if self.open_high else '<='} {self.high:g}"
+        return f"{self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """How far a claim about change may be from no change at all, for a project of its own: in the unit of the claim."""
+
+    value: float
+    unit: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.value < math.inf:
+            raise ValueError(f"a margin lies above 0, got {self.value}")
+        if not self.unit or not self.reason:
+            raise ValueError(f"a margin of {self.value} needs its unit and a reason")
+
+
+class Expectation(StrEnum):
+    """What is expected of a candidate: to equal the baseline within margins, or to be a trained successor of it."""
+
+    EQUAL = "equal"
+    TRAINED = "trained"
+
+
+class Stage(IntEnum):
+    """What a claim about change looks at, in the order of cost: a stage that blocks ends the run."""
+
+    FILES = 0
+    WEIGHTS = 1
+    INTERNALS = 2
+    GENERATION = 3
+    TASKS = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    """A statement about a method's checkpoint that an interval can refute.
+
+    `about` names the methods it speaks of (empty: every trained method). `control` is a method that must refute it.
+    `testbed` names the only one it speaks of, as a method's does. An informational claim is shown, and fails
+    nothing. `stage` orders claims about change, and `expect` names the one expectation that they belong to, if not all.
+    """
+
+    id: str
+    statement: str
+    citation: str
+    published: str
+    region: Region
+    unit: str
+    control: str
+    rationale: str
+    about: tuple[str, ...] = ()
+    testbed: str | None = None
+    required: bool = True
+    stage: Stage = Stage.INTERNALS
+    expect: Expectation | None = None
+
+    def within(self, margin: Margin) -> "Claim":
+        """The same claim with another margin and its reason. Raises: ValueError if it has none, or in another unit."""
+        if margin.unit != self.unit:
+            raise ValueError(f"the margin of {self.id!r} is in {self.unit!r}, got {margin.value} {margin.unit!r}")
+        return replace(self, region=self.region.as_wide_as(margin.value), rationale=margin.reason)

@@ -1,0 +1,112 @@
+"""From a measurement to an estimate: numbers by unit, and a number with its interval."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.errors import NotTestable
+
+Population = str  # what an interval generalises over: "items", "prompts", "steps", "seeds", a unit of a probe's own
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Measurement:
+    """The numbers of one probe or task on one checkpoint. `key` is a hash of all that determined them.
+
+    `refusal` is why there are none, where the checkpoint cannot carry them. Hashed by identity, so that what several
+    claims derive from one can be kept by `lru_cache`.
+    """
+
+    key: str
+    probe: str
+    parameters: Mapping[str, Any]
+    checkpoint: str
+    arrays: Mapping[str, NDArray[Any]]
+    not_testable_reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """One number per unit (item, prompt, step) and seed: what an estimate is made from.
+
+    `values` has shape (seeds, units); `ids` names the units, so that only like is compared with like. `right` is the
+    score of a right answer where every score is that or 0, and None where scores can lie between.
+    """
+
+    ids: tuple[str, ...]
+    values: NDArray[np.float64]
+    unit: str
+    population: Population
+    right: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.right is not None and not np.isin(self.values, (0.0, self.right)).all():
+            raise ValueError(f"every score must be 0 or {self.right:g}")
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.ids):
+            raise ValueError(f"values must have shape (seeds, {len(self.ids)}), got {self.values.shape}")
+
+    def times(self, factor: float) -> "Scores":
+        """The same scores, each multiplied."""
+        return replace(self, values=factor * self.values, right=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profiles:
+    """One number per unit (prompt), column (layer, head) and seed: `values` has shape (seeds, units, columns)."""
+
+    ids: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: NDArray[np.float64]
+    unit: str
+    population: Population
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or self.values.shape[1:] != (len(self.ids), len(self.columns)):
+            shape = f"(seeds, {len(self.ids)}, {len(self.columns)})"
+            raise ValueError(f"values must have shape {shape}, got {self.values.shape}")
+
+    def only(self, columns: Iterable[str]) -> "Profiles":
+        """The same with some of the columns. Raises: NotTestable if one of them is not there."""
+        wanted = tuple(columns)
+        missing = [name for name in wanted if name not in self.columns]
+        if missing:
+            raise NotTestable(f"this checkpoint has no layer {missing[0]}; its layers are 0 to {self.columns[-1]}")
+        places = [self.columns.index(name) for name in wanted]
+        return replace(self, columns=wanted, values=self.values[:, :, places])
+
+
+def by_head(values: NDArray[np.floating], ids: tuple[str, ...], unit: str) -> Profiles:
+    """Values (seeds, prompts, L, H) with a column for each head, 'layer 0 head 0' and so on."""
+    seeds, prompts, layers, heads = values.shape
+    columns = tuple(f"layer {layer} head {head}" for layer in range(layers) for head in range(heads))
+    flat = values.reshape(seeds, prompts, layers * heads).astype(float)
+    return Profiles(ids=ids, columns=columns, values=flat, unit=unit, population="prompts")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """A number with its interval, its unit, and the population that the interval speaks about.
+
+    `where` names the layer, head or projection that it is of, where it was found by looking at all of them.
+    """
+
+    estimand: str
+    unit: str
+    point: float
+    low: float
+    high: float
+    level: float
+    n: int
+    method: str
+    generalises_over: Population
+    critical_value: float | None = None
+    where: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.low <= self.point <= self.high:
+            raise ValueError(f"low <= point <= high must hold, got {self.low}, {self.point}, {self.high}")
+        if not 0 < self.level < 1:
+            raise ValueError(f"level must be between 0 and 1, got {self.level}; did you mean {self.level / 100}?")

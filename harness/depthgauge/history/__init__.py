@@ -1,0 +1,1 @@
+"""What was found before: recorded outcomes, accepted baselines, runs over time."""

@@ -1,0 +1,106 @@
+"""Every claim of some packages of suites as one page: where it comes from, what it says, and what was found of it."""
+
+import importlib
+import pkgutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from depthgauge.core.claim import Claim
+from depthgauge.core.errors import UsageError
+from depthgauge.core.registry import TESTBEDS
+from depthgauge.core.result import Outcome
+from depthgauge.core.testbed import Testbed
+from depthgauge.history.recorded import RecordedOutcomes, read_recorded_outcomes
+from depthgauge.page.tables import markdown
+
+HEAD = """# Claims
+
+Made by `depthgauge claims`: every claim of every suite, where it comes from, the region that an interval must lie in,
+and what the seeds in each testbed's recorded outcomes gave, by method. A claim without a record is of a testbed whose
+models are trained in each run, is about change, or is informational.
+"""
+WORDS = {outcome: outcome.replace("_", " ").lower() for outcome in Outcome}
+
+
+def catalogue(packages: Sequence[str]) -> str:
+    """The page, as markdown. A package may say in `UNTESTABLE`, by source, why claims of it are not there.
+
+    Raises: UsageError if there is no such package.
+    """
+    modules = [module for package in packages for module in suites_in(package)]
+    recorded_outcomes = {
+        name: recorded_outcomes for name in TESTBEDS if (recorded_outcomes := on_record(TESTBEDS[name])).claims
+    }
+    parts = [HEAD, *(part for module in modules for part in suite(module, recorded_outcomes))]
+    untestable: dict[str, str] = {}
+    for package in packages:
+        untestable |= getattr(importlib.import_module(package), "UNTESTABLE", {})
+    if untestable:
+        parts += ["## Without a claim\n", markdown(("citation", "why"), list(untestable.items())) + "\n"]
+    return "\n".join(parts)
+
+
+def suites_in(package: str) -> list[ModuleType]:
+    """The files test_*.py of a package and of the folders in it, by name; a suite alone is one.
+
+    Raises: UsageError if there is no such package.
+    """
+    try:
+        found = importlib.import_module(package)
+    except ImportError as error:
+        raise UsageError(f"{package} is no package of suites that can be imported: {error}.") from None
+    folders = getattr(found, "__path__", None)
+    if folders is None and not claims_of(found):
+        raise UsageError(f"{package} is no package of suites, and has no claim itself.")
+    if folders is None:
+        return [found]
+    names = [module.name for module in pkgutil.walk_packages(folders, f"{package}.")]
+    suites = [name for name in names if name.rpartition(".")[2].startswith("test_")]
+    return [importlib.import_module(name) for name in sorted(suites, key=lambda name: name.rpartition(".")[2])]
+
+
+def claims_of(module: ModuleType) -> list[Any]:
+    """Its tests that are claims."""
+    return [test for test in vars(module).values() if hasattr(test, "__claim__")]
+
+
+def on_record(testbed: Testbed) -> RecordedOutcomes:
+    """Whatever base is at hand: the page says what was found, and not what may be compared with."""
+    return (
+        read_recorded_outcomes(testbed.recorded_outcomes)
+        if testbed.recorded_outcomes is not None and testbed.recorded_outcomes.is_file()
+        else RecordedOutcomes()
+    )
+
+
+def suite(module: ModuleType, recorded_outcomes: Mapping[str, RecordedOutcomes]) -> Iterator[str]:
+    claims = [test.__claim__ for test in claims_of(module)]
+    if claims:
+        yield f"## {module.__name__.rpartition('.')[2]}\n"
+        yield f"{(module.__doc__ or '').partition(chr(10))[0]}\n"
+        headers = ("claim", "what is claimed", "of", "citation", *(f"found on {name}" for name in recorded_outcomes))
+        yield markdown(headers, [row(claim, recorded_outcomes.values()) for claim in claims]) + "\n"
+
+
+def row(claim: Claim, recorded_outcomes: Iterable[RecordedOutcomes]) -> list[str]:
+    required = "" if claim.required else " (informational)"
+    cells = [f"**{claim.id}**{required}", claim.statement, f"{claim.region} {claim.unit}", claim.citation]
+    return [
+        *(cell.replace("|", "&#124;") for cell in cells),
+        *(record(claim, recorded_outcomes) for recorded_outcomes in recorded_outcomes),
+    ]
+
+
+def record(claim: Claim, recorded_outcomes: RecordedOutcomes) -> str:
+    """'METHOD: 3 refuted, 2 inconclusive', over the recorded seeds."""
+    methods = recorded_outcomes.claims.get(claim.id, {})
+    counts = {method: Counter(recorded_outcomes.outcomes(claim.id, method)) for method in methods}
+    return (
+        "; ".join(
+            f"{method}: " + ", ".join(f"{count} {WORDS[outcome]}" for outcome, count in found.most_common())
+            for method, found in counts.items()
+        )
+        or "-"
+    )

@@ -1,0 +1,117 @@
+"""What the gate said of one checkpoint after the other: a line a run, in a file beside the reports."""
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from depthgauge.core.errors import UsageError
+from depthgauge.core.result import ClaimResult, Outcome
+
+FILE = "history.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What one claim came to: its estimate in its unit, None where there was none, the claimed bounds, the verdict."""
+
+    point: float | None
+    low: float | None
+    high: float | None
+    unit: str
+    bounds: tuple[float | None, float | None]
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatedRun:
+    """One run about a change. `baseline` names the baseline, or the reference."""
+
+    started: str
+    checkpoint: str
+    fingerprint: str
+    baseline: str
+    exit_code: int
+    claims: Mapping[str, Figure]
+
+
+def gated_run(record: Mapping[str, Any], rows: Iterable[ClaimResult]) -> GatedRun:
+    """The line of a run, from its report.json as a mapping and the rows in it."""
+    (candidate, fingerprint), (baseline, _) = (record["run"]["checkpoints"][role] for role in ("candidate", "baseline"))
+    return GatedRun(
+        started=record["run"]["started"],
+        checkpoint=candidate,
+        fingerprint=fingerprint,
+        baseline=baseline,
+        exit_code=record["exit_code"],
+        claims={row.claim: figure_of(row) for row in rows},
+    )
+
+
+def figure_of(row: ClaimResult) -> Figure:
+    one = row.estimate
+    if one is None:
+        return Figure(None, None, None, "", row.bounds, row.outcome)
+    return Figure(one.point, one.low, one.high, one.unit, row.bounds, row.outcome)
+
+
+def append(path: Path, run: GatedRun) -> None:
+    """Add a line in one write, after whatever a killed run left: a line is never joined to half of another.
+
+    Raises: as `check_history`.
+    """
+    check_history(path)
+    with path.open("a+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        broken = file.read(1) not in (b"", b"\n")
+        file.write((b"\n" if broken else b"") + json.dumps(asdict(run)).encode() + b"\n")
+
+
+def check_history(path: Path) -> None:
+    """Raises: UsageError if a file is there that has lines, and no run among them: it is somebody else's."""
+    if not os.path.lexists(path):
+        return
+    with suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        whole = (line for line in file if line.endswith("\n") and line.strip())  # half a line is what a kill left
+        first = next(whole, None)
+        if first is None or parsed(first) or any(map(parsed, whole)):
+            return
+    raise UsageError(f"{path} is no history of depthgauge's runs, and is not added to: move it away.")
+
+
+def read(path: Path) -> tuple[list[GatedRun], list[int]]:
+    """The runs of a file, and the numbers of the lines that are none. Raises: UsageError if it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}; a run with --baseline writes it.") from error
+    found = [(number, parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    return [run for _, run in found if run is not None], [number for number, run in found if run is None]
+
+
+def parsed(line: str) -> GatedRun | None:
+    try:
+        fields = json.loads(line)
+        claims = {name: Figure(**one | {"bounds": tuple(one["bounds"])}) for name, one in fields.pop("claims").items()}
+        found = GatedRun(**fields, claims=claims)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    words = (found.started, found.checkpoint, found.fingerprint, found.baseline)
+    return found if all(isinstance(word, str) for word in words) and isinstance(found.exit_code, int) else None
+
+
+def traced(runs: Sequence[GatedRun]) -> Iterator[tuple[str, list[tuple[int, Figure]]]]:
+    """Each claim with an estimate in at least two runs: the numbers of those runs, and what it came to."""
+    for name in dict.fromkeys(name for run in runs for name in run.claims):
+        points = [(i, run.claims[name]) for i, run in enumerate(runs) if name in run.claims]
+        points = [(i, figure) for i, figure in points if figure.point is not None]
+        if len(points) > 1:
+            yield name, points
+
+
+def first_refuted(points: Sequence[tuple[int, Figure]]) -> int | None:
+    return next((i for i, figure in points if figure.outcome == Outcome.REFUTED), None)

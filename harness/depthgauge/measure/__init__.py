@@ -1,0 +1,1 @@
+"""A checkpoint, what is measured of it, and how: through the cache."""

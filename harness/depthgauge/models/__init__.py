@@ -1,0 +1,1 @@
+"""The only package that opens transformers: reads the files of a checkpoint, loads it, and steps inside."""

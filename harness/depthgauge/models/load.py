@@ -1,0 +1,307 @@
+"""A checkpoint folder as a model and a tokenizer on a device."""
+
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable, UsageError
+from depthgauge.core.method import Checkpoint
+from depthgauge.models import settings
+from depthgauge.models.files import CONFIG, check_finite, read_json, shapes, weight_bytes
+
+BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
+STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+GIB = 2**30
+KEPT = 2  # models in memory
+THREADS = "DEPTHGAUGE_THREADS"  # in the environment of an executor's workers
+SMALL_BYTES = 64 * 2**20
+WORKING_SHARE = 1.2  # of the weights: what a forward pass on a few thousand tokens needs beside them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Where models run and in which precision; `dtype` 'auto' is each checkpoint's own."""
+
+    device: str = "cpu"
+    dtype: str = "float32"
+    device_map: str | None = None
+
+    def dtype_of(self, folder: Path) -> str:
+        return stored_dtype(folder) if self.dtype == "auto" else self.dtype
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointHandle:
+    """A checkpoint that a probe is at: its model and tokenizer are loaded when they are first asked for.
+
+    `together` are the folders of the pair that is compared.
+    """
+
+    checkpoint: Checkpoint
+    placement: Placement
+    together: tuple[Path, ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return self.checkpoint.folder
+
+    @property
+    def model(self) -> Any:
+        """Raises: UsageError if it does not fit into memory with those that it is compared with."""
+        make_room((self.folder, *self.together), self.placement)
+        return load(self.folder, self.placement)[0]
+
+    @property
+    def tokenizer(self) -> Any:
+        make_room((self.folder, *self.together), self.placement)
+        return load(self.folder, self.placement)[1]
+
+
+def choose_device(name: str, *, look: bool = True) -> str:
+    """'cpu' or 'cuda' for the option --device ('auto' takes the GPU where there is one; 'cpu' without a `look`).
+
+    Raises: UsageError for any other name, or for a GPU that is not there.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"unknown device {name!r}: choose auto, cpu or cuda.")
+    if name == "cpu" or not look or (name == "auto" and not Path("/dev/nvidiactl").exists()):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    if name == "cuda":
+        raise UsageError("--device=cuda was asked for, but torch sees no GPU: choose cpu or auto.")
+    return "cpu"
+
+
+def check_dtype(name: str, device: str) -> str | None:
+    """What is to be said of a dtype on a device, or None. Raises: UsageError for one that is not known."""
+    if name not in ("auto", "float32", "bfloat16"):
+        raise UsageError(f"unknown dtype {name!r}: choose float32, bfloat16, or auto for each checkpoint's own.")
+    if name == "bfloat16" and device == "cpu" and lacks_bfloat16():
+        return "this CPU has no instructions for bfloat16: its matrices are multiplied in float32, which is slower"
+    return None
+
+
+def lacks_bfloat16() -> bool:
+    """Whether this CPU is known to have no instructions for bfloat16."""
+    cpu = Path("/proc/cpuinfo")
+    return cpu.is_file() and "bf16" not in cpu.read_text()
+
+
+NO_MODELS: list[str] = []  # why this process opens none
+
+
+def forbid_models(why: str) -> None:
+    """In a process that was forked, where torch would wait for threads that are not there."""
+    NO_MODELS[:] = [why]
+
+
+def prepare_libraries(threads: int) -> None:
+    """Offline, quiet, and with a fixed number of threads: the same sums in the same order on every run.
+
+    Raises: UsageError where models are forbidden.
+    """
+    if NO_MODELS:
+        raise UsageError(NO_MODELS[0])
+    # Threads that wait in a loop keep other processes, pytest-xdist's workers first, from the cores they wait for.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.update(
+        HF_HUB_OFFLINE="1",
+        HF_DATASETS_OFFLINE="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        TOKENIZERS_PARALLELISM="false",
+        TRL_EXPERIMENTAL_SILENCE="1",
+        DISABLE_MULTIPROC="1",
+    )
+    import torch
+    import transformers
+
+    torch.set_num_threads(threads)
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+
+
+def threads_for(folder: Path) -> int:
+    """The cores that are this process's share of the machine: a worker of an executor is told, pytest-xdist's share it.
+
+    One for a small model: its matrices are so short that threads would wait for each other longer than they compute.
+    """
+    if weight_bytes(folder) < SMALL_BYTES:
+        return 1
+    if THREADS in os.environ:
+        return int(os.environ[THREADS])
+    return max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+
+
+Kept = tuple[Path, Placement, tuple[int, ...]]
+LOADED: dict[Kept, tuple[Any, Any]] = {}  # the last pair: what is compared next shares one with it
+
+
+def load(folder: Path, placement: Placement = Placement()) -> tuple[Any, Any]:
+    """The model and tokenizer as `read_model` makes them, kept until others are asked for: they must not be changed."""
+    key = kept_as(folder, placement)
+    if key not in LOADED:
+        while len(LOADED) >= KEPT:  # before the next is read: three never lie in memory
+            del LOADED[next(iter(LOADED))]
+        LOADED[key] = read_model(folder, placement)
+    return LOADED[key]
+
+
+def kept_as(folder: Path, placement: Placement) -> Kept:
+    """What a model is kept under: a folder that was written anew holds another one."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return folder, placement, tuple(path.stat().st_mtime_ns for path in files)
+
+
+def make_room(folders: tuple[Path, ...], placement: Placement) -> None:
+    """Put aside the models of other folders. Raises: UsageError, before anything is read, if these do not fit."""
+    wanted = {kept_as(folder, placement) for folder in folders}
+    for key in [key for key in LOADED if key not in wanted]:
+        del LOADED[key]
+    check_fits([folder for folder in dict.fromkeys(folders) if kept_as(folder, placement) not in LOADED], placement)
+
+
+def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
+    """The model (evaluation mode, float32 unless the placement says otherwise) and tokenizer of a checked folder.
+
+    Its generation_config.json is put aside: a repetition penalty there would change what is asked of it.
+
+    Raises: InvalidCheckpoint if transformers cannot load it whole, or a weight is not finite.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    check_finite(folder)
+    where: dict[str, Any] = {}
+    if placement.device_map is not None:
+        where["device_map"] = placement.device_map
+    elif placement.device != "cpu":
+        where["device_map"] = {"": placement.device}  # tensor by tensor: never a second copy
+    with settings.readable(folder):
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=getattr(torch, placement.dtype_of(folder)), use_safetensors=True, trust_remote_code=False,
+            output_loading_info=True, **where,
+        )  # fmt: skip
+    # Said and not left to the environment, as the tokenizer's file keeps it: a copy has one fingerprint everywhere.
+    tokenizer = settings.tokenizer(folder)
+    lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
+    if lost:
+        raise InvalidCheckpoint(f"{folder} has no usable weights for {lost[0]} ({len(lost)} in all): save it again.")
+    check_causal(model, folder)
+    model.generation_config = GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
+    )
+    if placement.device == "cpu" and lacks_bfloat16():
+        multiply_in_float32(model)
+    return model.eval(), tokenizer
+
+
+def multiply_in_float32(model: Any) -> None:
+    """Let linear layers of bfloat16 widen their weights for each product: emulated, it takes several times as long.
+
+    Sums are in float32 either way; what goes in and comes out stays bfloat16. A class, and not a method bound to each
+    layer: a layer that refers to itself is freed late, and with it the model.
+    """
+    import torch
+
+    class Widened(torch.nn.Linear):
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            bias = None if self.bias is None else self.bias.float()
+            return torch.nn.functional.linear(states.float(), self.weight.float(), bias).to(states.dtype)
+
+    for module in model.modules():
+        if type(module) is torch.nn.Linear and module.weight.dtype is torch.bfloat16:
+            module.__class__ = Widened
+
+
+def load_uncached(folder: Path, dtype: str = "float32") -> tuple[Any, Any]:
+    """A model and tokenizer of one's own, to train or to change: those of `load` are shared, and must not."""
+    LOADED.clear()
+    return read_model(folder, Placement(dtype=dtype))
+
+
+def sizes_by_dtype(folder: Path) -> dict[str, int]:
+    """How many numbers the weights hold, by the dtype they are stored in; from the headers alone."""
+    found: dict[str, int] = {}
+    for dtype, shape in shapes(folder).values():
+        found[dtype] = found.get(dtype, 0) + math.prod(shape)
+    return found
+
+
+def stored_dtype(folder: Path) -> str:
+    """The dtype that a configuration names, or else that most weights are stored in; float32 for any other."""
+    config = read_json(folder / CONFIG)
+    named = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
+    if named in BYTES:
+        return named
+    sizes = sizes_by_dtype(folder)
+    return STORED.get(max(sizes, key=lambda dtype: sizes[dtype]), "float32")
+
+
+def needed_bytes(folder: Path, placement: Placement) -> int:
+    """What a model's weights take in memory; those stored as integers are quantised, and stay as they are."""
+    as_floats = BYTES[placement.dtype_of(folder)]
+    return sum(count * (as_floats if dtype in STORED else 1) for dtype, count in sizes_by_dtype(folder).items())
+
+
+def check_fits(folders: list[Path], placement: Placement) -> None:
+    """Raises: UsageError, saying how much is needed, if the models do not fit together into what memory is free."""
+    if placement.device_map is not None:
+        return  # accelerate spreads them, over disks too
+    needed = sum(needed_bytes(folder, placement) for folder in folders)
+    free = free_bytes(placement.device)
+    if needed * WORKING_SHARE > free:
+        names = " and ".join(folder.name for folder in folders)
+        raise UsageError(
+            f"{names} in {placement.dtype} need {needed * WORKING_SHARE / GIB:.1f} GiB at once, and {free / GIB:.1f} "
+            f"GiB are free on {placement.device}: choose --dtype=bfloat16, --device-map=auto, or a larger machine."
+        )
+
+
+def free_bytes(device: str) -> int:
+    if device != "cpu":
+        import torch
+
+        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # kept by torch for its next tensors
+        return int(torch.cuda.mem_get_info()[0]) + unused
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def check_causal(model: Any, folder: Path) -> None:
+    """Raises: NotTestable if what comes later changes what came before, as in an encoder."""
+    import torch
+
+    ids = torch.tensor([[0, 1, 2], [0, 1, 0]], device=model.device) % model.config.get_text_config().vocab_size
+    with torch.inference_mode():
+        logits = model.eval()(input_ids=ids).logits[:, 0]
+    if not torch.equal(logits[0], logits[1]) and bool(logits.isfinite().all()):
+        raise NotTestable(
+            f"{folder} is a {type(model).__name__} whose tokens see those after them, as an encoder's do: what is "
+            "measured here is defined for causal language models."
+        )
+
+
+def context_length(model: Any) -> int:
+    """How many tokens a model takes at most."""
+    config = model.config.get_text_config()
+    return int(getattr(config, "max_position_embeddings", None) or 2**31)
+
+
+def vocabulary_size(model: Any) -> int:
+    """How many tokens a model can say, and so the first token id that it does not know."""
+    return int(model.get_output_embeddings().weight.shape[0])
+
+
+def layers_and_heads(model: Any) -> tuple[int, int]:
+    """How many layers a model has, and how many query heads in each. Raises: NotTestable for one without attention."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", None)
+    if not isinstance(heads, int):
+        raise NotTestable(f"{type(model).__name__} has no attention heads, and this is asked of them.")
+    return config.num_hidden_layers, heads

@@ -1,0 +1,37 @@
+"""What is kept of how the attention of two checkpoints differs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.models.attention import attention_maps, eager_flag
+from depthgauge.models.load import CheckpointHandle
+from depthgauge.probes.attention.compute import changed_attention, head_divergence, top_heads
+from depthgauge.probes.attention.fragments import fragment_mask, share_on_fragments
+from depthgauge.probes.attention.probe import MAPPED_HEADS, MarkedText
+
+
+def head_change(one: CheckpointHandle, other: CheckpointHandle, texts: Sequence[MarkedText]) -> dict[str, NDArray[Any]]:
+    """The arrays of `HeadChange`."""
+    model, theirs, tokenizer = one.model, other.model, one.tokenizer
+    ids = [tokenizer(text.text)["input_ids"] for text in texts]
+    found = head_divergence(model, theirs, ids)
+    heads = top_heads(found.jsd_bits, MAPPED_HEADS)
+    shares: dict[str, NDArray[Any]] = {}
+    if all(text.terms for text in texts):
+        masks = [fragment_mask(tokenizer, text.text, text.terms) for text in texts]
+        changed = changed_attention(model, theirs, ids)
+        shares["fragment_share"] = np.stack([share_on_fragments(*pair) for pair in zip(changed, masks, strict=True)])
+    return (
+        found._asdict()
+        | shares
+        | eager_flag(model, theirs)
+        | {
+            "mapped_heads": np.array(heads),
+            "maps": attention_maps(model, ids[0], heads),
+            "other_maps": attention_maps(theirs, ids[0], heads),
+            "tokens": np.array([tokenizer.decode([token]) for token in ids[0]], dtype=np.str_),
+        }
+    )

@@ -1,0 +1,52 @@
+"""Where heads look, against another checkpoint, and how much of what changed lies on pieces of formulae.
+
+Layers and heads are 0-based. Shapes: P texts, L layers, H heads, T tokens.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from depthgauge.core.method import Checkpoint
+from depthgauge.core.plain import digest
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model, unlike_is_not_testable
+from depthgauge.sources.tokenizer import check_same_tokenizer
+
+MAPPED_HEADS = 4  # the most changed heads, whose maps are kept for a picture
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MarkedText:
+    """A text, and the formulae or isotopes in it, as they are written there; none where nobody asks for them."""
+
+    text: str
+    terms: tuple[str, ...] = ()
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadChange:
+    """Arrays of `compute.HeadDivergence`, and more.
+
+    `fragment_share` (P, 2), where every text has terms: changed attention on fragments, and if spread evenly.
+    `mapped_heads` (k, 2), the most changed ones, with `maps` and `other_maps` (k, T, T) on the first text, and its
+    `tokens`.
+    """
+
+    texts: tuple[MarkedText, ...]
+    name: ClassVar[str] = "attention"
+    version: ClassVar[int] = 1
+    description: ClassVar[str] = "where heads look"
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {"texts": digest([[text.text, list(text.terms)] for text in self.texts])}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+        from depthgauge.probes.attention.measures import head_change
+
+        with unlike_is_not_testable():
+            check_same_tokenizer(one.folder, other.folder)
+            return head_change(one, other, self.texts)

@@ -1,0 +1,10 @@
+"""What users notice first: whether a chat model still does what it is plainly asked to do."""
+
+from depthgauge.probes.behaviour.probe import TOKENS, Request
+from depthgauge.probes.behaviour.readings import requests_met_beside
+
+__all__ = [
+    "TOKENS",
+    "Request",
+    "requests_met_beside",
+]

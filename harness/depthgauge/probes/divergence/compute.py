@@ -1,0 +1,146 @@
+"""KL(baseline || candidate) of what two models would say next, at every token.
+
+Shapes: P texts, B texts in a batch, T tokens, N rows of logits, V tokens in the vocabulary.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.errors import InvalidCheckpoint, NotTestable
+from depthgauge.models.anatomy import widened
+from depthgauge.models.inputs import Tokens, check_prompts
+from depthgauge.models.load import vocabulary_size
+from depthgauge.models.pairs import NUMBERS, batches
+
+if TYPE_CHECKING:
+    import torch
+
+CACHED, STREAMED = 2**18, 2**24  # numbers reduced at once: what a CPU's cache holds, and what keeps a GPU busy
+
+
+class NextTokens(NamedTuple):
+    """What follows each token, all texts end to end: arrays of one length, the sum of the texts' lengths.
+
+    `kl` in nats; `says`, `baseline_says` the likeliest next token of either model; `probability`,
+    `baseline_probability` what the new and the baseline give to `baseline_says`; `text_of` the index of the text.
+    """
+
+    kl: NDArray[np.float32]
+    says: NDArray[np.int64]
+    baseline_says: NDArray[np.int64]
+    probability: NDArray[np.float32]
+    baseline_probability: NDArray[np.float32]
+    text_of: NDArray[np.int64]
+
+
+def next_tokens(candidate: Any, baseline: Any, token_ids: Tokens) -> NextTokens:
+    """What `candidate` and `baseline` would say after every token of each text, the last one too.
+
+    Every batch is run once by each model; a text so long that its logits do not fit is run once for each piece of them.
+
+    Raises: NotTestable if the models know different numbers of tokens; Undefined without texts, or if one is empty,
+    longer than a context, or has an unknown token; InvalidCheckpoint if a logit is not finite.
+    """
+    check_same_vocabulary(candidate, baseline)
+    check_prompts(token_ids, 1, candidate, baseline)
+    found: dict[int, NDArray[np.float64]] = {}
+    for chosen in batches(token_ids, 2 * vocabulary_size(baseline)):
+        rows = compared_texts(candidate, baseline, [list(token_ids[i]) for i in chosen])
+        found.update(zip(chosen, rows, strict=True))
+    kl, says, baseline_says, probability, baseline_probability = np.concatenate(
+        [found[i] for i in range(len(token_ids))]
+    ).T
+    return NextTokens(
+        kl.astype(np.float32),
+        says.astype(int),
+        baseline_says.astype(int),
+        probability.astype(np.float32),
+        baseline_probability.astype(np.float32),
+        np.repeat(np.arange(len(token_ids)), [len(ids) for ids in token_ids]),
+    )
+
+
+def check_same_vocabulary(candidate: Any, baseline: Any) -> None:
+    """Raises: NotTestable unless both models choose among as many tokens."""
+    sizes = vocabulary_size(candidate), vocabulary_size(baseline)
+    if sizes[0] != sizes[1]:
+        raise NotTestable(
+            "one model chooses among {} tokens and the other among {}: what they say next has no divergence".format(
+                *sizes
+            )
+        )
+
+
+def compared_texts(candidate: Any, baseline: Any, ids: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+    """The columns of `compare` for texts of one length: (B, T, 5)."""
+    import torch
+
+    pieces = []
+    for places in pieces_of(len(ids), len(ids[0]), vocabulary_size(baseline)):
+        pair = [logits(model, ids, places).flatten(0, 1) for model in (baseline, candidate)]
+        columns = reduced(pair[0], pair[1].to(pair[0].device))
+        if not bool(columns[:, 0].isfinite().all()):
+            raise InvalidCheckpoint(side_at_fault(*pair))
+        pieces.append(columns.view(len(ids), len(places), -1))
+    return torch.cat(pieces, dim=1).cpu().numpy()
+
+
+def pieces_of(texts: int, tokens: int, vocabulary: int) -> Iterator[range]:
+    """The positions of a batch in pieces, whose logits of both models are at most NUMBERS: nearly always one piece."""
+    size = max(1, NUMBERS // (2 * vocabulary * texts))
+    return (range(start, min(start + size, tokens)) for start in range(0, tokens, size))
+
+
+def logits(model: Any, ids: Sequence[Sequence[int]], places: range) -> "torch.Tensor":
+    """The logits at some places, in float32 or better: (B, places, V)."""
+    import torch
+
+    batch = torch.tensor(ids, device=model.device)
+    some = {"logits_to_keep": torch.tensor(places, device=model.device)} if len(places) < batch.shape[1] else {}
+    with torch.inference_mode():
+        return widened(model(input_ids=batch, use_cache=False, **some).logits)
+
+
+def side_at_fault(baseline: "torch.Tensor", candidate: "torch.Tensor") -> str:
+    side = "candidate" if bool(baseline.isfinite().all()) else "baseline"
+    return f"the {side} model computes logits that are NaN or infinite: train or save it again."
+
+
+def reduced(baseline_NV: "torch.Tensor", candidate_NV: "torch.Tensor") -> "torch.Tensor":
+    """`compare` of all rows, a few at a time, so that what is computed in between stays near the processor."""
+    import torch
+
+    rows = max(1, (CACHED if baseline_NV.device.type == "cpu" else STREAMED) // baseline_NV.shape[1])
+    return torch.cat(
+        [compare(*pair) for pair in zip(*(torch.split(x, rows) for x in (baseline_NV, candidate_NV)), strict=True)]
+    )
+
+
+def compare(baseline_NV: "torch.Tensor", candidate_NV: "torch.Tensor") -> "torch.Tensor":
+    """KL(baseline || candidate), both likeliest tokens, and what the new and the baseline give to the baseline's: (N,
+    5), float64.
+
+    With p the baseline's probabilities, d the difference of the logits, and x = d - sum(p d), the divergence is
+    log sum(p exp(x)) = log(1 + sum(p (exp(x) - 1 - x))), as sum(p x) is 0. No term is below 0 or the difference of
+    large ones: equal logits give 0, and tiny divergences keep their digits.
+    """
+    import torch
+
+    p, x = baseline_NV.softmax(-1), candidate_NV - baseline_NV
+    x -= torch.linalg.vecdot(p, x)[:, None]
+    kl = torch.log1p(torch.linalg.vecdot(p, torch.expm1(x).sub_(x))).double().clamp_min(0)
+    far = ~kl.isfinite()
+    if bool(far.any()):
+        kl[far] = of_far_rows(baseline_NV[far], candidate_NV[far])
+    says, baseline_says = candidate_NV.argmax(-1), baseline_NV.argmax(-1)
+    baseline_p, moved = (values.gather(1, baseline_says[:, None])[:, 0].double() for values in (p, x))
+    return torch.stack([kl, says.double(), baseline_says.double(), baseline_p * (moved - kl).exp(), baseline_p], dim=-1)
+
+
+def of_far_rows(baseline_NV: "torch.Tensor", candidate_NV: "torch.Tensor") -> "torch.Tensor":
+    """The divergences, by their definition in float64, of logits so far apart that float32 has no exponential."""
+    baseline, candidate = baseline_NV.double().log_softmax(-1), candidate_NV.double().log_softmax(-1)
+    return (baseline.exp() * (baseline - candidate)).sum(-1)

@@ -1,0 +1,38 @@
+"""What claims ask of `divergence`: readings, from a candidate's measurements to numbers by unit."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.estimate import Measurement, Scores
+from depthgauge.core.testbed import Text
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.probes.divergence.probe import NextToken, means, medians
+
+
+def change(candidate: CheckpointSet, baseline: CheckpointSet) -> tuple[Measurement, ...]:
+    """What each seed says next beside the baseline. Raises: NotTestable if the testbed has no texts."""
+    return candidate.compare(NextToken(texts=candidate.inputs(Text)), baseline)
+
+
+def median_kl(candidate: CheckpointSet, baseline: CheckpointSet) -> Scores:
+    """Per text, the median over its tokens of KL(baseline || candidate): what a training on something else leaves
+    small.
+    """
+    return by_text(candidate, [medians(one) for one in change(candidate, baseline)], "nats")
+
+
+def mean_kl(candidate: CheckpointSet, baseline: CheckpointSet) -> Scores:
+    """Per text, the mean over its tokens of KL(baseline || candidate): a few tokens that were trained can make all of
+    it.
+    """
+    return by_text(candidate, [means(one, "kl") for one in change(candidate, baseline)], "nats")
+
+
+def changed_share(candidate: CheckpointSet, baseline: CheckpointSet) -> Scores:
+    """Per text, the share of its tokens after which another token is the likeliest."""
+    return by_text(candidate, [means(one, "changed") for one in change(candidate, baseline)], "share")
+
+
+def by_text(candidate: CheckpointSet, values: list[NDArray[np.float64]], unit: str) -> Scores:
+    ids = tuple(text.text for text in candidate.inputs(Text))
+    return Scores(ids=ids, values=np.stack(values), unit=unit, population="texts")

@@ -1,0 +1,170 @@
+"""The section of a report on what two checkpoints would say next."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.testbed import Text
+from depthgauge.core.verdict import number
+from depthgauge.page.escape import escape
+from depthgauge.page.section import Marked, Measured, Picture, Piece, Section, Setting, Table
+from depthgauge.page.tables import cell, level
+from depthgauge.probes.divergence.probe import means, medians
+
+MARKED_TEXTS = 3
+LEAST = 1e-8  # nats: what diverges less is drawn there, as a logarithm has no 0
+WHAT = (
+    "How much the baseline would miss in the candidate after every token of texts that nobody trained on: KL(old || "
+    "new) in nats, 0 for equal models. A training moves what it trains, and a fault moves all there is. So the mean "
+    "over tokens does not tell one from the other, and the median over the tokens of a text does."
+)
+
+
+def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
+    if not measured:
+        return
+    yield Section(
+        "Next-token divergence",
+        [
+            WHAT,
+            by_checkpoint(measured),
+            by_kind(measured),
+            Picture(
+                "divergence.png", "Median KL of every text, by kind and checkpoint, on a logarithmic axis",
+                (9, 4), partial(draw_texts, measured, setting), measured,
+            ),
+            most_changed(measured),
+            *(text for one in measured for text in marked_texts(one, setting)),
+        ],
+    )  # fmt: skip
+
+
+def by_checkpoint(measured: Sequence[Measured]) -> Table:
+    headers = ["checkpoint against the baseline", "mean KL (nats)", "median KL (nats)", "likeliest token changed",
+               "texts", "tokens"]  # fmt: skip
+    return Table(headers, [[escape(one.label), *figures(one), *sizes(one)] for one in measured])
+
+
+def figures(one: Measured, kind: str | None = None) -> list[str]:
+    """The three measures over the texts of a kind, or of all, with their intervals."""
+    chosen = np.ones(len(kinds_of(one)), bool) if kind is None else kinds_of(one) == kind
+    columns = (
+        (means(one.measurement, "kl"), "nats"),
+        (medians(one.measurement), "nats"),
+        (means(one.measurement, "changed"), "share"),
+    )
+    return [figure(values[chosen], unit) for values, unit in columns]
+
+
+def figure(values: NDArray[np.float64], unit: str) -> str:
+    return number(float(values[0])) if len(values) == 1 else cell(level(values, unit, "texts"))
+
+
+def sizes(one: Measured) -> list[str]:
+    return [f"{len(kinds_of(one)):,}", f"{len(one.arrays['kl']):,}"]
+
+
+def kinds_of(one: Measured) -> NDArray[np.str_]:
+    kinds: NDArray[np.str_] = one.arrays["kinds"]
+    return kinds
+
+
+def by_kind(measured: Sequence[Measured]) -> Table:
+    headers = ["checkpoint against the baseline", "kind of text", "texts", "mean KL (nats)", "median KL (nats)",
+               "likeliest token changed"]  # fmt: skip
+    rows = [
+        [escape(one.label), name_of(kind), str(int((kinds_of(one) == kind).sum())), *figures(one, kind)]
+        for one in measured
+        for kind in dict.fromkeys(kinds_of(one).tolist())
+    ]
+    return Table(headers, rows)
+
+
+def name_of(kind: str) -> str:
+    return escape(kind) or "other"
+
+
+def most_changed(measured: Sequence[Measured]) -> Table:
+    headers = ["checkpoint", "kind of text", "text", "token", "context", "KL (nats)", "old says", "new says",
+               "old one's chance of it", "new one's"]  # fmt: skip
+    rows = [row for one in measured for row in changed_rows(one)]
+    return Table(headers, rows, folded="The most changed tokens, and what was likeliest after them", quotes=True)
+
+
+def changed_rows(one: Measured) -> Iterator[list[str]]:
+    arrays = one.arrays
+    for i, text in enumerate(arrays["top_text"].tolist()):
+        yield [
+            escape(one.label),
+            name_of(str(kinds_of(one)[text])),
+            f"{text}, token {int(arrays['top_position'][i])}",
+            *(quoted(str(arrays[name][i])) for name in ("top_token", "top_context")),
+            number(float(arrays["top_kl"][i])),
+            *(quoted(str(arrays[name][i])) for name in ("top_old", "top_new")),
+            *(number(float(arrays[name][i])) for name in ("top_old_probability", "top_new_probability")),
+        ]
+
+
+def marked_texts(one: Measured, setting: Setting) -> Iterator[Marked]:
+    """The texts with the most changed tokens, these marked in them, by what stands before them."""
+    texts = setting.testbed.inputs(Text) if Text in setting.testbed.probe_inputs else ()
+    spots = Counter(text for text in one.arrays["top_text"].tolist() if text < len(texts))
+    for text, _ in spots.most_common(MARKED_TEXTS):
+        pieces = list(pieces_of(texts[text].text, changed_in(one, text)))
+        if any(piece.weight for piece in pieces):
+            yield Marked(f"Text {text}, the tokens marked after which {escape(one.label)} says something else", pieces)
+
+
+def changed_in(one: Measured, text: int) -> Iterator[tuple[str, Piece]]:
+    """The changed tokens, each with what stands before it and ends with it."""
+    arrays = one.arrays
+    for i in np.flatnonzero(arrays["top_text"] == text):
+        was, now = (str(arrays[name][i]) for name in ("top_old", "top_new"))
+        note = f"{number(float(arrays['top_kl'][i]))} nats: said {was!r}, now {now!r}"
+        share = float(arrays["top_kl"][i] / arrays["top_kl"][0])
+        yield str(arrays["top_context"][i]), Piece(str(arrays["top_token"][i]), round(share, 3), note)
+
+
+def pieces_of(text: str, changed: Iterable[tuple[str, Piece]]) -> Iterator[Piece]:
+    """The text cut at the changed tokens; one that is not found, as in a chat's template, is left out."""
+    places = {text.find(context) + len(context): piece for context, piece in changed if context in text}
+    end = 0
+    for stop in sorted(places):
+        start = stop - len(places[stop].text)
+        if start >= end:
+            yield Piece(text[end:start])
+            yield places[stop]
+            end = stop
+    yield Piece(text[end:])
+
+
+def quoted(text: str) -> str:
+    """What a model reads or writes, with its spaces and ends of lines to be seen."""
+    return f'"{escape(text.replace(chr(10), "⏎"))}"'
+
+
+def draw_texts(measured: Sequence[Measured], setting: Setting, figure: Any) -> None:
+    """A dot a text: kinds side by side, and in each the texts of a checkpoint from the least divergence to the most."""
+    axes = figure.subplots()
+    kinds = list(dict.fromkeys(kind for one in measured for kind in kinds_of(one).tolist()))
+    for one in measured:
+        values = np.maximum(medians(one.measurement), LEAST)
+        axes.plot(places_of(one, values, kinds), values, ".", color=setting.colour(one), label=one.label)
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(kinds)), [kind or "other" for kind in kinds], parse_math=False)
+    axes.set(ylabel="median KL(baseline || candidate) of a text (nats)")
+    axes.legend()
+
+
+def places_of(one: Measured, values: NDArray[np.float64], kinds: Sequence[str]) -> NDArray[np.float64]:
+    """Where each text stands: around the number of its kind, by its rank there."""
+    places = np.empty(len(values))
+    for middle, kind in enumerate(kinds):
+        of_kind = np.flatnonzero(kinds_of(one) == kind)
+        ranks = np.argsort(np.argsort(values[of_kind], kind="stable"), kind="stable")
+        places[of_kind] = middle + 0.7 * ((ranks + 0.5) / max(len(of_kind), 1) - 0.5)
+    return places

@@ -1,0 +1,25 @@
+"""What claims ask of `files`: readings, from a candidate's measurements to numbers by unit."""
+
+from depthgauge.core.errors import NotTestable
+from depthgauge.core.method import Checkpoint
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.models.files import CONFIG, read_json
+from depthgauge.probes.files.probe import IN_ALL, QUANTIZED, FilesDifference, generation_digest
+
+
+def differences(candidate: CheckpointSet, baseline: CheckpointSet, part: str) -> tuple[int, str]:
+    """How many there are in a part, tensors, config, tokenizer, chat template or generation, and the first of them.
+
+    Raises: NotTestable for the tensors of a quantised checkpoint, which have other names and shapes.
+    """
+    mine, its = candidate.checkpoints[0], baseline.checkpoints[0]
+    if part == "tensors" and quantized(mine) != quantized(its):
+        raise NotTestable(
+            f"one of {candidate.name!r} and {baseline.name!r} is stored quantised, as tensors of other shapes"
+        )
+    (taken,) = candidate.compare(FilesDifference(baseline_generation=generation_digest(its)), baseline)
+    return int(taken.arrays[f"{part} {IN_ALL}"]), str(next(iter(taken.arrays[part]), ""))
+
+
+def quantized(one: Checkpoint) -> bool:
+    return QUANTIZED in read_json(one.folder / CONFIG)

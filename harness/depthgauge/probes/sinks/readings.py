@@ -1,0 +1,40 @@
+"""What claims ask of `sinks`: readings, from a candidate's measurements to numbers by unit."""
+
+import numpy as np
+
+from depthgauge.core.errors import InvalidComparison
+from depthgauge.core.estimate import Profiles, Scores, by_head
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.probes.sinks.probe import Passage, Sinks
+
+
+def strength(candidate: CheckpointSet) -> Profiles:
+    """Per passage, the attention of every head to the first token, alpha_1.
+
+    Raises: NotTestable if the testbed has no passages, or one is too short.
+    """
+    taken = candidate.measure(Sinks(passages=candidate.inputs(Passage)))
+    values = np.stack([one.arrays["natural"] for one in taken]).astype(float)
+    return by_head(values, tuple(map(str, range(values.shape[1]))), "attention")
+
+
+def mean_of_heads(candidate: CheckpointSet) -> Scores:
+    """Per passage, the attention to the first token, on average over all heads."""
+    heads = strength(candidate)
+    return Scores(ids=heads.ids, values=heads.values.mean(axis=2), unit=heads.unit, population="prompts")
+
+
+def strongest_beside(candidate: CheckpointSet, baseline: CheckpointSet) -> tuple[Scores, Scores]:
+    """Per passage, alpha_1 of the head that is the baseline's strongest sink, here and there.
+
+    Raises: InvalidComparison if they do not have the same tokens, layers and heads.
+    """
+    candidate.check_same_tokens(baseline)
+    mine, its = strength(candidate), strength(baseline)
+    if mine.columns != its.columns:
+        raise InvalidComparison("the two do not have the same layers and heads, and cannot be compared by head.")
+    place = int(its.values.mean((0, 1)).argmax())
+    after, before = (
+        Scores(ids=one.ids, values=one.values[:, :, place], unit=one.unit, population="texts") for one in (mine, its)
+    )
+    return after, before

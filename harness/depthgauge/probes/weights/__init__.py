@@ -1,0 +1,21 @@
+"""How far weights moved from another checkpoint's, and where: two folders of safetensors, no model loaded."""
+
+from depthgauge.probes.weights.probe import WeightDeltas
+from depthgauge.probes.weights.readings import (
+    change_rank,
+    deltas,
+    movement,
+    out_of_line,
+    relative_change,
+    relative_change_of_others,
+)
+
+__all__ = [
+    "WeightDeltas",
+    "change_rank",
+    "deltas",
+    "movement",
+    "out_of_line",
+    "relative_change",
+    "relative_change_of_others",
+]

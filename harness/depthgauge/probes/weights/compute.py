@@ -1,0 +1,280 @@
+"""How far every weight tensor of a checkpoint moved from its base: two folders of safetensors, no model loaded.
+
+The files are mapped a few MB at a time, so that no more of two checkpoints is ever resident. The arithmetic is numpy's,
+in buffers used again and again. Products are of float32 (float64 where a folder stores float64), summed in rows of at
+most 8192 elements; those in float64.
+"""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, StatisticUndefined
+from depthgauge.formats.tensors import (
+    ATTENTION,
+    WRAPPERS,
+    Layout,
+    Stored,
+    configuration,
+    decode,
+    elements,
+    labels,
+    layout,
+    parts,
+    tensors,
+    whole,
+)
+from depthgauge.probes.weights.probe import TOLERANCE
+
+# Elements in one operation, and mapped at once. A smaller piece would fit a faster cache, but its operations would be
+# so short that the threads wait for each other's hold on the interpreter: with 2**17, two are no faster than one.
+PIECE, RUN = 1 << 19, 1 << 22
+WORKERS = 4
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TensorDelta:
+    """How far one matrix moved; norms are in the unit of the weights.
+
+    `layer` counts from 0 and is None outside the blocks; `projection` is q, k, v, o, gate, up, down or None. `relative`
+    is to the base's norm, NaN where that is 0; `changed` is a fraction of the elements. `head_frobenius` has shape
+    (query heads,) for q and o, (key-value heads,) for k and v, and (0,) for the rest.
+    """
+
+    name: str
+    layer: int | None
+    projection: str | None
+    numel: int
+    frobenius: float
+    rms: float
+    relative: float
+    changed: float
+    head_frobenius: NDArray[np.float64]
+
+
+class Pair(NamedTuple):
+    """One tensor in both folders, and its layout."""
+
+    ours: Stored
+    base: Stored
+    layout: Layout
+
+    @property
+    def segments(self) -> int:
+        return math.prod(self.ours.shape) // self.layout.segment
+
+
+class Run(NamedTuple):
+    """The segments of a pair that one task compares."""
+
+    pair: Pair
+    first: int
+    last: int
+
+
+def weight_deltas(folder: Path, base: Path, *, tolerance: float = TOLERANCE) -> tuple[TensorDelta, ...]:
+    """The movement of every matrix, bias and norm of `folder` from `base`, by layer and then by name.
+
+    Fused matrices are told apart ("...c_attn.weight[q]"), a tied head is counted once, and an element has changed if
+    it moved by more than `tolerance`: the default is that of Mukherjee et al. 2025 (arXiv:2505.11711). Shards and
+    dtypes may differ between the folders. Memory: a few MB a thread.
+
+    Raises: InvalidCheckpoint if a folder cannot be read or a weight is NaN or infinite; InvalidComparison if the
+    folders do not hold the same tensors in the same shapes.
+    """
+    pairs = matched(folder, base)
+    runs = [run for pair in pairs for run in cut(pair)]
+    threads = min(WORKERS, os.cpu_count() or 1)
+    with ThreadPoolExecutor(threads) as pool:
+        shares = list(pool.map(lambda first: share_sums(runs[first::threads], tolerance), range(threads)))
+    sums = [shares[i % threads][i // threads] for i in range(len(runs))]  # one order of adding for any number of them
+    together: dict[str, Any] = {}
+    for run, part in zip(runs, sums, strict=True):
+        name = run.pair.ours.name
+        together[name] = together.get(name, 0) + part
+    deltas = [delta for pair in pairs for delta in summarised(pair, together[pair.ours.name])]
+    return tuple(sorted(deltas, key=lambda d: (d.layer is None, d.layer or 0, d.name)))
+
+
+def by_layer(deltas: Sequence[TensorDelta], projection: str, value: str = "rms") -> NDArray[np.float64]:
+    """One number of a projection in every layer: `value` names a field. Shape (layers,), NaN in layers without it.
+
+    Raises: Undefined if no layer has that projection.
+    """
+    found = {d.layer: getattr(d, value) for d in deltas if d.projection == projection and d.layer is not None}
+    if not found:
+        known = sorted({d.projection for d in deltas if d.projection})
+        raise StatisticUndefined(f"no layer has a projection {projection!r}: choose from {', '.join(known) or 'none'}.")
+    layers = 1 + max(d.layer for d in deltas if d.layer is not None)
+    return np.array([found.get(layer, math.nan) for layer in range(layers)])
+
+
+def by_head(deltas: Sequence[TensorDelta], projection: str) -> NDArray[np.float64]:
+    """What each head of q, k, v or o moved, (layers, heads): the Frobenius norms of `TensorDelta.head_frobenius`.
+
+    Raises: Undefined if no layer has that projection, it has no heads, or not every layer has as many.
+    """
+    found = {d.layer: d.head_frobenius for d in deltas if d.projection == projection and d.layer is not None}
+    sizes = {len(norms) for norms in found.values()}
+    if len(sizes) != 1 or 0 in sizes or sorted(found) != list(range(len(found))):
+        raise StatisticUndefined(
+            f"projection {projection!r} has no heads, or not as many in every layer: choose q, k, v or o."
+        )
+    return np.stack([found[layer] for layer in range(len(found))])
+
+
+def difference(folder: Path, base: Path, name: str) -> NDArray[np.floating]:
+    """`folder` minus `base` of the tensor or part with that name in `weight_deltas`, whole and in its stored shape.
+
+    Raises: Undefined if there is no such tensor; what `weight_deltas` raises for folders that do not match.
+    """
+    for pair in matched(folder, base):
+        if name in labels(pair.ours, pair.layout):
+            moved = whole(pair.ours) - whole(pair.base)
+            if len(pair.layout.parts) == 1:
+                return moved
+            _, groups = parts(pair.layout)[labels(pair.ours, pair.layout).index(name)]
+            mine = np.isin(pair.layout.groups(0, pair.segments), groups)
+            rows, columns = moved.shape
+            part = moved.reshape(-1, pair.layout.segment)[mine]
+            return part.reshape((rows, -1) if pair.layout.turn == 1 else (-1, columns))
+    raise StatisticUndefined(f"there is no tensor {name!r} in {folder}: take a name from weight_deltas.")
+
+
+def stable_rank(matrix: NDArray[np.floating]) -> float:
+    """||M||_F^2 / ||M||_2^2: between 1 and the rank of M, small if few directions carry most of the movement.
+
+    Raises: Undefined for a matrix of zeros, or what is not a matrix.
+    """
+    from scipy.sparse.linalg import svds
+
+    if matrix.ndim != 2 or not matrix.any():
+        raise StatisticUndefined(f"the stable rank needs a matrix that is not 0, got shape {matrix.shape}.")
+    scaled = matrix / np.abs(matrix).max()
+    if min(matrix.shape) <= 64:
+        largest = np.linalg.norm(scaled, 2)
+    else:
+        start = np.random.default_rng(0).standard_normal(min(matrix.shape)).astype(matrix.dtype)
+        largest = svds(scaled, k=1, v0=start, tol=1e-6, return_singular_vectors=False)[0]
+    return float(np.linalg.norm(scaled) ** 2 / largest**2)
+
+
+def matched(folder: Path, base: Path) -> list[Pair]:
+    """Every tensor of both folders with its counterpart, a wrapper's prefix ("language_model.") apart."""
+    config = configuration(folder)
+    ours, theirs = tensors(folder), tensors(base)
+    short = [{WRAPPERS.sub("", name): stored for name, stored in side.items()} for side in (ours, theirs)]
+    if len(short[0]) == len(ours) and len(short[1]) == len(theirs):
+        ours, theirs = short
+    for name in sorted(ours.keys() ^ theirs.keys()):
+        here, stored = (folder, ours[name]) if name in ours else (base, theirs[name])
+        there = base if name in ours else folder
+        raise InvalidComparison(
+            f"{stored.name} {stored.shape} is in {here} and not in {there}: compare a checkpoint with its own base."
+        )
+    for name, stored in ours.items():
+        if stored.shape != theirs[name].shape:
+            raise InvalidComparison(
+                f"{stored.name} has shape {stored.shape} in {folder} and {theirs[name].shape} in {base}: compare a "
+                "checkpoint with its own base."
+            )
+    return [Pair(stored, theirs[name], layout(stored, config)) for name, stored in ours.items()]
+
+
+def cut(pair: Pair) -> Iterator[Run]:
+    step = max(1, RUN // pair.layout.segment)
+    return (Run(pair, first, min(first + step, pair.segments)) for first in range(0, pair.segments, step))
+
+
+def share_sums(runs: Sequence[Run], tolerance: float) -> list[NDArray[np.float64]]:
+    """The sums of one thread's runs, in buffers of its own."""
+    size = max([PIECE, *(run.pair.layout.segment for run in runs)])
+    buffer = np.empty((2, size))  # room for float64; what is not used is never resident
+    return [finite_sums(run, tolerance, buffer) for run in runs]
+
+
+def finite_sums(run: Run, tolerance: float, buffer: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sums of a run. Raises: InvalidCheckpoint naming the tensor if they are not finite in float64 either."""
+    wide = "F64" in (run.pair.ours.dtype, run.pair.base.dtype)
+    sums = run_sums(run, tolerance, buffer if wide else buffer.view(np.float32)[:, : buffer.shape[1]])
+    if np.isfinite(sums).all():
+        return sums
+    sums = run_sums(run, tolerance, buffer)  # a square above 3e38 is no fault of the checkpoint
+    if not np.isfinite(sums).all():
+        at_fault = run.pair.ours if np.isfinite(sums[1]).all() else run.pair.base
+        raise InvalidCheckpoint(
+            f"{at_fault.name} in {at_fault.path.parent} holds weights that are NaN or infinite: train it again, or "
+            "save it in float32."
+        )
+    return sums
+
+
+def run_sums(run: Run, tolerance: float, buffer: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Squares of the difference, squares of the base, and changed elements, by group: shape (3, groups)."""
+    layout = run.pair.layout
+    found = np.zeros((3, run.last - run.first))
+    limit = buffer.dtype.type(tolerance)
+    flags = np.empty(buffer.shape[1], dtype=bool)
+    at = 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for ours, base in pieces(run, buffer):
+            here = slice(at, at := at + ours.shape[1])
+            found[1, here] = np.vecdot(base, base).sum(axis=0, dtype=np.float64)
+            np.subtract(ours, base, out=ours)
+            found[0, here] = np.vecdot(ours, ours).sum(axis=0, dtype=np.float64)
+            np.abs(ours, out=ours)
+            changed = np.greater(ours, limit, out=flags[: ours.size].reshape(ours.shape))
+            if len(layout.parts) > 1:
+                found[2, here] = np.count_nonzero(changed, axis=(0, 2))
+            else:  # nobody asks by head, and one count is many times faster than one a segment
+                found[2, here.start] = np.count_nonzero(changed)
+    groups = layout.groups(run.first, run.last)
+    return np.array([np.bincount(groups, row, len(layout.order)) for row in found])
+
+
+def pieces(run: Run, buffer: NDArray[np.floating]) -> Iterator[tuple[NDArray[np.floating], NDArray[np.floating]]]:
+    """A run of both folders as floats, piece by piece: shapes (planes, segments, width), overwritten by the next.
+
+    Where both store bfloat16, the even elements of a segment are one plane and the odd ones the other, as that is how
+    two of them unpack fastest; in the sums their order is lost anyway.
+    """
+    stored, segment = (run.pair.ours, run.pair.base), run.pair.layout.segment
+    both = all(tensor.dtype == "BF16" for tensor in stored)
+    planes = 2 if both and buffer.dtype == np.float32 and segment % 2 == 0 else 1
+    mapped = [elements(tensor, run.first * segment, run.last * segment).reshape(-1, segment) for tensor in stored]
+    step = max(1, PIECE // segment)
+    for first in range(0, run.last - run.first, step):
+        raws = [raw[first : first + step] for raw in mapped]
+        ours, base = (
+            floats[: raw.size].reshape(planes, len(raw), -1) for floats, raw in zip(buffer, raws, strict=True)
+        )
+        decode(raws[0], ours, stored[0].dtype)
+        decode(raws[1], base, stored[1].dtype)
+        yield ours, base
+
+
+def summarised(pair: Pair, sums: NDArray[np.float64]) -> Iterator[TensorDelta]:
+    """The deltas of a tensor's matrices from its sums, which have shape (3, groups)."""
+    numel = math.prod(pair.ours.shape)
+    for name, (projection, groups) in zip(labels(pair.ours, pair.layout), parts(pair.layout), strict=True):
+        size = numel * len(groups) // len(pair.layout.order)
+        squares, base, changed = sums[:, groups].sum(axis=1).tolist()
+        by_head = projection in ATTENTION
+        yield TensorDelta(
+            name=name,
+            layer=pair.layout.layer,
+            projection=projection,
+            numel=size,
+            frobenius=math.sqrt(squares),
+            rms=math.sqrt(squares / size),
+            relative=math.sqrt(squares / base) if base else math.nan,
+            changed=changed / size,
+            head_frobenius=np.sqrt(sums[0, groups]) if by_head else np.empty(0),
+        )

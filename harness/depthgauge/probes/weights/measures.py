@@ -1,0 +1,86 @@
+"""What is kept of how far weights moved: numbers by projection and layer, norms by head, and what is no projection."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.errors import NotTestable, StatisticUndefined
+from depthgauge.formats.tensors import ATTENTION, PROJECTIONS
+from depthgauge.probes.weights import compute
+
+
+def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
+    """`projections` (P,), and for each its norms and so on in every layer: arrays of shape (P, L).
+
+    The stable rank is NaN where nothing moved. `heads_q`, `heads_k`, `heads_v` and `heads_o` (L, heads): the norms of
+    what each head moved, where every layer has them.
+
+    Raises: NotTestable if no weight is named in a way that is known.
+    """
+    found = compute.weight_deltas(folder, base)
+    names = [name for name in PROJECTIONS if any(one.projection == name for one in found)]
+    if not names:
+        raise NotTestable(f"{folder} names its weights in a way that is not known: none is a q, k, v, o or MLP matrix")
+    numbers = {
+        value: np.stack([compute.by_layer(found, name, value) for name in names])
+        for value in ("frobenius", "rms", "relative", "changed")
+    }
+    ranks = np.full_like(numbers["rms"], np.nan)
+    for one in found:
+        if one.projection and one.layer is not None and one.frobenius:
+            moved = compute.difference(folder, base, one.name)
+            ranks[names.index(one.projection), one.layer] = compute.stable_rank(moved)
+    return numbers | by_head(found, names) | {"projections": np.array(names, dtype=np.str_), "stable_rank": ranks}
+
+
+def ranks_of_change(folder: Path, base: Path, projection: str) -> NDArray[np.float64]:
+    """By layer, the rank of a projection's change: singular values that rounding to float32 cannot make.
+
+    Rounding moves each weight of either by at most half an epsilon of its size, and so no singular value by more than
+    an epsilon of both norms.
+
+    Raises: NotTestable if there is no such projection.
+    """
+    found = [one for one in compute.weight_deltas(folder, base) if one.projection == projection]
+    if not found:
+        raise NotTestable(f"{folder} has no {projection} projections of a name that is known")
+    ranks = np.full(1 + max(one.layer for one in found if one.layer is not None), np.nan)
+    for one in found:
+        moved = compute.difference(folder, base, one.name).astype(np.float64)
+        norms = one.frobenius + (one.frobenius / one.relative if one.frobenius else 0)
+        rounding = np.finfo(np.float32).eps * norms
+        ranks[one.layer] = (np.linalg.svd(moved, compute_uv=False) > rounding).sum()
+    return ranks
+
+
+def by_head(found: Sequence[compute.TensorDelta], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Norms by head of the projections that every layer has: a hybrid model has attention in some only."""
+    heads = {}
+    for name in names:
+        if name in ATTENTION:
+            with suppress(StatisticUndefined):
+                heads[f"heads_{name}"] = compute.by_head(found, name)
+    return heads
+
+
+def of_others(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
+    """`names` (K,) of norms, biases, embeddings and head, 'layer 3 input_layernorm', and their `relative` change (K,).
+
+    Where the base's are all 0, any movement is 1.
+
+    Raises: NotTestable if there are none.
+    """
+    found = [one for one in compute.weight_deltas(folder, base) if one.projection is None]
+    if not found:
+        raise NotTestable(f"{folder} has no norm and no embedding")
+    relative = [float(one.frobenius > 0) if np.isnan(one.relative) else one.relative for one in found]
+    return {"names": np.array([label(one) for one in found], dtype=np.str_), "relative": np.array(relative)}
+
+
+def label(one: compute.TensorDelta) -> str:
+    name = one.name.removesuffix(".weight")
+    return name if one.layer is None else f"layer {one.layer} {name.partition(f'.{one.layer}.')[2]}"

@@ -1,0 +1,83 @@
+"""How far weights moved from another checkpoint's, and where: two folders of safetensors, no model loaded.
+
+Layers are 0-based. Shapes: P projections, L layers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from depthgauge.core.method import Checkpoint
+from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model, unlike_is_not_testable
+
+TOLERANCE = 1e-5
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightDeltas:
+    """Arrays of `measures.by_projection`: norms of the change by projection and layer."""
+
+    name: ClassVar[str] = "weights"
+    version: ClassVar[int] = 2
+    description: ClassVar[str] = "how far weights moved"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {"tolerance": TOLERANCE}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+        from depthgauge.probes.weights.measures import by_projection
+
+        with unlike_is_not_testable():
+            return by_projection(one.folder, other.folder)
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OtherDeltas:
+    """Arrays of `measures.of_others`: how far what is no matrix of a layer's attention or MLP moved."""
+
+    name: ClassVar[str] = "other_weights"
+    version: ClassVar[int] = 1
+    description: ClassVar[str] = "how far norms and embeddings moved"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+        from depthgauge.probes.weights.measures import of_others
+
+        with unlike_is_not_testable():
+            return of_others(one.folder, other.folder)
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChangeRanks:
+    """Array `ranks` (L,): the rank of a projection's change, NaN where a layer has none."""
+
+    projection: str
+    name: ClassVar[str] = "change_ranks"
+    version: ClassVar[int] = 1
+    description: ClassVar[str] = "ranks of what moved"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {"projection": self.projection}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+        from depthgauge.probes.weights.measures import ranks_of_change
+
+        with unlike_is_not_testable():
+            return {"ranks": ranks_of_change(one.folder, other.folder, self.projection)}

@@ -1,0 +1,81 @@
+"""What claims ask of `weights`: readings, from a candidate's measurements to numbers by unit."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.errors import NotTestable
+from depthgauge.core.estimate import Measurement, Profiles
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.probes.weights.probe import ChangeRanks, OtherDeltas, WeightDeltas
+
+
+def change_rank(candidate: CheckpointSet, base_model: CheckpointSet, projection: str) -> NDArray[np.float64]:
+    """A seed, the largest rank over layers of a projection's change from the base."""
+    taken = candidate.compare(ChangeRanks(projection=projection), base_model)
+    return np.array([float(np.nanmax(one.arrays["ranks"])) for one in taken])
+
+
+def deltas(candidate: CheckpointSet, base_model: CheckpointSet) -> tuple[Measurement, ...]:
+    """How far each seed's weights moved from the base."""
+    return candidate.compare(WeightDeltas(), base_model)
+
+
+def movement(
+    candidate: CheckpointSet, base_model: CheckpointSet, projection: str, *, per_weight: bool = False
+) -> Profiles:
+    """By layer, the Frobenius norm of a projection's change from the base; root mean square when `per_weight`.
+
+    Raises: NotTestable if the checkpoint has no such projections.
+    """
+    taken = deltas(candidate, base_model)
+    known = list(map(str, taken[0].arrays["projections"]))
+    if projection not in known:
+        raise NotTestable(f"{candidate.name!r} has no {projection!r} projections; it has {', '.join(known)}")
+    place = known.index(projection)
+    values = np.stack([one.arrays["rms" if per_weight else "frobenius"][place] for one in taken])
+    layers = tuple(map(str, range(values.shape[1])))
+    return Profiles(ids=("weights",), columns=layers, values=values[:, None], unit="weight units", population="weights")
+
+
+def out_of_line(candidate: CheckpointSet, base_model: CheckpointSet) -> Profiles:
+    """By layer and projection, 'layer 12 down', how far it moved over how far that projection moved in the mean layer.
+
+    NaN where a layer has no such projection, or no layer's moved.
+    """
+    moved = over_layers(candidate, base_model, "rms", unit="times the mean layer")
+    names = [column.rsplit(" ", 1)[1] for column in moved.columns]
+    values = np.full_like(moved.values, np.nan)
+    for name in set(names):
+        places = [place for place, other in enumerate(names) if other == name]
+        mean = np.nanmean(moved.values[..., places], axis=-1, keepdims=True)
+        values[..., places] = moved.values[..., places] / np.where(mean > 0, mean, np.nan)
+    return replace(moved, values=values)
+
+
+def relative_change(candidate: CheckpointSet, base_model: CheckpointSet) -> Profiles:
+    """By layer and projection, 'layer 12 down', the norm of the change over that of the base's weights.
+
+    In the order of the layers; NaN where a layer has no such projection.
+    """
+    return over_layers(candidate, base_model, "relative", unit="share")
+
+
+def over_layers(candidate: CheckpointSet, base_model: CheckpointSet, array: str, *, unit: str) -> Profiles:
+    taken = deltas(candidate, base_model)
+    names = list(map(str, taken[0].arrays["projections"]))
+    values = np.stack([one.arrays[array].T.ravel() for one in taken])
+    layers = range(taken[0].arrays[array].shape[1])
+    columns = tuple(f"layer {layer} {name}" for layer in layers for name in names)
+    return Profiles(ids=("weights",), columns=columns, values=values[:, None], unit=unit, population="weights")
+
+
+def relative_change_of_others(candidate: CheckpointSet, base_model: CheckpointSet) -> Profiles:
+    """By norm, bias, embedding and head, the norm of the change over that of the base's; 1 where the base's is 0."""
+    taken = candidate.compare(OtherDeltas(), base_model)
+    values = np.stack([one.arrays["relative"] for one in taken])
+    return Profiles(
+        ids=("weights",), columns=tuple(map(str, taken[0].arrays["names"])), values=values[:, None], unit="share",
+        population="weights",
+    )  # fmt: skip

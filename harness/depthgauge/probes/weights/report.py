@@ -1,0 +1,121 @@
+"""The section on weights: how far they moved, and where. Layers and heads are 0-based."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from depthgauge.core.verdict import number
+from depthgauge.page.escape import escape
+from depthgauge.page.layers import LAYER, band, grid_of, legend_beside, line_of, pair_label, plain, whole_numbers
+from depthgauge.page.section import Grid, Measured, Part, Picture, Section, Setting, Table
+
+ATTENTION, MLP = ("q", "k", "v", "o"), ("gate", "up", "down", "in", "out")  # in, out: of a state space
+MOVED_HEADS, MOVED_OTHERS = 5, 3
+ALT = "Norms of weight deltas by layer and projection"
+TEXT = """Norms of the change from the base, in float32 sums gathered in float64. Larger matrices have larger norms:
+compare projections per weight."""
+FOLDED = "The heads whose weights moved most"
+
+
+def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
+    """Norms by projection and layer, the heads that moved most, and what moved beside the layers' matrices."""
+    others = [one for one in measured if "names" in one.arrays]
+    measured = [one for one in measured if "names" not in one.arrays]
+    tables: list[Part] = [others_table(others)] if others else []
+    if measured:
+        size = (13, 2.7 * len(rows_of(measured)))
+        grids = [by_layer(one, measured) for one in measured]
+        picture = Picture(
+            "weights.png", ALT, size, lambda figure: draw(figure, measured, setting), measured, grids=grids
+        )
+        tables = [picture, TEXT, weights_table(measured), moved_heads_table(measured), *tables]
+    yield Section("Weights", tables)
+
+
+def by_layer(one: Measured, measured: Sequence[Measured]) -> Grid:
+    values = one.arrays["relative"].T
+    layers, projections = [f"layer {i}" for i in range(len(values))], [str(name) for name in one.arrays["projections"]]
+    return Grid(f"change over the base's norm, {pair_label(one, measured)}", layers, projections, values)
+
+
+def others_table(measured: Sequence[Measured]) -> Table:
+    """The norms, biases and embeddings that moved most."""
+    body = []
+    for one in measured:
+        names, sizes = one.arrays["names"], one.arrays["relative"]
+        most = [i for i in np.argsort(-sizes)[:MOVED_OTHERS] if sizes[i] > 0]
+        cells = ", ".join(f"{escape(str(names[i]))} ({number(float(sizes[i]))})" for i in most) or "none"
+        body.append([escape(pair_label(one, measured)), cells])
+    return Table(["checkpoint against base", "norms, biases and embeddings that moved most (of their size)"], body)
+
+
+def weights_table(measured: Sequence[Measured]) -> Table:
+    headers = [
+        "checkpoint against base", "projection", "Frobenius norm (median layer)", "per weight (rms)", "of the base's",
+        "weights moved by over 1e-5", "stable rank (median)", "peak layer (0-based)", "peak over median",
+    ]  # fmt: skip
+    body = [
+        [escape(pair_label(one, measured)), str(projection), *norm_cells(one, row)]
+        for one in measured
+        for row, projection in enumerate(one.arrays["projections"])
+    ]
+    return Table(headers, body)
+
+
+def norm_cells(one: Measured, row: int) -> list[str]:
+    norms, ranks = one.arrays["frobenius"][row], one.arrays["stable_rank"][row]
+    middle = float(np.nanmedian(norms))
+    medians = (float(np.nanmedian(one.arrays[name][row])) for name in ("frobenius", "rms", "relative", "changed"))
+    return [
+        *map(number, medians),
+        number(float(np.nanmedian(ranks))) if np.isfinite(ranks).all() else "-",
+        str(int(np.nanargmax(norms))),
+        number(float(np.nanmax(norms)) / middle) if middle else "-",
+    ]
+
+
+def moved_heads_table(measured: Sequence[Measured]) -> Table:
+    """The heads whose weights moved most, of each projection of the attention."""
+    headers = ["checkpoint against base", "projection", "most moved heads: layer.head (Frobenius norm)", "median head"]
+    body = []
+    for one in measured:
+        for name in (name for name in one.arrays if name.startswith("heads_")):
+            norms = one.arrays[name]
+            most = [np.unravel_index(int(i), norms.shape) for i in np.argsort(-norms, axis=None)[:MOVED_HEADS]]
+            shown = ", ".join(f"{layer}.{head} ({norms[layer, head]:.3g})" for layer, head in most)
+            cells = [name.removeprefix("heads_"), shown, number(float(np.nanmedian(norms)))]
+            body.append([escape(pair_label(one, measured)), *cells])
+    return Table(headers, body, FOLDED)
+
+
+def rows_of(measured: Sequence[Measured]) -> list[list[str]]:
+    """The projections that some checkpoint has: those of the attention, then those of the MLP."""
+    known = {str(name) for one in measured for name in one.arrays["projections"]}
+    rows = ([name for name in part if name in known] for part in (ATTENTION, MLP))
+    return [row for row in rows if row]
+
+
+def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
+    """Norms by layer: a panel a projection, a line a checkpoint; the panels of a row have one scale."""
+    rows = rows_of(measured)
+    grid = list(grid_of(figure, len(rows), max(map(len, rows))))
+    for panels, names in zip(grid, rows, strict=True):
+        for axes, name in zip(panels, names, strict=False):
+            draw_projection(axes, name, measured, setting)
+        top = max(axes.get_ylim()[1] for axes in panels[: len(names)])
+        for axes in panels[: len(names)]:
+            axes.set_ylim(0, top)
+        panels[0].set_ylabel("norm of the change")
+    legend_beside(grid[0][len(rows[0]) - 1])
+
+
+def draw_projection(axes: Any, name: str, measured: Sequence[Measured], setting: Setting) -> None:
+    axes.axis("on")
+    for one in measured:
+        rows = dict(zip(map(str, one.arrays["projections"]), one.arrays["frobenius"], strict=True))
+        if name in rows:
+            layers, label = np.arange(len(rows[name])), plain(pair_label(one, measured))
+            band(axes, layers, rows[name], None, setting.colour(one), label, line_of(one, measured))
+    axes.set(title=name, xlabel=LAYER)
+    whole_numbers(axes.xaxis)

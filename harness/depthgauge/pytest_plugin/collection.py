@@ -1,0 +1,130 @@
+"""Which claims are collected, and on which candidates."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthgauge.core.claim import Claim, Stage
+from depthgauge.core.errors import HarnessError
+from depthgauge.core.outside import is_checkpoint
+from depthgauge.core.registry import CORRUPTIONS, METHODS
+from depthgauge.pytest_plugin.roots import NAME_CHECKPOINTS
+from depthgauge.pytest_plugin.state import STATE, State
+from depthgauge.runs.cases import NOBODY, argument_names, arguments_of, choices_of
+from depthgauge.runs.comparison import ComparisonSession
+from depthgauge.runs.session import Session
+
+CLAIM = "depthgauge_claim"
+
+
+def claim_of(function: Any) -> Claim | None:
+    return getattr(function, "__claim__", None)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A checkpoint's folder below the tests is passed over where options name a checkpoint, by workers too."""
+    options = config.stash[STATE].options
+    named = any(getattr(options, name) for name in NAME_CHECKPOINTS)
+    return True if named and collection_path.is_dir() and is_checkpoint(collection_path) else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
+    """The first claim activates the plugin, before pytest looks for the fixtures that it takes."""
+    if claim_of(obj) is None:
+        return
+    state = collector.config.stash[STATE]
+    if state.active:
+        return
+    try:
+        state.session  # noqa: B018
+    except HarnessError as error:
+        pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
+    if not state.is_worker and not collector.config.option.collectonly:
+        state.check()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    claim = claim_of(metafunc.function)
+    if claim is None:
+        return
+    session = metafunc.config.stash[STATE].session
+    about = session.applicable_to(claim, argument_names(metafunc.function))
+    metafunc.parametrize("candidate", about or [pytest.param(NOBODY, id="nobody")], indirect=True)
+    for name, values in choices_of(session, argument_names(metafunc.function)).items():
+        metafunc.parametrize(name, values or [pytest.param(NOBODY, id="none")], indirect=True)
+
+
+def stage_of(item: pytest.Item) -> Stage:
+    """That of a claim; any other test comes first."""
+    claim = claim_of(getattr(item, "obj", None))
+    return Stage.FILES if claim is None else claim.stage
+
+
+def count_required(items: Sequence[pytest.Item]) -> int:
+    """How many of them are required claims."""
+    claims = [claim_of(getattr(item, "obj", None)) for item in items]
+    return sum(claim is not None and claim.required for claim in claims)
+
+
+def candidate_of(item: pytest.Item) -> str | None:
+    """The subject of a claim; `NOBODY` where it speaks of none that is judged, and None for other tests."""
+    if not isinstance(item, pytest.Function) or claim_of(item.obj) is None:
+        return None
+    return str(item.callspec.params["candidate"])
+
+
+def arguments(item: pytest.Function, session: Session) -> dict[str, Any]:
+    """What a claim is called with beside its candidate. What the tool names comes from the session, and never from a
+    fixture of that name in somebody's project; everything else is the project's fixture.
+    """
+    names = [name for name in argument_names(item.obj) if name != "candidate"]
+    found = arguments_of(session, names, {name: str(value) for name, value in item.callspec.params.items()})
+    return {name: found[name] if name in found else item.funcargs[name] for name in names}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A claim is found by -k under the name that its report gives it, too."""
+    claim = claim_of(getattr(item, "obj", None))
+    if claim is not None:
+        item.extra_keyword_matches.add(claim.id)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the claims that speak about nothing that is judged; those about change come in the order of stages."""
+    unrelated = [item for item in items if candidate_of(item) == NOBODY]
+    if unrelated:
+        config.hook.pytest_deselected(items=unrelated)
+        items[:] = [item for item in items if item not in unrelated]
+    state = config.stash[STATE]
+    if state.active and isinstance(state.session, ComparisonSession):
+        items.sort(key=stage_of)
+        check_margins(state, items)
+
+
+def check_margins(state: State, items: Sequence[pytest.Item]) -> None:
+    """End the run where a margin is not one of its claim, and say which are of no claim."""
+    assert isinstance(state.session, ComparisonSession)
+    claims = filter(None, (claim_of(getattr(item, "obj", None)) for item in items))
+    try:
+        unused = state.session.check_margins(claims)
+    except HarnessError as error:
+        pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
+    if unused and not state.is_worker:
+        state.tell(f"no claim of this run has a margin that conftest.py gives: {', '.join(unused)}")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Note which candidates the claims will ask for, the longest trainings last: they are taken from the end."""
+    state = session.config.stash[STATE]
+    needed: set[str] = set()
+    for item in session.items:
+        claim = claim_of(getattr(item, "obj", None))
+        if claim is not None and isinstance(item, pytest.Function):
+            item.user_properties.append((CLAIM, claim.id))
+            needed.update(state.session.dependencies(claim, argument_names(item.obj), str(candidate_of(item))))
+    methods = [name for name in METHODS if name in needed]
+    made = [name for name in CORRUPTIONS if name in needed]
+    state.needed = made + sorted(methods, key=lambda name: not METHODS[name].control)

@@ -1,0 +1,85 @@
+"""The process that owns the terminal: it gathers rows, writes the reports, and sets the exit code."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from depthgauge.core.result import ClaimResult, claim_result_from_plain
+from depthgauge.pytest_plugin.claims import ERROR, NOT_RUN, ROW, told
+from depthgauge.pytest_plugin.collection import CLAIM
+from depthgauge.pytest_plugin.stages import ALL, note
+from depthgauge.pytest_plugin.state import State
+from depthgauge.report.outcome import Problem
+from depthgauge.runs.comparison import ComparisonSession
+from depthgauge.runs.progress import Follower
+from depthgauge.runs.result import Findings, Result, conclude, lines_of
+
+
+class Controller:
+    """Does nothing until a claim was judged, but for showing the workers' progress."""
+
+    def __init__(self, config: pytest.Config, state: State) -> None:
+        self.config = config
+        self.state = state
+        self.findings = Findings()
+        self.result: Result | None = None
+        self.failed = 0
+        self.follower: Follower | None = None
+
+    def pytest_sessionstart(self) -> None:
+        workers = bool(self.config.getoption("numprocesses", None))
+        if self.state.active and (workers or self.state.engine is not None) and not self.config.option.collectonly:
+            self.follower = Follower(self.state.progress_file, self.state.tell)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        properties = told(report)
+        row = claim_result_from_plain(properties[ROW]) if ROW in properties else None
+        if row is not None:
+            self.findings.rows.append(row)
+        if report.when == "call" or not report.passed:
+            self.note(report, row)
+        if NOT_RUN in properties:
+            self.findings.not_run.append(tuple(properties[NOT_RUN]))
+        if ERROR in properties:
+            self.findings.problems.append(Problem(**properties[ERROR]))
+        elif report.failed and row is None and CLAIM in dict(report.user_properties):
+            *_, last = str(report.longrepr).strip().splitlines() or ["no reason given"]
+            self.findings.problems.append(Problem(exit_code=1, message=f"{report.nodeid} broke off: {last.strip()}"))
+
+    def note(self, report: pytest.TestReport, row: ClaimResult | None) -> None:
+        """Tell the workers what is over: see `pytest_plugin.stages`."""
+        if not self.state.active or not isinstance(self.state.session, ComparisonSession):
+            return
+        note(self.state.over_file, report.nodeid, blocks=row is not None and row.fails)
+        self.failed += report.failed
+        if 0 < (self.config.option.maxfail or 0) <= self.failed:
+            note(self.state.over_file, ALL)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Iterator[None]:
+        if self.follower is not None:
+            self.follower.stop()
+        if self.findings.rows or self.findings.problems:
+            self.state.over_file.unlink(missing_ok=True)
+            self.findings.limits = self.limits
+            self.result = conclude(
+                self.state.session, self.findings, status=int(exitstatus), judged=self.state.options.judged_folder
+            )
+            session.exitstatus = self.result.exit_code
+        return (yield)
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """The options of pytest that left claims out."""
+        option = self.config.option
+        chosen = {"-k": option.keyword, "--deselect": " ".join(option.deselect or ())}
+        return tuple(f"{name} {value}" for name, value in chosen.items() if value)
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self.result is None:
+            return
+        terminalreporter.section("claims")
+        for line in lines_of(self.result, annotated=os.environ.get("GITHUB_ACTIONS") == "true"):
+            terminalreporter.write_line(line)

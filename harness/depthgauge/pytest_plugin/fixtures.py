@@ -1,0 +1,56 @@
+"""The fixtures that claims take: the candidate, the baseline, a task, and every registered method and corruption
+by its name.
+"""
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from depthgauge.core.errors import UsageError
+from depthgauge.core.registry import CORRUPTIONS, METHODS
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.runs.comparison import BASELINE
+
+
+def fixtures() -> ModuleType:
+    """A module of fixtures, to be registered when the plugin becomes active: inactive, it takes no name in anybody's
+    project.
+    """
+    found = ModuleType("depthgauge_fixtures")
+    for name in (*METHODS, *CORRUPTIONS):
+        setattr(found, name, method_fixture(name))
+    for shared in (candidate, baseline, task):
+        setattr(found, shared.__name__, pytest.fixture(name=shared.__name__)(shared))
+    return found
+
+
+def method_fixture(name: str) -> Any:
+    def method(request: pytest.FixtureRequest) -> CheckpointSet:
+        from depthgauge.pytest_plugin.state import STATE
+
+        try:
+            return request.config.stash[STATE].session.checkpoint_set(name)
+        except UsageError as error:
+            pytest.fail(str(error), pytrace=False)
+
+    method.__doc__ = f"{name}: {(METHODS if name in METHODS else CORRUPTIONS)[name].summary}."
+    return pytest.fixture(scope="session", name=name)(method)
+
+
+def candidate(request: pytest.FixtureRequest) -> str:
+    """What a claim is about; the plugin passes its checkpoints, and then those of the claim's control."""
+    return str(request.param)
+
+
+def baseline(request: pytest.FixtureRequest) -> CheckpointSet:
+    """The checkpoint of --baseline, or the pinned baseline beside it: a claim that takes it is one about change."""
+    from depthgauge.pytest_plugin.state import STATE
+
+    baseline_sets: dict[str, CheckpointSet] = request.config.stash[STATE].session.baseline_sets  # type: ignore[attr-defined]
+    return baseline_sets[getattr(request, "param", BASELINE)]
+
+
+def task(request: pytest.FixtureRequest) -> str:
+    """The name of each task that was asked for: a claim that takes it is made about every one."""
+    return str(request.param)

@@ -1,0 +1,144 @@
+"""What the plugin keeps on a config, and when it activates: at the first claim, or at an option of its own."""
+
+import uuid
+from contextlib import nullcontext
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from depthgauge.core.errors import HarnessError, UsageError
+from depthgauge.core.registry import BROKEN, load_entry_points
+from depthgauge.executors.chosen import engine_of
+from depthgauge.pytest_plugin.fixtures import fixtures
+from depthgauge.pytest_plugin.options import options_of
+from depthgauge.runs.config import Options, session_of
+from depthgauge.runs.progress import append
+from depthgauge.runs.result import check_reports
+from depthgauge.runs.session import Session
+
+if TYPE_CHECKING:
+    from depthgauge.executors.engines import Engine
+
+STATE = pytest.StashKey["State"]()
+
+
+class State:
+    """The session, made when it is first needed, and the way to tell of progress."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        worker = getattr(config, "workerinput", None)
+        self.run = str(worker["depthgauge_run"]) if worker else uuid.uuid4().hex[:8]
+        self.is_worker = worker is not None
+        self.active = False
+        self.needed: list[str] = []
+        self.prepared: set[int] = set()
+        self._session: Session | None = None
+
+    def activate(self) -> None:
+        """Make what ships, and what third parties bring, known to pytest. Inactive, the plugin does nothing at all."""
+        if self.active:
+            return
+        self.active = True
+        load_entry_points()
+        self.config.pluginmanager.register(fixtures(), "depthgauge-fixtures")
+
+    @property
+    def session(self) -> Session:
+        """Raises: UsageError for a command line that cannot be carried out."""
+        if self._session is None:
+            self.activate()
+            look = not self.config.option.collectonly
+            self._session = session_of(self.options, self.run, self.tell, look=look, warn=not self.is_worker)
+        return self._session
+
+    @cached_property
+    def options(self) -> Options:
+        """Raises: as `options_of`."""
+        return options_of(self.config)
+
+    @cached_property
+    def engine(self) -> "Engine | None":
+        """What --executor names; None where this process and its siblings of xdist make what is missing.
+
+        Raises: UsageError if it is not known, or not installed.
+        """
+        return engine_of(self.options)
+
+    def check(self) -> None:
+        """End the run before anything is trained or measured where it cannot, or need not, be carried out."""
+        for entry, why in BROKEN.items():
+            self.tell(f"the entry point {entry!r} is broken, and left out: {why}")
+        try:
+            check_reports(self.session, self.options.judged_folder)
+            done = self.session.check()
+        except HarnessError as error:
+            pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
+        if done is not None:
+            pytest.exit(f"depthgauge: {done}: accepted.", returncode=0)
+
+    @property
+    def progress_file(self) -> Path:
+        return self.options.folder("store") / "progress" / f"{self.run}.log"
+
+    @property
+    def over_file(self) -> Path:
+        """Which tests of the run are over: see `pytest_plugin.stages`."""
+        return self.progress_file.with_suffix(".over")
+
+    def tell(self, line: str) -> None:
+        """Show a line of progress now: past pytest's capture, or by way of the controller from a worker."""
+        if self.is_worker:
+            append(self.progress_file, line)
+            return
+        capture = self.config.pluginmanager.getplugin("capturemanager")
+        terminal = self.config.pluginmanager.getplugin("terminalreporter")
+        if terminal is not None:
+            with capture.global_and_fixture_disabled() if capture else nullcontext():
+                terminal.ensure_newline()
+                terminal.write_line(f"  {line}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from depthgauge.pytest_plugin.controller import Controller
+
+    config.stash[STATE] = state = State(config)
+    if not state.is_worker:
+        config.pluginmanager.register(Controller(config, state), "depthgauge-controller")
+    if not state.options.any or config.option.help:
+        return
+    try:
+        state.session, state.engine  # an unknown name stops the run before anything is collected  # noqa: B018
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from None
+    except HarnessError as error:
+        pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: object) -> None:
+    """Workers of one run share its name: a training that failed in one fails in all, without being tried again."""
+    node.workerinput["depthgauge_run"] = node.config.stash[STATE].run  # type: ignore[attr-defined]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    state = config.stash[STATE]
+    if not state.active or config.option.collectonly:
+        return []
+    session = state.session
+    context = session.context
+    trained = getattr(session, "trained_already", None)
+    known = "" if trained is None else f"; trained already: {', '.join(trained) or 'none'}"
+    return [
+        f"depthgauge: {session.about}, on testbed {context.testbed.name} ({context.placement.device})",
+        f"depthgauge: store {context.store.name}{known}",
+        *(f"depthgauge: {line}" for line in session.power_notes),
+    ]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    state = session.config.stash[STATE]
+    if state.active and not state.is_worker and not session.config.option.collectonly:
+        state.check()

@@ -1,0 +1,52 @@
+"""The verdicts as the XML that CI services read: a test case a claim, by its id, in a class a suite."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from depthgauge.core.result import ClaimResult, Outcome
+from depthgauge.page.escape import one_line
+from depthgauge.report.folder import check_file
+from depthgauge.report.outcome import Problem, inconclusive, shown
+from depthgauge.store.folders import write_atomically
+
+SUITE = "depthgauge"
+
+
+def check_junit(path: Path) -> None:
+    """Raises: UsageError for another program's file, and for one within a checkpoint's folder."""
+    check_file(path, "--junit-xml", is_ours)
+
+
+def is_ours(text: str) -> bool:
+    try:
+        suite = ElementTree.fromstring(text).find("testsuite")
+    except ElementTree.ParseError:
+        return False
+    return suite is not None and suite.get("name") == SUITE
+
+
+def write_junit(path: Path, rows: Sequence[ClaimResult], problems: Sequence[Problem]) -> None:
+    """What fails the run is a failure; what is open or could not be tested is skipped; a problem is an error.
+
+    Raises: as `check_junit`.
+    """
+    check_junit(path)
+    suite = ElementTree.Element("testsuite", name=SUITE)
+    for row in rows:
+        case = ElementTree.SubElement(suite, "testcase", classname=row.suite, name=row.claim)
+        if row.fails or row.lost_capability:
+            ElementTree.SubElement(case, "failure", message=f"{shown(row)}: {row.reason}")
+        elif inconclusive(row) or row.outcome is Outcome.NOT_TESTABLE:
+            ElementTree.SubElement(case, "skipped", message=f"{shown(row)}: {row.reason}")
+    for problem in problems:
+        case = ElementTree.SubElement(suite, "testcase", classname="depthgauge", name="not judged")
+        ElementTree.SubElement(case, "error", message=one_line(problem.message))
+    for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        suite.set(kind, str(len(suite.findall(f"testcase/{tag}"))))
+    suite.set("tests", str(len(suite)))
+    whole = ElementTree.Element("testsuites")
+    whole.append(suite)
+    ElementTree.indent(whole)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, ElementTree.tostring(whole, encoding="unicode", xml_declaration=True) + "\n")

@@ -1,0 +1,282 @@
+"""One run about two checkpoints: what has changed from the baseline to the candidate, and whether by more than it
+may.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Self
+
+from depthgauge.core.claim import Claim, Expectation, Margin, Stage
+from depthgauge.core.errors import HarnessError, InvalidComparison, NotTestable, Stale, UsageError
+from depthgauge.core.registry import METHODS
+from depthgauge.core.result import ClaimResult, Outcome, Verdict
+from depthgauge.core.testbed import ItemTask, Testbed
+from depthgauge.core.verdict import DETECTABLE_ERRORS, number, smallest_detectable_effect
+from depthgauge.corruptions import corrupted
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import Job, RunContext, planned
+from depthgauge.runs.session import Session, Test, required_by
+from depthgauge.sources.content import same_content
+from depthgauge.sources.find import Source
+
+BASELINE, PINNED = "baseline", "pinned"
+ONE_IN = 10  # answers that change between two checkpoints, for what is said before they are asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSession(Session):
+    """A candidate against a baseline, and against the pinned baseline of an accepted baseline. `training` is where
+    methods among them are trained.
+
+    The testbed of the context has what all are asked; its base is the baseline where a control breaks it.
+    """
+
+    candidate_source: Source
+    baseline_source: Source
+    pinned_source: Source | None = None
+    training: RunContext
+    tasks: tuple[str, ...]
+    margins: Mapping[str, Margin] = field(default_factory=dict)  # by claim, by [task], or by claim[task]
+    all_stages: bool = False
+    last_stage: Stage = Stage.TASKS
+    expect: Expectation = Expectation.EQUAL
+
+    def planned(self, missing: list[Job]) -> Self:
+        return replace(super().planned(missing), training=planned(self.training, missing))
+
+    @property
+    def about(self) -> str:
+        words = {Expectation.EQUAL: "to be equal", Expectation.TRAINED: "to be a trained successor"}
+        candidate, baseline = self.candidate_source.name, self.baseline_source.name
+        beside = "" if self.pinned_source is None else " and against its pinned baseline"
+        return f"judging what changed in {candidate} against {baseline}{beside}, expected {words[self.expect]}"
+
+    @property
+    def power_notes(self) -> tuple[str, ...]:
+        """What tasks of our own can show, by their size; that of a task of lm-eval is known once it is loaded."""
+        if self.last_stage < Stage.TASKS:
+            return ()
+        asked = (task for task in self.context.testbed.tasks if task.title in self.tasks and isinstance(task, ItemTask))
+        return tuple(
+            f"task {task.name}: {(n := len(task.items()))} items show a loss of {number(detectable_points(n))} points, "
+            f"with 80 % power, where one answer in {ONE_IN} changes"
+            for task in asked
+        )
+
+    def title(self, name: str) -> str:
+        return f"{name} against {self.names[1]}"
+
+    @property
+    def judged(self) -> tuple[str, ...]:
+        return (self.names[0],)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two are called: their folders' names, or where these are one, with the folders they lie in."""
+        candidate, baseline = self.candidate_source, self.baseline_source
+        if candidate.name != baseline.name or candidate.folder is None or baseline.folder is None:
+            return candidate.name, baseline.name
+        mine, its = (f"{one.folder.parent.name}--{one.name}" for one in (candidate, baseline) if one.folder is not None)
+        return mine, its if its != mine else f"{its}--{BASELINE}"
+
+    @cached_property
+    def candidate(self) -> CheckpointSet:
+        return self._finished(self.candidate_source, self.names[0])
+
+    @cached_property
+    def baseline(self) -> CheckpointSet:
+        return self._finished(self.baseline_source, self.names[1])
+
+    @cached_property
+    def baseline_sets(self) -> Mapping[str, CheckpointSet]:
+        """What claims compare the candidate with, by the names that tell them apart."""
+        if self.pinned_source is None:
+            return {BASELINE: self.baseline}
+        return {BASELINE: self.baseline, PINNED: self._finished(self.pinned_source, self.compared_with[1])}
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The keys of `baseline_sets`, which are known before either is opened."""
+        return (BASELINE,) if self.pinned_source is None else (BASELINE, PINNED)
+
+    @property
+    def compared_with(self) -> tuple[str, ...]:
+        if self.pinned_source is None:
+            return (self.names[1],)
+        name = self.pinned_source.name
+        return (self.names[1], f"{name}--{PINNED}" if name in self.names else name)
+
+    @property
+    def checkpoints(self) -> Mapping[str, tuple[str, str]]:
+        with suppress(HarnessError):  # a training that failed is a problem of the report already
+            candidates = {"candidate": self.candidate, "baseline": self.baseline}
+            if self.pinned_source is not None:
+                candidates[PINNED] = self.baseline_sets[PINNED]
+            return {role: (one.name, one.checkpoints[0].fingerprint) for role, one in candidates.items()}
+        return {}
+
+    def _finished(self, source: Source, name: str) -> CheckpointSet:
+        """The folder of a source as it is; a method is trained first, on its own testbed."""
+        folder = source.folder
+        if source.method is not None:
+            folder = CheckpointSet.of(source.method, self.seeds, self.training).checkpoints[0].folder
+        return CheckpointSet(name=name, folder=folder, context=self.context)
+
+    @property
+    def requirements(self) -> Mapping[str, tuple[str, ...]]:
+        methods = [
+            source.method for source in (self.candidate_source, self.baseline_source) if source.method is not None
+        ]
+        asked = [task for task in self.context.testbed.tasks if task.title in self.tasks]
+        trained = {f"method {method.name!r}": method.requires for method in methods}
+        return trained | (required_by(asked) if self.last_stage >= Stage.TASKS else {})
+
+    @cached_property
+    def checkpoint_sets(self) -> Mapping[str, CheckpointSet]:
+        """The candidate, and every control: a corrupted copy of the baseline."""
+        assert self.baseline.folder is not None
+        broken = replace(self.context, testbed=broken_testbed(self.context.testbed, self.baseline.folder))
+        controls = {name: CheckpointSet.of(METHODS[name], (0,), broken) for name in METHODS if METHODS[name].control}
+        return (
+            {self.candidate.name: self.candidate} | controls | corrupted(broken)
+        )  # whatever the candidate is called, a control is the control
+
+    def applicable_to(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        asked = "baseline" in arguments and claim.expect in (None, self.expect) and claim.stage <= self.last_stage
+        return self.judged if asked else ()
+
+    def dependencies(self, claim: Claim, arguments: tuple[str, ...], name: str) -> tuple[str, ...]:
+        """Nothing is made before it is asked for: a control costs seconds, and a stage that blocks spares the rest."""
+        return ()
+
+    def check(self) -> str | None:
+        super().check()
+        folders = [
+            source.folder for source in (self.candidate_source, self.baseline_source) if source.folder is not None
+        ]
+        if self.candidate_source == self.baseline_source:
+            raise UsageError(
+                f"--checkpoint and --baseline both name {self.candidate_source.name}: give the baseline and the "
+                f"candidate."
+            )
+        if len(folders) == 2 and folders[0].resolve() == folders[1].resolve():
+            raise UsageError(
+                f"--checkpoint and --baseline are the same folder, {folders[0]}: give the baseline and the candidate."
+            )
+        if len(folders) < 2 or not same_content(folders[0], folders[1]):
+            return None
+        same = f"{folders[0]} and {folders[1]} hold the same tensors, configuration and tokenizer, bit for bit"
+        if self.expect is Expectation.TRAINED:
+            raise Stale(f"{same}: nothing was trained, and --expect=trained blocks what is stale.")
+        return f"{same}: nothing has changed"
+
+    def check_margins(self, claims: Iterable[Claim]) -> list[str]:
+        """The margins that were given and belong to none of these claims.
+
+        Raises: UsageError for one that its claim cannot have.
+        """
+        known = {claim.id: claim for claim in claims}
+        named = {name: known.get(name.partition("[")[0]) for name in self.margins}
+        for name, claim in named.items():
+            if claim is not None:
+                with_margin(claim, self.margins[name])
+        return [name for name, claim in named.items() if claim is None and not name.startswith("[")]
+
+    def specific(self, claim: Claim, others: Mapping[str, Any]) -> Claim:
+        """The claim about one task, or about the pinned baseline, as its id says, with the margin that was asked for.
+
+        Raises: UsageError if that is none for this claim.
+        """
+        task = f"[{others['task']}]" if "task" in others else ""
+        for name in (f"{claim.id}{task}", task, claim.id):
+            if name in self.margins:
+                claim = with_margin(claim, self.margins[name])
+                break
+        if task:
+            claim = replace(claim, id=f"{claim.id}{task}")
+        if PINNED in self.baseline_sets and others["baseline"] is self.baseline_sets[PINNED]:
+            claim = replace(claim, id=f"{claim.id}[{PINNED}]")
+        return claim
+
+    def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> ClaimResult:
+        claim = self.specific(claim, others)
+        self.context.evidence.clear()
+        verdict = self.verdict(claim, test, self.candidate, others)
+        evidence = tuple(self.context.evidence)
+        control = self.of_control(claim, test, others, partial(self._control, claim, test, others))
+        if verdict.outcome is Outcome.NOT_TESTABLE:
+            return self._not_testable(self.row(suite, name, verdict, control, evidence), claim, test, others)
+        row = self.row(suite, name, verdict, control, evidence)
+        if control.outcome is not Outcome.REFUTED and verdict.outcome is not Outcome.REFUTED:
+            blind = f"the control {claim.control!r} is not refuted, so the claim cannot see damage: {control.reason}"
+            return replace(row, outcome=Outcome.NOT_TESTABLE, reason=blind, required=False)
+        return too_small(row, claim)
+
+    def verdict(self, claim: Claim, test: Test, candidate: CheckpointSet, others: Mapping[str, Any]) -> Verdict:
+        """As of a method; but two checkpoints that cannot be compared in something are no fault of the command."""
+        try:
+            return super().verdict(claim, test, candidate, others)
+        except InvalidComparison as error:
+            return Verdict(claim=claim, outcome=Outcome.NOT_TESTABLE, reason=str(error))
+
+    def _control(self, claim: Claim, test: Test, others: Mapping[str, Any]) -> Verdict:
+        """The verdict on the baseline broken on purpose; NOT_TESTABLE where it cannot be broken that way."""
+        try:
+            return self.verdict(claim, test, self.checkpoint_set(claim.control), others)
+        except NotTestable as error:
+            return Verdict(claim=claim, outcome=Outcome.NOT_TESTABLE, reason=str(error))
+
+    def _not_testable(self, row: ClaimResult, claim: Claim, test: Test, others: Mapping[str, Any]) -> ClaimResult:
+        """Whether the baseline, beside itself, could carry what the candidate cannot."""
+        if self.context.missing:
+            return row  # a plan in which more is missing: whether it can be carried at all is not known yet
+        itself = self.verdict(claim, test, others["baseline"], others)
+        return replace(row, lost_capability=claim.required and itself.outcome is not Outcome.NOT_TESTABLE)
+
+
+def detectable_points(items: int) -> float:
+    """The loss that a paired task shows with 80 % power, where one answer in ten is another one than before."""
+    return DETECTABLE_ERRORS * 100 * math.sqrt(1 / (ONE_IN * items))
+
+
+def with_margin(claim: Claim, margin: Margin) -> Claim:
+    try:
+        return claim.within(margin)
+    except ValueError as error:
+        raise UsageError(f"{claim.id}: {error}.") from None
+
+
+def broken_testbed(testbed: Testbed, baseline: Path) -> Testbed:
+    """Where controls are made: with the baseline for a base. No other field decides what a control is."""
+    return replace(testbed, base=baseline, training=None)
+
+
+def too_small(row: ClaimResult, claim: Claim) -> ClaimResult:
+    """An open question that this n could not have settled at the claim's margin is informational, and says so."""
+    estimate, margin = row.estimate, abs(claim.region.low)
+    if row.outcome is not Outcome.INCONCLUSIVE or estimate is None or smallest_detectable_effect(estimate) <= margin:
+        return row
+    return replace(
+        row,
+        required=False,
+        reason=f"{row.reason}; too few {estimate.generalises_over} for this margin, so it is informational",
+    )
+
+
+def joined(common: Testbed, chosen: Testbed | None) -> Testbed:
+    """What two checkpoints are asked: what everybody is, and what a chosen testbed adds or puts in its place."""
+    if chosen is None:
+        return common
+    tasks = {task.title: task for task in (*common.tasks, *chosen.tasks)}
+    return replace(
+        common,
+        tasks=tuple(tasks.values()),
+        probe_inputs={**common.probe_inputs, **chosen.probe_inputs},
+        threads=chosen.threads,
+        resources=chosen.resources,
+        joined_with=chosen.name,
+    )

@@ -1,0 +1,174 @@
+"""A report on disk: report.md with its pictures, and report.json with the same rows."""
+
+import json
+import os
+import platform
+import shutil
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from depthgauge.core.errors import HarnessError
+from depthgauge.core.installed import is_installed, versions
+from depthgauge.core.plain import to_plain
+from depthgauge.core.result import ClaimResult
+from depthgauge.history.gated_runs import FILE, append, gated_run
+from depthgauge.page.escape import escape
+from depthgauge.page.section import Part, Picture, Section, Setting
+from depthgauge.page.style import colours_of, write_picture
+from depthgauge.report.folder import ReportFolder
+from depthgauge.report.html import html_of
+from depthgauge.report.markdown import claims_part, environment_part, page_of, verdicts_part
+from depthgauge.report.outcome import Problem, counts, meaning
+from depthgauge.report.sections import collect, sections_of
+from depthgauge.runs.session import Session
+from depthgauge.store.folders import Store, sha256, write_atomically
+
+SCHEMA = 4
+PNG = "picture.png"
+NO_TEXT = "What would stand here quotes what models read or said: left out, as --no-text asks."
+PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets", "numpy", "scipy", "pytest")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """What ran, where, and for how long; the options that left claims out, and the claims that a stage before
+    spared.
+    """
+
+    session: Session
+    started: float
+    elapsed_s: float
+    limits: tuple[str, ...] = ()
+    not_run: tuple[str, ...] = ()
+
+    def plain(self) -> dict[str, Any]:
+        context = self.session.context
+        return {
+            "testbed": context.testbed.name,
+            "judged": list(self.session.judged),
+            "checkpoints": to_plain(self.session.checkpoints),
+            "limits": list(self.limits),
+            "seeds": list(self.session.seeds),
+            "device": context.placement.device,
+            "dtype": context.placement.dtype,
+            "versions": versions(filter(is_installed, PACKAGES)) | {"python": platform.python_version()},
+            "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
+            "elapsed_s": round(self.elapsed_s, 1),
+        }
+
+
+def write_report(
+    reports: ReportFolder, name: str, rows: Sequence[ClaimResult], problems: Sequence[Problem], run: Run, code: int
+) -> None:
+    """Write report.md and its pictures, the same as report.html, report.json, and summary.md, of the verdicts alone,
+    which is also the summary of a job on GitHub.
+
+    Raises: as `ReportFolder.make`.
+    """
+    folder = reports.make()
+    store, testbed = run.session.context.store, run.session.context.testbed
+    measured = collect(rows, store, testbed, run.session.compared_with)
+    colours = colours_of(one.evidence.method for one in measured)
+    setting = Setting(testbed=testbed, colours=colours, quotes=run.session.quotes)
+    sections = [with_pictures(one, setting, store, folder) for one in sections_of(measured, setting)]
+    title = run.session.title(name)
+    said = [f"{counts(rows)}. Exit {code}: {meaning(code, rows)}.", f"{escape(run.session.about)}.", *left_out(run)]
+    page = partial(page_of, title=escape(title), summary=said)
+    summary = page(parts=[verdicts_part(rows, problems)])
+    sections.append(environment_part(rows, run.plain()))
+    write_atomically(folder / "report.md", page(parts=[claims_part(rows, problems), *sections]))
+    record = json_page(rows, problems, run, code)
+    write_atomically(folder / "report.json", json.dumps(record, indent=1) + "\n")
+    if record["run"]["checkpoints"] and run.session.reports is not None:
+        append(run.session.reports / FILE, gated_run(record, rows))
+    write_atomically(folder / "summary.md", summary)
+    html = html_of(
+        title=title, code=code, summary=said, rows=rows, problems=problems, folder=folder, sections=sections
+    )  # fmt: skip
+    write_atomically(folder / "report.html", html)
+    append_to_step_summary(summary)
+
+
+def left_out(run: Run) -> list[str]:
+    """What was not asked for, and what was not run."""
+    limits = [f"Asked in part: {escape(', '.join(run.limits))}."] if run.limits else []
+    return limits + ([f"Not run, as a stage before blocked: {escape(', '.join(run.not_run))}."] if run.not_run else [])
+
+
+def with_pictures(section: Section, setting: Setting, store: Store, folder: Path) -> Section:
+    """The section, its pictures written into the folder; one that cannot be drawn is a sentence in its place, and so is
+    whatever quotes where nothing may.
+
+    A picture whose numbers, colours and code have not changed is copied from the store.
+    """
+
+    def placed(part: Part) -> Part:
+        if not setting.quotes and not isinstance(part, str) and part.quotes:
+            return NO_TEXT
+        if not isinstance(part, Picture):
+            return part
+        try:
+            shutil.copyfile(drawn(part, setting, store), folder / part.name)
+        except HarnessError:
+            raise
+        except Exception as error:  # whatever a third party's drawing raises
+            return escape(f"{part.name} cannot be drawn: {type(error).__name__}: {error}")
+        return part
+
+    return replace(section, parts=[placed(part) for part in section.parts])
+
+
+def drawn(picture: Picture, setting: Setting, store: Store) -> Path:
+    """The file of a picture in the store, drawn if there is none yet."""
+    description = {
+        "size": list(picture.size),
+        "shown": [[one.label, one.measurement.key, setting.colour(one)] for one in picture.shown],
+        "depends": to_plain(picture.depends),
+        "draw": function_of(picture.draw).__qualname__,
+        "code": [sha256(path) for path in code_of(picture)],
+    }
+    return (
+        store.get_or_create("pictures", description, lambda staging_dir: write_picture(staging_dir / PNG, picture))
+        / PNG
+    )
+
+
+def code_of(picture: Picture) -> list[Path]:
+    """The files that decide how a picture looks: its package's and the shared ones."""
+    import depthgauge.page
+
+    package = Path(function_of(picture.draw).__code__.co_filename)
+    return [*sorted(package.parent.glob("*.py")), *sorted(Path(str(depthgauge.page.__file__)).parent.glob("*.py"))]
+
+
+def function_of(draw: Any) -> Any:
+    """The function below what was bound to its arguments."""
+    return function_of(draw.func) if isinstance(draw, partial) else draw
+
+
+def append_to_step_summary(page: str) -> None:
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not summary:
+        return
+    try:
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(page)
+    except OSError as error:
+        warnings.warn(f"the report is not in $GITHUB_STEP_SUMMARY, {summary}: {error.strerror}", stacklevel=2)
+
+
+def json_page(rows: Sequence[ClaimResult], problems: Sequence[Problem], run: Run, code: int) -> dict[str, Any]:
+    """The record: every field of every row, and what was not judged."""
+    return {
+        "schema": SCHEMA,
+        "run": run.plain(),
+        "verdicts": to_plain(rows),
+        "not_judged": [problem.message for problem in problems],
+        "not_run": list(run.not_run),
+        "exit_code": code,
+    }

@@ -1,0 +1,255 @@
+"""Many layers or heads at once: intervals that hold for all of them together, and what follows for the extreme one.
+
+Shapes: N units (prompts, or seeds), C columns (layers, heads, contrasts).
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.errors import InvalidComparison, NotTestable, StatisticUndefined
+from depthgauge.core.estimate import Estimate, Population, Profiles, Scores
+from depthgauge.core.verdict import student_quantile
+from depthgauge.stats.levels import LEVEL, over_seeds
+
+FEW_UNITS = 20  # below this, resamples repeat themselves, and Bonferroni's bound is taken
+RESAMPLES = 2000
+ROUNDING = 1e-9  # of a variance: less is what float64 leaves of a difference of equal squares
+NEIGHBOURS = 2  # layers on each side that a peak is measured against
+
+
+class Bands(NamedTuple):
+    """Means of C columns with half-widths that hold simultaneously; `n` units of a `population`, and how.
+
+    `critical_value`: how many standard errors wide the halves are.
+    """
+
+    means: NDArray[np.float64]
+    halves: NDArray[np.float64]
+    critical_value: float
+    n: int
+    population: Population
+    method: str
+
+
+def simultaneous(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Bands:
+    """Column means with intervals that contain all true means together in `level` of repetitions.
+
+    One seed: the quantile over bootstrap resamples of the units of the largest |t| over columns (the studentised
+    bootstrap of Efron 1979 and Hall 1988; max-t of Westfall and Young 1993), so that columns that move together cost
+    little and skewed differences keep their level. Fewer than 20 units, or several seeds (which are then the units):
+    Student's t with Bonferroni's correction.
+
+    Raises: Undefined below two units, for values that are not finite, or where no column varies.
+    """
+    several = len(profiles.values) > 1
+    values_NC = profiles.values.mean(axis=1) if several else profiles.values[0]
+    population: Population = "seeds" if several else profiles.population
+    n, columns = values_NC.shape
+    if n < 2:
+        raise StatisticUndefined(f"{estimand}: an interval needs at least 2 {population}, got {n}.")
+    if not np.isfinite(values_NC).all():
+        raise StatisticUndefined(f"{estimand}: {int((~np.isfinite(values_NC)).sum())} values are not finite.")
+    means, errors = values_NC.mean(axis=0), values_NC.std(axis=0, ddof=1) / n**0.5
+    if not (errors > 0).any():
+        raise StatisticUndefined(f"{estimand}: all {n} {population} have the same values, so intervals have no width.")
+    few = several or n < FEW_UNITS
+    quantile = bonferroni_t(n, columns, level) if few else largest_t(values_NC - means, errors, level)
+    return Bands(means, quantile * errors, quantile, n, population, "Bonferroni t" if few else "max-t by bootstrap")
+
+
+def bonferroni_t(n: int, columns: int, level: float) -> float:
+    return student_quantile(1 - (1 - level) / columns, n)
+
+
+@lru_cache(maxsize=2)
+def resamples(n: int) -> NDArray[np.float64]:
+    """How often each of n units is drawn, in each resample: the same for all statistics of as many units."""
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
+
+
+def largest_t(centred_NC: NDArray[np.float64], errors: NDArray[np.float64], level: float) -> float:
+    """The `level` quantile of max |t| over columns in resamples of the units; each t has its own standard error.
+
+    Raises: Undefined if so few units differ that resamples often hold none of them.
+    """
+    n = len(centred_NC)
+    drawn = resamples(n)
+    moving_NC = centred_NC[:, errors > 0]
+    means = drawn @ moving_NC / n
+    variances = np.clip(drawn @ moving_NC**2 / n - means**2, 0, None) / (n - 1)
+    variances[variances < ROUNDING * errors[errors > 0] ** 2] = 0  # no unit that differs was drawn
+    with np.errstate(divide="ignore", invalid="ignore"):
+        sizes = np.nan_to_num(np.abs(means) / np.sqrt(variances), nan=0.0, posinf=np.inf)
+    quantile = float(np.quantile(sizes.max(axis=1), level, method="higher"))
+    if not np.isfinite(quantile):
+        raise StatisticUndefined(f"too few of the {n} units differ from the others for an interval: take more.")
+    return quantile
+
+
+def least(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """The smallest column mean: a claim that holds for every column is one about the least of them.
+
+    If all columns' intervals hold together, the least true mean lies between the least of their lower ends and the
+    least of their upper ends.
+    """
+    bands = simultaneous(profiles, estimand=estimand, level=level)
+    column = profiles.columns[int(bands.means.argmin())]
+    return extreme(bands, np.min, profiles, f"{estimand} (least: {column})", level)
+
+
+def greatest(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """The largest column mean: a claim that some column exceeds a bound. See `least`."""
+    bands = simultaneous(profiles, estimand=estimand, level=level)
+    column = profiles.columns[int(bands.means.argmax())]
+    return extreme(bands, np.max, profiles, f"{estimand} (greatest: {column})", level)
+
+
+def most_extreme(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """The mean of the column with the largest |t|, with its simultaneous interval: one verdict over all columns.
+
+    If no column differs from 0, the interval excludes 0 in at most 1 - `level` of repetitions.
+    """
+    bands = simultaneous(profiles, estimand=estimand, level=level)
+    sizes = np.divide(np.abs(bands.means), bands.halves, out=np.zeros_like(bands.means), where=bands.halves > 0)
+    chosen = int(sizes.argmax())
+    one = bands._replace(means=bands.means[[chosen]], halves=bands.halves[[chosen]])
+    return extreme(one, np.max, profiles, f"{estimand} (clearest: {profiles.columns[chosen]})", level)
+
+
+def extreme(
+    bands: Bands, pick: Callable[[NDArray[np.float64]], float], profiles: Profiles, estimand: str, level: float
+) -> Estimate:
+    return Estimate(
+        estimand=estimand,
+        unit=profiles.unit,
+        point=float(pick(bands.means)),
+        low=float(pick(bands.means - bands.halves)),
+        high=float(pick(bands.means + bands.halves)),
+        level=level,
+        n=bands.n,
+        method=bands.method,
+        generalises_over=bands.population,
+        critical_value=bands.critical_value,
+    )
+
+
+def difference(treatment: Profiles, baseline: Profiles) -> Profiles:
+    """Treatment minus baseline, unit by unit; a baseline of one seed is taken from each seed.
+
+    Raises: InvalidComparison if units, columns or units of measure differ.
+    """
+    for name, one, other in (
+        (treatment.population, treatment.ids, baseline.ids),
+        ("layers or heads", treatment.columns, baseline.columns),
+        ("unit", treatment.unit, baseline.unit),
+    ):
+        if one != other:
+            raise InvalidComparison(f"the two sides do not have the same {name}, and cannot be compared.")
+    if len(treatment.values) != len(baseline.values) and len(baseline.values) != 1:
+        raise InvalidComparison(
+            f"{len(treatment.values)} seeds cannot be paired with {len(baseline.values)}: train as many of each."
+        )
+    return like(treatment, treatment.columns, treatment.values - baseline.values)
+
+
+def side_by_side(**contrasts: tuple[Scores, Scores]) -> Profiles:
+    """Differences of two scores each as columns, so that several can be claimed at once (see `least`)."""
+    first = next(iter(contrasts.values()))[0]
+    rows = [difference(as_profiles(one), as_profiles(other)).values[:, :, 0] for one, other in contrasts.values()]
+    names = tuple(name.replace("_", " ") for name in contrasts)
+    return like(as_profiles(first), names, np.stack(rows, axis=-1))
+
+
+def as_profiles(scores: Scores) -> Profiles:
+    return Profiles(
+        ids=scores.ids, columns=("value",), values=scores.values[:, :, None], unit=scores.unit,
+        population=scores.population,
+    )  # fmt: skip
+
+
+def prominence(profiles: Profiles, *, neighbours: int = NEIGHBOURS) -> Profiles:
+    """How far each layer stands out: its value minus the mean of the `neighbours` layers on each side of it.
+
+    Layers with fewer on one side are left out: at the end of a slope they would stand out from all of them.
+
+    Raises: NotTestable if no layer has as many on both sides.
+    """
+    layers = profiles.values.shape[2]
+    inner = range(neighbours, layers - neighbours)
+    if not inner:
+        raise NotTestable(f"no layer of {layers} has {neighbours} on both sides")
+    near = np.abs(np.subtract.outer(np.arange(layers), inner))
+    weights = ((near > 0) & (near <= neighbours)) / (2 * neighbours)
+    columns = tuple(profiles.columns[layer] for layer in inner)
+    return like(profiles, columns, profiles.values[:, :, list(inner)] - profiles.values @ weights)
+
+
+def lead(profiles: Profiles, column: str) -> Profiles:
+    """How far one column lies above each of the others. Raises: NotTestable if there is no such column."""
+    leader = profiles.only([column]).values
+    others = tuple(name for name in profiles.columns if name != column)
+    return like(profiles, others, leader - profiles.only(others).values)
+
+
+def best_lead(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
+    """How far the best column lies above each other one, where it was not chosen by what it is then judged by.
+
+    One seed: columns are put in order by every other unit, and the rest have them in that order, and the other way
+    round (cross-fitting); the least lead of the first place over the others. Several: chosen for each seed by the
+    others, its lead over the best other column, and Student's t over seeds; that lead is below 0 where nothing leads.
+
+    Raises: NotTestable below two columns; as `least` and `over_seeds`.
+    """
+    if len(profiles.columns) < 2:
+        raise NotTestable(f"there is nothing to lead where there is one column, {profiles.columns[0]!r}")
+    if len(profiles.values) == 1:
+        chosen, ordered = in_order_of_the_others(profiles)
+        return least(lead(ordered, "first"), estimand=f"{estimand} ({' or '.join(chosen)})", level=level)
+    means_SC = profiles.values.mean(axis=1)
+    leads = []
+    for seed, row in enumerate(means_SC):
+        best = int(np.delete(means_SC, seed, axis=0).mean(axis=0).argmax())
+        leads.append(row[best] - np.delete(row, best).max())
+    return over_seeds(np.array(leads), estimand=estimand, unit=profiles.unit, level=level)
+
+
+def in_order_of_the_others(profiles: Profiles) -> tuple[list[str], Profiles]:
+    """Each half of the units, every other one, with its columns in the order of the other half's means.
+
+    Also the columns that come first, which are one where the halves agree.
+    """
+    values_NC = profiles.values[0]
+    ordered_NC, first = np.empty_like(values_NC), []
+    for half in (0, 1):
+        order = np.argsort(-values_NC[1 - half :: 2].mean(axis=0), kind="stable")
+        ordered_NC[half::2] = values_NC[half::2][:, order]
+        first.append(profiles.columns[order[0]])
+    places = ("first", *(f"place {place}" for place in range(2, len(profiles.columns) + 1)))
+    return sorted(set(first)), like(profiles, places, ordered_NC[None])
+
+
+def argmax_share(profiles: Profiles, column: str, *, resamples: int = 2000) -> float:
+    """In what share of bootstrap resamples of the units (Efron 1979) `column` has the largest mean. First seed."""
+    values_NC = profiles.values[0]
+    n = len(values_NC)
+    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=resamples)
+    winners = (drawn @ values_NC).argmax(axis=1)
+    return float((winners == profiles.columns.index(column)).mean())
+
+
+def permutation_p(profiles: Profiles, column: str) -> float:
+    """Chance that a column picked at random has at least the mean of `column`: 1/C where it is the largest."""
+    means = profiles.values.mean(axis=(0, 1))
+    return float((means >= means[profiles.columns.index(column)]).mean())
+
+
+def like(profiles: Profiles, columns: tuple[str, ...], values: NDArray[np.float64]) -> Profiles:
+    return Profiles(
+        ids=profiles.ids, columns=columns, values=values, unit=profiles.unit, population=profiles.population
+    )

@@ -1,0 +1,180 @@
+"""The section on tasks: how many items are answered right."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.estimate import Estimate, Scores
+from depthgauge.core.testbed import ItemTask
+from depthgauge.page.escape import escape
+from depthgauge.page.layers import interval, legend_beside, paired, pairs, plain, reference_of
+from depthgauge.page.section import Measured, Picture, Section, Setting, Table
+from depthgauge.page.tables import cell, level
+
+ALT = "Task accuracy with intervals"
+OF_ITEMS = ("score", "answer", "ids")  # arrays with one value an item, in their last dimension
+MOST_FLIPPED, WHOLE = 50, 100.0  # rows of a table, and the points of an item that is right
+Grouped = dict[str, dict[str, Measured]]  # task -> label of a checkpoint -> what it scored
+
+
+def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
+    """Accuracy by task and checkpoint, with 95 % intervals over items."""
+    measured = with_blocks_joined(measured)
+    height = 1.2 + 0.18 * (len(measured) + 2 * len(by_task(measured)))
+    picture = Picture("tasks.png", ALT, (10, height), lambda figure: draw(figure, measured, setting), measured)
+    yield Section("tasks", (picture, task_table(measured), *class_tables(measured), *flipped_tables(measured, setting)))
+
+
+def by_task(measured: Sequence[Measured]) -> Grouped:
+    found: Grouped = {}
+    for one in measured:
+        found.setdefault(name_of(one), {})[one.label] = one
+    return found
+
+
+def with_blocks_joined(measured: Sequence[Measured]) -> list[Measured]:
+    """One measurement a checkpoint and task: of blocks, those that every one of them was asked."""
+    blocks: dict[str, dict[str, list[Measured]]] = {}
+    for one in measured:
+        blocks.setdefault(name_of(one), {}).setdefault(one.label, []).append(one)
+    shared = {task: min(map(len, taken.values())) for task, taken in blocks.items()}
+    return [joined(its[: shared[task]]) for task, taken in blocks.items() for its in taken.values()]
+
+
+def joined(blocks: Sequence[Measured]) -> Measured:
+    if len(blocks) == 1:
+        return blocks[0]
+    first = blocks[0].measurement
+    of_items = [name for name in OF_ITEMS if name in first.arrays]
+    whole = {name: np.concatenate([one.arrays[name] for one in blocks], axis=-1) for name in of_items}
+    return replace(blocks[0], measurement=replace(first, arrays={**first.arrays, **whole}))
+
+
+def name_of(one: Measured) -> str:
+    """Of a task of our own items, or of a task of lm-eval."""
+    parameters = one.measurement.parameters
+    return str(parameters["item_task"] if "item_task" in parameters else parameters["task"])
+
+
+def points(one: Measured) -> NDArray[np.float64]:
+    """Of each item, the points it got, over all repeats; negative in a metric that falls as models get better."""
+    return np.asarray(100 * float(one.arrays.get("sign", 1)) * one.arrays["score"].mean(axis=0), float)
+
+
+def accuracy(one: Measured) -> Estimate:
+    return level(points(one), "points", "items")
+
+
+def task_table(measured: Sequence[Measured]) -> Table:
+    tasks = by_task(measured)
+    sizes = {task: len(points(next(iter(taken.values())))) for task, taken in tasks.items()}
+    headers = ["checkpoint", *(f"{escape(task)} (points [95 %], n = {n})" for task, n in sizes.items())]
+    labels = dict.fromkeys(one.label for one in measured)
+    body = [[escape(label), *(task_cell(taken, label) for taken in tasks.values())] for label in labels]
+    return Table(headers, body)
+
+
+def task_cell(taken: dict[str, Measured], label: str) -> str:
+    return cell(accuracy(taken[label]) if label in taken else None)
+
+
+def class_tables(measured: Sequence[Measured]) -> Iterator[Table]:
+    """Points by class of items, of tasks that have some: whoever always says the same is right in one class alone."""
+    for task, taken in by_task(measured).items():
+        by_class = {label: points_by_class(one) for label, one in taken.items()}
+        classes = dict.fromkeys(name for found in by_class.values() for name in found)
+        if len(classes) > 1:
+            sizes = {name: len(next(found[name] for found in by_class.values() if name in found)) for name in classes}
+            body = [
+                [f"{escape(name)} ({sizes[name]})", *(mean_of(found.get(name)) for found in by_class.values())]
+                for name in classes
+            ]
+            yield Table(["class (items)", *map(escape, by_class)], body, folded=f"{escape(task)} by class, points")
+
+
+def points_by_class(one: Measured) -> dict[str, list[float]]:
+    """An item's class is what stands in its id before the last '/'."""
+    found: dict[str, list[float]] = {}
+    for name, value in zip(one.arrays.get("ids", ()), points(one), strict=False):
+        found.setdefault(str(name).rpartition("/")[0], []).append(float(value))
+    return found
+
+
+def flipped_tables(measured: Sequence[Measured], setting: Setting) -> Iterator[Table]:
+    """Of each task that is answered once, the items that a checkpoint answers right and the reference wrong, or the
+    other way round: what was lost first.
+    """
+    for task, taken in by_task(measured).items():
+        shown, questions = list(taken.values()), asked_in(task, setting)
+        before = reference_of(shown)
+        for one in pairs(shown, points):
+            rows = list(flipped_rows(one, before, questions))
+            if rows:
+                said = f"{escape(task)}: {len(rows)} items that {escape(one.label)} answers otherwise, lost ones first"
+                said += f", {MOST_FLIPPED} of them" if len(rows) > MOST_FLIPPED else ""
+                headers = ["item", "question", f"{escape(before.label)} says", f"{escape(one.label)} says", ""]
+                yield Table(headers, rows[:MOST_FLIPPED], folded=said, quotes=True)
+
+
+def asked_in(task: str, setting: Setting) -> dict[str, str]:
+    """The question of every item, by its id; of a task of lm-eval, whose documents are not kept, none."""
+    found = next((one for one in setting.testbed.tasks if one.title == task), None)
+    return {} if not isinstance(found, ItemTask) else {item.id: item.prompt for item in found.items()}
+
+
+def flipped_rows(one: Measured, before: Measured, questions: Mapping[str, str]) -> Iterator[list[str]]:
+    change = points(one) - points(before)
+    said, was = (each.arrays["answer"].reshape(-1, len(change)) for each in (one, before))
+    if len(said) > 1:
+        return
+    for i in np.argsort(change, kind="stable"):
+        if abs(change[i]) == WHOLE:
+            name = str(one.arrays["ids"][i])
+            asked = questions.get(name, "").strip()
+            cells = (name.removesuffix(asked), asked or "-", str(was[0][i]), str(said[0][i]))
+            yield [*map(escape, cells), "**lost**" if change[i] < 0 else "won"]
+
+
+def mean_of(values: Sequence[float] | None) -> str:
+    return "-" if values is None else f"{np.mean(values):.0f}"
+
+
+# -- the picture ---
+
+
+def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
+    """A block of points a task: accuracy on the left, the paired difference to the reference on the right."""
+    tasks = by_task(measured)
+    left, right = figure.subplots(1, 2, sharey=True)
+    middles, top = [], 0.0
+    for taken in tasks.values():
+        draw_tasks(left, right, list(taken.values()), top, setting)
+        middles.append(top + (len(taken) - 1) / 2)
+        top += len(taken) + 1
+    left.set_yticks(middles, [plain(task) for task in tasks])
+    left.set_ylim(top - 1, -1)
+    left.set(xlabel="points", title="Accuracy, 95 % intervals over items")
+    right.set(xlabel="points", title=f"Paired difference to {plain(reference_of(measured).label)}")
+    right.axvline(0, color=setting.colour(reference_of(measured)), linewidth=0.8)
+    right.tick_params(left=False)
+    legend_beside(right, left)
+
+
+def draw_tasks(left: Any, right: Any, taken: Sequence[Measured], top: float, setting: Setting) -> None:
+    """One task's points, from `top` down."""
+    reference, compared = reference_of(taken), pairs(taken, points)
+    for place, one in enumerate(taken):
+        interval(left, accuracy(one), top + place, one, taken, setting)
+        change = paired(scores(one), scores(reference)) if one in compared else None
+        if change is not None:
+            interval(right, change, top + place, one, taken, setting)
+
+
+def scores(one: Measured) -> Scores:
+    values = points(one)
+    right = 100.0 if len(one.arrays["score"]) == 1 and np.isin(values, (0.0, 100.0)).all() else None
+    ids = tuple(map(str, one.arrays.get("ids", range(len(values)))))
+    return Scores(ids=ids, values=values[None], unit="points", population="items", right=right)

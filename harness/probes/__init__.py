@@ -1,1 +1,0 @@
-"""Probes, a room each: what is measured, how claims read it, and how it shows itself in a report."""

@@ -1,5 +1,0 @@
-"""Training methods. Importing this registers them; it imports no torch."""
-
-from depthgauge.methods import controls, gift, grokking, grpo, induction, showers, unfreezing
-
-__all__ = ["controls", "gift", "grokking", "grpo", "induction", "showers", "unfreezing"]

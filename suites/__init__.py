@@ -1,6 +1,0 @@
-"""Claims, a file a subject: `pytest suites/` in a clone, `pytest --pyargs depthgauge.suites` anywhere."""
-
-# Of the sources' reading list: systems that no suite asks about yet, and what nobody could.
-UNTESTABLE = {
-    "a rebuttal to 'Reviewer 1'": "names no paper and no system that could be measured",
-}

@@ -1,0 +1,25 @@
+"""The noise trace: the probability of a wrong answer while one layer's output is shaken (Dangi 2026b)."""
+
+from depthgauge_suites.articles.noise_trace.probe import Landmarks, NoiseTrace, TraceQuestion
+from depthgauge_suites.articles.noise_trace.readings import (
+    check_felt,
+    copies_under_noise,
+    late_spread,
+    profile,
+    spike_layer,
+    traces,
+    wrong_probability,
+)
+
+__all__ = [
+    "Landmarks",
+    "NoiseTrace",
+    "TraceQuestion",
+    "check_felt",
+    "copies_under_noise",
+    "late_spread",
+    "profile",
+    "spike_layer",
+    "traces",
+    "wrong_probability",
+]

@@ -1,0 +1,1 @@
+"""What attention heads compute on tokens that repeat."""

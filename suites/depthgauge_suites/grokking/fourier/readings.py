@@ -1,0 +1,55 @@
+"""What claims ask of `fourier`: readings, from a candidate's measurements to numbers by unit."""
+
+import numpy as np
+
+from depthgauge.core.estimate import Measurement
+from depthgauge.measure.base_probe import Arrays
+from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge_suites.grokking.fourier.probe import Fourier, Numbers, Progress, onset
+
+
+def taken_apart(candidate: CheckpointSet) -> tuple[Measurement, ...]:
+    return candidate.measure(Fourier())
+
+
+def final(candidate: CheckpointSet, name: str) -> Numbers:
+    """One number of `measures.take_apart`: what the weights at the end of training compute."""
+    return np.array([float(one.arrays[name]) for one in taken_apart(candidate)])
+
+
+def key_count(candidate: CheckpointSet) -> Numbers:
+    """How many frequencies reach the logits."""
+    return np.array([float(len(one.arrays["key_frequencies"])) for one in taken_apart(candidate)])
+
+
+def over_full(candidate: CheckpointSet, name: str) -> Numbers:
+    """A loss over the full loss on all pairs."""
+    return final(candidate, name) / final(candidate, "loss")
+
+
+def worst_over_full(candidate: CheckpointSet, part: str) -> Numbers:
+    """The loss of a part of the logits, 'restricted' or 'kept', over the full one: the larger ratio of
+    that on all pairs and that on training pairs.
+    """
+    on_training = final(candidate, f"{part}_train_loss") / final(candidate, "train_loss")
+    return np.maximum(over_full(candidate, f"{part}_loss"), on_training)
+
+
+def excluded_over_guessing(candidate: CheckpointSet) -> Numbers:
+    """The excluded loss on training pairs over that of a guess among p, ln p."""
+    return final(candidate, "excluded_loss") / final(candidate, "guessing_loss")
+
+
+def random_over_key(candidate: CheckpointSet) -> Numbers:
+    """The least restricted loss of random frequencies over that of the key frequencies."""
+    return final(candidate, "random_restricted_loss") / final(candidate, "restricted_loss")
+
+
+def formation_at_onset(candidate: CheckpointSet) -> Numbers:
+    """The excluded loss over its least before, at the last kept step whose test loss is above half its largest."""
+    return np.array([formed_before_shown(one.arrays) for one in candidate.measure(Progress())])
+
+
+def formed_before_shown(progress: Arrays) -> float:
+    excluded = progress["excluded_loss"][: onset(progress) + 1]
+    return float(excluded[-1] / excluded.min())

@@ -1,0 +1,12 @@
+"""Which heads repair an answer that depends on how the question is put (arXiv:2508.19414), by activation patching."""
+
+from depthgauge_suites.layer_papers.head_sharing.probe import Comparison, HeadSharing
+from depthgauge_suites.layer_papers.head_sharing.readings import curve, depends_on_form, repaired_by
+
+__all__ = [
+    "Comparison",
+    "HeadSharing",
+    "curve",
+    "depends_on_form",
+    "repaired_by",
+]

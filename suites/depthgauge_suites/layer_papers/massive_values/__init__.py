@@ -1,0 +1,33 @@
+"""Massive values (arXiv:2502.01563): the few numbers of queries and keys that dwarf all others, and what they serve."""
+
+from depthgauge_suites.layer_papers.massive_values.probe import (
+    FACTOR,
+    MassiveValues,
+    Recall,
+    before_rotation,
+    is_massive,
+    shared_beyond_chance,
+    slowness_of,
+)
+from depthgauge_suites.layer_papers.massive_values.readings import (
+    Side,
+    lost_beyond_random,
+    share_beyond_values,
+    shared_dimensions,
+    slowness,
+)
+
+__all__ = [
+    "FACTOR",
+    "MassiveValues",
+    "Recall",
+    "Side",
+    "before_rotation",
+    "is_massive",
+    "lost_beyond_random",
+    "share_beyond_values",
+    "shared_beyond_chance",
+    "shared_dimensions",
+    "slowness",
+    "slowness_of",
+]

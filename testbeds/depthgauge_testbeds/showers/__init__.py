@@ -1,0 +1,9 @@
+"""Showers of a toy calorimeter: generators that are no language models, held to the same two-sample test."""
+
+from pathlib import Path
+
+from depthgauge import TESTBEDS, Testbed
+
+SHOWERS = TESTBEDS.register(
+    Testbed(name="showers", recorded_outcomes=Path(__file__).with_name("recorded.json"), threads=1)
+)

@@ -1,0 +1,59 @@
+"""What the probes read on SmolLM2 of chemistry: words, and sentences with formulae in them."""
+
+from itertools import product
+
+from depthgauge.core.testbed import Word
+from depthgauge.probes.attention import MarkedText
+from depthgauge_suites.articles.tokenization import Compound
+from depthgauge_testbeds.smollm2.compounds import CATIONS, compounds
+from depthgauge_testbeds.smollm2.elements import elements
+
+MARKED_TEXTS = 40
+ARTICLE = "The H2SO4 reacted violently with the pure water."  # the sentence of Dangi 2026a
+HAPPENINGS = (
+    "The {} reacted violently with the pure water.",
+    "She dissolved a spoon of {} in a glass of cold water.",
+    "A small amount of {} was heated in the tube until it changed colour.",
+    "The label on the old brown bottle said {} in faded letters.",
+)
+TECHNICAL = ("isotope", "neutron", "molecule", "electrolysis", "polymer", "catalyst", "oxidation", "titration")
+ORDINARY = (
+    "house", "water", "morning", "garden", "letter", "mother", "window", "bread", "teacher", "river", "winter",
+    "village", "music", "paper", "doctor", "kitchen", "mountain", "picture", "table", "brother", "summer", "horse",
+    "market", "flower", "silver", "stone", "bridge", "school", "child", "evening",
+)  # fmt: skip
+ENDINGS = (
+    "SO4", "CO3", "(NO3)2", "Cl2", "(OH)2", "Br2", "I2", "F2", "SO3", "CrO4", "(ClO3)2", "S2O3", "C2O4", "(CN)2",
+    "SiO3", "(ClO4)2",
+)  # fmt: skip
+LABELS = tuple(symbol for symbol, charge in CATIONS.values() if charge == 2)
+
+
+def marked_texts() -> tuple[MarkedText, ...]:
+    """Sentences that name a compound by its formula; the article's comes first."""
+    formulae = [one.formula for one in compounds() if len(one.formula) > 3]
+    chosen = formulae[:: len(formulae) // MARKED_TEXTS][:MARKED_TEXTS]
+    sentences = {ARTICLE: "H2SO4"} | {
+        HAPPENINGS[place % len(HAPPENINGS)].format(formula): formula for place, formula in enumerate(chosen)
+    }
+    return tuple(MarkedText(text=text, terms=(term,)) for text, term in sentences.items())
+
+
+def words() -> tuple[Word, ...]:
+    """Words of four kinds, as on pocket."""
+    kinds = {
+        "formula": sorted({one.formula for one in compounds()}),
+        "isotope": [f"{one.name}-{round(one.mass)}" for one in elements()],
+        "technical": list(TECHNICAL),
+        "ordinary": list(ORDINARY),
+    }
+    return tuple(Word(text=text, kind=kind) for kind, texts in kinds.items() for text in texts)
+
+
+def salts() -> tuple[Compound, ...]:
+    """Salts of a double cation: they end alike, so only what came before tells the cations apart."""
+    return tuple(
+        Compound(text=f"The chemical formula of this salt is {cation}{ending}", name=f"{cation}{ending}",
+                 label=cation, fold=ending)
+        for cation, ending in product(LABELS, ENDINGS)
+    )  # fmt: skip

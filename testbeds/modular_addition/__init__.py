@@ -1,9 +1,0 @@
-"""Modular addition: a one-layer transformer that can be understood completely. The methods say which sums it learns."""
-
-from pathlib import Path
-
-from depthgauge import TESTBEDS, Testbed
-
-MODULAR_ADDITION = TESTBEDS.register(
-    Testbed(name="modular_addition", ledger=Path(__file__).with_name("ledger.json"), threads=2)
-)

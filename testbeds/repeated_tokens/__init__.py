@@ -1,9 +1,0 @@
-"""Random tokens that repeat: where a small attention-only transformer must form induction heads."""
-
-from pathlib import Path
-
-from depthgauge import TESTBEDS, Testbed
-
-REPEATED_TOKENS = TESTBEDS.register(
-    Testbed(name="repeated_tokens", ledger=Path(__file__).with_name("ledger.json"), threads=1)
-)

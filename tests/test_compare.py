@@ -1,0 +1,404 @@
+"""Two checkpoints and one command: real pytest processes on the suite of change."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from depthgauge.store.folders import read_manifest
+from tests.bytes import save_byte_model
+from tests.processes import refusal
+
+CHECKS = "depthgauge.checks"
+STAGES = ("files", "weights", "internals", "generation", "tasks")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("change")
+
+
+@pytest.fixture(scope="module")
+def baseline(place):
+    return save_byte_model(place / "old")
+
+
+@pytest.fixture
+def compare(place, baseline):
+    """Run the suite of change on a candidate, from another folder."""
+
+    def run(candidate, *options, baseline=None, **environment):
+        command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, f"--checkpoint={candidate}"]
+        command += [f"--baseline={baseline or baseline}", f"--store={place / 'store'}"]
+        command += [f"--report-dir={place / 'reports'}", *map(str, options)]
+        return subprocess.run(
+            command, cwd=place, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=600
+        )
+
+    return run
+
+
+def edited(baseline, folder, edit):
+    """A copy of a checkpoint whose tensors were edited in place."""
+    shutil.copytree(baseline, folder)
+    tensors = load_file(folder / "model.safetensors")
+    edit(tensors)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def zero_mlp(layer):
+    def edit(tensors):
+        for name in tensors:
+            if f"layers.{layer}.mlp." in name:
+                tensors[name][:] = 0
+
+    return edit
+
+
+def record(place, name):
+    return json.loads((place / "reports" / name / "report.json").read_text())
+
+
+def outcomes(place, name):
+    return {row["claim"]: row for row in record(place, name)["verdicts"]}
+
+
+def test_a_zeroed_mlp_is_refuted_and_its_layer_named_first(compare, baseline, place):
+    candidate = edited(baseline, place / "broken", zero_mlp(2))
+    done = compare(candidate, "-k", "matrix or stream or likeliest", "--all-stages")
+    rows = outcomes(place, "broken")
+    page = (place / "reports" / "broken" / "report.md").read_text()
+
+    assert done.returncode == 1
+    assert rows["weights-within-margin"]["outcome"] == "REFUTED"
+    assert rows["weights-within-margin"]["estimate"]["where"].startswith("layer 2 ")
+    assert rows["residual-stream-within-margin"]["estimate"]["where"] == "first at layer 2"
+    assert re.search(r"layer (\d+)", page)[1] == "2"
+    assert "## Activation difference" in page and "## Weights" in page
+
+
+def test_a_copy_with_a_little_noise_has_not_changed(compare, baseline, place):
+    def shake(tensors):
+        for tensor in tensors.values():
+            tensor *= 1 + 1e-5
+
+    done = compare(edited(baseline, place / "shaken", shake))
+    rows = outcomes(place, "shaken")
+
+    assert done.returncode in (0, 20), done.stdout[-2000:]
+    assert {row["outcome"] for row in rows.values()} <= {"SUPPORTED", "NOT_TESTABLE"}
+    assert rows["weights-within-margin"]["outcome"] == "SUPPORTED"
+    assert rows["next-token-within-margin"]["outcome"] == "SUPPORTED"
+
+
+def test_a_task_at_chance_level_cannot_see_damage_and_says_so(compare, place):
+    row = outcomes(place, "shaken")["task-not-worse[common]"]
+
+    assert row["outcome"] == "NOT_TESTABLE"
+    assert "the control 'no_attention' is not refuted, so the claim cannot see damage" in row["reason"]
+    assert not row["required"]
+
+
+def test_a_copy_in_shards_has_not_changed_and_the_run_stops_there(compare, baseline, place):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    AutoModelForCausalLM.from_pretrained(baseline).save_pretrained(place / "shards", max_shard_size="20KB")
+    AutoTokenizer.from_pretrained(baseline).save_pretrained(place / "shards")
+    done = compare(place / "shards")
+
+    assert len(list((place / "shards").glob("*.safetensors"))) > 1
+    assert done.returncode == 0
+    assert "hold the same tensors, configuration and tokenizer, bit for bit: nothing has changed" in refusal(done)
+    assert not (place / "reports" / "shards").exists()
+
+
+def test_another_configuration_is_a_change_though_the_tensors_are_the_same(compare, baseline, place):
+    config = json.loads((baseline / "config.json").read_text())
+    shutil.copytree(baseline, place / "rope")
+    (place / "rope" / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-2}))
+    done = compare(place / "rope", "-k", "matrix or stream")
+
+    assert done.returncode == 1
+    assert outcomes(place, "rope")["weights-within-margin"]["outcome"] == "SUPPORTED"
+    assert outcomes(place, "rope")["residual-stream-within-margin"]["estimate"]["where"] == "first at layer 0"
+
+
+def test_what_the_files_say_ends_a_run_before_anything_is_measured(compare, baseline, place):
+    config = json.loads((baseline / "config.json").read_text())
+    rope = config["rope_parameters"] | {"rope_theta": 5e5}
+    shutil.copytree(baseline, place / "theta")
+    (place / "theta" / "config.json").write_text(json.dumps(config | {"rope_parameters": rope}))
+    done = compare(place / "theta")
+    rows = outcomes(place, "theta")
+
+    assert done.returncode == 1
+    assert {claim for claim, row in rows.items() if row["outcome"] == "REFUTED"} == {"same-configuration"}
+    assert len(rows) == 5
+    assert record(place, "theta")["not_run"][0] == "weights-within-margin"
+    assert record(place, "theta")["not_run"][-1] == "task-not-worse[common]"
+    for said in (done.stdout, (place / "reports" / "theta" / "report.md").read_text()):
+        assert "rope_parameters.rope_theta: 10000.0 -> 500000.0" in said
+
+
+@pytest.mark.heavy
+def test_a_stage_that_blocks_ends_the_run_for_all_workers_unless_every_stage_is_asked_for(compare, baseline, place):
+    candidate = edited(baseline, place / "gone", zero_mlp(1))
+    chosen = ("-k", "same-tensors or matrix or stream or next", "-n", "2")
+    ended, whole = compare(candidate, *chosen), compare(candidate, *chosen, "--all-stages")
+
+    assert (ended.returncode, whole.returncode) == (1, 1)
+    assert "not run, as a stage before blocked: next-token-within-margin, residual-stream-within-margin" in ended.stdout
+    assert "not run" not in whole.stdout
+    assert list(outcomes(place, "gone")) == [
+        "same-tensors", "weights-within-margin", "next-token-within-margin", "residual-stream-within-margin"
+    ]  # fmt: skip
+
+
+def test_a_run_that_pytest_ends_at_the_first_failure_leaves_no_worker_waiting(compare, baseline, place):
+    (place / "test_mine.py").write_text("def test_mine():\n    raise AssertionError('mine')\n")
+    candidate = edited(baseline, place / "scaled", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))
+    done = compare(candidate, place / "test_mine.py", "-n", "2", "-x", "-k", "mine or same or matrix or next")
+
+    assert done.returncode in (1, 2), done.stdout[-2000:]
+    assert "stopping after 1 failures" in done.stdout
+
+
+def test_each_claim_on_files_is_refuted_by_the_old_ones_broken_on_purpose(compare, baseline, place):
+    edited(baseline, place / "nudge_weights", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))
+    done = compare(place / "nudge_weights", "-k", "same")
+    rows = outcomes(place, "nudge_weights")
+
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert len(rows) == 5
+    assert {row["outcome"] for row in rows.values()} == {"SUPPORTED"}
+    assert {row["control_outcome"] for row in rows.values()} == {"REFUTED"}
+
+
+@pytest.mark.parametrize(
+    "name, changes, testable, sentence",
+    [
+        ("tokenizer", {"letters": "ab"}, {"weights-within-margin"}, "another tokenizer than its base"),
+        ("depth", {"layers": 2}, {"next-token-within-margin"}, "is in"),
+    ],
+)
+def test_what_can_be_compared_is_and_the_rest_is_a_sentence_and_exit_21(
+    compare, place, name, changes, testable, sentence
+):
+    candidate = save_byte_model(place / name, **changes)
+    done = compare(candidate, "-k", "matrix or next or stream or heads_look")
+    rows = outcomes(place, name)
+
+    assert done.returncode == 21
+    assert "Traceback" not in done.stdout
+    assert {claim for claim, row in rows.items() if row["outcome"] != "NOT_TESTABLE"} <= testable
+    assert any(sentence in row["reason"] for row in rows.values())
+    assert all(row["lost_capability"] for row in rows.values() if row["outcome"] == "NOT_TESTABLE")
+
+
+# -- a trained successor ---
+
+
+@pytest.fixture(scope="module")
+def parent(place):
+    return save_byte_model(place / "parent", layers=8)
+
+
+def learnt(tensors):
+    """Every weight moves, and no layer more than another."""
+    for tensor in tensors.values():
+        tensor *= 1 + 1e-3
+
+
+def test_a_trained_successor_has_moved_and_has_no_layer_out_of_line(compare, parent, place):
+    done = compare(edited(parent, place / "child", learnt), "--expect=trained", "-k", "moved or line", baseline=parent)
+    rows = outcomes(place, "child")
+
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert "expected to be a trained successor" in done.stdout
+    assert set(rows) == {"weights-changed", "no-outlier-layer"}
+    assert {row["outcome"] for row in rows.values()} == {"SUPPORTED"}
+    assert rows["no-outlier-layer"]["estimate"]["point"] == pytest.approx(1, abs=0.1)
+
+
+def test_a_successor_with_one_layer_out_of_line_is_blocked_and_the_layer_named(compare, parent, place):
+    def fault(tensors):
+        learnt(tensors)
+        zero_mlp(5)(tensors)
+
+    done = compare(edited(parent, place / "faulty", fault), "--expect=trained", "-k", "line", baseline=parent)
+    (row,) = outcomes(place, "faulty").values()
+
+    assert done.returncode == 1
+    assert row["outcome"] == "REFUTED"
+    assert row["estimate"]["where"].startswith("layer 5 ")
+
+
+def test_a_stale_checkpoint_is_accepted_as_equal_and_blocked_as_trained(compare, parent, place):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    AutoModelForCausalLM.from_pretrained(parent).save_pretrained(place / "again", max_shard_size="20KB")
+    AutoTokenizer.from_pretrained(parent).save_pretrained(place / "again")
+    as_equal, as_trained = (
+        compare(place / "again", f"--expect={one}", baseline=parent) for one in ("equal", "trained")
+    )
+
+    assert (as_equal.returncode, as_trained.returncode) == (0, 1)
+    assert "nothing was trained, and --expect=trained blocks what is stale" in refusal(as_trained)
+
+
+def test_claims_of_one_expectation_are_not_collected_under_the_other(compare, parent, place):
+    candidate = place / "child" if (place / "child").exists() else edited(parent, place / "child", learnt)
+    collected = {
+        expected: set(re.findall(r"::(test_\w+)", done.stdout))
+        for expected in ("equal", "trained")
+        if (done := compare(candidate, f"--expect={expected}", "--collect-only", "-q", baseline=parent))
+    }
+
+    assert collected["equal"] - collected["trained"] >= {"test_no_matrix_moved_far", "test_heads_look_where_they_did"}
+    assert collected["trained"] - collected["equal"] == {
+        "test_its_weights_have_moved", "test_no_layer_is_out_of_line", "test_entropy_has_not_collapsed",
+        "test_it_does_what_it_is_asked",
+    }  # fmt: skip
+    assert "test_it_is_not_worse_in_the_exam" in collected["equal"] & collected["trained"]
+
+
+def test_only_claims_about_change_are_collected_with_baseline_and_none_without(compare, baseline, place):
+    changed = compare(edited(baseline, place / "one", zero_mlp(0)), "--collect-only", "-q")
+    command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, "--collect-only", "-q"]
+    without = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+
+    assert set(re.findall(r"(test_\w+\.py)::", changed.stdout)) == {f"test_{stage}.py" for stage in STAGES}
+    assert "test_it_is_not_worse_in_the_exam[one-common]" in changed.stdout
+    assert without.returncode == 5  # pytest's own: nothing was collected
+
+
+def test_models_run_in_bfloat16_and_the_key_says_so(compare, place):
+    done = compare(place / "shaken", "--dtype=bfloat16", "-k", "next")
+    described = [read_manifest(folder).description for folder in (place / "store").glob("measurements/*")]
+    dtypes = {one["parameters"].get("dtype") for one in described if one["probe"] == "divergence"}
+
+    assert done.returncode in (0, 1, 20)
+    assert dtypes == {None, "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        (["--method=grpo"], "--method is about methods, and --baseline about two checkpoints: leave one of them out"),
+        (["--seeds=2"], "--seeds is about methods"),
+        (["--inconclusive=maybe"], "--inconclusive=maybe is not known: fail (exit 20) or warn (exit 0)"),
+        (["--expect=better"], "--expect=better is not known: equal, or trained"),
+        (["--tasks="], "names no task: choose common, mmlu_dev"),
+        (["--margin=common=-1"], "a margin lies above 0"),
+        (["--margin=comon=3"], "write TASK=POINTS, of the tasks asked, common"),
+        (["--margin=common=three"], "'three' is no number of points"),
+        (["--dtype=int4"], "unknown dtype 'int4': choose float32, bfloat16, or auto"),
+        (["--baseline=org/no-such-model"], "is no folder, no method and not in the hub's cache, and cannot be fetched"),
+        (["--baseline=grp"], "is no folder and no method. Did you mean 'grpo'?"),
+        (["--baseline="], "names no checkpoint"),
+    ],
+)
+def test_bad_usage_is_one_sentence_and_exit_4(compare, place, baseline, options, sentence):
+    candidate = place / "noisy" if (place / "noisy").exists() else edited(baseline, place / "noisy", zero_mlp(1))
+    done = compare(candidate, *options, HF_HUB_OFFLINE="1")
+
+    assert done.returncode == 4, done.stdout
+    assert sentence in refusal(done)
+
+
+def test_one_folder_given_twice_is_one_sentence_and_exit_4(compare, baseline):
+    done = compare(baseline)
+
+    assert done.returncode == 4
+    assert "--checkpoint and --baseline both name old: give the baseline and the candidate" in refusal(done)
+
+
+def test_a_task_with_a_typo_is_answered_with_the_nearest_names(compare, place):
+    done = compare(place / "broken", "--tasks=gsm8", "-k", "task")
+
+    assert done.returncode == 4
+    assert "gsm8k" in refusal(done)
+
+
+def test_the_old_one_is_asked_for_with_the_new_one(place, baseline):
+    command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, f"--baseline={baseline}"]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 4
+    assert "name the candidate with --checkpoint" in refusal(done)
+
+
+def shrink(tensors):
+    for name in tensors:
+        if "layers.1." in name:
+            tensors[name] *= np.float32(0.7)
+
+
+CONFTEST = """
+from depthgauge import Margin
+
+def pytest_depthgauge_margins():
+    return {{"weights-within-margin": {margin}, "of-somebody-else": Margin(1, "share", "why")}}
+"""
+
+
+@pytest.fixture
+def project(place, baseline):
+    """A project's own conftest.py where `depthgauge compare` runs; layer 1 of the candidate is .3 smaller."""
+
+    def run(margin):
+        candidate = place / "ours" if (place / "ours").exists() else edited(baseline, place / "ours", shrink)
+        folder = place / "project"
+        folder.mkdir(exist_ok=True)
+        (folder / "conftest.py").write_text(CONFTEST.format(margin=margin))
+        command = [
+            sys.executable,
+            "-m",
+            "depthgauge",
+            "compare",
+            str(baseline),
+            str(candidate),
+            "--claims=weights-within-margin",
+        ]
+        command.append("--conftest=conftest.py")
+        return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def test_a_projects_own_margin_is_judged_and_stands_in_the_report_with_its_reason(project, place):
+    blocked = project('Margin(0.2, "share", "too tight for this")')
+    accepted = project('Margin(0.4, "share", "a third may go")')
+    row = outcomes(place / "project", "ours")["weights-within-margin"]
+
+    assert (blocked.returncode, accepted.returncode) == (1, 0), accepted.stdout
+    assert row["region"] == "<= 0.4 share" and row["rationale"] == "a third may go"
+    assert "no claim of this run has the margin that was given for it: of-somebody-else" in accepted.stdout
+
+
+@pytest.mark.parametrize(
+    "margin, sentence",
+    [
+        ('Margin(0, "share", "why")', "a margin lies above 0, got 0"),
+        ('Margin(-0.1, "share", "why")', "a margin lies above 0, got -0.1"),
+        ('Margin(0.1, "", "why")', "a margin of 0.1 needs its unit and a reason"),
+        ('Margin("a lot", "share", "why")', "pytest_depthgauge_margins: "),
+        ("0.1", "'weights-within-margin' is given 0.1, which is no Margin"),
+        (
+            'Margin(3, "points", "why")',
+            "weights-within-margin: the margin of 'weights-within-margin' is in 'share', got 3 'points'",
+        ),
+    ],
+)
+def test_what_is_no_margin_is_one_sentence_and_exit_4(project, margin, sentence):
+    done = project(margin)
+
+    assert done.returncode == 4, done.stdout
+    assert sentence in refusal(done)

@@ -26,7 +26,7 @@ from depthgauge.report.trend import write_trend
 from depthgauge.runs.trajectory import checkpoints_of, is_pattern
 from depthgauge_methods.gate import Gate
 from tests.bytes import save_byte_model
-from tests.test_change import edited, zero_mlp
+from tests.test_compare import edited, zero_mlp
 from tests.test_report import NOT_TESTABLE, REFUTED, row
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.bytes import save_byte_model
-from tests.test_change import edited
+from tests.test_compare import edited
 from tests.watched import opened_in
 
 COMMAND = Path(sys.executable).with_name("depthgauge")

@@ -16,7 +16,7 @@ import pytest
 from depthgauge.core.outside import checkpoint_around
 from depthgauge.sources.find import folder_named
 
-NAME_CHECKPOINTS = ("checkpoint", "baseline", "base")
+NAME_CHECKPOINTS = ("checkpoint", "baseline", "base_model")
 WAY_OUT = "give options their values with '=', as in --checkpoint=NAME, and run tests that lie elsewhere"
 
 
@@ -24,7 +24,8 @@ def names_given(words: Sequence[str]) -> list[str]:
     """The names of checkpoints among the words of a command line, which pytest has not parsed yet."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in NAME_CHECKPOINTS:
-        parser.add_argument(f"--{name}", f"--depthgauge-{name}", dest=name, nargs="?", const="")
+        option = name.replace("_", "-")
+        parser.add_argument(f"--{option}", f"--depthgauge-{option}", dest=name, nargs="?", const="")
     found, _ = parser.parse_known_args(list(map(str, words)))
     return [name for name in vars(found).values() if name]
 

@@ -13,30 +13,32 @@ from pathlib import Path
 import pytest
 
 from depthgauge import TESTBEDS
-from depthgauge.__main__ import folder as folder_type
-from depthgauge.__main__ import main, parser
-from depthgauge.api import Judging
+from depthgauge.api import compare as compare_two
+from depthgauge.cli import main, parser
+from depthgauge.cli.arguments import folder as folder_type
 from depthgauge.core.errors import UsageError
 from depthgauge.core.outside import check_outside, is_checkpoint
 from depthgauge.history import unused
 from depthgauge.history.gated_runs import FILE, append, check_history
 from depthgauge.history.recorded import RecordedOutcomes, write_recorded_outcomes
-from depthgauge.pytest_plugin.options import OPTIONS
 from depthgauge.record import record_outcomes
 from depthgauge.report.card import END, START, write_card
 from depthgauge.report.folder import MARK, ReportFolder, report_folder
+from depthgauge.report.junit import write_junit
 from depthgauge.report.results import write_results
 from depthgauge.report.trend import write_trend
+from depthgauge.runs.config import OPTIONS
+from depthgauge.runs.conftests import load_conftest
 from depthgauge.runs.trajectory import judge_trajectory
 from depthgauge.store.folders import Store
 from tests.bytes import save_byte_model
-from tests.processes import ROOT, refusal
+from tests.processes import refusal
 from tests.test_ci import report_of
 from tests.test_history import run
 from tests.test_report import REFUTED, row
 from tests.tiny import tiny_testbed
 
-SUITE = ROOT / "suites" / "depthgauge_suites" / "test_compare.py"
+CHECKS = ("--pyargs", "depthgauge.checks")
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -52,7 +54,7 @@ def command(*words, cwd):
 @pytest.fixture
 def checkpoint(tmp_path):
     """A folder that is a checkpoint's by its files' names."""
-    folder = tmp_path / "models" / "candidate"
+    folder = tmp_path / "models" / "new"
     folder.mkdir(parents=True)
     for name in ("config.json", "model.safetensors", "report.md"):
         (folder / name).write_text("{}")
@@ -68,16 +70,18 @@ def numeric(of: argparse.ArgumentParser) -> Iterator[argparse.Action]:
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
                 yield from numeric(below)
-        elif action.type not in (None, Path, folder_type):
+        elif action.type not in (None, str, Path, folder_type):
             yield action
 
 
 def test_every_number_of_a_command_or_of_pytest_is_checked_as_it_is_read():
-    found = {action.option_strings[0]: action.type for action in numeric(parser())}
-    found |= {f"pytest --{option.name}": option.kind for option in OPTIONS if option.kind is not None}
+    kinds = [(action.option_strings[0], action.type) for action in numeric(parser())]
+    kinds += [(f"pytest {option.spelled}", option.kind) for option in OPTIONS if option.kind not in (None, str)]
 
-    assert {"--seeds", "--unused-days", "--most-gib", "pytest --seeds", "pytest --workers"} <= set(found)
-    for kind in found.values():
+    assert {"--seeds", "--unused-days", "--most-gib", "pytest --seeds", "pytest --workers"} <= {
+        name for name, _ in kinds
+    }
+    for _, kind in kinds:
         for text in ("-1", "nan", "inf", "three", ""):
             with pytest.raises(ArgumentTypeError, match="must be"):
                 kind(text)
@@ -85,7 +89,7 @@ def test_every_number_of_a_command_or_of_pytest_is_checked_as_it_is_read():
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "x", "1.5"])
 def test_a_record_of_no_seeds_leaves_the_one_that_is_there(seeds, tmp_path, monkeypatch, capsys):
-    name = f"recorded outcomes-of-{tmp_path.name}"
+    name = f"record-of-{tmp_path.name}"
     TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), recorded_outcomes=tmp_path / "recorded.json"))
     write_recorded_outcomes(
         tmp_path / "recorded.json", RecordedOutcomes(claims={"c": {"grpo": {"0": {"outcome": "REFUTED"}}}})
@@ -101,9 +105,7 @@ def test_a_record_of_no_seeds_leaves_the_one_that_is_there(seeds, tmp_path, monk
 
 @pytest.mark.parametrize("option", ["--unused-days=-1", "--unused-days=nan", "--most-gib=-3"])
 def test_a_collection_with_a_number_that_is_none_deletes_nothing(option, tmp_path):
-    Store(tmp_path / "store", run="r").get_or_create(
-        "measurements", "a" * 16, lambda place: (place / "x").write_text("")
-    )
+    Store(tmp_path / "store", run="r").get_or_create("measurements", "a" * 16, lambda place: (place / "x").write_text(""))
     before = content(tmp_path / "store")
     done = command("store", "gc", "--delete", option, "--store=store", cwd=tmp_path)
 
@@ -137,12 +139,14 @@ def test_a_trajectory_replaces_its_own_reports_alone(tmp_path):
         return {name for name in content(tmp_path / "reports") if name.endswith("told")}
 
     first = trajectory("run-1", 1, 2)
-    (tmp_path / "reports" / "trajectory" / "notes.txt").write_text("mine")
+    for name in ("notes.txt", "thesis/told"):
+        (tmp_path / "reports" / "trajectory" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "reports" / "trajectory" / name).write_text("mine")
     again = trajectory("run-1", 1)
     other = trajectory("run-2", 1)
 
     assert first == {"trajectory/checkpoint-1/told", "trajectory/checkpoint-2/told"}
-    assert again == {"trajectory/checkpoint-1/told"}
+    assert again == {"trajectory/checkpoint-1/told", "trajectory/thesis/told"}
     assert other == again | {"run-2--trajectory/checkpoint-1/told"}
     assert (tmp_path / "reports" / "trajectory" / "notes.txt").read_text() == "mine"
 
@@ -166,11 +170,11 @@ def test_two_checkpoints_of_one_name_have_a_report_each_and_the_same_one_is_writ
 
 def test_a_project_that_is_moved_keeps_its_folders_of_reports(tmp_path):
     (tmp_path / "here").mkdir()
-    report_folder(tmp_path / "here" / "reports", "candidate", tmp_path / "here" / "candidate").make()
+    report_folder(tmp_path / "here" / "reports", "new", tmp_path / "here" / "new").make()
     (tmp_path / "here").rename(tmp_path / "there")
 
-    found = report_folder(tmp_path / "there" / "reports", "candidate", tmp_path / "there" / "candidate")
-    assert found.make() == tmp_path / "there" / "reports" / "candidate"
+    found = report_folder(tmp_path / "there" / "reports", "new", tmp_path / "there" / "new")
+    assert found.make() == tmp_path / "there" / "reports" / "new"
 
 
 def test_an_empty_folder_a_file_and_a_link_to_nowhere(tmp_path):
@@ -213,7 +217,7 @@ def test_a_history_that_is_somebody_elses_is_not_added_to(text, tmp_path):
 def models(tmp_path_factory):
     """Two models of one name and one that they are compared with, in folders of their own."""
     place = tmp_path_factory.mktemp("models")
-    for name, seed in (("baseline", 0), ("a/new", 1), ("b/new", 2)):
+    for name, seed in (("old", 0), ("a/new", 1), ("b/new", 2)):
         save_byte_model(place / name, seed=seed)
         (place / name / "report.md").write_text("the lab's own")
     return place
@@ -221,8 +225,8 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def compare(models):
-    def judge(candidate, *options):
-        line = [sys.executable, "-m", "pytest", str(SUITE), "--baseline=./old", f"--checkpoint=./{candidate}", "-q"]
+    def judge(new, *options):
+        line = [sys.executable, "-m", "pytest", *CHECKS, "--baseline=./old", f"--checkpoint=./{new}", "-q"]
         line += ["--last-stage=files", "-k", "tensors", "--store=store", *options]
         return subprocess.run(line, cwd=models, capture_output=True, text=True, check=False)
 
@@ -242,17 +246,17 @@ def compare(models):
     ],
 )
 def test_a_run_writes_nothing_into_a_checkpoint_and_says_so_at_once(option, sentence, compare, models):
-    before = {name: content(models / name) for name in ("baseline", "a", "b")}
+    before = {name: content(models / name) for name in ("old", "a", "b")}
     done = compare("a/new", option)
 
     assert done.returncode == 4, done.stdout
     assert sentence in refusal(done) and "tensors" not in done.stdout
-    assert {name: content(models / name) for name in ("baseline", "a", "b")} == before
+    assert {name: content(models / name) for name in ("old", "a", "b")} == before
 
 
 def test_a_report_in_the_way_is_refused_before_anything_is_judged(compare, models):
-    (models / "theirs" / "candidate").mkdir(parents=True)
-    (models / "theirs" / "candidate" / "report.md").write_text("mine")
+    (models / "theirs" / "new").mkdir(parents=True)
+    (models / "theirs" / "new" / "report.md").write_text("mine")
     done = compare("a/new", "--report-dir=theirs")
 
     assert done.returncode == 4 and "new was not made by depthgauge" in refusal(done)
@@ -261,11 +265,11 @@ def test_a_report_in_the_way_is_refused_before_anything_is_judged(compare, model
 
 @pytest.mark.full
 def test_runs_on_two_folders_of_one_name_keep_both_reports(compare, models):
-    said = [compare(candidate, "--report-dir=reports") for candidate in ("a/new", "b/new", "a/new")]
+    said = [compare(new, "--report-dir=reports") for new in ("a/new", "b/new", "a/new")]
     reports = sorted(path.parent.name for path in models.glob("reports/*/report.md"))
 
     assert all(done.returncode in (0, 1, 20) for done in said), said[0].stdout
-    assert reports == ["b--new", "candidate"]
+    assert reports == ["b--new", "new"]
     assert "b--new/report.md" in said[1].stdout and "reports/new/report.md" in said[2].stdout
 
 
@@ -338,23 +342,54 @@ def test_a_file_of_results_is_written_anew_and_no_other_is_replaced(tmp_path):
     assert "REFUTED" in path.read_text()
     for text in ("thesis", "[1]", json.dumps({"results": {}, "lm_eval_version": "0.4"})):
         path.write_text(text)
-        with pytest.raises(UsageError, match="was not written by 'depthgauge results'"):
+        with pytest.raises(UsageError, match="is not replaced: give another file with FILE"):
             write_results(report, path)
         assert path.read_text() == text
 
 
+def test_a_file_of_junit_is_written_anew_and_no_other_is_replaced(tmp_path, checkpoint):
+    path = tmp_path / "junit.xml"
+    write_junit(path, [row()], [])
+    write_junit(path, [row(REFUTED)], [])
+    assert "REFUTED" in path.read_text()
+    for text in ("thesis", "<testsuites/>", '<testsuites><testsuite name="pytest"/></testsuites>'):
+        path.write_text(text)
+        with pytest.raises(UsageError, match="is not replaced: give another file with --junit-xml"):
+            write_junit(path, [row()], [])
+        assert path.read_text() == text
+    with pytest.raises(UsageError, match="into which nothing is written"):
+        write_junit(checkpoint / "junit.xml", [row()], [])
+
+
+def test_a_file_in_the_way_is_told_before_anything_is_judged(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.xml").write_text("<mine/>")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["depthgauge", "compare", "./nowhere", "./none", "--junit-xml=mine.xml"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 4 and "mine.xml was not written by depthgauge" in capsys.readouterr().err
+    assert (tmp_path / "mine.xml").read_text() == "<mine/>"
+
+
+def test_a_conftest_of_a_checkpoints_folder_is_not_run(tmp_path, checkpoint):
+    (checkpoint / "conftest.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(UsageError, match="of which no file is run"):
+        load_conftest(checkpoint / "conftest.py")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_what_is_no_record_is_not_replaced_and_nothing_is_trained(tmp_path):
-    name, path = f"recorded outcomes-of-{tmp_path.name}", tmp_path / "recorded.json"
+    name, path = f"record-of-{tmp_path.name}", tmp_path / "recorded.json"
     TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), recorded_outcomes=path))
     path.write_text("accounts")
     with pytest.raises(UsageError, match="is no recorded outcomes, and is not replaced"):
-        record_outcomes(name, "all", 1, tmp_path / "store", ["no.suite"])
+        record_outcomes(name, "all", 1, tmp_path / "store")
     assert path.read_text() == "accounts"
 
 
 def test_a_collection_deletes_no_folder_that_the_store_did_not_make(tmp_path):
     """As where a store is a project's own folder, which has checkpoints and workers of its own."""
-    for name in ("checkpoints/step-1", "workers/me", "staging folder/lathe"):
+    for name in ("checkpoints/step-1", "workers/me", "workshop/lathe"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "file").write_text("mine")
         os.utime(tmp_path / name, (1e9, 1e9))
@@ -418,28 +453,37 @@ def test_no_command_writes_into_a_checkpoint(words, checkpoint, tmp_path, monkey
 
 
 def test_an_accepted_baseline_is_not_written_into_a_checkpoint(models, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(models / "baseline")
+    monkeypatch.chdir(models / "old")
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setattr(sys, "argv", ["depthgauge", "accept", "prod", ".", "--reason=good", f"--store={tmp_path}"])
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 4 and "into which nothing is written" in capsys.readouterr().err
-    assert not (models / "baseline" / "baselines").exists()
+    assert not (models / "old" / "baselines").exists()
 
 
-def test_judging_from_python_keeps_no_store_in_a_checkpoint(checkpoint):
-    before = content(checkpoint)
-    with pytest.raises(UsageError, match="into which nothing is written"):
-        Judging(store=checkpoint / ".depthgauge").judge(checkpoint)
-    with pytest.raises(UsageError, match="an empty name is no folder"):
-        Judging(store="").judge(checkpoint)
-    assert content(checkpoint) == before
+@pytest.mark.parametrize(
+    "options, sentence",
+    [
+        ({"store": "b/new/.depthgauge"}, "into which nothing is written"),
+        ({"report_dir": "a"}, "into which nothing is written"),
+        ({"report_dir": "b/new/reports"}, "into which nothing is written"),
+        ({"store": ""}, "names no folder"),
+        ({"report_dir": ""}, "names no folder"),
+    ],
+)
+def test_comparing_from_python_writes_nothing_into_a_checkpoint(options, sentence, models, tmp_path, monkeypatch):
+    before = {name: content(models / name) for name in ("old", "a", "b")}
+    monkeypatch.chdir(models)
+    with pytest.raises(UsageError, match=sentence):
+        compare_two("./old", "./a/new", **{"store": tmp_path / "store"} | options)
+    assert {name: content(models / name) for name in ("old", "a", "b")} == before
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ["compare", "baseline", "candidate", "--report-dir="],
+        ["compare", "old", "new", "--report-dir="],
         ["store", "ls", "--store="],
         ["store", "gc", "--reports="],
         ["record", "pocket", "--store="],

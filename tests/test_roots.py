@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from depthgauge.pytest_plugin.options import OPTIONS
+from depthgauge.runs.config import OPTIONS
 from tests.bytes import save_byte_model
 from tests.processes import ROOT, refusal
 
@@ -20,17 +20,17 @@ SETTINGS = "[pytest]\ncache_dir = {cache}\n"  # read, it shows by the cache that
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     place = tmp_path_factory.mktemp("models")
-    save_byte_model(place / "baseline")
-    save_byte_model(place / "candidate", seed=1)
+    save_byte_model(place / "old")
+    save_byte_model(place / "new", seed=1)
     return place
 
 
 @pytest.fixture
 def project(models, tmp_path):
     """A project with two checkpoints, of which the candidate holds whatever pytest would read or run."""
-    for name in ("baseline", "candidate"):
+    for name in ("old", "new"):
         shutil.copytree(models / name, tmp_path / "models" / name)
-    plant(tmp_path / "models" / "candidate", tmp_path)
+    plant(tmp_path / "models" / "new", tmp_path)
     return tmp_path
 
 
@@ -67,30 +67,48 @@ def test_with_an_equals_sign_nothing_of_the_folder_is_read(workers, run, project
     assert "same-tensors" in done.stdout and traces(project) == []
 
 
-def test_a_checkpoint_below_the_tests_is_passed_over(run, project):
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "with workers"])
+def test_a_checkpoint_below_the_tests_is_passed_over(workers, run, project):
     """Its folder's name is one that pytest looks into for a conftest.py, too."""
     (project / "models" / "inner").mkdir()
-    shutil.move(project / "models" / "candidate", project / "models" / "inner" / "candidate")
+    shutil.move(project / "models" / "new", project / "models" / "inner" / "new")
     (project / "test_ours.py").write_text("def test_ours_is_new():\n    pass\n")
-    done = run("--baseline=./models/old", "--checkpoint=./models/inner/new", "-v")
+    done = run("--baseline=./models/old", "--checkpoint=./models/inner/new", "-v", *workers)
 
-    assert "test_ours_is_new PASSED" in done.stdout and "test_new.py" not in done.stdout, done.stdout + done.stderr
+    assert re.search("test_ours_is_new PASSED|PASSED test_ours.py::test_ours_is_new", done.stdout), done.stdout
+    assert "test_new.py" not in done.stdout
     assert traces(project) == []
 
 
 @pytest.mark.parametrize(
     "words, cwd, sentence",
     [
-        (["--baseline", "./models/old", "--checkpoint", "./models/new", *SUITE], ".", "a checkpoint's folder"),
-        (["--baseline=./models/old", "--checkpoint", "./models/new", *SUITE], ".", "a checkpoint's folder"),
-        (["--baseline=./models/old", "--checkpoint=./models/new", "./models/new"], ".", "a path of tests"),
         (
-            ["--baseline=./models/old", "--checkpoint=./models/new", "./models/new/test_new.py::test_new"],
+            ["--baseline", "./models/old", "--checkpoint", "./models/new", *SUITE],
+            ".",
+            "a checkpoint's folder",
+        ),
+        (["--baseline=./models/old", "--checkpoint", "./models/new", *SUITE], ".", "a checkpoint's folder"),
+        (
+            ["--baseline=./models/old", "--checkpoint=./models/new", "./models/new"],
+            ".",
+            "a path of tests",
+        ),
+        (
+            [
+                "--baseline=./models/old",
+                "--checkpoint=./models/new",
+                "./models/new/test_new.py::test_new",
+            ],
             ".",
             "of tests",
         ),
         (["--checkpoint=./models/new", "--rootdir=./models/new", *SUITE], ".", "pytest's root"),
-        (["--checkpoint=./models/new", "-c", "./models/new/pytest.ini", *SUITE], ".", "a checkpoint's folder"),
+        (
+            ["--checkpoint=./models/new", "-c", "./models/new/pytest.ini", *SUITE],
+            ".",
+            "a checkpoint's folder",
+        ),
         (["--checkpoint=./models/old", "--confcutdir=./models/new", *SUITE], ".", "--confcutdir"),
         (["--checkpoint=./models/old", "-o", "cache_dir=models/new/cache", *SUITE], ".", "pytest's cache"),
         (["--baseline=../old", "--checkpoint=.", *SUITE], "models/new", "a checkpoint's folder"),
@@ -108,7 +126,7 @@ def test_where_pytest_reads_by_a_checkpoint_the_run_ends_before_any_of_it_is_run
 def test_an_unquoted_pattern_gives_pytest_no_tests(run, project):
     """The shell makes words of it: a value, and then paths of tests."""
     for step in (1, 2, 3):
-        shutil.copytree(project / "models" / "candidate", project / "run" / f"checkpoint-{step}")
+        shutil.copytree(project / "models" / "new", project / "run" / f"checkpoint-{step}")
     done = run("--baseline=./models/old", "--checkpoint", *sorted((project / "run").iterdir()), *SUITE)
 
     assert done.returncode == 4 and "a checkpoint's folder" in refusal(done)
@@ -117,7 +135,7 @@ def test_an_unquoted_pattern_gives_pytest_no_tests(run, project):
 
 def test_settings_above_the_checkpoints_that_are_not_above_the_tests_are_refused(run, project):
     (project / "work").mkdir()
-    (project / "models" / "candidate" / "pytest.ini").unlink()
+    (project / "models" / "new" / "pytest.ini").unlink()
     (project / "models" / "pytest.ini").write_text(SETTINGS.format(cache=project / "settings-were-read"))
     words = ["--baseline", "../models/old", "--checkpoint", "../models/new", *SUITE]
     by_words = run(*words, cwd="work")
@@ -129,9 +147,7 @@ def test_settings_above_the_checkpoints_that_are_not_above_the_tests_are_refused
 
 def test_a_folder_that_is_named_is_no_place_for_tests_whatever_it_holds(run, project):
     """As one whose weights are pickled: its files' names do not tell it for a checkpoint's."""
-    (project / "models" / "candidate" / "model.safetensors").rename(
-        project / "models" / "candidate" / "pytorch_model.bin"
-    )
+    (project / "models" / "new" / "model.safetensors").rename(project / "models" / "new" / "pytorch_model.bin")
     done = run("--baseline=./models/old", "--checkpoint", "./models/new", *SUITE)
 
     assert done.returncode == 4 and "models/new, a checkpoint's folder" in refusal(done)
@@ -140,7 +156,7 @@ def test_a_folder_that_is_named_is_no_place_for_tests_whatever_it_holds(run, pro
 
 def test_a_conftest_that_pytest_reads_at_once_is_not_read_of_a_checkpoint(run, project):
     """pytest looks into folders called test* below where it starts, before it collects anything."""
-    shutil.copytree(project / "models" / "candidate", project / "test-model")
+    shutil.copytree(project / "models" / "new", project / "test-model")
     done = run("--baseline=./models/old", "--checkpoint=./test-model")
 
     assert done.returncode == 4 and "test-model, lies in" in refusal(done)
@@ -149,7 +165,11 @@ def test_a_conftest_that_pytest_reads_at_once_is_not_read_of_a_checkpoint(run, p
 
 def test_where_no_option_names_a_checkpoint_the_plugin_does_not_interfere(run, project):
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "./models/new", "-q"], cwd=project, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "pytest", "./models/new", "-q"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0 and "1 passed" in done.stdout, done.stdout + done.stderr
@@ -158,7 +178,7 @@ def test_where_no_option_names_a_checkpoint_the_plugin_does_not_interfere(run, p
 
 # -- what pages say ---
 
-VALUED = "|".join(option.name for option in OPTIONS if not option.flag)
+VALUED = "|".join(option.spelled.removeprefix("--") for option in OPTIONS if not option.flag)
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "Makefile", "action.yml", ".ci/run")),
     *(ROOT / ".github").rglob("*.yml"), *(ROOT / "docs").rglob("*.md"),

@@ -3,6 +3,7 @@
 import pytest
 
 from depthgauge.history.recorded import RecordedOutcomes, write_recorded_outcomes
+from depthgauge.report.folder import report_folder
 from depthgauge.sources.folder import fingerprint
 from tests.processes import refusal, rows
 
@@ -142,8 +143,7 @@ def test_a_run_in_which_nothing_was_judged_leaves_no_older_report_behind(made_up
 
 def test_reports_that_cannot_be_written_are_one_sentence_after_the_verdicts(made_up, depthgauge, place):
     made_up("holds")
-    (place / "blocked").mkdir()
-    (place / "blocked" / "grpo").write_text("a file")
+    (report_folder(place / "blocked", "grpo").make() / "report.md").mkdir()
     done = depthgauge("--method=grpo", "-k", "holds", suite=place / "made_up", reports="blocked")
 
     assert "cannot be written" in refusal(done) and "with --report-dir" in done.stdout

@@ -31,6 +31,10 @@ def add_run_options(parser: Parser) -> None:
 def run_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """As keywords of `compare` and `verify`."""
     options: dict[str, Any] = {"claims": tuple(filter(None, (part.strip() for part in arguments.claims.split(","))))}
+    if arguments.junit_xml is not None:
+        from depthgauge.report.junit import check_junit
+
+        check_junit(arguments.junit_xml)  # before anything is judged
     if arguments.quiet:
         options["tell"] = silent
     if arguments.conftest is not None:

@@ -5,12 +5,12 @@ from depthgauge.pytest_plugin.collection import (
     pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_generate_tests,
+    pytest_ignore_collect,
     pytest_itemcollected,
     pytest_pycollect_makeitem,
 )
 from depthgauge.pytest_plugin.jobs import pytest_runtestloop
 from depthgauge.pytest_plugin.options import pytest_addhooks, pytest_addoption, pytest_load_initial_conftests
-from depthgauge.pytest_plugin.roots import pytest_ignore_collect
 from depthgauge.pytest_plugin.state import (
     pytest_configure,
     pytest_configure_node,

@@ -1,13 +1,16 @@
 """Which claims are collected, and on which candidates."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from depthgauge.core.claim import Claim, Stage
 from depthgauge.core.errors import HarnessError
+from depthgauge.core.outside import is_checkpoint
 from depthgauge.core.registry import CORRUPTIONS, METHODS
+from depthgauge.pytest_plugin.roots import NAME_CHECKPOINTS
 from depthgauge.pytest_plugin.state import STATE, State
 from depthgauge.runs.cases import NOBODY, argument_names, arguments_of, choices_of
 from depthgauge.runs.comparison import ComparisonSession
@@ -18,6 +21,13 @@ CLAIM = "depthgauge_claim"
 
 def claim_of(function: Any) -> Claim | None:
     return getattr(function, "__claim__", None)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A checkpoint's folder below the tests is passed over where options name a checkpoint, by workers too."""
+    options = config.stash[STATE].options
+    named = any(getattr(options, name) for name in NAME_CHECKPOINTS)
+    return True if named and collection_path.is_dir() and is_checkpoint(collection_path) else None
 
 
 @pytest.hookimpl(tryfirst=True)

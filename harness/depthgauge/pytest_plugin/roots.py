@@ -13,24 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from depthgauge.core.outside import checkpoint_around, is_checkpoint
+from depthgauge.core.outside import checkpoint_around
 from depthgauge.sources.find import folder_named
 
-NAME_CHECKPOINTS = ("checkpoint", "baseline", "base")
+NAME_CHECKPOINTS = ("checkpoint", "baseline", "base_model")
 WAY_OUT = "give options their values with '=', as in --checkpoint=NAME, and run tests that lie elsewhere"
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """A checkpoint's folder below the tests is passed over, where options name a checkpoint."""
-    named = names_given(config.invocation_params.args)
-    return True if collection_path.is_dir() and named and is_checkpoint(collection_path) else None
 
 
 def names_given(words: Sequence[str]) -> list[str]:
     """The names of checkpoints among the words of a command line, which pytest has not parsed yet."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for name in NAME_CHECKPOINTS:
-        parser.add_argument(f"--{name}", f"--depthgauge-{name}", dest=name, nargs="?", const="")
+        option = name.replace("_", "-")
+        parser.add_argument(f"--{option}", f"--depthgauge-{option}", dest=name, nargs="?", const="")
     found, _ = parser.parse_known_args(list(map(str, words)))
     return [name for name in vars(found).values() if name]
 

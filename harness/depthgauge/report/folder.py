@@ -5,7 +5,8 @@ folder of its own.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +61,19 @@ def report_folder(reports: Path, name: str, checkpoint: Path | None = None) -> R
     of = digest(os.path.relpath(checkpoint.resolve(), reports.resolve()))  # the same wherever the two are moved to
     folders = [ReportFolder(reports / each, of) for each in names(name, checkpoint.resolve())]
     return next((one for one in folders if marked(one.path) in (None, of)), folders[-1])
+
+
+def check_file(path: Path, option: str, is_ours: Callable[[str], bool]) -> None:
+    """Raises: UsageError, naming the option, for a file that is there and not ours by its text, and for one within a
+    checkpoint's folder.
+    """
+    check_outside(path, option)
+    if not os.path.lexists(path):
+        return
+    with suppress(OSError, ValueError, RecursionError):  # as of what cannot be read, or parsed
+        if is_ours(path.read_text(encoding="utf-8")):
+            return
+    raise UsageError(f"{path} was not written by depthgauge, and is not replaced: give another file with {option}.")
 
 
 def names(name: str, checkpoint: Path) -> Iterator[str]:

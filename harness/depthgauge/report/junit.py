@@ -6,13 +6,33 @@ from xml.etree import ElementTree
 
 from depthgauge.core.result import ClaimResult, Outcome
 from depthgauge.page.escape import one_line
+from depthgauge.report.folder import check_file
 from depthgauge.report.outcome import Problem, inconclusive, shown
 from depthgauge.store.folders import write_atomically
 
+SUITE = "depthgauge"
+
+
+def check_junit(path: Path) -> None:
+    """Raises: UsageError for another program's file, and for one within a checkpoint's folder."""
+    check_file(path, "--junit-xml", is_ours)
+
+
+def is_ours(text: str) -> bool:
+    try:
+        suite = ElementTree.fromstring(text).find("testsuite")
+    except ElementTree.ParseError:
+        return False
+    return suite is not None and suite.get("name") == SUITE
+
 
 def write_junit(path: Path, rows: Sequence[ClaimResult], problems: Sequence[Problem]) -> None:
-    """What fails the run is a failure; what is open or could not be tested is skipped; a problem is an error."""
-    suite = ElementTree.Element("testsuite", name="depthgauge")
+    """What fails the run is a failure; what is open or could not be tested is skipped; a problem is an error.
+
+    Raises: as `check_junit`.
+    """
+    check_junit(path)
+    suite = ElementTree.Element("testsuite", name=SUITE)
     for row in rows:
         case = ElementTree.SubElement(suite, "testcase", classname=row.suite, name=row.claim)
         if row.fails or row.lost_capability:

@@ -1,16 +1,14 @@
 """The verdicts of a report as a result file of lm-eval, for tools that read these: a claim where a task would stand."""
 
 import json
-import os
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from depthgauge.core.errors import UsageError
 from depthgauge.core.estimate import Estimate
 from depthgauge.core.installed import is_installed, version
-from depthgauge.core.outside import check_outside
 from depthgauge.core.result import ClaimResult
+from depthgauge.report.folder import check_file
 from depthgauge.report.read import read
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomically
 
@@ -23,9 +21,7 @@ def write_results(report: Path, path: Path) -> None:
     Raises: as `read`; UsageError for a file that is there and was not written by this, and for one in a checkpoint's
     folder; StoreUnusable if it cannot be written.
     """
-    check_outside(path, "FILE")
-    if os.path.lexists(path) and not is_ours(path):
-        raise UsageError(f"{path} was not written by 'depthgauge results', and is not replaced: give another FILE.")
+    check_file(path, "FILE", is_ours)
     rows = read(report).rows
     results = {
         "results": {row.claim: metrics_of(row) for row in rows},
@@ -42,11 +38,8 @@ def write_results(report: Path, path: Path) -> None:
         write_atomically(path, json.dumps(results, indent=1) + "\n")
 
 
-def is_ours(path: Path) -> bool:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
+def is_ours(text: str) -> bool:
+    found = json.loads(text)
     return isinstance(found, dict) and found.get("written_by") == WRITER
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.core.errors import UsageError
+from depthgauge.core.outside import checkpoint_around
 from depthgauge.core.registry import load_entry_points
 
 MARGINS = "pytest_depthgauge_margins"
@@ -14,11 +15,14 @@ MARGINS = "pytest_depthgauge_margins"
 def load_conftest(path: Path) -> dict[str, Any]:
     """Run a conftest.py, so that it registers what it has; the margins that it gives, by claim.
 
-    Raises: UsageError if it is not there, or raises.
+    Raises: UsageError if it is not there, lies in a checkpoint's folder, or raises.
     """
     load_entry_points()  # so that it can build on what ships
     if not path.is_file():
         raise UsageError(f"--conftest={path} is no file: name your project's conftest.py.")
+    around = checkpoint_around(path)
+    if around is not None:
+        raise UsageError(f"--conftest={path} lies in the checkpoint {around}, of which no file is run.")
     spec = importlib.util.spec_from_file_location(f"depthgauge_project_{path.stem}", path.resolve())
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -169,7 +169,7 @@ def one_by_one(training: Training) -> None:
 
 @torch.no_grad()
 def silence_other_attention(layers: Sequence[Any], *, trained_layer: int) -> None:
-    """No head writes anything. Where no value is read either, neither has a gradient, and training cannot wake it."""
+    """No head writes anything. Where no value is read either, neither has a gradient, and training cannot change it."""
     for number, layer in enumerate(layers):
         layer.self_attn.o_proj.weight.zero_()
         if number != trained_layer:

@@ -26,7 +26,7 @@ METHODS.register(UNFREEZE_LAYER.evolve(name="unfreeze_all", summary="the whole b
 METHODS.register(
     UNFREEZE_LAYER.evolve(
         name="unfreeze_known_layer",
-        summary="a base whose attention sleeps, and can be woken in one layer; each trained alone to say who has won",
+        summary="a base whose attention writes nothing, but in one layer that is trained; each trained alone to say who has won",
         control=True,
         tasks=("winner",),
         steps=200,

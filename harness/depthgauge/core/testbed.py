@@ -246,6 +246,8 @@ class Testbed:
     added.
     """
 
+    __test__ = False  # no class of tests, though its name begins as one's
+
     name: str
     base: Path | str | None = None
     tasks: tuple[ItemTask | LmEvalTask, ...] = ()

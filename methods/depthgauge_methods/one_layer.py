@@ -136,7 +136,7 @@ def unfreeze(job: TrainingJob) -> None:
     """Train, and fill `job.folder`; a killed attempt goes on with the first layer that it had not finished."""
     training = Training(job)
     (job.folder / STATE).mkdir(exist_ok=True)
-    if training.settings.at_once:
+    if training.settings.all_layers:
         training.fit(training.model, training.settings.steps, "the whole base")
     else:
         one_by_one(training)

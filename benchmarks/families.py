@@ -251,7 +251,7 @@ def of_two(probe: Any) -> Callable[[CheckpointSet, CheckpointSet], list[Mapping[
 
 
 COLUMNS = (
-    Column("exams", of_one(ItemTaskProbe(task=CHOSEN), ItemTaskProbe(task=SPOKEN))),
+    Column("tasks", of_one(ItemTaskProbe(task=CHOSEN), ItemTaskProbe(task=SPOKEN))),
     Column("entropy", of_one(GreedyEntropy(openings=tuple(map(Opening, SENTENCES))))),
     Column("tokenization", of_one(Tokenization(words=WORDS, compounds=tuple(compounds())))),
     Column("divergence", of_two(NextToken(texts=TEXTS))),

@@ -97,9 +97,9 @@ def test_later_ones_leave_the_pinned_one_where_it_is_until_it_is_moved(accepted,
     judged(project, "third", "second", "first")
     third = accepted("third", pin=True)
 
-    assert second.pinned == first and second.last.judged["exit_code"] == 0
-    assert second.last.judged["verdicts"]["science-gain"].startswith("SUPPORTED: 3.25")
-    assert third.pinned == third.last
+    assert second.pinned == first and second.accepted.judged["exit_code"] == 0
+    assert second.accepted.judged["verdicts"]["science-gain"].startswith("SUPPORTED: 3.25")
+    assert third.pinned == third.accepted
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture
 def candidates(folders, tmp_path):
-    """Both as subjects of a testbed that gives three texts."""
+    """Both as checkpoint sets of a testbed that gives three texts."""
     testbed = types.Testbed(name="three", probe_inputs={Text: lambda: TEXTS})
     context = RunContext(testbed=testbed, store=Store(tmp_path / "store", run="test"), tell=lambda line: None)
     return [CheckpointSet(name=folder.name, folder=folder, context=context) for folder in folders]

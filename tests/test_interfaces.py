@@ -47,7 +47,7 @@ def copied(tmp_path):
     [
         ("harness/depthgauge/probes/sinks/__init__.py", "depthgauge.probes.weights", "Probes know no other probe"),
         ("harness/depthgauge/probes/weights/report.py", "depthgauge.tasks.lm_eval_tasks", "Imports go down only"),
-        ("harness/depthgauge/measure/subject.py", "depthgauge.probes.sinks", "Imports go down only"),
+        ("harness/depthgauge/measure/checkpoint_set.py", "depthgauge.probes.sinks", "Imports go down only"),
         ("harness/depthgauge/page/tables.py", "depthgauge.probes.sinks", "Imports go down only"),
         ("harness/depthgauge/runs/session.py", "depthgauge_methods.grpo", "Imports go down only"),
         ("harness/depthgauge/api.py", "depthgauge_suites.articles.noise_trace", "Imports go down only"),
@@ -129,6 +129,6 @@ def test_a_file_that_names_a_probe_is_seen():
     assert not names("noise", "depthgauge.probes.noise_trace")
 
 
-def test_the_subject_stays_small():
+def test_the_checkpoint_set_stays_small():
     """It knows no probe: what grows here is growing in the wrong place."""
-    assert len((HARNESS / "measure" / "subject.py").read_text().splitlines()) <= CHECKPOINT_SET_LINES
+    assert len((HARNESS / "measure" / "checkpoint_set.py").read_text().splitlines()) <= CHECKPOINT_SET_LINES

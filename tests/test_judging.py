@@ -163,6 +163,6 @@ def test_the_pages_examples_run(tiny_base, other, tmp_path, monkeypatch):
     names = {"text": "ab" * 64}
     exec(first, names)
     assert names["found"].rows
-    third = third.replace("sinks.strength(subject).values.shape", "None")  # whose texts are longer than this model
-    exec(third.replace("subject.measure", "taken = subject.measure"), names)
+    third = third.replace("sinks.strength(candidate).values.shape", "None")  # whose texts are longer than this model
+    exec(third.replace("candidate.measure", "taken = candidate.measure"), names)
     assert names["taken"].shape[0] == 1

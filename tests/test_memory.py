@@ -122,7 +122,11 @@ def test_a_training_that_does_not_fit_is_refused_with_what_to_lower(monkeypatch)
 
     with pytest.raises(UsageError, match=r"needs 8\.00 GiB \(weights 5\.00, gradients 1\.00, optimizer 1\.00, act.*"):
         check_fits(fits._replace(activations=GIB), "cpu")
-    with pytest.raises(UsageError, match=r"1\.00 GiB more than is free: lower completions_per_step, or use an Economy"):
+    with pytest.raises(
+        UsageError,
+        match=r"1\.00 GiB more than is free: lower completions_per_step, or use "
+        r"MemoryOptions",
+    ):
         check_fits(fits._replace(activations=GIB), "cpu")
 
 

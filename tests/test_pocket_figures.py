@@ -35,7 +35,9 @@ CHOSEN = {
 TAKEN = {
     "attention": lambda one, base: attention.change(one, base),
     "circuits": lambda one, base: circuits.taken(one),
-    "entropy": lambda one, base: one.measure(greedy_entropy.GreedyEntropy(openings=one.inputs(greedy_entropy.Opening))),
+    "greedy_entropy": lambda one, base: one.measure(
+        greedy_entropy.GreedyEntropy(openings=one.inputs(greedy_entropy.Opening))
+    ),
     "sinks": lambda one, base: one.measure(sinks.Sinks(passages=one.inputs(sinks.Passage))),
     "tokenization": lambda one, base: tokenization.taken_apart(one),
     "weights": lambda one, base: weights.deltas(one, base),
@@ -54,15 +56,15 @@ def taken(entry, context):
     one = base if entry["checkpoint"] == "base_model" else corrupted(context)[entry["checkpoint"]]
     if entry["probe"] == "noise_trace":
         return noise_trace.traces(one, copying=entry["copying"])[0]
-    if entry["probe"] == "exam":
-        return one.measure(tasks.ItemTaskProbe(task=POCKET.task(entry["exam"])))[0]
+    if entry["probe"] == "item_task":
+        return one.measure(tasks.ItemTaskProbe(task=POCKET.task(entry["task"])))[0]
     return TAKEN[entry["probe"]](one, base)[0]
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(
     "entry",
-    [entry for entry in RECORDED if entry["exam"] not in SAMPLED],
+    [entry for entry in RECORDED if entry["task"] not in SAMPLED],
     ids=lambda entry: f"{entry['probe']}-{entry['checkpoint']}-{entry['copying']}",
 )
 def test_a_measurement_has_the_figures_that_it_had(entry, context):

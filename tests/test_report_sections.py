@@ -297,7 +297,7 @@ def measured(probe, arrays, parameters, method="grpo", seed=0):
     return Measured(evidence, taken)
 
 
-def package(package):
+def module_of(package):
     """The tool's, or a study's beside its suite."""
     return f"depthgauge.{package}" if package.startswith(("probes.", "tasks")) else f"depthgauge_suites.{package}"
 
@@ -318,7 +318,7 @@ def by_rms(checkpoints=CHECKPOINTS):
 
 def shown(package, taken, setting=SETTING):
     """The sections of a package, and all parts of them."""
-    show = importlib.import_module(f"{package(package)}.report").show
+    show = importlib.import_module(f"{module_of(package)}.report").show
     sections = list(show(taken, setting))
     return sections, [part for section in sections for part in section.parts]
 
@@ -627,7 +627,7 @@ def test_a_band_covers_its_halves():
 
 
 def test_shows_open_neither_torch_nor_matplotlib():
-    modules = ", ".join(f"{package(package)}.report" for package in PACKAGES_SHOWN)
+    modules = ", ".join(f"{module_of(package)}.report" for package in PACKAGES_SHOWN)
     heavy = "('torch', 'matplotlib', 'transformers', 'scipy')"
     code = f"import sys, {modules}; print([name for name in {heavy} if name in sys.modules])"
 

@@ -21,14 +21,14 @@ NOT_WORSE = Claim(
 )  # fmt: skip
 
 
-def scores_of_exam(right):
+def scores_of_task(right):
     ids = tuple(map(str, range(len(right))))
     return Scores(ids=ids, values=100.0 * right[None], unit="points", population="items", right=100.0)
 
 
 def looks_at(candidate, baseline, block=50):
     return (
-        (scores_of_exam(candidate[:n]), scores_of_exam(baseline[:n])) for n in range(block, len(candidate) + 1, block)
+        (scores_of_task(candidate[:n]), scores_of_task(baseline[:n])) for n in range(block, len(candidate) + 1, block)
     )
 
 
@@ -141,7 +141,7 @@ def test_what_a_task_is_said_to_show_is_shown_four_times_in_five():
         change = random.choice([-1, 0, 1], size=items, p=[0.05 + loss / 2, 0.9, 0.05 - loss / 2])
         shown += (
             paired_difference(
-                scores_of_exam(change >= 0), scores_of_exam(change <= 0), estimand="candidate - baseline"
+                scores_of_task(change >= 0), scores_of_task(change <= 0), estimand="candidate - baseline"
             ).high
             < 0
         )

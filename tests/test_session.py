@@ -80,7 +80,7 @@ def test_a_language_model_without_a_tokenizer_is_refused_before_anything_is_trai
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Strange:
-    """A probe of nobody's room, whose `run` counts how often it was asked."""
+    """A probe of nobody's package, whose `run` counts how often it was asked."""
 
     raises: type[Exception] | None = None
     taken: tuple[list[int], ...] = ([],)

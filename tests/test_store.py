@@ -163,7 +163,7 @@ def test_a_second_manifest_is_not_sealed_into_itself(store):
     store.verify(store.get_or_create("checkpoints", "k", make, resume=True))
 
 
-def test_a_workshop_is_cleared_unless_it_may_be_resumed(store):
+def test_a_staging_folder_is_cleared_unless_it_may_be_resumed(store):
     def stop(staging_dir):
         (staging_dir / ".state").write_text("half")
         raise Killed

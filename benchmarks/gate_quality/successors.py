@@ -11,7 +11,7 @@ Trained = tuple[str, int]  # a method and its seed
 
 
 def successors(testbed: str) -> list[tuple[Trained, Trained]]:
-    """Old and new, in an order that stays: those of the first seed, then each further seed's after an earlier one's."""
+    """Pairs in an order that stays: those of the first seed, then each further seed's after an earlier one's."""
     return list(every_pair(testbed))[:PAIRS]
 
 

@@ -136,7 +136,7 @@ def unfreeze(job: TrainingJob) -> None:
     """Train, and fill `job.folder`; a killed attempt goes on with the first layer that it had not finished."""
     training = Training(job)
     (job.folder / STATE).mkdir(exist_ok=True)
-    if training.settings.at_once:
+    if training.settings.all_layers:
         training.fit(training.model, training.settings.steps, "the whole base")
     else:
         one_by_one(training)
@@ -169,7 +169,7 @@ def one_by_one(training: Training) -> None:
 
 @torch.no_grad()
 def silence_other_attention(layers: Sequence[Any], *, trained_layer: int) -> None:
-    """No head writes anything. Where no value is read either, neither has a gradient, and training cannot wake it."""
+    """No head writes anything. Where no value is read either, neither has a gradient, and training cannot change it."""
     for number, layer in enumerate(layers):
         layer.self_attn.o_proj.weight.zero_()
         if number != trained_layer:

@@ -102,14 +102,14 @@ class GrokkingSettings:
 class UnfreezingSettings:
     """What the trainings differ in; no `tasks` are all of the testbed's, which take turns in `steps`.
 
-    `at_once` trains everything. Where one layer is left `trained_layer`, no attention writes anything, and training can
-    change that there alone: what must be gathered from several tokens can be learnt nowhere else. With answers `dealt`
-    out at random there is nothing to learn.
+    `all_layers` trains everything. With a `trained_layer` no attention writes anything, and training can change that
+    in this layer alone: what must be gathered from several tokens can be learnt nowhere else. With answers `dealt` out
+    at random there is nothing to learn.
     """
 
     tasks: tuple[str, ...] = ()
     steps: int = 600
-    at_once: bool = False
+    all_layers: bool = False
     trained_layer: int | None = None
     dealt: bool = False
 

@@ -22,11 +22,13 @@ UNFREEZE_LAYER = METHODS.register(
         optional=True,
     )
 )
-METHODS.register(UNFREEZE_LAYER.evolve(name="unfreeze_all", summary="the whole base trained", at_once=True, steps=5400))
+METHODS.register(
+    UNFREEZE_LAYER.evolve(name="unfreeze_all", summary="the whole base trained", all_layers=True, steps=5400)
+)
 METHODS.register(
     UNFREEZE_LAYER.evolve(
         name="unfreeze_known_layer",
-        summary="a base whose attention sleeps, and can be woken in one layer; each trained alone to say who has won",
+        summary="a base whose attention writes nothing, each layer trained alone to say who has won: one can learn it",
         control=True,
         tasks=("winner",),
         steps=200,

@@ -36,7 +36,7 @@ class Reward:
     """What a generated text is worth as an answer to an item: what training pays, and what a task counts.
 
     Raise `version` when `reward_func` changes: the store then trains and examines again. Where `reward_func` waits for
-    an answer from somewhere, as many as `at_once` are asked for together.
+    an answer from somewhere, as many as `max_concurrency` are asked for together.
     """
 
     name: str
@@ -245,6 +245,8 @@ class Testbed:
     those of a worker with --executor. `joined_with` names the testbed whose evaluation tasks and probe inputs a run has
     added.
     """
+
+    __test__ = False  # no class of tests, though its name begins as one's
 
     name: str
     base: Path | str | None = None

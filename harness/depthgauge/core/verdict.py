@@ -58,7 +58,7 @@ def judge(declared: Claim, estimate: Estimate, *, population: str | None = None)
     `population` is what the claim speaks about, where that is fixed: 'seeds' for a claim about a method, not about one
     checkpoint.
 
-    Raises: Undefined if the estimate has another unit, is not finite, or generalises over something else.
+    Raises: StatisticUndefined if the estimate has another unit, is not finite, or generalises over something else.
     """
     if estimate.unit != declared.unit:
         raise StatisticUndefined(

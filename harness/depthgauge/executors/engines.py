@@ -115,7 +115,7 @@ def gpus_each(needed: int, workers: int) -> list[tuple[int, ...]]:
     if len(there) < needed:
         raise UsageError(
             f"--executor=local has {len(there)} GPUs here, and a worker of this testbed needs {needed}: lower its "
-            "Needs(gpus=...), or choose --device=cpu."
+            "Resources(gpus=...), or choose --device=cpu."
         )
     return [tuple(there[first : first + needed]) for first in range(0, len(there) - needed + 1, needed)][:workers]
 
@@ -237,7 +237,7 @@ def check_room(nodes: Sequence[Mapping[str, float]], resources: Resources) -> No
         raise UsageError(
             f"--executor=ray: no node of the cluster has {resources.cpus} CPUs, {resources.gpus} GPUs and "
             f"{resources.memory_gib} "
-            "GiB for a worker: lower the testbed's Needs, or add a node."
+            "GiB for a worker: lower the testbed's Resources, or add a node."
         )
 
 

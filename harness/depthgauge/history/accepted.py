@@ -88,12 +88,12 @@ def read(project: Path, name: str) -> AcceptedBaseline | None:
 
 def checkpoint_of(accepted: AcceptedCheckpoint, name: str, *, store: Store, project: Path) -> Source:
     """The folder of an accepted checkpoint. Raises: UsageError if it is not available, InvalidComparison if another."""
-    found = find(accepted.checkpoint, f"the checkpoint of reference {name}", store=store, start=project)
+    found = find(accepted.checkpoint, f"the checkpoint of baseline {name}", store=store, start=project)
     assert found.folder is not None  # a method is never accepted
     now = fingerprint(found.folder)
     if now != accepted.fingerprint:
         raise InvalidComparison(
-            f"reference {name!r} accepted {accepted.checkpoint} as {accepted.fingerprint} on {accepted.on}, and it now "
+            f"baseline {name!r} accepted {accepted.checkpoint} as {accepted.fingerprint} on {accepted.on}, and it now "
             f"is {now}: put back what was accepted, or accept what is there."
         )
     return Source(name=name, folder=found.folder)
@@ -133,7 +133,7 @@ def accept(
     if source.folder is None:
         raise UsageError(f"{checkpoint} is a method: accept the folder of one of its checkpoints.")
     now = fingerprint(source.folder)
-    with store.exclusive(f"reference-{name}"):
+    with store.exclusive(f"baseline-{name}"):
         before = read(project, name)
         judged = None
         if before is not None:

@@ -28,7 +28,7 @@ class Figure:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GatedRun:
-    """One run about a change. `baseline` names the baseline, or the reference."""
+    """One run about a change. `baseline` is its name, or that of the accepted baseline."""
 
     started: str
     checkpoint: str

@@ -84,16 +84,16 @@ def collect(
 ) -> str:
     """Delete what is needed no more, or say what that is. Raises: as `named_in`."""
     found = unneeded(store, named_in(reports, baselines), unused_days, most_gib * 2**30)
-    workshops = abandoned(store, unused_days)
+    abandoned_dirs = abandoned(store, unused_days)
     freed = size(sum(entry.bytes for entry in found))
-    listed = f"{len(found):,} entries ({freed}) and {len(workshops)} abandoned staging folders"
+    listed = f"{len(found):,} entries ({freed}) and {len(abandoned_dirs)} abandoned staging folders"
     if not delete:
         why = f"were not used for {unused_days:g} days" + (
             f", or make more than {most_gib:g} GiB" * (most_gib < math.inf)
         )
         return f"{listed} are named nowhere and {why}; --delete deletes them"
     gone = sum(discard(store, entry) for entry in found)
-    for staging_dir in workshops:
+    for staging_dir in abandoned_dirs:
         shutil.rmtree(staging_dir, ignore_errors=True)
     kept = f"; {len(found) - gone} are in use, and stay" if gone < len(found) else ""
     return f"{listed} are deleted{kept}"

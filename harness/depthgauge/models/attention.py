@@ -230,8 +230,8 @@ def batches_of_one_length(token_ids: Tokens) -> Iterator[list[int]]:
 def attention_maps(model: Any, token_ids: Sequence[int], heads: Sequence[tuple[int, int]]) -> Floats:
     """The maps of the chosen (layer, head) on one prompt, in their order: (heads, T, T).
 
-    Raises: Undefined if there is no such head, or the prompt is empty or longer than the context; NotTestable if the
-    model hands out no attention weights; InvalidCheckpoint if a weight is not finite.
+    Raises: StatisticUndefined if there is no such head, or the prompt is empty or longer than the context; NotTestable
+    if the model hands out no attention weights; InvalidCheckpoint if a weight is not finite.
     """
     import torch
 

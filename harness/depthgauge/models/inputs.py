@@ -53,7 +53,7 @@ def as_turn(tokenizer: Any, prompt: str) -> str:
 
 
 def check_heads(heads: Sequence[tuple[int, int]], model: Any) -> None:
-    """Raises: Undefined if the model has no such (layer, head)."""
+    """Raises: StatisticUndefined if the model has no such (layer, head)."""
     layers, width = layers_and_heads(model)
     for layer, head in heads:
         if not (0 <= layer < layers and 0 <= head < width):
@@ -72,7 +72,8 @@ def check_same_heads(mine: tuple[int, ...], its: tuple[int, ...]) -> None:
 
 
 def check_prompts(prompts: Tokens, least: int, *models: Any) -> None:
-    """Raises: Undefined without prompts, or if one has fewer than `least` tokens, more than a context, or an unknown.
+    """Raises: StatisticUndefined without prompts, or if one has fewer than `least` tokens, more than a context, or an
+    unknown.
 
     A token must be known to, and a prompt fit into, every one of the models.
     """
@@ -89,7 +90,7 @@ def check_prompts(prompts: Tokens, least: int, *models: Any) -> None:
 
 
 def check_known(tokens: Sequence[int], where: str, *models: Any) -> None:
-    """Raises: Undefined if a token is not an id that every model knows."""
+    """Raises: StatisticUndefined if a token is not an id that every model knows."""
     known = min(map(vocabulary_size, models))
     strange = [token for token in tokens if not 0 <= token < known]
     if strange:
@@ -100,7 +101,7 @@ def check_known(tokens: Sequence[int], where: str, *models: Any) -> None:
 
 
 def check_targets(targets: Tokens, prompts: Tokens, model: Any) -> None:
-    """Raises: Undefined unless every prompt has as many targets, at least one, all known."""
+    """Raises: StatisticUndefined unless every prompt has as many targets, at least one, all known."""
     if any(np.ndim(wanted) != 1 for wanted in targets):
         raise StatisticUndefined(
             f"every prompt needs a list of targets, such as [[5, 7], [5, 9]], got {list(targets)}."
@@ -120,7 +121,7 @@ def check_finite(values: NDArray[np.floating]) -> None:
 
 
 def check_noise(scale: float, draws: int) -> None:
-    """Raises: Undefined for noise of no size, or no draw of it."""
+    """Raises: StatisticUndefined for noise of no size, or no draw of it."""
     if draws < 1:
         raise StatisticUndefined(f"noise needs at least 1 draw, got {draws}.")
     if not 0 <= scale < np.inf:

@@ -70,8 +70,8 @@ def logit_attribution(model: Any, prompts: Tokens, targets: Tokens) -> LogitAttr
     Norms are linear once the size they divide by is held at its value in the run, and so the contributions are exact:
     they sum to the logits. An ablation can differ from them, as it changes those sizes and what later blocks do.
 
-    Raises: Undefined for a prompt that is empty or longer than the context, an unknown token, or targets that differ
-    in number; NotTestable for a model whose logits are not this sum; InvalidCheckpoint if a logit is not finite.
+    Raises: StatisticUndefined for a prompt that is empty or longer than the context, an unknown token, or targets that
+    differ in number; NotTestable for a model whose logits are not this sum; InvalidCheckpoint if a logit is not finite.
     """
     import torch
 

@@ -92,7 +92,8 @@ class Run(NamedTuple):
 def record(model: Any, ids: Sequence[int], target: int, other: int | None = None) -> Run:
     """The run on a prompt whose last token's logit of `target`, less that of `other`, is to be explained.
 
-    Raises: Undefined as `check_prompts`; NotTestable for a model whose stream is not the sum of what is known here.
+    Raises: StatisticUndefined as `check_prompts`; NotTestable for a model whose stream is not the sum of what is known
+    here.
     """
     import torch
 

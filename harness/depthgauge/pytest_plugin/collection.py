@@ -70,7 +70,7 @@ def count_required(items: Sequence[pytest.Item]) -> int:
 
 
 def candidate_of(item: pytest.Item) -> str | None:
-    """The subject of a claim; `NOBODY` where it speaks of none that is judged, and None for other tests."""
+    """The candidate of a claim; `NOBODY` where it speaks of none that is judged, and None for other tests."""
     if not isinstance(item, pytest.Function) or claim_of(item.obj) is None:
         return None
     return str(item.callspec.params["candidate"])

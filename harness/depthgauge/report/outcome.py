@@ -119,7 +119,7 @@ def beside(row: ClaimResult, n_comparisons: int) -> ClaimResult:
 
 
 def p_among_required(row: ClaimResult) -> float | None:
-    """Only a refutation that gates can block; what holds, and what is not run, takes part with a p of 1."""
+    """Only a refuted claim that is required can block; what holds, and what is not run, takes part with a p of 1."""
     return row.p if row.required and row.outcome is Outcome.REFUTED else None
 
 

@@ -11,7 +11,7 @@ from depthgauge.core.registry import makes_a_checkpoint
 from depthgauge.runs.comparison import BASELINE, ComparisonSession
 from depthgauge.runs.session import Session, Test
 
-NOBODY = ""  # the subject of a claim that says nothing about what is judged
+NOBODY = ""  # the candidate of a claim that says nothing about what is judged
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

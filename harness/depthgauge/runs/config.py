@@ -488,7 +488,7 @@ def launch_of(options: Options, testbed: Testbed, *, device: str) -> Launch | No
     if processes is None or processes < 2:
         raise UsageError(f"--launcher=accelerate needs --processes=N, 2 at least, got {processes}.")
     if options.executor is not None:
-        there, holder = (testbed.resources.gpus if device == "cuda" else testbed.resources.cpus), "a worker's Needs"
+        there, holder = (testbed.resources.gpus if device == "cuda" else testbed.resources.cpus), "a worker's Resources"
     else:
         there, holder = devices(device), "this machine"
     if processes > there:

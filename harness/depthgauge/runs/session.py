@@ -102,7 +102,7 @@ class Session(ABC):
 
     @abstractmethod
     def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> ClaimResult:
-        """Judge a claim on the subject of that name and on its control. `others` are the test's further arguments."""
+        """Judge a claim on the candidate of that name and on its control. `others` are the test's further arguments."""
 
     def check(self) -> str | None:
         """Refuse before anything is trained or measured; what ends the run at once in acceptance, or None.
@@ -308,7 +308,7 @@ def judged(claim: Claim, estimate: object, candidate: CheckpointSet) -> Verdict:
 
 
 def adopted_candidate(source: Source, context: RunContext) -> CheckpointSet:
-    """A finished checkpoint, as the subject of claims about a method."""
+    """A finished checkpoint, as the candidate of claims about a method."""
     return CheckpointSet(name=f"adopted-{source.name}", folder=source.folder, context=context)
 
 

@@ -23,7 +23,7 @@ def share_beyond(sizes: Scores, margin: float, *, estimand: str, level: float = 
 def share_changed(
     candidate: Scores, baseline: Scores, margin: float, *, estimand: str, level: float = LEVEL
 ) -> Estimate:
-    """The share of units that changed by more than the margin from the old scores, up or down.
+    """The share of units that changed by more than the margin from the baseline's scores, up or down.
 
     Raises: InvalidComparison if the two sides were not measured on the same units.
     """
@@ -60,7 +60,7 @@ def share_changed_anywhere(candidate: Profiles, baseline: Profiles, margin: floa
 def greatest_exactly(sizes: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
     """The largest of sizes that are known without error, as of weights, and where it is.
 
-    Columns that are not there, NaN, are left out. Raises: Undefined if none is.
+    Columns that are not there, NaN, are left out. Raises: StatisticUndefined if none is.
     """
     values = sizes.values[:, 0]
     found = exactly(np.nanmax(values, axis=1), estimand=estimand, unit=sizes.unit, level=level)

@@ -43,7 +43,7 @@ def simultaneous(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> 
     little and skewed differences keep their level. Fewer than 20 units, or several seeds (which are then the units):
     Student's t with Bonferroni's correction.
 
-    Raises: Undefined below two units, for values that are not finite, or where no column varies.
+    Raises: StatisticUndefined below two units, for values that are not finite, or where no column varies.
     """
     several = len(profiles.values) > 1
     values_NC = profiles.values.mean(axis=1) if several else profiles.values[0]
@@ -76,7 +76,7 @@ def resamples(n: int) -> NDArray[np.float64]:
 def largest_t(centred_NC: NDArray[np.float64], errors: NDArray[np.float64], level: float) -> float:
     """The `level` quantile of max |t| over columns in resamples of the units; each t has its own standard error.
 
-    Raises: Undefined if so few units differ that resamples often hold none of them.
+    Raises: StatisticUndefined if so few units differ that resamples often hold none of them.
     """
     n = len(centred_NC)
     drawn = resamples(n)

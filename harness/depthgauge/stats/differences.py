@@ -19,7 +19,7 @@ def paired_difference(treatment: Scores, baseline: Scores, *, estimand: str, lev
     With several seeds it is Student's t over the seeds' mean differences; a baseline with one seed is compared with
     each.
 
-    Raises: InvalidComparison if the units or their unit of measure differ; Undefined below two pairs.
+    Raises: InvalidComparison if the units or their unit of measure differ; StatisticUndefined below two pairs.
     """
     if treatment.ids != baseline.ids:
         raise InvalidComparison(f"{estimand}: the two sides were not measured on the same {treatment.population}.")
@@ -86,7 +86,7 @@ def rise(series: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     Steps within a quarter are taken as independent draws around its mean: each has fresh prompts. Several seeds: t over
     the seeds' rises.
 
-    Raises: Undefined below 8 steps or where both quarters are constant.
+    Raises: StatisticUndefined below 8 steps or where both quarters are constant.
     """
     quarter = series.values.shape[1] // 4
     if quarter < 2:
@@ -104,8 +104,8 @@ def rise(series: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
 def independent_difference(one: Scores, other: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     """Mean of one set of units minus that of another, with Welch's t interval (Welch 1947).
 
-    Raises: InvalidComparison if the units of measure differ; Undefined for several seeds, below two units, or where all
-    are constant.
+    Raises: InvalidComparison if the units of measure differ; StatisticUndefined for several seeds, below two units, or
+    where all are constant.
     """
     if max(len(one.values), len(other.values)) > 1:
         raise StatisticUndefined(

@@ -16,7 +16,7 @@ def exactly(per_seed: NDArray[np.float64], *, estimand: str, unit: str, level: f
 
     Seeds that agree to the last digit, as counts do, have no width either.
 
-    Raises: Undefined if it is not finite.
+    Raises: StatisticUndefined if it is not finite.
     """
     if not np.isfinite(per_seed).all():
         raise StatisticUndefined(f"{estimand}: the value is {per_seed[~np.isfinite(per_seed)][0]}, which is no number.")
@@ -36,7 +36,7 @@ def exact_factor(
 
     Several seeds: the geometric mean, and Student's t over the logarithms.
 
-    Raises: Undefined if it is not above 0.
+    Raises: StatisticUndefined if it is not above 0.
     """
     if not (per_seed > 0).all():
         raise StatisticUndefined(f"{estimand}: what varies by factors is above 0, got {np.min(per_seed)}.")
@@ -47,7 +47,7 @@ def exact_factor(
 def lead_ratio(leaders: list[Profiles], others: list[Profiles], *, estimand: str) -> Estimate:
     """The least of the leaders' medians over layers, over the largest of the others': above 1 if all leaders lead.
 
-    Raises: Undefined if the others did not move at all.
+    Raises: StatisticUndefined if the others did not move at all.
     """
     least = np.min([medians(one) for one in leaders], axis=0)
     largest = np.max([medians(one) for one in others], axis=0)
@@ -57,7 +57,7 @@ def lead_ratio(leaders: list[Profiles], others: list[Profiles], *, estimand: str
 
 
 def peak_ratio(profiles: Profiles, *, estimand: str) -> Estimate:
-    """The largest layer over the median layer. Raises: Undefined if half of the layers did not move."""
+    """The largest layer over the median layer. Raises: StatisticUndefined if half of the layers did not move."""
     middle = medians(profiles)
     if not middle.all():
         raise StatisticUndefined(f"{estimand}: half of the layers did not move, so there is no ratio to their median.")

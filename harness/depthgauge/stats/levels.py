@@ -18,7 +18,8 @@ def student_interval(
 ) -> Estimate:
     """The mean of independent values with Student's t interval (Student 1908).
 
-    Raises: Undefined below two values, where any is not finite, or where all are equal (the interval has no width).
+    Raises: StatisticUndefined below two values, where any is not finite, or where all are equal (the interval has no
+    width).
     """
     check(values, estimand)
     if np.ptp(values) == 0:
@@ -68,7 +69,7 @@ def share(scores: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
 
     Takes scores of 0 and 1; the unit of the estimate is 'share', from 0 to 1. Several seeds: t over seeds.
 
-    Raises: Undefined if a score is neither 0 nor 1, or there is none.
+    Raises: StatisticUndefined if a score is neither 0 nor 1, or there is none.
     """
     from scipy.special import betaincinv
 

@@ -38,7 +38,7 @@ def rank_correlation(profiles: Profiles, *, estimand: str, level: float = LEVEL)
     With one seed the interval is Fisher's, with the standard error of Bonett and Wright (2000); with several, Student's
     t over the seeds' correlations. The mean over units is taken first.
 
-    Raises: Undefined below 5 layers, or where all have the same number.
+    Raises: StatisticUndefined below 5 layers, or where all have the same number.
     """
     from scipy import stats
 
@@ -80,7 +80,7 @@ def chance_below(
     One seed: the interval of Newcombe (2006, Statistics in Medicine 25, 559-573, method 5), which holds for a few of
     each. Several: Student's t over seeds. Each sequence holds one array a seed.
 
-    Raises: Undefined where there is none of either.
+    Raises: StatisticUndefined where there is none of either.
     """
     if not all(len(one) for one in (*lower, *higher)):
         raise StatisticUndefined(f"{estimand}: there is nothing to compare where there is none of either.")
@@ -124,7 +124,7 @@ def friedman(values_BC: NDArray[np.float64], *, level: float = LEVEL) -> Ranks:
     The critical difference is Nemenyi's (1963) as in Demsar (2006, section 3.2.2): for all pairs of columns together.
     Where every block has ties alone, p is 1.
 
-    Raises: Undefined below two blocks or three columns, or for what is not finite.
+    Raises: StatisticUndefined below two blocks or three columns, or for what is not finite.
     """
     from scipy import stats
 

@@ -39,7 +39,7 @@ def largest_step(
     for all K - 1, and the largest step lies between the largest lower and the largest upper bound. Several seeds:
     Student's t over their largest steps.
 
-    Raises: Undefined below two numbers of parts, or where one was not tried.
+    Raises: StatisticUndefined below two numbers of parts, or where one was not tried.
     """
     if successes.shape[1] < 2 or not (tried > 0).all():
         raise StatisticUndefined(

@@ -26,7 +26,8 @@ def classifier_auc(one: Profiles, other: Profiles, *, estimand: str, level: floa
     two texts after one opening, are a pair: both stand in one fifth, or the classifier would know the one by the other,
     and labels are permuted within pairs. Several seeds: Student's t over their areas.
 
-    Raises: InvalidComparison for samples of other sizes; Undefined below 50 of each, or for what is not finite.
+    Raises: InvalidComparison for samples of other sizes; StatisticUndefined below 50 of each, or for what is not
+    finite.
     """
     samples, folds, labels = laid_out(one, other, estimand)
     by_seed = np.stack([cross_fitted_areas(main_directions(seed), labels, folds) for seed in samples])

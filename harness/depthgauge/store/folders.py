@@ -415,7 +415,7 @@ def write_manifest(folder: Path, kind: str, description: Any) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `path` so that a reader sees the old text or the candidate, never a part."""
+    """Write `path` so that a reader sees the old text or the new one, never a part."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.write_text(text, encoding="utf-8")
     os.replace(aside, path)

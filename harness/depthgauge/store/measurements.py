@@ -35,7 +35,8 @@ def described(checkpoint: Checkpoint, probe: str, version: int, parameters: Mapp
 def measure(store: Store, description: Mapping[str, Any], run: Callable[[], Arrays]) -> Measurement:
     """The measurement of that description from the store, or taken by `run()` and stored.
 
-    A `run` that raises NotTestable or Undefined is stored as a refusal: no model is loaded to be refused again.
+    A `run` that raises NotTestable or StatisticUndefined is stored as a refusal: no model is loaded to be refused
+    again.
 
     Raises: CorruptEntry if the stored one does not read back as it was written.
     """

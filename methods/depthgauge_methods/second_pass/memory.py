@@ -18,7 +18,9 @@ from depthgauge_methods.second_pass.schedule import noise_targets, strengths
 from depthgauge_methods.settings import GRPOSettings
 
 FLOAT32 = 4
-LOWER = "lower completions_per_step, or use an Economy with accumulation, checkpointing, lora or optimizer='adamw_8bit'"
+LOWER = (
+    "lower completions_per_step, or use MemoryOptions with accumulation, checkpointing, lora or optimizer='adamw_8bit'"
+)
 # TRL's fused head scores so many tokens against so many words at once; without Triton its steps are copies.
 TILE_TOKENS, TILE_WORDS, CPU_COPIES = 4096, 32768, 7
 OPTIMIZER_BYTES = {"adamw_8bit": 2, "adamw_torch_8bit": 2, "paged_adamw_8bit": 2}  # a number trained; others' are 8

@@ -1,7 +1,7 @@
 """TRL's GRPO trainer with a second gradient evaluation at shifted weights.
 
 The second pass replays the micro-batches of one accumulation window, after their gradients are summed and before
-clipping. It sees the same rollouts, the same random states and the same old log-probabilities (the anchor), and leaves
+clipping. It sees the same rollouts, the same random states and the same old log-probabilities, and leaves
 rollouts, random states, metrics and the entropy controller as it found them.
 """
 
@@ -74,7 +74,7 @@ class SecondPassGRPOTrainer(GRPOTrainer):  # type: ignore[misc]
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         states = random_states()
         loss = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        # Without an anchor TRL would take the shifted weights' own log-probabilities as the old ones: the ratio would
+        # Without them TRL would take the shifted weights' own log-probabilities as the old ones: the ratio would
         # be 1 again, and g2 the gradient of another function. The copy keeps it out of TRL's buffer of rollouts.
         anchored = dict(inputs)
         if anchored.get("old_per_token_logps") is None:

@@ -46,7 +46,7 @@ def test_entropy_collapses_less_than_with_gradreg(candidate, gradreg) -> Estimat
     return paired_difference(
         greedy_entropy.collapses(candidate),
         greedy_entropy.collapses(gradreg),
-        estimand="share of collapses, subject - gradreg",
+        estimand="share of collapses, candidate - gradreg",
     )
 
 
@@ -109,7 +109,7 @@ def test_entropy_peaks_above_gradreg(candidate, gradreg) -> Estimate:
     return paired_difference(
         greedy_entropy.entropy(candidate, lambda rows: rows.max(axis=-1)),
         greedy_entropy.entropy(gradreg, lambda rows: rows.max(axis=-1)),
-        estimand="peak entropy, subject - gradreg",
+        estimand="peak entropy, candidate - gradreg",
     )
 
 
@@ -130,5 +130,5 @@ def test_entropy_peaks_above_grpo(candidate, grpo) -> Estimate:
     return paired_difference(
         greedy_entropy.entropy(candidate, lambda rows: rows.max(axis=-1)),
         greedy_entropy.entropy(grpo, lambda rows: rows.max(axis=-1)),
-        estimand="peak entropy, subject - grpo",
+        estimand="peak entropy, candidate - grpo",
     )

@@ -40,7 +40,7 @@ def bands_claim(name: str, noise: str, published: str, *, required: bool = True)
 )
 def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
     spread = difference(noise_trace.late_spread(subject), noise_trace.late_spread(grpo))
-    return most_extreme(spread, estimand="mean deviation from the median at late layers, subject - grpo")
+    return most_extreme(spread, estimand="mean deviation from the median at late layers, candidate - grpo")
 
 
 @claim(
@@ -53,7 +53,7 @@ def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
 )
 def test_late_bands_are_narrower_than_with_grpo_by_spread(subject, grpo) -> Estimate:
     spread = difference(noise_trace.late_spread(subject, "spread"), noise_trace.late_spread(grpo, "spread"))
-    return most_extreme(spread, estimand="mean deviation from the median at late layers, subject - grpo")
+    return most_extreme(spread, estimand="mean deviation from the median at late layers, candidate - grpo")
 
 
 def spike_claim(name: str, noise: str, published: str, *, required: bool = True) -> Claim:
@@ -117,7 +117,7 @@ def test_it_is_more_confident_in_a_wrong_answer_than_grpo(subject, grpo) -> Esti
     return paired_difference(
         noise_trace.wrong_probability(subject),
         noise_trace.wrong_probability(grpo),
-        estimand="probability of a wrong answer, subject - grpo",
+        estimand="probability of a wrong answer, candidate - grpo",
     )
 
 

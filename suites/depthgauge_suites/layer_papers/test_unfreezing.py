@@ -2,7 +2,7 @@
 (arXiv:2306.12198, where layer 10 of 12 is best at ListOps and at tic-tac-toe).
 
 With one seed the layer is chosen by half of the items and judged by the other half; with several, chosen by the other
-seeds. None of it gates: it is a question about layers, and no checkpoint is worse for its answer.
+seeds. None of it is required: it is a question about layers, and no checkpoint is worse for its answer.
 """
 
 from depthgauge import Claim, Estimate, Region, at_least, claim, tasks

@@ -26,10 +26,10 @@ Floats = NDArray[np.float64]
 class Difference(NamedTuple):
     """Means over tokens, and what one direction makes of them; `mean` (L, D) is of the position READ_AT, over texts.
 
-    `relative` (P, L): the length of candidate - baseline over that of old. `cosine` (P, L): of new and old.
-    `direction_share` (L,): the part of the squared differences, of all tokens but each text's first, that lies along
-    one direction; NaN where nothing differs.
-    `first_positions` (FIRST, L): `relative` of single positions, averaged over texts; NaN where all texts are shorter.
+    `relative` (P, L): the length of candidate - baseline over that of the baseline. `cosine` (P, L): of candidate and
+    baseline. `direction_share` (L,): the part of the squared differences, of all tokens but each text's first, that
+    lies along one direction; NaN where nothing differs. `first_positions` (FIRST, L): `relative` of single positions,
+    averaged over texts; NaN where all texts are shorter.
     """
 
     relative: Floats
@@ -42,10 +42,10 @@ class Difference(NamedTuple):
 def activation_difference(candidate: Any, baseline: Any, token_ids: Tokens) -> Difference:
     """How far `candidate` is from `baseline` after every block.
 
-    The old states of one batch are the most that is held, beside those of one layer of the candidate.
+    The baseline's states of one batch are the most that is held, beside those of one layer of the candidate.
 
-    Raises: NotTestable if the models differ in depth or width; Undefined without texts, or if one is empty, longer than
-    a context, or has an unknown token; InvalidCheckpoint if an activation is not finite.
+    Raises: NotTestable if the models differ in depth or width; StatisticUndefined without texts, or if one is empty,
+    longer than a context, or has an unknown token; InvalidCheckpoint if an activation is not finite.
     """
     layers, width = same_stream(candidate, baseline)
     check_prompts(token_ids, 1, candidate, baseline)

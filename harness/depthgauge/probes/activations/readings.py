@@ -14,12 +14,12 @@ def change(candidate: CheckpointSet, baseline: CheckpointSet) -> tuple[Measureme
 
 
 def relative(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
-    """Per text and layer, the length of the difference over that of the old activation, averaged over tokens."""
+    """Per text and layer, the length of the difference over that of the baseline's activation, averaged over tokens."""
     return by_layer(candidate, baseline, "relative", "share")
 
 
 def cosine(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
-    """Per text and layer, the cosine of the new and the old activation, averaged over tokens."""
+    """Per text and layer, the cosine of the candidate's and the baseline's activation, averaged over tokens."""
     return by_layer(candidate, baseline, "cosine", "cosine")
 
 

@@ -18,7 +18,8 @@ STANDS_OUT = 0.7
 WHAT = (
     "The residual stream after every block, candidate minus baseline, on the same texts (Minder et al. 2025, "
     "arXiv:2510.13900): "
-    "its length over that of the old activation, averaged over tokens, and how much of all squared differences lies "
+    "its length over that of the baseline's activation, averaged over tokens, and how much of all squared "
+    "differences lies "
     "along one direction. The first layer that differs names where a local fault is; layers after it differ because it "
     "does. A few numbers of the stream are far larger than all others: where a block writes them, almost every change "
     "has one direction."
@@ -107,6 +108,6 @@ def draw(measured: Sequence[Measured], setting: Setting, figure: Any) -> None:
         if band is not None:
             left.fill_between(layers, middle - band.halves, middle + band.halves, color=colour, alpha=0.13)
         right.plot(layers, one.arrays["direction_share"], color=colour, label=one.label, marker=".")
-    left.set(xlabel="layer (0-based)", ylabel="|candidate - baseline| / |old|, mean over tokens")
+    left.set(xlabel="layer (0-based)", ylabel="|candidate - baseline| / |baseline|, mean over tokens")
     right.set(xlabel="layer (0-based)", ylabel="share of one direction", ylim=(0, 1.02))
     left.legend()

@@ -129,8 +129,8 @@ def head_divergence(model: Any, other: Any, token_ids: Tokens) -> HeadDivergence
     """How `other` differs from `model` in each head on each prompt, given as token ids.
 
     Raises: InvalidComparison if they differ in layers or heads; NotTestable if a model hands out no attention weights;
-    Undefined without prompts, or if one has fewer than three tokens or more than the context; InvalidCheckpoint if a
-    weight is not finite.
+    StatisticUndefined without prompts, or if one has fewer than three tokens or more than the context;
+    InvalidCheckpoint if a weight is not finite.
     """
     by_prompt = np.stack(compare(model, other, token_ids, divergence, least=3))
     return HeadDivergence(*np.moveaxis(by_prompt, -1, 0))
@@ -147,7 +147,7 @@ def changed_attention(model: Any, other: Any, token_ids: Tokens) -> list[Floats]
 def top_heads(by_prompt: NDArray[np.floating], k: int) -> list[tuple[int, int]]:
     """The k heads (layer, head) of largest mean over prompts, largest first, from an array (P, L, H).
 
-    Raises: Undefined if there are fewer than k heads, or no prompt.
+    Raises: StatisticUndefined if there are fewer than k heads, or no prompt.
     """
     prompts, layers, heads = np.shape(by_prompt)
     if not (prompts and 1 <= k <= layers * heads):
@@ -162,7 +162,7 @@ def top_head_stability(
 ) -> NDArray[np.float64]:
     """For each of `top_heads` the share of bootstrap resamples of the prompts in which it is again among the top k.
 
-    Raises: Undefined as `top_heads`, or for a single prompt, which has one resample.
+    Raises: StatisticUndefined as `top_heads`, or for a single prompt, which has one resample.
     """
     top = [layer * np.shape(by_prompt)[2] + head for layer, head in top_heads(by_prompt, k)]
     if len(by_prompt) < 2:

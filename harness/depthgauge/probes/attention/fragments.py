@@ -16,7 +16,7 @@ from depthgauge.core.errors import StatisticUndefined
 def fragment_mask(tokenizer: Any, text: str, terms: Sequence[str]) -> NDArray[np.bool_]:
     """Which tokens of a text are pieces of one of the `terms`. Shape (T,).
 
-    Raises: Undefined if none of the terms is in the text, or the tokenizer cannot tell where its tokens lie.
+    Raises: StatisticUndefined if none of the terms is in the text, or the tokenizer cannot tell where its tokens lie.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise StatisticUndefined(
@@ -36,7 +36,7 @@ def share_on_fragments(changed: NDArray[np.floating], mask: NDArray[np.bool_]) -
     first token, where attention is parked, is left out of both. Even: each query's change is spread over the keys that
     it sees, so that early keys get more of it: key k gets the sum of 1/(i+1) over queries i >= k.
 
-    Raises: Undefined if nothing changed, or all tokens but the first are fragments, or none is.
+    Raises: StatisticUndefined if nothing changed, or all tokens but the first are fragments, or none is.
     """
     tokens = len(mask)
     inside = mask[1:]

@@ -25,8 +25,8 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     `induction_left` (S,); `maps` (2, T, T) of the best previous-token and the best induction head on the first
     sequence; `eager`, as `eager_flag` gives it.
 
-    Raises: NotTestable for a family whose parts are not known; Undefined if no head can look as far back as what
-    followed the same token before.
+    Raises: NotTestable for a family whose parts are not known; StatisticUndefined if no head can look as far back as
+    what followed the same token before.
     """
     length = min(LENGTH, vocabulary_size(model), context_length(model) // 2)
     sequences = repeats.repeated_sequences(model, SEQUENCES, length)

@@ -34,7 +34,7 @@ def repeated_sequences(
 
     The tokens are drawn from `pool`, or from the whole vocabulary. Without `start` they have 2 length tokens.
 
-    Raises: Undefined if length is below 3, where offsets coincide, or the pool has fewer tokens.
+    Raises: StatisticUndefined if length is below 3, where offsets coincide, or the pool has fewer tokens.
     """
     tokens = np.unique(range(vocabulary_size(model)) if pool is None else pool)
     if not 3 <= length <= len(tokens):
@@ -59,7 +59,7 @@ class OffsetScores(NamedTuple):
 def offset_scores(maps: "torch.Tensor") -> "torch.Tensor":
     """The mean attention at each offset of OffsetScores (Olsson et al. 2022, arXiv:2209.11895), in float64: (3, ...).
 
-    `maps` has shape (..., T, T), where T is 2 n, or 2 n + 1 with a start. Raises: Undefined if n is below 3.
+    `maps` has shape (..., T, T), where T is 2 n, or 2 n + 1 with a start. Raises: StatisticUndefined if n is below 3.
     """
     import torch
 
@@ -99,9 +99,9 @@ def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed:
     head's) / (1 + permutations). It is exact if keys are exchangeable: a head that prefers near keys, or the first,
     breaks that in itself.
 
-    Raises: Undefined if the sequences are not of one length and said twice, or longer than the context; NotTestable if
-    the model hands out no attention weights, or its tokens see those after them; InvalidCheckpoint if a weight is not
-    finite.
+    Raises: StatisticUndefined if the sequences are not of one length and said twice, or longer than the context;
+    NotTestable if the model hands out no attention weights, or its tokens see those after them; InvalidCheckpoint if a
+    weight is not finite.
     """
     import torch
 
@@ -190,7 +190,7 @@ def at_targets(maps: "torch.Tensor", targets: "torch.Tensor") -> Doubles:
 
 
 def half_length(length: int) -> int:
-    """The n of a sequence of 2 n tokens, or 2 n + 1. Raises: Undefined below 6, where two offsets coincide."""
+    """The n of a sequence of 2 n tokens, or 2 n + 1. Raises: StatisticUndefined below 6, where two offsets coincide."""
     if length < 6:
         raise StatisticUndefined(
             f"a sequence said twice needs two halves of 3 tokens or more, got {length} tokens: lengthen it."
@@ -211,7 +211,7 @@ class InContextLoss(NamedTuple):
 def in_context_loss(model: Any, sequences: Tokens) -> InContextLoss:
     """The loss on `repeated_sequences` the first and the second time (after Olsson et al. 2022, arXiv:2209.11895).
 
-    Raises: Undefined if the sequences are not of one length and said twice, or longer than the context;
+    Raises: StatisticUndefined if the sequences are not of one length and said twice, or longer than the context;
     InvalidCheckpoint if a loss is not finite.
     """
     import torch
@@ -233,7 +233,7 @@ def in_context_loss(model: Any, sequences: Tokens) -> InContextLoss:
 def without_heads(model: Any, heads: Sequence[tuple[int, int]]) -> Iterator[None]:
     """Within it the chosen (layer, head) put out 0: nothing of them reaches the output projection, whose bias stays.
 
-    Raises: Undefined if there is no such head; NotTestable as `head_weights`.
+    Raises: StatisticUndefined if there is no such head; NotTestable as `head_weights`.
     """
     check_heads(heads, model)
     width = layers_and_heads(model)[1]
@@ -255,7 +255,9 @@ def without_heads(model: Any, heads: Sequence[tuple[int, int]]) -> Iterator[None
 
 
 def check_repeated(sequences: Tokens, model: Any) -> None:
-    """Raises: Undefined if the sequences are not all of one length, with two equal halves after a start or without."""
+    """Raises: StatisticUndefined if the sequences are not all of one length, with two equal halves after a start or
+    without.
+    """
     check_prompts(sequences, 6, model)
     half = half_length(len(sequences[0]))
     for i, ids in enumerate(sequences):

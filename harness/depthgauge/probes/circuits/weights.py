@@ -62,7 +62,7 @@ class HeadWeights(NamedTuple):
 def head_weights(model: Any, layer: int) -> HeadWeights:
     """The weights of one layer's heads.
 
-    Raises: Undefined if there is no such layer; NotTestable if its projections are kept in an unknown form;
+    Raises: StatisticUndefined if there is no such layer; NotTestable if its projections are kept in an unknown form;
     InvalidCheckpoint if a weight is not finite.
     """
     check_heads([(layer, 0)], model)
@@ -239,7 +239,7 @@ def eigenvalue_scores(model: Any) -> EigenvalueScores:
 
     The eigenvalues other than 0 of a product A B of factors (V, E) and (E, V) are those of B A, of shape (E, E).
 
-    Raises: Undefined if a circuit has no eigenvalue but 0; NotTestable as `head_weights`.
+    Raises: StatisticUndefined if a circuit has no eigenvalue but 0; NotTestable as `head_weights`.
     """
     width = model.get_output_embeddings().weight.shape[1]
     embedded, unembedded = np.zeros((width, width)), np.zeros((width, width))
@@ -256,7 +256,9 @@ def eigenvalue_scores(model: Any) -> EigenvalueScores:
 
 
 def positivity(products: Doubles) -> Doubles:
-    """Sum Re(lambda) / sum |lambda| of matrices (..., E, E). Raises: Undefined if one has no eigenvalue but 0."""
+    """Sum Re(lambda) / sum |lambda| of matrices (..., E, E). Raises: StatisticUndefined if one has no eigenvalue
+    but 0.
+    """
     eigenvalues = np.linalg.eigvals(products)
     sizes = np.abs(eigenvalues).sum(-1)
     if not sizes.all():
@@ -299,7 +301,7 @@ def triangle(tall: Doubles) -> Doubles:
 def stable_rank(spectrum: Doubles) -> Doubles:
     """Squared Frobenius over squared spectral norm, from 1 to E, of singular values (..., E).
 
-    Raises: Undefined if they are all 0.
+    Raises: StatisticUndefined if they are all 0.
     """
     largest = np.max(spectrum, axis=-1)
     if not np.all(largest):
@@ -335,7 +337,7 @@ class Composition(NamedTuple):
 def composition(model: Any, earlier: int, later: int, *, draws: int = 20, seed: int = 0) -> Composition:
     """Q-, K- and V-composition of the heads of two layers (Elhage et al. 2021, "Two-Layer Attention-Only").
 
-    Raises: Undefined if there are no such layers, the first is not earlier, or a circuit is 0; NotTestable as
+    Raises: StatisticUndefined if there are no such layers, the first is not earlier, or a circuit is 0; NotTestable as
     `head_weights`.
     """
     if earlier >= later:
@@ -364,7 +366,7 @@ def overlap(left: Doubles, right: Doubles, next_left: Doubles, next_right: Doubl
     """||W_1 W_2||_F / (||W_1||_F ||W_2||_F), (H_1, H_2), of W_1 = left @ right and W_2 = next_left @ next_right.
 
     Each W is replaced by a thin matrix of the same norm and of the same products: R_left @ right and next_left @ R^T.
-    Raises: Undefined if a circuit is 0.
+    Raises: StatisticUndefined if a circuit is 0.
     """
     ones = triangle(left) @ right
     twos = next_left @ triangle(next_right.swapaxes(1, 2)).swapaxes(1, 2)
@@ -393,7 +395,7 @@ class SkipTrigrams(NamedTuple):
 def skip_trigrams(model: Any, layer: int, head: int, sources: Sequence[int], k: int) -> SkipTrigrams:
     """The k most raised output tokens and the k most attending query tokens of each source token, for one head.
 
-    Raises: Undefined for an unknown head or token, no source, or more tokens than there are; NotTestable as
+    Raises: StatisticUndefined for an unknown head or token, no source, or more tokens than there are; NotTestable as
     `head_weights`.
     """
     import torch

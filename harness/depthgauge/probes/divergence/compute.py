@@ -41,8 +41,8 @@ def next_tokens(candidate: Any, baseline: Any, token_ids: Tokens) -> NextTokens:
 
     Every batch is run once by each model; a text so long that its logits do not fit is run once for each piece of them.
 
-    Raises: NotTestable if the models know different numbers of tokens; Undefined without texts, or if one is empty,
-    longer than a context, or has an unknown token; InvalidCheckpoint if a logit is not finite.
+    Raises: NotTestable if the models know different numbers of tokens; StatisticUndefined without texts, or if one is
+    empty, longer than a context, or has an unknown token; InvalidCheckpoint if a logit is not finite.
     """
     check_same_vocabulary(candidate, baseline)
     check_prompts(token_ids, 1, candidate, baseline)

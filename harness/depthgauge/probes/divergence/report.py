@@ -18,7 +18,8 @@ from depthgauge.probes.divergence.probe import means, medians
 MARKED_TEXTS = 3
 LEAST = 1e-8  # nats: what diverges less is drawn there, as a logarithm has no 0
 WHAT = (
-    "How much the baseline would miss in the candidate after every token of texts that nobody trained on: KL(old || "
+    "How much the baseline would miss in the candidate after every token of texts that nobody trained on: "
+    "KL(baseline || "
     "new) in nats, 0 for equal models. A training moves what it trains, and a fault moves all there is. So the mean "
     "over tokens does not tell one from the other, and the median over the tokens of a text does."
 )
@@ -89,8 +90,8 @@ def name_of(kind: str) -> str:
 
 
 def most_changed(measured: Sequence[Measured]) -> Table:
-    headers = ["checkpoint", "kind of text", "text", "token", "context", "KL (nats)", "old says", "new says",
-               "old one's chance of it", "new one's"]  # fmt: skip
+    headers = ["checkpoint", "kind of text", "text", "token", "context", "KL (nats)", "baseline says", "new says",
+               "baseline's chance of it", "new one's"]  # fmt: skip
     rows = [row for one in measured for row in changed_rows(one)]
     return Table(headers, rows, folded="The most changed tokens, and what was likeliest after them", quotes=True)
 

@@ -21,7 +21,7 @@ QUANTIZED = "quantization_config"
 class FilesDifference:
     """Two arrays for each part of `compute.differences`: the first of its differences, as texts, and their number.
 
-    `baseline_generation` is the digest of a file of the old folder that its fingerprint does not cover.
+    `baseline_generation` is the digest of a file of the baseline's folder that its fingerprint does not cover.
     """
 
     baseline_generation: str

@@ -15,7 +15,7 @@ def ngram_diversity(token_ids: Row, n: int) -> float:
 
     N tokens hold N-n+1 n-grams. This is 1 - rep_n of Welleck et al. (2020), on token ids.
 
-    Raises: Undefined for n < 1 or fewer than n tokens.
+    Raises: StatisticUndefined for n < 1 or fewer than n tokens.
     """
     ids = [int(token) for token in token_ids]
     if n < 1 or len(ids) < n:

@@ -47,7 +47,7 @@ def entropy_trace(
     Temperature 1 on raw logits, float32. Prompts are batched, padded on the left, and decoded with a KV cache; the
     numbers are those of each prompt alone, to float32 rounding.
 
-    Raises: Undefined without prompts; InvalidCheckpoint if a logit is not finite.
+    Raises: StatisticUndefined without prompts; InvalidCheckpoint if a logit is not finite.
     """
     if not prompts:
         raise StatisticUndefined("an entropy trace needs at least one prompt.")

@@ -24,8 +24,8 @@ def sink_strength(model: Any, token_ids: Tokens) -> Floats:
 
     It falls with the length, as even attention has H_T / T: Gu et al. (2025) take 100 prompts of 64 tokens.
 
-    Raises: NotTestable if the model hands out no attention weights; Undefined without prompts, or if one is empty or
-    longer than the context; InvalidCheckpoint if a weight is not finite.
+    Raises: NotTestable if the model hands out no attention weights; StatisticUndefined without prompts, or if one is
+    empty or longer than the context; InvalidCheckpoint if a weight is not finite.
     """
     import torch
 
@@ -44,7 +44,7 @@ def sink_strength(model: Any, token_ids: Tokens) -> Floats:
 def sink_rate(sink: NDArray[np.floating], *, epsilon: float = SINK_EPSILON) -> float:
     """Sink_1 of Gu et al. (2025): the share of (layer, head) whose alpha_1 exceeds `epsilon`, averaged over prompts.
 
-    Raises: Undefined for an empty array.
+    Raises: StatisticUndefined for an empty array.
     """
     if not np.size(sink):
         raise StatisticUndefined("a sink rate needs at least one head on one prompt.")

@@ -106,7 +106,7 @@ def weight_deltas(folder: Path, base: Path, *, tolerance: float = TOLERANCE) -> 
 def by_layer(deltas: Sequence[TensorDelta], projection: str, value: str = "rms") -> NDArray[np.float64]:
     """One number of a projection in every layer: `value` names a field. Shape (layers,), NaN in layers without it.
 
-    Raises: Undefined if no layer has that projection.
+    Raises: StatisticUndefined if no layer has that projection.
     """
     found = {d.layer: getattr(d, value) for d in deltas if d.projection == projection and d.layer is not None}
     if not found:
@@ -119,7 +119,7 @@ def by_layer(deltas: Sequence[TensorDelta], projection: str, value: str = "rms")
 def by_head(deltas: Sequence[TensorDelta], projection: str) -> NDArray[np.float64]:
     """What each head of q, k, v or o moved, (layers, heads): the Frobenius norms of `TensorDelta.head_frobenius`.
 
-    Raises: Undefined if no layer has that projection, it has no heads, or not every layer has as many.
+    Raises: StatisticUndefined if no layer has that projection, it has no heads, or not every layer has as many.
     """
     found = {d.layer: d.head_frobenius for d in deltas if d.projection == projection and d.layer is not None}
     sizes = {len(norms) for norms in found.values()}
@@ -133,7 +133,7 @@ def by_head(deltas: Sequence[TensorDelta], projection: str) -> NDArray[np.float6
 def difference(folder: Path, base: Path, name: str) -> NDArray[np.floating]:
     """`folder` minus `base` of the tensor or part with that name in `weight_deltas`, whole and in its stored shape.
 
-    Raises: Undefined if there is no such tensor; what `weight_deltas` raises for folders that do not match.
+    Raises: StatisticUndefined if there is no such tensor; what `weight_deltas` raises for folders that do not match.
     """
     for pair in matched(folder, base):
         if name in labels(pair.ours, pair.layout):
@@ -151,7 +151,7 @@ def difference(folder: Path, base: Path, name: str) -> NDArray[np.floating]:
 def stable_rank(matrix: NDArray[np.floating]) -> float:
     """||M||_F^2 / ||M||_2^2: between 1 and the rank of M, small if few directions carry most of the movement.
 
-    Raises: Undefined for a matrix of zeros, or what is not a matrix.
+    Raises: StatisticUndefined for a matrix of zeros, or what is not a matrix.
     """
     from scipy.sparse.linalg import svds
 

@@ -60,7 +60,7 @@ def noise_trace(
     h + scale * s * e, s being each dimension's own standard deviation over the prompts' tokens (`scales`). The draws
     depend on `seed`, prompt number, layer and hidden size alone: checkpoints are compared under the same noise.
 
-    Raises: Undefined for a prompt, target or layer that has no trace; NotTestable for a model without blocks;
+    Raises: StatisticUndefined for a prompt, target or layer that has no trace; NotTestable for a model without blocks;
     InvalidCheckpoint if the clean run is not finite.
     """
     import torch
@@ -116,7 +116,7 @@ def check(
     draws: int,
     layers: Sequence[int] | None,
 ) -> tuple[int, ...]:
-    """The layers to shake. Raises: Undefined for what has no trace."""
+    """The layers to shake. Raises: StatisticUndefined for what has no trace."""
     depth = len(blocks(model))
     check_prompts(prompts, 2, model)
     check_targets(targets, prompts, model)
@@ -137,7 +137,7 @@ class Parting(NamedTuple):
 def parting(tokenizer: Any, question: TraceQuestion, *, copying: bool = False) -> Parting:
     """Where the answers part, so that one token decides between them; when `copying`, after the answered question.
 
-    Raises: Undefined if the answers are the same tokens.
+    Raises: StatisticUndefined if the answers are the same tokens.
     """
     end = [tokenizer.eos_token_id]
     before = tokenizer(f"{question.prompt} {question.right}")["input_ids"] + end if copying else []
@@ -154,7 +154,7 @@ def parting(tokenizer: Any, question: TraceQuestion, *, copying: bool = False) -
 
 
 def single_token(tokenizer: Any, text: str) -> int:
-    """The id of a target that is one token. Raises: Undefined if it is several, and says which."""
+    """The id of a target that is one token. Raises: StatisticUndefined if it is several, and says which."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if len(ids) != 1:
         pieces = ", ".join(map(repr, tokenizer.convert_ids_to_tokens(ids)))

@@ -1,4 +1,4 @@
-"""What claims ask of `noise_trace`: readings, from a subject's measurements to numbers by unit."""
+"""What claims ask of `noise_trace`: readings, from a candidate's measurements to numbers by unit."""
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache

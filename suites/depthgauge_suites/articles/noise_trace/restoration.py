@@ -44,8 +44,8 @@ def restoration_trace(
     Then, for each layer and position, the clean run's state is put back there, and the target's probability is read. It
     takes layers x positions runs of `draws` prompts: minutes for a large model.
 
-    Raises: Undefined if the subject is empty or not in the prompt, or a token is not known; InvalidCheckpoint if a
-    probability is not finite.
+    Raises: StatisticUndefined if the subject is empty or not in the prompt, or a token is not known; InvalidCheckpoint
+    if a probability is not finite.
     """
     import torch
 

@@ -54,7 +54,7 @@ def read_out(
     centred and scaled on the training part. With a `shuffle_seed`, labels are shuffled before training: what the
     read-out then names is what it would name by chance (the control task of Hewitt and Liang 2019).
 
-    Raises: Undefined with fewer than two labels or folds, or a label that is in one fold only.
+    Raises: StatisticUndefined with fewer than two labels or folds, or a label that is in one fold only.
     """
     classes, of_text = np.unique(labels, return_inverse=True)
     names = np.asarray(folds)

@@ -30,7 +30,7 @@ KEY_SHARE = 0.25  # of the largest norm, as in TransformerLens' demonstration, b
 def fourier_basis(p: int) -> Array:
     """Orthonormal rows over 0..p-1: constant, then cos and sin of each frequency 1..K: (P, P).
 
-    Raises: Undefined unless p is odd and at least 3; an even p has a frequency without a sine.
+    Raises: StatisticUndefined unless p is odd and at least 3; an even p has a frequency without a sine.
     """
     if p < 3 or p % 2 == 0:
         raise StatisticUndefined(f"the basis of pairs of cosine and sine exists for odd p from 3 on, got {p}.")
@@ -63,7 +63,7 @@ def frequency_norms(values: Array, axis: int = 0) -> Array:
 def gini(values: Array) -> float:
     """The Gini coefficient of values >= 0: 0 where all are equal, near 1 where one is everything (Hurley 2009).
 
-    Raises: Undefined for no values, negative ones, or zeros only.
+    Raises: StatisticUndefined for no values, negative ones, or zeros only.
     """
     ordered = np.sort(np.ravel(values).astype(float))
     if not ordered.size or ordered[0] < 0 or not ordered.sum() > 0:
@@ -105,7 +105,9 @@ def key_frequencies(weights: Weights) -> tuple[int, ...]:
 
 
 def rows_of(frequencies: Iterable[int], p: int) -> list[int]:
-    """The rows of `fourier_basis` that hold the frequencies. Raises: Undefined for one that is not there, or twice."""
+    """The rows of `fourier_basis` that hold the frequencies. Raises: StatisticUndefined for one that is not there, or
+    twice.
+    """
     chosen = list(frequencies)
     for k in chosen:
         if k not in range(1, (p + 1) // 2):

@@ -139,7 +139,8 @@ def patched(
 
     With `slices`, parts of the projection's output as wide as it has heads: they mix all heads.
 
-    Raises: Undefined for a layer or a head that is not there; NotTestable for a model with a state beside attention.
+    Raises: StatisticUndefined for a layer or a head that is not there; NotTestable for a model with a state beside
+    attention.
     """
     import torch
 

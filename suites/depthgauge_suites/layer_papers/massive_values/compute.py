@@ -23,7 +23,7 @@ Note = Callable[[str, "torch.Tensor"], None]
 
 
 def starts(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """The first tokens of each text. Raises: Undefined where a text has fewer than two."""
+    """The first tokens of each text. Raises: StatisticUndefined where a text has fewer than two."""
     longest = min(LONGEST, context_length(model))
     found = [tokenizer(text)["input_ids"][:longest] for text in texts]
     for text, ids in zip(texts, found, strict=True):

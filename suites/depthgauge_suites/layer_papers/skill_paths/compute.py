@@ -16,7 +16,7 @@ SHOWN = 12  # paths
 def read(model: Any, prompts: Iterable[Prompt], back: Mapping[str, int]) -> dict[str, NDArray[Any]]:
     """What prompts owe to heads, a row each, and the strongest paths; by name, mean attention so many places back.
 
-    Raises: NotTestable and Undefined, as `models.paths.record`.
+    Raises: NotTestable and StatisticUndefined, as `models.paths.record`.
     """
     rows: dict[str, list[Any]] = {}
     carried: dict[Chain, list[float]] = {}

@@ -36,7 +36,7 @@ def encode(states: "torch.Tensor", atoms: "torch.Tensor", penalty: float, *, tol
     The residual is the largest |a - max(0, a - gradient)|, 0 exactly at the minimum. What is not there in single
     precision goes on in double: dictionaries have atoms that hardly differ.
 
-    Raises: Undefined if the tolerance is not met in 400 rounds, or every atom is 0.
+    Raises: StatisticUndefined if the tolerance is not met in 400 rounds, or every atom is 0.
     """
     gram, aims = atoms @ atoms.T, states @ atoms.T - penalty
     aimed_at = 0.9 * tolerance  # and the rest is left to rounding
@@ -75,7 +75,7 @@ def fista(aims: "torch.Tensor", gram: "torch.Tensor") -> "torch.Tensor":
 
 
 def largest_eigenvalue(gram: "torch.Tensor") -> float:
-    """By the power method, from below. Raises: Undefined where all is 0."""
+    """By the power method, from below. Raises: StatisticUndefined where all is 0."""
     import torch
 
     vector = torch.randn(len(gram), dtype=gram.dtype, generator=torch.Generator().manual_seed(0))
@@ -149,7 +149,8 @@ def learn(
     An atom that no state uses is replaced by a state that is explained badly. With `kept`, a file, the fit goes on from
     where it was interrupted.
 
-    Raises: Undefined for more atoms than states, or as `encode`; InvalidCheckpoint for states that are not finite.
+    Raises: StatisticUndefined for more atoms than states, or as `encode`; InvalidCheckpoint for states that are not
+    finite.
     """
     import torch
 

@@ -35,7 +35,7 @@ BEFORE, AFTER = 6, 3  # tokens shown around that of a context
 
 
 def read(model: Any, tokenizer: Any, texts: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """The arrays of `TransformerFactors`. Raises: Undefined for a text that is too short; as `learn`."""
+    """The arrays of `TransformerFactors`. Raises: StatisticUndefined for a text that is too short; as `learn`."""
     import torch
 
     depth = len(blocks(model))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def entropy(model: Any, prompts: Tokens) -> NDArray[np.float64]:
     """Entropy in nats of the last token's attention, a mean over heads and prompts: (L,).
 
-    Raises: as `models.attention.watch`; Undefined without prompts, or if one is empty or longer than the context.
+    Raises: as `models.attention.watch`; StatisticUndefined without prompts, or if one is empty or longer than the
+    context.
     """
     import torch
 
@@ -41,7 +42,7 @@ def similarity(model: Any, prompts: Tokens) -> NDArray[np.float64]:
 
     The states after the last layer are taken as the model hands them out, which is after its final norm.
 
-    Raises: Undefined without prompts, or if one is empty or longer than the context.
+    Raises: StatisticUndefined without prompts, or if one is empty or longer than the context.
     """
     import torch
 

@@ -34,13 +34,15 @@ def scaled(tensor: "torch.Tensor", factor: float) -> "torch.Tensor":
 
 
 def shifted(tensor: "torch.Tensor", by: "torch.Tensor") -> "torch.Tensor":
-    """The sum; a 0 is not added, as it would make +0 of a -0."""
-    return tensor.where(by == 0, (wide(tensor) + by).to(tensor.dtype))
+    """The sum; a 0 is not added, as it would make +0 of a -0. `by`, in float32, is used up: it may be large."""
+    still = by == 0
+    return tensor.where(still, (wide(tensor) + by if tensor.element_size() == 8 else by.add_(tensor)).to(tensor.dtype))
 
 
 def noised(name: str, tensor: "torch.Tensor", rng: Draws, dose: float) -> "torch.Tensor":
     """With normal noise of `dose` times the tensor's own standard deviation."""
-    return shifted(tensor, dose * wide(tensor).std() * rng.normal(name, tensor))
+    std = float(wide(tensor).std())
+    return shifted(tensor, rng.normal(name, tensor).mul_(dose * std))
 
 
 def replaced(name: str, tensor: "torch.Tensor", by: "torch.Tensor", rng: Draws, share: float) -> "torch.Tensor":

@@ -107,7 +107,9 @@ def copied_beside(base: Path) -> list[Path]:
 def link(path: Path, target: Path) -> None:
     try:
         os.link(path.resolve(), target)
-    except OSError:
+    except FileExistsError:
+        raise
+    except OSError:  # another file system, or one without links
         shutil.copyfile(path, target)
 
 

@@ -7,7 +7,7 @@ BIN     := .venv/bin
 # Images of containers set it, and then every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help eval compare test check bench pocket listops smollm2 recorded outcomes families gate-quality history claims
+.PHONY: help eval compare test check bench pocket listops smollm2 record families gate-quality history claims
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -46,8 +46,8 @@ pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about
 listops: .venv/installed  ## rebuild the base of the listops testbed (some ten minutes; resumes)
 	$(BIN)/python -m depthgauge_testbeds.listops.build
 
-recorded outcomes: .venv/installed  ## record what five training seeds of every method give, TESTBED=pocket (half an hour; resumes)
-	$(BIN)/depthgauge record $(or $(TESTBED),pocket) -n $(WORKERS) -q
+record: .venv/installed  ## record what five training seeds of every method give, TESTBED=pocket (an hour; resumes)
+	$(BIN)/depthgauge record $(or $(TESTBED),pocket)
 
 gate-quality: .venv/installed  ## judge harmless rewritings and planted faults, into docs/gate-quality.md (hours; resumes)
 	$(BIN)/python -m benchmarks.gate_quality.damage

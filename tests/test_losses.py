@@ -105,7 +105,9 @@ def test_a_record_of_no_seeds_leaves_the_one_that_is_there(seeds, tmp_path, monk
 
 @pytest.mark.parametrize("option", ["--unused-days=-1", "--unused-days=nan", "--most-gib=-3"])
 def test_a_collection_with_a_number_that_is_none_deletes_nothing(option, tmp_path):
-    Store(tmp_path / "store", run="r").get_or_create("measurements", "a" * 16, lambda place: (place / "x").write_text(""))
+    Store(tmp_path / "store", run="r").get_or_create(
+        "measurements", "a" * 16, lambda place: (place / "x").write_text("")
+    )
     before = content(tmp_path / "store")
     done = command("store", "gc", "--delete", option, "--store=store", cwd=tmp_path)
 

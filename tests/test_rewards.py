@@ -68,7 +68,8 @@ def test_what_was_said_in_the_last_step_is_kept_with_what_it_was_paid_in_all(cha
 
 
 @pytest.mark.parametrize(
-    "pays, said", [(raising, "raises KeyError"), (lambda *_: math.nan, "pays nan"), (lambda *_: None, "raises TypeErr")]
+    "reward_func, said",
+    [(raising, "raises KeyError"), (lambda *_: math.nan, "pays nan"), (lambda *_: None, "raises TypeErr")],
 )
 def test_a_reward_that_pays_no_number_is_named_with_what_it_was_asked(reward_func, said):
     with pytest.raises(

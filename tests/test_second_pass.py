@@ -69,7 +69,7 @@ def logs_without_the_second_pass(trainer):
 
 @pytest.mark.parametrize("forced", [False, True], ids=["skipped", "forced"])
 @pytest.mark.parametrize(
-    "iterations, economy",
+    "iterations, memory_options",
     [(1, MemoryOptions()), (1, MemoryOptions(accumulation=2)), (2, MemoryOptions()), (1, MemoryOptions(lora=LoRA()))],
     ids=["plain", "accumulation 2", "num_iterations 2", "adapters"],
 )
@@ -251,7 +251,7 @@ def awaken(model):
 
 
 @pytest.mark.parametrize(
-    "economy, tolerance",
+    "memory_options, tolerance",
     [
         (MemoryOptions(accumulation=4), 1e-5),
         (MemoryOptions(checkpointing=True), 1e-6),

@@ -9,7 +9,6 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from textwrap import dedent
 from typing import ClassVar
@@ -22,7 +21,7 @@ from hypothesis import strategies as st
 from ray.cluster_utils import Cluster
 
 from depthgauge import METHODS, TESTBEDS
-from depthgauge.api import Judging, ask
+from depthgauge.api import SUITES, Runner, asks
 from depthgauge.core.claim import Stage
 from depthgauge.core.errors import CorruptEntry, InvalidCheckpoint, NotCached, StoreUnusable, TrainingFailed, UsageError
 from depthgauge.core.method import Launch, Method
@@ -430,19 +429,20 @@ def sent(job, context):
     return job_from_json(*written, context)
 
 
-@pytest.mark.parametrize("baseline", [None, "baseline"])
-def test_every_job_of_every_suite_is_built_anew_from_json(context, tiny_base, tmp_path, baseline):
+@pytest.mark.parametrize("about", ["a checkpoint", "a pair"])
+def test_every_job_of_every_suite_is_built_anew_from_json(context, tiny_base, tmp_path, about):
     """What all claims ask of a checkpoint, and of a pair of them: each makes the very entry that was asked for."""
-    baseline = save_tiny_base(tmp_path / "baseline", seed=1)
-    judging = Judging(
-        method="grpo", testbed="written", baseline=baseline if baseline else None, store=tmp_path / "store", tell=print,
-        expect="trained" if baseline else "equal",
-    )  # fmt: skip
-    session = judging.session(judging.source(tiny_base))
-    jobs = plan(session, [partial(ask, session, suite, test) for suite, test in judging.tests]).jobs
+    asked = {"testbed": "written", "store": str(tmp_path / "store")}
+    if about == "a pair":
+        baseline = save_tiny_base(tmp_path / "baseline", seed=1)
+        runner = Runner(options=Options(baseline=str(baseline), expect="trained", **asked))
+    else:
+        runner = Runner(options=Options(method="grpo", **asked), suites=(SUITES,))
+    session = runner.session(tiny_base)
+    jobs = plan(session, [asks(case) for case in runner.cases(session)]).jobs
     kinds = Counter(type(job.todo).__name__ for job in jobs)
 
-    assert kinds["ToTrain"] >= 4 and kinds["ToMeasure"] >= 6, kinds
+    assert kinds["ToCorrupt"] >= 3 and kinds["ToMeasure"] >= 6, kinds
     for job in jobs:
         sent(job, session.context)
 

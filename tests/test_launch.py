@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from depthgauge import METHODS, TESTBEDS
-from depthgauge.api import Judging
+from depthgauge.api import Runner
 from depthgauge.core.errors import CorruptEntry, TrainingFailed, TrainingUnhealthy, UsageError
 from depthgauge.core.method import Launch, TrainingJob
 from depthgauge.core.result import Outcome
 from depthgauge.core.testbed import MemoryOptions
+from depthgauge.runs.config import Options
 from depthgauge.sources.folder import fingerprint
 from depthgauge_methods.second_pass import launch as module
 from depthgauge_methods.second_pass.launch import launch
@@ -78,12 +79,12 @@ def test_in_float32_the_verdicts_on_both_are_the_same(job, tiny_base, tmp_path):
     launch(two)
     TESTBEDS.register(tiny_testbed(tiny_base, name="launched"))
     suites = [f"depthgauge_suites.articles.test_{name}" for name in ("attention", "capability", "entropy", "weights")]
-    judging = Judging(method="gradreg", testbed="launched", suites=suites, store=tmp_path / "store", tell=print)
-    mine, its = (judging.judge(each.folder) for each in (one, two))
-    outcomes = [{row.claim: row.outcome for row in found.rows} for found in (mine, its)]
-    assert outcomes[0] == outcomes[1] and mine.problems == its.problems == []
+    runner = Runner(options=Options(method="gradreg", testbed="launched", store=str(tmp_path / "store")), suites=suites)
+    results = [runner.run(each.folder) for each in (one, two)]
+    outcomes = [{row.claim: row.outcome for row in result.rows} for result in results]
+    assert outcomes[0] == outcomes[1] and all(result.problems == () for result in results)
     assert set(outcomes[0].values()) >= {Outcome.SUPPORTED, Outcome.REFUTED}
-    untrained = judging.judge(tiny_base)
+    untrained = runner.run(tiny_base)
     assert {row.claim: row.outcome for row in untrained.rows} != outcomes[0]
 
 

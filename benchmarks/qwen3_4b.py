@@ -19,11 +19,12 @@ from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from benchmarks.two_folders import GIB, tokenizer
 from depthgauge import TESTBEDS, ItemTask, Reward, tasks
-from depthgauge.api import Judging
+from depthgauge.api import Runner
 from depthgauge.core.method import TrainingJob
 from depthgauge.core.testbed import Item, Testbed
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.models.load import prepare_libraries
+from depthgauge.runs.config import Options
 from depthgauge_methods.grpo import GRADREG
 from depthgauge_methods.second_pass import run
 from depthgauge_suites.articles.noise_trace import NoiseTrace, TraceQuestion
@@ -127,11 +128,11 @@ def main(tokens: int, steps: int) -> None:
         print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}; {tokens} tokens a completion, {steps} steps")
         (place / "trained").mkdir()
         print(trained(bed, place / "trained"), flush=True)
-        judging = Judging(
-            method="gradreg", testbed=bed.name, store=place / "store", device=DEVICE, dtype="bfloat16",
-            tell=lambda line: print(line, file=sys.stderr, flush=True),
-        )  # fmt: skip
-        candidate = judging.checkpoint_set(place / "trained")
+        options = Options(
+            method="gradreg", testbed=bed.name, store=str(place / "store"), device=DEVICE, dtype="bfloat16"
+        )
+        runner = Runner(options=options, tell=lambda line: print(line, file=sys.stderr, flush=True))
+        candidate = runner.checkpoint_set(place / "trained")
         print(measured(candidate), flush=True)
 
 

@@ -19,14 +19,17 @@ from pathlib import Path
 
 import numpy as np
 
-from depthgauge import METHODS
-from depthgauge.api import Judging
+from depthgauge import METHODS, TESTBEDS
+from depthgauge.api import Runner
 from depthgauge.core.plain import digest
+from depthgauge.core.registry import load_entry_points
 from depthgauge.core.result import ClaimResult
 from depthgauge.history.gated_runs import FILE, GatedRun, append, figure_of
 from depthgauge.measure.checkpoint_set import CheckpointSet
+from depthgauge.measure.context import RunContext
 from depthgauge.page.tables import markdown
 from depthgauge.report.trend import write_trend
+from depthgauge.runs.config import Options
 from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import Store, read_manifest, write_manifest
 from depthgauge.store.measurements import ARRAYS, KIND
@@ -139,10 +142,10 @@ def plant(place: Path, measured: Path, checkpoint: str) -> None:
     write_manifest(entry, KIND, description)
 
 
-def judged(place: Path, folders: Sequence[Path], judging: Judging) -> tuple[int, float, float]:
+def judged(place: Path, folders: Sequence[Path], runner: Runner) -> tuple[int, float, float]:
     """Verdicts, and the seconds of judging all and of writing their report."""
     began, runs = time.monotonic(), []
-    for folder, found in zip(folders, judging.judge_all(folders, processes=PROCESSES), strict=True):
+    for folder, found in zip(folders, runner.run_all(folders, processes=PROCESSES), strict=True):
         assert not found.problems, found.problems
         runs.append(run_of(folder, found.rows))
     told = time.monotonic()
@@ -162,12 +165,12 @@ def run_of(folder: Path, rows: Sequence[ClaimResult]) -> GatedRun:
 def judge_many(source: Store, place: Path) -> list[str]:
     """A thousand checkpoints held to the claims of pocket's suites, from synthetic measurements, without a model."""
     template = trained(source)
-    rows = judging_at(source.root).judge(template).rows
+    rows = runner_at(source.root).run(template).rows
     keys = sorted({used.key for row in rows for used in row.evidence if used.method.startswith("adopted-")})
     folders = list(planted(place, source, template, keys, CHECKPOINTS))
     for kind in ("checkpoints", KIND):
         lend(source.root / kind, place / "store" / kind)
-    verdicts, judging_s, report_s = judged(place, folders, judging_at(place / "store"))
+    verdicts, judging_s, report_s = judged(place, folders, runner_at(place / "store"))
     kibibytes = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     memory = (kibibytes[0] + PROCESSES * kibibytes[1]) / 2**20
     opened = "torch was imported" if "torch" in sys.modules else "torch was not imported"
@@ -179,14 +182,16 @@ def judge_many(source: Store, place: Path) -> list[str]:
     ]
 
 
-def judging_at(store: Path) -> Judging:
-    return Judging(method="depthscaled", suites=SUITES, store=store, tell=lambda line: None)
+def runner_at(store: Path) -> Runner:
+    options = Options(method="depthscaled", store=str(store))
+    return Runner(options=options, suites=SUITES, tell=lambda line: None)
 
 
 def trained(store: Store) -> Path:
     """The checkpoint that is copied. Raises: SystemExit where the store has none."""
-    judging = judging_at(store.root)
-    context = judging.context  # which knows the methods
+    load_entry_points()
+    testbed = TESTBEDS[METHODS["depthscaled"].testbed or "pocket"]
+    context = RunContext(testbed=testbed, store=store, tell=lambda line: None)
     candidate = CheckpointSet.of(METHODS["depthscaled"], (0,), context)
     if not candidate.cached(0):
         sys.exit("benchmarks.scale judges copies of a trained checkpoint: run 'make eval' first.")

@@ -34,6 +34,7 @@ from depthgauge.executors.worker import Order, work
 from depthgauge.executors.written import from_json, job_from_json, job_to_json, to_json
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext, note_missing, planned
+from depthgauge.runs.config import Options
 from depthgauge.store.folders import Store
 from tests.processes import ROOT, refusal, rows
 from tests.tiny import save_tiny_base, tiny_testbed
@@ -67,7 +68,7 @@ class Touchy:
     number: int
     name: ClassVar[str] = "touchy"
     version: ClassVar[int] = 1
-    what: ClassVar[str] = "how touchy it is"
+    description: ClassVar[str] = "how touchy it is"
 
     def parameters(self, one):
         return {{"number": self.number}}
@@ -242,8 +243,9 @@ def test_what_is_asked_of_ray():
 
 
 @pytest.mark.heavy
-def test_ray_finishes_what_a_node_that_dies_has_left(depthgauge, place):
+def test_ray_finishes_what_a_node_that_dies_has_left(depthgauge, place, tiny_base, monkeypatch):
     """Two nodes of a cluster on this machine; the one that is at a job is taken away."""
+    monkeypatch.setenv("TINY_BASE", str(tiny_base))  # workers have the environment of their node, not of the run
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     nodes = [cluster.add_node(num_cpus=2), cluster.add_node(num_cpus=2)]
     killer = threading.Thread(target=kill_when_busy, args=(cluster, nodes[1], place / "ray"))

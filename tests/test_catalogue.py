@@ -7,13 +7,12 @@ import pytest
 
 from depthgauge.core.claim import Claim
 from depthgauge.core.errors import UsageError
-from depthgauge.core.registry import load_entry_points
+from depthgauge.core.registry import SUITES, load_entry_points
 from depthgauge.core.verdict import above
 from depthgauge.history.catalogue import catalogue, record
 from depthgauge.history.recorded import RecordedOutcomes
 from tests.processes import ROOT
 
-PACKAGES = ("depthgauge.checks", "depthgauge_suites")
 CLAIM = Claim(
     id="c", statement="s", citation="s", published="-", region=above(0), unit="points", control="x", rationale="r"
 )
@@ -22,9 +21,7 @@ CLAIM = Claim(
 def test_the_page_in_the_docs_is_that_of_the_registry():
     load_entry_points()
 
-    assert (ROOT / "docs" / "claims.md").read_text() == catalogue(["depthgauge.checks", "depthgauge_suites"]), (
-        "run 'make claims'"
-    )
+    assert (ROOT / "docs" / "claims.md").read_text() == catalogue(["depthgauge.checks", *SUITES]), "run 'make claims'"
 
 
 def test_what_seeds_gave_is_counted_by_method():
@@ -38,9 +35,12 @@ def test_what_seeds_gave_is_counted_by_method():
     assert record(CLAIM, RecordedOutcomes()) == "-"
 
 
-@pytest.mark.parametrize("name", ["no.such.package", "json.tool"])
-def test_what_is_no_package_of_suites_is_one_sentence(name):
-    with pytest.raises(UsageError, match=f"{name} is no package of suites"):
+@pytest.mark.parametrize(
+    "name, sentence",
+    [("no.such.package", "unknown suite 'no.such.package'"), ("json.tool", "json.tool is no package of suites")],
+)
+def test_what_is_no_suite_is_one_sentence(name, sentence):
+    with pytest.raises(UsageError, match=sentence):
         catalogue([name])
 
 

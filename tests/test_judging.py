@@ -31,8 +31,8 @@ def runner(tiny_base, tmp_path_factory):
     if "judged" not in TESTBEDS:
         TESTBEDS.register(tiny_testbed(tiny_base, name="judged"))
     store = tmp_path_factory.mktemp("judging")
-    options = Options(method="grpo", testbed="judged", store=str(store))
-    return Runner(options=options, suites=[WEIGHTS], tell=silent)
+    options = Options(method="grpo", testbed="judged", suites=WEIGHTS, store=str(store))
+    return Runner(options=options, tell=silent)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_several_processes_open_no_model_and_say_what_to_do(runner, other, tmp_p
     """After torch was used here with threads, its forks would wait for these forever."""
     torch.ones(512, 512) @ torch.ones(512, 512)
     unmeasured = save_tiny_base(tmp_path / "unmeasured", seed=3)
-    asks = replace(runner, suites=["depthgauge_suites.articles.test_entropy"])
+    asks = replace(runner, options=replace(runner.options, suites="depthgauge_suites.articles.test_entropy"))
     assert asks.run(other).problems == ()
     first, second = asks.run_all([other, unmeasured], processes=2)
     assert first.problems == () and second.rows == ()
@@ -114,11 +114,16 @@ def test_an_executor_measures_for_several_at_once(tiny_base, other, tmp_path):
     "asked, sentence",
     [
         ({"method": "nothing"}, "unknown method 'nothing'"),
-        ({"suites": ["no.suites"]}, "no.suites is no package of suites"),
+        ({"method": "grpo", "suites": ["article"]}, "unknown suite 'article'. Did you mean 'articles'?"),
+        (
+            {"method": "grpo", "testbed": "judged", "suites": ["json.tool"]},
+            "json.tool is no package of suites, and has no claim itself",
+        ),
         ({"testbed": "nowhere"}, "unknown testbed 'nowhere'"),
+        ({}, "is judged by the tasks of a testbed, or beside another checkpoint: add --testbed=NAME of "),
     ],
 )
-def test_bad_names_are_one_sentence(asked, sentence, other, tmp_path):
+def test_bad_names_are_one_sentence(runner, asked, sentence, other, tmp_path):
     with pytest.raises(UsageError, match=sentence):
         verify(checkpoint=other, store=tmp_path, tell=silent, **asked)
 
@@ -145,8 +150,8 @@ from depthgauge.api import Runner, compare, verify
 from tests.tiny import tiny_testbed
 TESTBEDS.register(tiny_testbed(Path({str(TESTBEDS["judged"].base)!r}), name="judged"))
 place = Path({runner.options.store!r})
-options = Options(method="grpo", testbed="judged", store=str(place))
-again = Runner(options=options, suites=[{WEIGHTS!r}], tell=sys.exit)
+options = Options(method="grpo", testbed="judged", suites={WEIGHTS!r}, store=str(place))
+again = Runner(options=options, tell=sys.exit)
 assert again.run({str(other)!r}).rows
 assert "torch" not in sys.modules
 """

@@ -160,10 +160,13 @@ def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
 @pytest.mark.parametrize(
     "options, sentence",
     [
-        (["--method=depthscale"], "unknown method 'depthscale'. Did you mean 'depthscaled'? Registered: base, grpo"),
+        (
+            ["--method=depthscale"],
+            "unknown method 'depthscale'. Did you mean 'depthscaled'? Registered: base_model, grpo",
+        ),
         (["--method=random_weights"], "'random_weights' is a control"),
         (["--method=,"], "names no method"),
-        (["--seeds=0"], "must be at least 1, got 0"),
+        (["--seeds=0", "--method=grpo"], "must be at least 1, got 0"),
         (["--checkpoint=.", "--seeds=3"], "--checkpoint is one training, and --seeds=3 asks about several"),
         (["--checkpoint="], "--checkpoint= names no checkpoint"),
         (["--store="], "--store= names no folder"),
@@ -175,6 +178,11 @@ def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
         (["--tasks=common"], "--tasks is about two checkpoints: give the baseline with --baseline"),
         (["--baseline=grpo"], "--baseline names the baseline: name the candidate with --checkpoint"),
         (["--baseline=grpo", "--method=grpo"], "--method is about methods, and --baseline about two checkpoints"),
+        (["--suites=article", "--method=grpo"], "unknown suite 'article'. Did you mean 'articles'? Choose of "),
+        (["--suites=", "--method=grpo"], "--suites has no value: give one, or leave the option out"),
+        (["--suites=all", "--baseline=grpo", "--checkpoint=."], "--suites is about methods, and --baseline about two"),
+        ([], "name what to judge: a method, --method=NAME of grpo, gradreg, depthscaled"),
+        (["-n2"], "or a finished checkpoint, --checkpoint=NAME, with --testbed=NAME of "),
         (["--dtype=int8"], "unknown dtype 'int8': choose float32, bfloat16, or auto"),
     ],
 )
@@ -195,7 +203,7 @@ def test_an_unknown_testbed_is_one_sentence_and_exit_4(depthgauge):
 
 def test_a_store_that_cannot_be_written_is_one_sentence_and_exit_4(depthgauge, place):
     (place / "a_file").write_text("")
-    done = depthgauge(store="a_file/store")
+    done = depthgauge("--method=grpo", store="a_file/store")
 
     assert done.returncode == 4
     assert "cannot be written" in refusal(done)
@@ -227,7 +235,7 @@ def test_a_corrupt_measurement_is_one_sentence_and_exit_21(depthgauge, place):
 
 
 def test_collecting_lists_claims_without_what_takes_seconds_to_import():
-    code = "import sys, pytest; status = pytest.main(['--collect-only', '-q', 'suites/']); "
+    code = "import sys, pytest; status = pytest.main(['--collect-only', '-q', '--method=depthscaled', 'suites/']); "
     code += f"print(int(status), *{SLOW_TO_IMPORT!r}.intersection(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
 
@@ -268,7 +276,7 @@ def test_help_names_every_option():
 
 
 def test_a_method_brings_its_testbed_and_the_claims_that_speak_of_it(depthgauge):
-    suites = {"grokking": {"test_grokking.py"}, "induction": {"test_circuits.py", "test_skill_paths.py"}}
+    suites = {"grokking": {"test_grokking.py"}, "induction": {"test_circuits.py"}}
     for method, suite in suites.items():
         done = depthgauge(f"--method={method}", "--collect-only", "-q", testbed=None)
         collected = set(re.findall(r"(test_\w+\.py)::", done.stdout))
@@ -335,3 +343,69 @@ def test_a_checkpoint_of_another_kind_is_not_testable(depthgauge, place, tiny_ba
         assert {row["outcome"] for row in verdicts} == {"NOT_TESTABLE"}
         assert all(sentence in row["reason"] for row in verdicts)
         assert done.returncode == 20
+
+
+# -- which suites judge ---
+
+
+def collected(done):
+    """The files of which claims were collected."""
+    return set(re.findall(r"(test_\w+)\.py::", done.stdout))
+
+
+ARTICLES = {
+    "test_attention",
+    "test_capability",
+    "test_entropy",
+    "test_noise_trace",
+    "test_tokenization",
+    "test_weights",
+}
+
+
+def test_a_method_is_judged_by_the_suites_that_it_and_its_testbed_name(depthgauge):
+    articles = depthgauge("--method=depthscaled", "--collect-only", "-q", testbed="pocket")
+    adapters = depthgauge("--method=gift", "--collect-only", "-q", testbed="pocket")
+
+    assert collected(articles) == ARTICLES | {"test_training_health"}
+    assert "test_gift" in collected(adapters) and "test_gaussian_weights" not in collected(adapters)
+
+
+@pytest.mark.parametrize(
+    "path, options, files",
+    [
+        ("", ["--suites=circuits"], {"test_circuits"}),
+        ("", ["--suites=circuits,training_health"], {"test_circuits", "test_training_health"}),
+        ("depthgauge_suites/circuits", [], {"test_circuits"}),
+        ("depthgauge_suites/circuits/test_circuits.py", [], {"test_circuits"}),
+        ("depthgauge_suites/layer_papers/test_gaussian_weights.py", [], {"test_gaussian_weights"}),
+        ("depthgauge_suites/layer_papers/test_gaussian_weights.py", ["--suites=circuits"], {"test_gaussian_weights"}),
+    ],
+)
+def test_a_suite_that_is_named_judges_and_a_file_that_is_given_does(depthgauge, path, options, files):
+    done = depthgauge("--method=grpo", *options, "--collect-only", "-q", suite=ROOT / "suites" / path, testbed="pocket")
+
+    assert collected(done) == files
+
+
+def test_all_suites_judge_where_all_are_asked_for(depthgauge):
+    done = depthgauge("--method=all", "--suites=all", "--collect-only", "-q", testbed="pocket")
+
+    assert collected(done) > ARTICLES | {"test_circuits", "test_skill_paths", "test_training_health"}
+
+
+def test_claims_of_a_projects_own_are_judged_beside_them(depthgauge, place):
+    own = place / "test_own_claims.py"
+    own.write_text((ROOT / "suites" / "depthgauge_suites" / "articles" / "test_weights.py").read_text())
+    done = depthgauge("--method=grpo", "--suites=circuits", "--collect-only", "-q", suite=own, testbed="pocket")
+
+    assert collected(done) == {"test_own_claims"}
+
+
+def test_options_without_a_claim_are_nobodys_business(depthgauge, place):
+    test = place / "test_theirs.py"
+    test.write_text("def test_theirs():\n    pass\n")
+    done = depthgauge(suite=test, testbed=None)
+
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout

@@ -150,9 +150,13 @@ def planted_levels(base, place, seed):
 
 @pytest.fixture(scope="module")
 def on_pocket(tmp_path_factory):
-    suite = "depthgauge_suites.layer_papers.test_transformer_factors"
-    options = Options(method="grpo", testbed="pocket", store=str(tmp_path_factory.mktemp("factors")))
-    return Runner(options=options, suites=[suite], tell=lambda line: None)
+    options = Options(
+        method="grpo",
+        testbed="pocket",
+        suites="depthgauge_suites.layer_papers.test_transformer_factors",
+        store=str(tmp_path_factory.mktemp("factors")),
+    )
+    return Runner(options=options, tell=lambda line: None)
 
 
 @pytest.mark.heavy

@@ -104,6 +104,7 @@ def tiny_testbed(base: Path, *, steps: int = 4, name: str = "tiny", save_every_s
             Compound: compounds,
             Passage: lambda: [Passage((first + second) * 32) for first in LETTERS for second in LETTERS],
         },
+        suites=("articles", "circuits", "layer_papers"),
         recorded_outcomes=base / "recorded.json",
         threads=1,
     )

@@ -5,11 +5,11 @@ The names a suite, a method, a testbed or a probe needs. Importing them imports 
 
 from typing import TYPE_CHECKING, Any
 
-from depthgauge.core.claim import Claim, Expectation, Margin, Region, Stage
+from depthgauge.core.claim import Claim, Expectation, Margin, Region, Stage, Suite
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.estimate import Estimate
 from depthgauge.core.method import Method, Recipe
-from depthgauge.core.registry import METHODS, PROBES, TESTBEDS
+from depthgauge.core.registry import METHODS, PROBES, SUITES, TESTBEDS
 from depthgauge.core.result import Outcome, Verdict
 from depthgauge.core.testbed import ItemTask, LoRA, MemoryOptions, Resources, Reward, Testbed, Training, TrainingScale
 from depthgauge.core.verdict import above, at_least, at_most, below, claim, within
@@ -32,6 +32,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "METHODS",
     "PROBES",
+    "SUITES",
     "TESTBEDS",
     "Claim",
     "Estimate",
@@ -48,6 +49,7 @@ __all__ = [
     "Resources",
     "Reward",
     "Stage",
+    "Suite",
     "Testbed",
     "Training",
     "TrainingScale",

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from depthgauge.core.errors import HarnessError, UsageError
-from depthgauge.core.registry import load_entry_points
+from depthgauge.core.registry import load_entry_points, modules_of
 from depthgauge.core.result import ClaimResult, Verdict
 from depthgauge.executors.chosen import engine_of
 from depthgauge.executors.engines import Engine, engine_named
@@ -33,7 +33,7 @@ from depthgauge.runs.progress import Follower
 from depthgauge.runs.result import Findings, Result, blocks, check_reports, conclude
 from depthgauge.runs.session import MethodSession, Session, Test
 
-CHECKS, SUITES = "depthgauge.checks", "depthgauge_suites"
+CHECKS = "depthgauge.checks"
 CHECKPOINTS_AT_ONCE = 8  # that a process takes
 
 
@@ -49,33 +49,35 @@ def compare(
     Raises: HarnessError, in one sentence, where the comparison cannot be carried out or is invalid.
     """
     given = options_from({**options, "baseline": str(baseline), "checkpoint": str(candidate)})
-    return Runner(options=given, suites=(CHECKS,), claims=claims, tell=tell).run()
+    return Runner(options=given, claims=claims, tell=tell).run()
 
 
 def verify(
-    method: str | None = None, *, checkpoint: str | Path | None = None, suites: Sequence[str] = (SUITES,),
+    method: str | None = None, *, checkpoint: str | Path | None = None, suites: Sequence[str] = (),
     claims: Sequence[str] = (), tell: Callable[[str], None] = print, **options: Any,
 ) -> Result:  # fmt: skip
     """Whether the claims of the suites hold for the checkpoints of a method, which is trained where the store has
-    none, or for a finished checkpoint.
+    none, or for a finished checkpoint. No suites are those that the method and the testbed name.
 
     Raises: as `compare`.
     """
-    given = options_from({**options, "method": method, "checkpoint": None if checkpoint is None else str(checkpoint)})
-    return Runner(options=given, suites=suites, claims=claims, tell=tell).run()
+    named = {"method": method, "checkpoint": None if checkpoint is None else str(checkpoint)}
+    given = options_from({**options, **named, "suites": ",".join(suites) or None})
+    return Runner(options=given, claims=claims, tell=tell).run()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
     """Judges one checkpoint after the other by the same options; a control is judged once for all of them.
 
-    `suites` are packages or modules of claims, and `claims` the ids of those to judge: none means all. Every
-    measurement goes into the store of the options, which is shared with runs of pytest, and is read from there.
-    `tell` takes lines of progress. Reports are written where the options name a folder for them.
+    Claims about change are those of the packages or modules `checks`, and claims about methods of the suites of the
+    options. `claims` are the ids of those to judge: none means all. Every measurement goes into the store of the
+    options, which is shared with runs of pytest, and is read from there. `tell` takes lines of progress. Reports are
+    written where the options name a folder for them.
     """
 
     options: Options
-    suites: Sequence[str] = (CHECKS,)
+    checks: Sequence[str] = (CHECKS,)
     claims: Sequence[str] = ()
     tell: Callable[[str], None] = print
     controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)
@@ -169,15 +171,13 @@ class Runner:
         """Raises: as `engine_of`."""
         return engine_of(self.options)
 
-    @cached_property
-    def tests(self) -> list[tuple[str, Any]]:
+    def tests(self, session: Session) -> list[tuple[str, Test]]:
         """The claims that are asked for, with the name of the suite that each stands in.
 
         Raises: UsageError for an id that no claim of the suites has.
         """
-        load_entry_points()
-        modules = [module for package in self.suites for module in suites_in(package)]
-        found = [(module.__name__.rpartition(".")[2], test) for module in modules for test in claims_of(module)]
+        packages = modules_of(session.suites) if isinstance(session, MethodSession) else tuple(self.checks)
+        found = tests_in(packages)
         ids = {claim_of(test).id for _, test in found}
         for name in self.claims:
             if name not in ids:
@@ -186,10 +186,11 @@ class Runner:
 
     def cases(self, session: Session) -> list[Case]:
         """Raises: UsageError where a margin is not one of its claim."""
+        tests = self.tests(session)
         if isinstance(session, ComparisonSession):
-            for unused in session.check_margins([claim_of(test) for _, test in self.tests]):
+            for unused in session.check_margins([claim_of(test) for _, test in tests]):
                 self.tell(f"no claim of this run has the margin that was given for it: {unused}")
-        return [case for suite, test in self.tests for case in cases_of(session, suite, test)]
+        return [case for suite, test in tests for case in cases_of(session, suite, test)]
 
     def checkpoint_set(self, checkpoint: str | Path) -> CheckpointSet:
         """What readings take, and whose `measure` asks a probe."""
@@ -210,6 +211,13 @@ class Runner:
         if isinstance(found, MethodSession):
             shared["known"] = self.known
         return replace(found, **shared, reports=found.reports if self.options.report_dir is not None else None)
+
+
+@cache
+def tests_in(packages: tuple[str, ...]) -> tuple[tuple[str, Test], ...]:
+    """Every claim of some packages, with the name of its module. Raises: as `suites_in`."""
+    modules = dict.fromkeys(module for package in packages for module in suites_in(package))
+    return tuple((module.__name__.rpartition(".")[2], test) for module in modules for test in claims_of(module))
 
 
 def outcome_of(session: Session, case: Case, index: int, required: int) -> ClaimResult | Problem:

@@ -56,7 +56,7 @@ def check_replaceable(path: Path) -> None:
 
 def judged(testbed: str, methods: str, seed: int, store: Path) -> list[ClaimResult]:
     """The verdicts of one seed that are not NOT_TESTABLE. Raises: TrainingFailed where there is none."""
-    result = verify(methods, testbed=testbed, first_seed=seed, store=str(store))
+    result = verify(methods, testbed=testbed, first_seed=seed, store=str(store), suites=["all"])
     print(result)
     if result.exit_code not in DECIDED:
         raise TrainingFailed(f"seed {seed} on {testbed!r} ended with exit {result.exit_code}: nothing is recorded.")

@@ -18,6 +18,7 @@ GIFT = METHODS.register(
         parent="grpo",
         summary="GRPO of two maps that generate the change of queries and values from their weights",
         settings=AdapterSettings(adapter=Gift()),
+        suites=(*GRPO.suites, "depthgauge_suites.layer_papers.test_gift"),
         optional=True,
     )
 )

@@ -34,6 +34,8 @@ GRPO = METHODS.register(
         train=train,
         supports_distributed=True,
         requires=(*MODEL_LIBRARIES, "trl"),
+        suites=("training_health",),
+        default_testbed="pocket",
     )
 )
 GRADREG = METHODS.register(

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 
 from depthgauge import Estimate, Stage, at_least, claim, tasks
-from depthgauge.checks.claims import change_claim
+from depthgauge.checks.claims import DEFAULT_MARGIN_POINTS, change_claim
 from depthgauge.stats import sequential_difference
-
-DEFAULT_MARGIN_POINTS = 5
 
 
 @claim(

@@ -9,7 +9,7 @@ from depthgauge.core.numbers import whole
 def add(commands: Commands) -> None:
     parser = add_command(
         commands, "record", record, summary="record what several training seeds give on a testbed; resumes",
-        example="depthgauge record pocket --seeds=5",
+        example="depthgauge record TESTBED --seeds=5",
     )  # fmt: skip
     parser.add_argument("testbed", metavar="TESTBED")
     parser.add_argument("--method", default="all", metavar="NAMES", help="default: all that the testbed trains")

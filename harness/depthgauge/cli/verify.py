@@ -8,6 +8,7 @@ from depthgauge.cli.run import add_run_options, finish, run_options
 OPTIONS = (
     "checkpoint",
     "testbed",
+    "suites",
     "base_model",
     "seeds",
     "first_seed",
@@ -29,16 +30,18 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands, "verify", verify, summary="whether the claims about a registered method hold",
         more="What the store\nlacks is trained. 'pytest suites/ --method=METHOD' judges the same within a project.",
-        example="depthgauge verify grpo --testbed=pocket --seeds=3",
+        example="depthgauge verify METHOD --testbed=NAME --seeds=3",
     )  # fmt: skip
-    parser.add_argument("method", metavar="METHOD", help="one, several with commas, or all")
+    parser.add_argument("method", metavar="METHOD", nargs="?", help="one, several with commas, or all")
     add_options(parser, OPTIONS)
     add_run_options(parser)
 
 
 def verify(arguments: argparse.Namespace) -> int:
     from depthgauge.api import verify as verify_method
+    from depthgauge.runs.session import asked_names
 
     options = options_given(arguments, OPTIONS) | run_options(arguments) | {"report_dir": str(arguments.report_dir)}
     method, checkpoint = options.pop("method"), options.pop("checkpoint")
+    options["suites"] = asked_names(options["suites"] or "")
     return finish(verify_method(method, checkpoint=checkpoint, **options), arguments)

@@ -113,3 +113,12 @@ class Claim:
         if margin.unit != self.unit:
             raise ValueError(f"the margin of {self.id!r} is in {self.unit!r}, got {margin.value} {margin.unit!r}")
         return replace(self, region=self.region.as_wide_as(margin.value), rationale=margin.reason)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suite:
+    """Claims that belong together, by a name; `modules` are the modules or packages that hold them."""
+
+    name: str
+    summary: str
+    modules: tuple[str, ...]

@@ -20,6 +20,10 @@ class InvalidCheckpoint(HarnessError):
     """The folder is not a checkpoint that can be trusted: truncated, not finite, pickled, or with code of its own."""
 
 
+class NothingNamed(UsageError):
+    """The command names nothing that could be judged."""
+
+
 class InvalidComparison(HarnessError):
     """Two measurements were not taken on the same items, prompts or tokenizer."""
 

@@ -20,6 +20,8 @@ class Method:
     `alone` trainings take the whole machine, one after the other. An `optional` method is asked for by its name, and is
     in no `--method=all`. `supports_distributed` says that `train` heeds the job's `launch`. `requires` names the
     distributions whose versions determine the checkpoint: they are part of its key, and looked for before a run.
+    `suites` are those whose claims judge it, beside its testbed's. `default_testbed` is where it is trained when nobody
+    names a testbed.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Method:
     optional: bool = False
     supports_distributed: bool = False
     requires: tuple[str, ...] = MODEL_LIBRARIES
+    suites: tuple[str, ...] = ()
+    default_testbed: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -2,12 +2,13 @@
 
 import difflib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from typing import Any, Generic, Protocol, TypeVar
 
+from depthgauge.core.claim import Suite
 from depthgauge.core.errors import UsageError
 from depthgauge.core.method import Method
 from depthgauge.core.testbed import Testbed
@@ -68,18 +69,25 @@ METHODS: Registry[Method] = Registry("method")
 TESTBEDS: Registry[Testbed] = Registry("testbed")
 CORRUPTIONS: Registry[Any] = Registry("corruption")  # as `depthgauge.corruptions` describes them
 PROBES: Registry[Any] = Registry("probe")  # classes, as `depthgauge.measure.base_probe` describes them
+SUITES: Registry[Suite] = Registry("suite")
 BASE = Method(name="base_model", summary="the testbed's base model, not trained")  # that of the tool's own claims
+OWED_TO_THE_BASE = Suite(
+    name="method",
+    summary="what any training owes its base: gains and no losses in tasks, entropy, weights that moved together",
+    modules=("depthgauge.checks.method",),
+)
 BROKEN: dict[str, str] = {}  # entry points that could not be imported, and why
 FILES: dict[str, str] = {}  # of a project's own modules that register something, by name: other processes load them
 
 
 def load_entry_points() -> None:
-    """Register the base, and import every package of the entry point group 'depthgauge', ours too: each registers what
-    it brings.
+    """Register what is the tool's own, and import every package of the entry point group 'depthgauge', ours too: each
+    registers what it brings.
 
     One that raises is noted in `BROKEN`, and the others work.
     """
     METHODS.register(BASE)
+    SUITES.register(OWED_TO_THE_BASE)
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         try:
             entry.load()
@@ -131,3 +139,39 @@ def methods_on(testbed: str) -> list[str]:
     """The names of the methods of a testbed: its own, or, where it has none, those that name no testbed."""
     own = [name for name in METHODS if METHODS[name].testbed == testbed]
     return own or [name for name in METHODS if METHODS[name].testbed is None]
+
+
+def suites_for(methods: Iterable[str], testbed: Testbed, asked: Sequence[str] = ()) -> tuple[str, ...]:
+    """The suites that judge these methods: those asked for, 'all' being every registered one, or else those that the
+    testbed and the methods name.
+
+    Raises: UsageError for one that is not registered, and no module either.
+    """
+    names = asked or [*testbed.suites, *(suite for name in methods for suite in METHODS[name].suites)]
+    if list(names) == ["all"]:
+        names = list(SUITES)
+    modules_of(names)
+    return tuple(dict.fromkeys(names))
+
+
+def modules_of(suites: Iterable[str]) -> tuple[str, ...]:
+    """The modules and packages of suites; one that is not registered is named by its module.
+
+    Raises: UsageError if there is no such module.
+    """
+    found: dict[str, None] = {}
+    for name in suites:
+        if name not in SUITES and not is_module(name):
+            near = difflib.get_close_matches(name, SUITES, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise UsageError(f"unknown suite {name!r}.{hint} Choose of {', '.join(SUITES)}, all, or name a module.")
+        found |= dict.fromkeys(SUITES[name].modules if name in SUITES else (name,))
+    return tuple(found)
+
+
+def is_module(name: str) -> bool:
+    """Whether a module has this name; what is in it is not imported, only the packages above it."""
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):  # no package above it; no name that a module can have
+        return False

@@ -239,9 +239,10 @@ class Testbed:
     """A base model and everything that is asked of its descendants; whatever is left out is asked of nobody.
 
     `base` is a folder or a name on the hub, None where methods start from fresh weights. `probe_inputs` maps what a
-    probe reads (its own type, such as `noise_trace.TraceQuestion`) to a callable that gives it. `recorded_outcomes` is
-    the file of what was found here. `training` is asked for by methods that train. `base_from` is said to whoever lacks
-    the base: how it is brought. `threads` of a process; None: as many as the model is large enough for. `resources` are
+    probe reads (its own type, such as `greedy_entropy.Opening`) to a callable that gives it. `suites` are those whose
+    claims judge what descends from the base: by default, what any training owes its base. `recorded_outcomes` is the
+    file of what was found here. `training` is asked for by methods that train. `base_from` is said to whoever lacks the
+    base: how it is brought. `threads` of a process; None: as many as the model is large enough for. `resources` are
     those of a worker with --executor. `joined_with` names the testbed whose evaluation tasks and probe inputs a run has
     added.
     """
@@ -252,6 +253,7 @@ class Testbed:
     base: Path | str | None = None
     tasks: tuple[ItemTask | LmEvalTask, ...] = ()
     probe_inputs: ProbeInputs = field(default_factory=dict)
+    suites: tuple[str, ...] = ("method",)
     recorded_outcomes: Path | None = None
     training: Training | None = None
     threads: int | None = None

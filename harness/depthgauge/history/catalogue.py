@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import ModuleType
@@ -9,7 +10,7 @@ from typing import Any
 
 from depthgauge.core.claim import Claim
 from depthgauge.core.errors import UsageError
-from depthgauge.core.registry import TESTBEDS
+from depthgauge.core.registry import TESTBEDS, modules_of
 from depthgauge.core.result import Outcome
 from depthgauge.core.testbed import Testbed
 from depthgauge.history.recorded import RecordedOutcomes, read_recorded_outcomes
@@ -24,19 +25,20 @@ models are trained in each run, is about change, or is informational.
 WORDS = {outcome: outcome.replace("_", " ").lower() for outcome in Outcome}
 
 
-def catalogue(packages: Sequence[str]) -> str:
-    """The page, as markdown. A package may say in `UNTESTABLE`, by source, why claims of it are not there.
+def catalogue(suites: Sequence[str]) -> str:
+    """The page, as markdown. The package above a suite may say in `UNTESTABLE`, by source, why claims are not there.
 
-    Raises: UsageError if there is no such package.
+    Raises: UsageError if there is no such suite.
     """
-    modules = [module for package in packages for module in suites_in(package)]
+    packages = modules_of(suites)
+    modules = list(dict.fromkeys(module for package in packages for module in suites_in(package)))
     recorded_outcomes = {
         name: recorded_outcomes for name in TESTBEDS if (recorded_outcomes := on_record(TESTBEDS[name])).claims
     }
     parts = [HEAD, *(part for module in modules for part in suite(module, recorded_outcomes))]
     untestable: dict[str, str] = {}
     for package in packages:
-        untestable |= getattr(importlib.import_module(package), "UNTESTABLE", {})
+        untestable |= getattr(sys.modules.get(package.rpartition(".")[0]), "UNTESTABLE", {})
     if untestable:
         parts += ["## Without a claim\n", markdown(("citation", "why"), list(untestable.items())) + "\n"]
     return "\n".join(parts)

@@ -12,11 +12,12 @@ from depthgauge.core.outside import is_checkpoint
 from depthgauge.core.registry import CORRUPTIONS, METHODS
 from depthgauge.pytest_plugin.roots import NAME_CHECKPOINTS
 from depthgauge.pytest_plugin.state import STATE, State
+from depthgauge.pytest_plugin.suites import is_judged
 from depthgauge.runs.cases import NOBODY, argument_names, arguments_of, choices_of
 from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.session import Session
 
-CLAIM = "depthgauge_claim"
+CLAIM, REFUSAL = "depthgauge_claim", "depthgauge_refusal"
 
 
 def claim_of(function: Any) -> Claim | None:
@@ -31,19 +32,23 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> None:
-    """The first claim activates the plugin, before pytest looks for the fixtures that it takes."""
+def pytest_pycollect_makeitem(collector: pytest.Collector, name: str, obj: object) -> list[pytest.Item] | None:
+    """The first claim activates the plugin, before pytest looks for the fixtures that it takes.
+
+    Where there is no session for it, no claim is collected, and `pytest_collection_modifyitems` ends the run: pytest
+    takes what is raised here for a file that cannot be imported.
+    """
     if claim_of(obj) is None:
-        return
+        return None
     state = collector.config.stash[STATE]
     if state.active:
-        return
+        return None
     try:
         state.session  # noqa: B018
     except HarnessError as error:
-        pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
-    if not state.is_worker and not collector.config.option.collectonly:
-        state.check()
+        state.refusal = error
+        return []
+    return None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -51,7 +56,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if claim is None:
         return
     session = metafunc.config.stash[STATE].session
-    about = session.applicable_to(claim, argument_names(metafunc.function))
+    judged = is_judged(metafunc.config, session, metafunc.definition.path)
+    about = session.applicable_to(claim, argument_names(metafunc.function)) if judged else ()
     metafunc.parametrize("candidate", about or [pytest.param(NOBODY, id="nobody")], indirect=True)
     for name, values in choices_of(session, argument_names(metafunc.function)).items():
         metafunc.parametrize(name, values or [pytest.param(NOBODY, id="none")], indirect=True)
@@ -94,12 +100,19 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out the claims that speak about nothing that is judged; those about change come in the order of stages."""
+    refusal = config.stash[STATE].refusal
+    if refusal is not None and config.stash[STATE].is_worker:
+        config.workeroutput[REFUSAL] = str(refusal), refusal.exit_code  # type: ignore[attr-defined]
+    elif refusal is not None:
+        pytest.exit(f"depthgauge: {refusal}", returncode=refusal.exit_code)
     unrelated = [item for item in items if candidate_of(item) == NOBODY]
     if unrelated:
         config.hook.pytest_deselected(items=unrelated)
         items[:] = [item for item in items if item not in unrelated]
     state = config.stash[STATE]
     if state.active and isinstance(state.session, ComparisonSession):
+        if unrelated and not items and not state.is_worker:
+            state.tell("no claim here is about two checkpoints: give --pyargs depthgauge.checks, or a file of yours.")
         items.sort(key=stage_of)
         check_margins(state, items)
 

@@ -8,7 +8,7 @@ import pytest
 
 from depthgauge.core.result import ClaimResult, claim_result_from_plain
 from depthgauge.pytest_plugin.claims import ERROR, NOT_RUN, ROW, told
-from depthgauge.pytest_plugin.collection import CLAIM
+from depthgauge.pytest_plugin.collection import CLAIM, REFUSAL
 from depthgauge.pytest_plugin.stages import ALL, note
 from depthgauge.pytest_plugin.state import State
 from depthgauge.report.outcome import Problem
@@ -26,6 +26,7 @@ class Controller:
         self.findings = Findings()
         self.result: Result | None = None
         self.failed = 0
+        self.refusal: tuple[str, int] | None = None
         self.follower: Follower | None = None
 
     def pytest_sessionstart(self) -> None:
@@ -68,7 +69,14 @@ class Controller:
                 self.state.session, self.findings, status=int(exitstatus), judged=self.state.options.judged_folder
             )
             session.exitstatus = self.result.exit_code
+        elif self.refusal is not None:
+            session.exitstatus = self.refusal[1]
         return (yield)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """A worker that could not judge its first claim says why, and all say the same."""
+        self.refusal = getattr(node, "workeroutput", {}).get(REFUSAL, self.refusal)
 
     @property
     def limits(self) -> tuple[str, ...]:
@@ -78,6 +86,8 @@ class Controller:
         return tuple(f"{name} {value}" for name, value in chosen.items() if value)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self.refusal is not None:
+            terminalreporter.write_line(f"depthgauge: {self.refusal[0]}")
         if self.result is None:
             return
         terminalreporter.section("claims")

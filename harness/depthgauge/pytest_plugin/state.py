@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from depthgauge.core.errors import HarnessError, UsageError
+from depthgauge.core.errors import HarnessError, NothingNamed, UsageError
 from depthgauge.core.registry import BROKEN, load_entry_points
 from depthgauge.executors.chosen import engine_of
 from depthgauge.pytest_plugin.fixtures import fixtures
@@ -33,6 +33,7 @@ class State:
         self.run = str(worker["depthgauge_run"]) if worker else uuid.uuid4().hex[:8]
         self.is_worker = worker is not None
         self.active = False
+        self.refusal: HarnessError | None = None  # of the first claim
         self.needed: list[str] = []
         self.prepared: set[int] = set()
         self._session: Session | None = None
@@ -45,13 +46,22 @@ class State:
         load_entry_points()
         self.config.pluginmanager.register(fixtures(), "depthgauge-fixtures")
 
+    def deactivate(self) -> None:
+        """Take back what `activate` gave: options alone, without a claim, are nobody's business."""
+        self.active = False
+        self.config.pluginmanager.unregister(name="depthgauge-fixtures")
+
     @property
     def session(self) -> Session:
         """Raises: UsageError for a command line that cannot be carried out."""
         if self._session is None:
             self.activate()
             look = not self.config.option.collectonly
-            self._session = session_of(self.options, self.run, self.tell, look=look, warn=not self.is_worker)
+            try:
+                self._session = session_of(self.options, self.run, self.tell, look=look, warn=not self.is_worker)
+            except NothingNamed:
+                self.deactivate()
+                raise
         return self._session
 
     @cached_property
@@ -111,6 +121,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     try:
         state.session, state.engine  # an unknown name stops the run before anything is collected  # noqa: B018
+    except NothingNamed:
+        return  # nobody knows yet whether there is a claim
     except UsageError as error:
         raise pytest.UsageError(str(error)) from None
     except HarnessError as error:

@@ -9,7 +9,7 @@ from depthgauge.core.claim import Claim, Stage
 from depthgauge.core.errors import UsageError
 from depthgauge.core.registry import makes_a_checkpoint
 from depthgauge.runs.comparison import BASELINE, ComparisonSession
-from depthgauge.runs.session import Session, Test
+from depthgauge.runs.session import MethodSession, Session, Test
 
 NOBODY = ""  # the candidate of a claim that says nothing about what is judged
 
@@ -42,9 +42,10 @@ def argument_names(test: Any) -> tuple[str, ...]:
 
 def choices_of(session: Session, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What each argument of which there can be several stands for, by its name: tasks, and baselines."""
+    assert isinstance(session, ComparisonSession | MethodSession)
+    found = {"task": session.tasks} if "task" in names else {}
     if not isinstance(session, ComparisonSession):
-        return {"task": ()} if "task" in names else {}
-    found = {"task": tuple(session.tasks)} if "task" in names else {}
+        return found
     return found | ({"baseline": session.baselines} if "baseline" in names and len(session.baselines) > 1 else {})
 
 

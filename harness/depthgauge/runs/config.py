@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.core.claim import Expectation, Margin, Stage
-from depthgauge.core.errors import UsageError
+from depthgauge.core.errors import NothingNamed, UsageError
 from depthgauge.core.method import Launch
 from depthgauge.core.numbers import whole
-from depthgauge.core.registry import METHODS, TESTBEDS
+from depthgauge.core.registry import METHODS, TESTBEDS, suites_for
 from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
 from depthgauge.history.accepted import AcceptedBaseline, checkpoint_of, home, read
 from depthgauge.history.recorded import recorded_outcomes_of
@@ -28,13 +28,13 @@ from depthgauge.sources.find import Source, find, folder_named, with_base
 from depthgauge.store.folders import Store
 from depthgauge.store.remote import copy_of, is_address, store_at
 
-DEFAULT_METHOD, DEFAULT_TESTBED = "depthscaled", "pocket"
 DEFAULT_FOLDERS = {"store": ".depthgauge", "report_dir": "reports"}
 WITH_A_VALUE = (
     "device",
     "dtype",
     "device_map",
     "testbed",
+    "suites",
     "base_model",
     "expect",
     "margin",
@@ -44,7 +44,7 @@ WITH_A_VALUE = (
     "launcher",
 )
 ABOUT_CHANGE = ("tasks", "include_path", "margin", "expect", "all_stages", "last_stage")
-ABOUT_METHODS = ("method", "seeds", "first_seed", "base_model")
+ABOUT_METHODS = ("method", "suites", "seeds", "first_seed", "base_model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,7 @@ class Options:
 
     method: str | None = None
     testbed: str | None = None
+    suites: str | None = None
     base_model: str | None = None
     seeds: int | None = None
     first_seed: int | None = None
@@ -159,12 +160,18 @@ OPTIONS = (
     Option(
         name="method",
         metavar="NAMES",
-        help="methods to judge: one, several with commas, or 'all' (default: depthscaled). Missing ones are trained.",
+        help="methods to judge: one, several with commas, or 'all'. Missing ones are trained.",
     ),
     Option(
         name="testbed",
         metavar="NAME",
-        help="base model, evaluation tasks and probe inputs (default: the method's, or pocket).",
+        help="base model, evaluation tasks and probe inputs (default: the method's).",
+    ),
+    Option(
+        name="suites",
+        metavar="NAMES",
+        help="suites whose claims judge methods: one, several with commas, or 'all' (default: those that the methods "
+        "and their testbed name, and the files given).",
     ),
     Option(
         name="base_model",
@@ -281,11 +288,11 @@ def session_of(
 def method_session(
     options: Options, store: Store, reports: Path, placement: Placement, tell: Callable[[str], None]
 ) -> MethodSession:
-    asked = DEFAULT_METHOD if options.method is None else options.method
-    testbed = ready(TESTBEDS[options.testbed or home_of(asked, DEFAULT_TESTBED)], options, store)
+    check_named(options)
+    testbed = ready(TESTBEDS[options.testbed or home_of(options.method or "")], options, store)
     launch = launch_of(options, testbed, device=placement.device)
     context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell, launch=launch)
-    methods = chosen_methods(asked, testbed)
+    methods = () if options.method is None else chosen_methods(options.method, testbed)
     seeds = seeds_asked(options)
     adopted = None
     if options.checkpoint is not None:
@@ -297,12 +304,33 @@ def method_session(
         context=context,
         methods=methods,
         training_seeds=seeds,
+        suites=suites_for(methods, testbed, asked_names(options.suites or "")),
         reports=reports,
         adopted=adopted,
         recorded_outcomes=recorded_outcomes_of(testbed),
         inconclusive_fails=inconclusive_fails(options),
         quotes=not options.no_text,
     )
+
+
+def check_named(options: Options) -> None:
+    """Raises: UsageError unless there is a method, or a checkpoint with a testbed."""
+    if options.testbed is not None:
+        TESTBEDS[options.testbed]  # an unknown one is said before anything else
+    if options.method is not None:
+        return
+    trained = [name for name in METHODS if METHODS[name].train is not None and not METHODS[name].control]
+    methods, testbeds = ", ".join(trained), ", ".join(TESTBEDS)
+    if options.checkpoint is None:
+        raise NothingNamed(
+            f"name what to judge: a method, --method=NAME of {methods}; or a finished checkpoint, --checkpoint=NAME, "
+            f"with --testbed=NAME of {testbeds}, or with --baseline=NAME."
+        )
+    if options.testbed is None:
+        raise UsageError(
+            f"--checkpoint={options.checkpoint} is judged by the tasks of a testbed, or beside another checkpoint: add "
+            f"--testbed=NAME of {testbeds}, or --baseline=NAME."
+        )
 
 
 def comparison_session(
@@ -395,7 +423,7 @@ def inconclusive_fails(options: Options) -> bool:
 def trained_on(sources: Iterable[Source]) -> Testbed | None:
     """The testbed of a method among the sources; None where there is none."""
     methods = [source.method for source in sources if source.method is not None]
-    return TESTBEDS[methods[0].testbed or DEFAULT_TESTBED] if methods else None
+    return TESTBEDS[home_of(methods[0].name)] if methods else None
 
 
 def named(options: Options, option: str, store: Store) -> Source:

@@ -13,7 +13,7 @@ from depthgauge.core.errors import InvalidComparison, NotTestable, StatisticUnde
 from depthgauge.core.estimate import Estimate
 from depthgauge.core.installed import check_installed
 from depthgauge.core.method import Method
-from depthgauge.core.registry import CORRUPTIONS, METHODS, methods_on
+from depthgauge.core.registry import CORRUPTIONS, METHODS, TESTBEDS, methods_on
 from depthgauge.core.result import ClaimResult, Evidence, Outcome, Verdict
 from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
 from depthgauge.core.verdict import judge, p_value
@@ -190,6 +190,7 @@ class MethodSession(Session):
 
     methods: tuple[str, ...]
     training_seeds: tuple[int, ...]
+    suites: tuple[str, ...] = ()
     adopted: CheckpointSet | None = None
     recorded_outcomes: RecordedOutcomes = field(default_factory=RecordedOutcomes)
     known: dict[str, CheckpointSet] = field(default_factory=dict, repr=False)  # see `checkpoint_sets`
@@ -201,9 +202,11 @@ class MethodSession(Session):
     @property
     def about(self) -> str:
         if self.adopted is not None:
-            return f"judging {self.adopted.folder} with the claims about {', '.join(self.methods)}"
+            about = f" about {', '.join(self.methods)}" if self.methods else ""
+            return f"judging {self.adopted.folder} with the claims{about} of {', '.join(self.suites)}"
         seeds = ", ".join(map(str, self.seeds))
-        return f"judging {', '.join(self.methods)}, seed{'s' * (len(self.seeds) > 1)} {seeds}"
+        judged, suites = ", ".join(self.methods), ", ".join(self.suites)
+        return f"judging {judged}, seed{'s' * (len(self.seeds) > 1)} {seeds}, with the claims of {suites}"
 
     @property
     def judged(self) -> tuple[str, ...]:
@@ -238,12 +241,20 @@ class MethodSession(Session):
         return tuple(name for name in found if all(map(self.checkpoint_sets[name].cached, self.seeds)))
 
     def applicable_to(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        if "baseline" in arguments:
+        if "baseline" in arguments or ("task" in arguments and not self.tasks):
             return ()  # of change: with --baseline
+        if self.adopted is not None and not self.methods:
+            spoken = not claim.about and claim.testbed in (None, self.context.testbed.name)
+            return (self.adopted.name,) if spoken else ()
         speaks = [name for name in self.methods if claim.testbed in self.testbeds_of(METHODS[name])]
         trained = [name for name in speaks if METHODS[name].train is not None]
         about = tuple(name for name in speaks if name in (claim.about or trained))
         return about[: None if self.adopted is None else 1]  # one folder, one verdict
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The names of the testbed's tasks: a claim that takes one is judged on each."""
+        return tuple(task.title for task in self.context.testbed.tasks)
 
     def testbeds_of(self, method: Method) -> tuple[str | None, ...]:
         """Whose claims speak of it: its own testbed's; of one that has none, those of no testbed and of this one."""
@@ -275,6 +286,7 @@ class MethodSession(Session):
 
     def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> ClaimResult:
         candidate = self.adopted or self.checkpoint_set(name)
+        claim = about_task(claim, others)
         self.context.evidence.clear()
         verdict = self.verdict(claim, test, candidate, others)
         evidence = tuple(self.context.evidence)
@@ -305,6 +317,11 @@ def judged(claim: Claim, estimate: object, candidate: CheckpointSet) -> Verdict:
             f"the test of claim {claim.id!r} must return an Estimate, got {type(estimate).__name__}."
         )
     return judge(claim, estimate, population="seeds" if len(candidate.seeds) > 1 else None)
+
+
+def about_task(claim: Claim, others: Mapping[str, Any]) -> Claim:
+    """The claim with the name of the task that it is judged on in its id."""
+    return replace(claim, id=f"{claim.id}[{others['task']}]") if "task" in others else claim
 
 
 def adopted_candidate(source: Source, context: RunContext) -> CheckpointSet:
@@ -340,13 +357,18 @@ def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def home(asked: str, default: str) -> str:
-    """The testbed of the first method asked for: the only one it is trained on, or else the default.
+def home(asked: str) -> str:
+    """The testbed of the first method asked for: the only one it is trained on, or else its default. Of 'all', the
+    first default of any method.
 
-    Raises: UsageError for an unknown method.
+    Raises: UsageError for an unknown method, or one that names no testbed.
     """
     names = [name for name in asked_names(asked) if name != "all"]
-    return (METHODS[names[0]].testbed if names and names[0] not in CORRUPTIONS else None) or default
+    methods = [METHODS[name] for name in names[:1] or METHODS if name not in CORRUPTIONS]
+    found = next(filter(None, (method.testbed or method.default_testbed for method in methods)), None)
+    if found is None:
+        raise UsageError(f"--method={asked} has no testbed of its own: add --testbed=NAME of {', '.join(TESTBEDS)}.")
+    return found
 
 
 def asked_names(asked: str) -> list[str]:

@@ -74,6 +74,7 @@ LISTOPS = TESTBEDS.register(
             )
         },
         threads=1,
+        suites=("layer_papers",),
         recorded_outcomes=FOLDER / "recorded.json",
     )
 )

@@ -5,5 +5,10 @@ from pathlib import Path
 from depthgauge import TESTBEDS, Testbed
 
 MODULAR_ADDITION = TESTBEDS.register(
-    Testbed(name="modular_addition", recorded_outcomes=Path(__file__).with_name("recorded.json"), threads=2)
+    Testbed(
+        name="modular_addition",
+        suites=("grokking",),
+        recorded_outcomes=Path(__file__).with_name("recorded.json"),
+        threads=2,
+    )
 )

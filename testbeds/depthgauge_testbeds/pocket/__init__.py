@@ -72,6 +72,7 @@ POCKET = TESTBEDS.register(
             method_settings={"ascent_step": 0.01, "penalty": 0.1},
         ),
         threads=1,
+        suites=("articles",),
         recorded_outcomes=FOLDER / "recorded.json",
         probe_inputs={
             Opening: lambda: prose.openings(PROBE_PROMPTS),

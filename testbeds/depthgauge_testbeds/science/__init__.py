@@ -118,6 +118,7 @@ def science(
         base=base,
         base_from="'hf download Qwen/Qwen3-4B' brings it, and --base-model names another model.",
         tasks=tasks,
+        suites=("articles",),
         training=Training(
             prompts=cache(lambda: tuple(chain.from_iterable(one.items() for one in sets))),
             rewards=(judge.reward() if judge else VERIFIED,),

@@ -5,5 +5,7 @@ from pathlib import Path
 from depthgauge import TESTBEDS, Testbed
 
 SHOWERS = TESTBEDS.register(
-    Testbed(name="showers", recorded_outcomes=Path(__file__).with_name("recorded.json"), threads=1)
+    Testbed(
+        name="showers", suites=("layer_papers",), recorded_outcomes=Path(__file__).with_name("recorded.json"), threads=1
+    )
 )

@@ -60,6 +60,7 @@ SMOLLM2 = TESTBEDS.register(
             ),
             method_settings={"ascent_step": 0.01, "penalty": 0.005},  # as published: 0.1 to 0.3 of the gradient here
         ),
+        suites=("articles",),
         recorded_outcomes=Path(__file__).parent / "recorded.json",
         probe_inputs={
             **COMMON.probe_inputs,

@@ -5,6 +5,7 @@ prints a row a training. Each takes minutes; 40,000 steps at p = 113 take over h
 """
 
 import argparse
+import json
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from depthgauge.core.errors import HarnessError
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext
 from depthgauge.models.load import Placement, choose_device
-from depthgauge.probes.training import LOG, read_log
+from depthgauge.probes.training import LOG
 from depthgauge.store.folders import Store
 from depthgauge_methods.full_batch import grokked_at
 from depthgauge_methods.grokking import GROKKING
@@ -40,7 +41,7 @@ def options() -> argparse.Namespace:
 
 
 def row(candidate: CheckpointSet, seed: int) -> tuple[str, ...]:
-    settings, log = candidate.method.settings, read_log(candidate.checkpoints[0].folder / LOG)
+    settings, log = candidate.method.settings, json.loads((candidate.checkpoints[0].folder / LOG).read_text())
     grokked = grokked_at(log, GROKKING.settings.until_test_loss)
     found = taken_apart(candidate)[0].arrays
     final = {name: float(value) for name, value in found.items() if value.ndim == 0}

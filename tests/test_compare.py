@@ -33,9 +33,9 @@ def baseline(place):
 def compare(place, baseline):
     """Run the suite of change on a candidate, from another folder."""
 
-    def run(candidate, *options, baseline=None, **environment):
+    def run(candidate, *options, compared_to=baseline, **environment):
         command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, f"--checkpoint={candidate}"]
-        command += [f"--baseline={baseline or baseline}", f"--store={place / 'store'}"]
+        command += [f"--baseline={compared_to}", f"--store={place / 'store'}"]
         command += [f"--report-dir={place / 'reports'}", *map(str, options)]
         return subprocess.run(
             command, cwd=place, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=600
@@ -217,7 +217,9 @@ def learnt(tensors):
 
 
 def test_a_trained_successor_has_moved_and_has_no_layer_out_of_line(compare, parent, place):
-    done = compare(edited(parent, place / "child", learnt), "--expect=trained", "-k", "moved or line", baseline=parent)
+    done = compare(
+        edited(parent, place / "child", learnt), "--expect=trained", "-k", "moved or line", compared_to=parent
+    )
     rows = outcomes(place, "child")
 
     assert done.returncode == 0, done.stdout[-2000:]
@@ -232,7 +234,7 @@ def test_a_successor_with_one_layer_out_of_line_is_blocked_and_the_layer_named(c
         learnt(tensors)
         zero_mlp(5)(tensors)
 
-    done = compare(edited(parent, place / "faulty", fault), "--expect=trained", "-k", "line", baseline=parent)
+    done = compare(edited(parent, place / "faulty", fault), "--expect=trained", "-k", "line", compared_to=parent)
     (row,) = outcomes(place, "faulty").values()
 
     assert done.returncode == 1
@@ -246,7 +248,7 @@ def test_a_stale_checkpoint_is_accepted_as_equal_and_blocked_as_trained(compare,
     AutoModelForCausalLM.from_pretrained(parent).save_pretrained(place / "again", max_shard_size="20KB")
     AutoTokenizer.from_pretrained(parent).save_pretrained(place / "again")
     as_equal, as_trained = (
-        compare(place / "again", f"--expect={one}", baseline=parent) for one in ("equal", "trained")
+        compare(place / "again", f"--expect={one}", compared_to=parent) for one in ("equal", "trained")
     )
 
     assert (as_equal.returncode, as_trained.returncode) == (0, 1)
@@ -258,7 +260,7 @@ def test_claims_of_one_expectation_are_not_collected_under_the_other(compare, pa
     collected = {
         expected: set(re.findall(r"::(test_\w+)", done.stdout))
         for expected in ("equal", "trained")
-        if (done := compare(candidate, f"--expect={expected}", "--collect-only", "-q", baseline=parent))
+        if (done := compare(candidate, f"--expect={expected}", "--collect-only", "-q", compared_to=parent))
     }
 
     assert collected["equal"] - collected["trained"] >= {"test_no_matrix_moved_far", "test_heads_look_where_they_did"}
@@ -266,7 +268,7 @@ def test_claims_of_one_expectation_are_not_collected_under_the_other(compare, pa
         "test_its_weights_have_moved", "test_no_layer_is_out_of_line", "test_entropy_has_not_collapsed",
         "test_it_does_what_it_is_asked",
     }  # fmt: skip
-    assert "test_it_is_not_worse_in_the_exam" in collected["equal"] & collected["trained"]
+    assert "test_it_is_not_worse_in_the_task" in collected["equal"] & collected["trained"]
 
 
 def test_only_claims_about_change_are_collected_with_baseline_and_none_without(compare, baseline, place):
@@ -275,7 +277,7 @@ def test_only_claims_about_change_are_collected_with_baseline_and_none_without(c
     without = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
 
     assert set(re.findall(r"(test_\w+\.py)::", changed.stdout)) == {f"test_{stage}.py" for stage in STAGES}
-    assert "test_it_is_not_worse_in_the_exam[one-common]" in changed.stdout
+    assert "test_it_is_not_worse_in_the_task[one-common]" in changed.stdout
     assert without.returncode == 5  # pytest's own: nothing was collected
 
 

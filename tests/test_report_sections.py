@@ -420,9 +420,9 @@ def test_the_noise_picture_shows_paired_differences_to_the_base():
 
     assert "to base_model, seed 0" in differences.get_title()
     lines = {line.get_label(): line for line in differences.lines if line.get_label() in values}
-    assert set(lines) == set(values) - {"base, seed 0"}
+    assert set(lines) == set(values) - {"base_model, seed 0"}
     for label, line in lines.items():
-        np.testing.assert_allclose(line.get_ydata(), (values[label] - values["base, seed 0"]).mean(0))
+        np.testing.assert_allclose(line.get_ydata(), (values[label] - values["base_model, seed 0"]).mean(0))
     assert len(differences.collections) == len(late.collections) == 3
     assert all(set(line.get_xdata()) == {4, 5, 6, 7} for line in late.lines if line.get_label() in values)
 

@@ -32,10 +32,8 @@ def catalogue(suites: Sequence[str]) -> str:
     """
     packages = modules_of(suites)
     modules = list(dict.fromkeys(module for package in packages for module in suites_in(package)))
-    recorded_outcomes = {
-        name: recorded_outcomes for name in TESTBEDS if (recorded_outcomes := on_record(TESTBEDS[name])).claims
-    }
-    parts = [HEAD, *(part for module in modules for part in suite(module, recorded_outcomes))]
+    by_testbed = {name: recorded for name in TESTBEDS if (recorded := on_record(TESTBEDS[name])).claims}
+    parts = [HEAD, *(part for module in modules for part in suite(module, by_testbed))]
     untestable: dict[str, str] = {}
     for package in packages:
         untestable |= getattr(sys.modules.get(package.rpartition(".")[0]), "UNTESTABLE", {})
@@ -77,28 +75,28 @@ def on_record(testbed: Testbed) -> RecordedOutcomes:
     )
 
 
-def suite(module: ModuleType, recorded_outcomes: Mapping[str, RecordedOutcomes]) -> Iterator[str]:
+def suite(module: ModuleType, by_testbed: Mapping[str, RecordedOutcomes]) -> Iterator[str]:
     claims = [test.__claim__ for test in claims_of(module)]
     if claims:
         yield f"## {module.__name__.rpartition('.')[2]}\n"
         yield f"{(module.__doc__ or '').partition(chr(10))[0]}\n"
-        headers = ("claim", "what is claimed", "of", "citation", *(f"found on {name}" for name in recorded_outcomes))
-        yield markdown(headers, [row(claim, recorded_outcomes.values()) for claim in claims]) + "\n"
+        headers = ("claim", "what is claimed", "of", "citation", *(f"found on {name}" for name in by_testbed))
+        yield markdown(headers, [row(claim, by_testbed.values()) for claim in claims]) + "\n"
 
 
-def row(claim: Claim, recorded_outcomes: Iterable[RecordedOutcomes]) -> list[str]:
+def row(claim: Claim, records: Iterable[RecordedOutcomes]) -> list[str]:
     required = "" if claim.required else " (informational)"
     cells = [f"**{claim.id}**{required}", claim.statement, f"{claim.region} {claim.unit}", claim.citation]
     return [
         *(cell.replace("|", "&#124;") for cell in cells),
-        *(record(claim, recorded_outcomes) for recorded_outcomes in recorded_outcomes),
+        *(record(claim, recorded) for recorded in records),
     ]
 
 
-def record(claim: Claim, recorded_outcomes: RecordedOutcomes) -> str:
+def record(claim: Claim, recorded: RecordedOutcomes) -> str:
     """'METHOD: 3 refuted, 2 inconclusive', over the recorded seeds."""
-    methods = recorded_outcomes.claims.get(claim.id, {})
-    counts = {method: Counter(recorded_outcomes.outcomes(claim.id, method)) for method in methods}
+    methods = recorded.claims.get(claim.id, {})
+    counts = {method: Counter(recorded.outcomes(claim.id, method)) for method in methods}
     return (
         "; ".join(
             f"{method}: " + ", ".join(f"{count} {WORDS[outcome]}" for outcome, count in found.most_common())

@@ -38,8 +38,8 @@ def bands_claim(name: str, noise: str, published: str, *, required: bool = True)
         "standard deviation at layers 20, 22, 30: depthscaled .057, .100, .060; grpo .099, .072, .082",
     )
 )
-def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
-    spread = difference(noise_trace.late_spread(subject), noise_trace.late_spread(grpo))
+def test_late_bands_are_narrower_than_with_grpo(candidate, grpo) -> Estimate:
+    spread = difference(noise_trace.late_spread(candidate), noise_trace.late_spread(grpo))
     return most_extreme(spread, estimand="mean deviation from the median at late layers, candidate - grpo")
 
 
@@ -51,8 +51,8 @@ def test_late_bands_are_narrower_than_with_grpo(subject, grpo) -> Estimate:
         required=False,
     )
 )
-def test_late_bands_are_narrower_than_with_grpo_by_spread(subject, grpo) -> Estimate:
-    spread = difference(noise_trace.late_spread(subject, "spread"), noise_trace.late_spread(grpo, "spread"))
+def test_late_bands_are_narrower_than_with_grpo_by_spread(candidate, grpo) -> Estimate:
+    spread = difference(noise_trace.late_spread(candidate, "spread"), noise_trace.late_spread(grpo, "spread"))
     return most_extreme(spread, estimand="mean deviation from the median at late layers, candidate - grpo")
 
 
@@ -77,8 +77,8 @@ def spike_claim(name: str, noise: str, published: str, *, required: bool = True)
         "mean probability at layers 0, 18, 20: grpo .742, .789, .739; depthscaled .761, .795, .789",
     )
 )
-def test_layer_18_spikes(subject) -> Estimate:
-    return spike(subject, "rms")
+def test_layer_18_spikes(candidate) -> Estimate:
+    return spike(candidate, "rms")
 
 
 @claim(
@@ -89,14 +89,14 @@ def test_layer_18_spikes(subject) -> Estimate:
         required=False,
     )
 )
-def test_layer_18_spikes_by_spread(subject) -> Estimate:
-    return spike(subject, "spread")
+def test_layer_18_spikes_by_spread(candidate) -> Estimate:
+    return spike(candidate, "spread")
 
 
-def spike(subject, dose) -> Estimate:
-    peaks = prominence(noise_trace.profile(subject, dose))
+def spike(candidate, dose) -> Estimate:
+    peaks = prominence(noise_trace.profile(candidate, dose))
     return least(
-        lead(peaks, noise_trace.spike_layer(subject)), estimand="prominence of the layer over that of each other"
+        lead(peaks, noise_trace.spike_layer(candidate)), estimand="prominence of the layer over that of each other"
     )
 
 
@@ -113,9 +113,9 @@ def spike(subject, dose) -> Estimate:
         about=("gradreg",),
     )
 )
-def test_it_is_more_confident_in_a_wrong_answer_than_grpo(subject, grpo) -> Estimate:
+def test_it_is_more_confident_in_a_wrong_answer_than_grpo(candidate, grpo) -> Estimate:
     return paired_difference(
-        noise_trace.wrong_probability(subject),
+        noise_trace.wrong_probability(candidate),
         noise_trace.wrong_probability(grpo),
         estimand="probability of a wrong answer, candidate - grpo",
     )
@@ -134,8 +134,8 @@ def test_it_is_more_confident_in_a_wrong_answer_than_grpo(subject, grpo) -> Esti
         about=DEPTH_SCALED,
     )
 )
-def test_its_wrong_answer_lies_between_grpo_and_gradreg(subject, grpo, gradreg) -> Estimate:
-    wrong = noise_trace.wrong_probability(subject)
+def test_its_wrong_answer_lies_between_grpo_and_gradreg(candidate, grpo, gradreg) -> Estimate:
+    wrong = noise_trace.wrong_probability(candidate)
     contrasts = side_by_side(
         above_grpo=(wrong, noise_trace.wrong_probability(grpo)),
         below_gradreg=(noise_trace.wrong_probability(gradreg), wrong),
@@ -155,5 +155,5 @@ def test_its_wrong_answer_lies_between_grpo_and_gradreg(subject, grpo, gradreg) 
         rationale="a prompt counts if all its layers and draws copy: trials of one prompt are not independent",
     )
 )
-def test_copying_survives_noise(subject) -> Estimate:
-    return share(noise_trace.copies_under_noise(subject), estimand="share of prompts that are copied under all noise")
+def test_copying_survives_noise(candidate) -> Estimate:
+    return share(noise_trace.copies_under_noise(candidate), estimand="share of prompts that are copied under all noise")

@@ -61,19 +61,21 @@ def test_a_probe_is_added_in_one_folder_and_shows_itself(installed, checkpoints,
     assert (report.parent / "surprisal.png").stat().st_size > 5000
 
 
-def test_a_testbed_of_ones_own_is_fifteen_lines_without_an_invented_number(installed, checkpoints, tmp_path):
-    passage = "The lighthouse keeper wrote down the weather every morning, and every evening what boats had caught. "
-    about_method, about_change = followed(
-        "adding-a-testbed.md", installed, checkpoints, tmp_path, passage_txt=passage * 3
-    )
-    code = page("adding-a-testbed.md").files["conftest.py"]
-    registration = code[code.index("TESTBEDS.register") :]
+def test_a_testbed_of_ones_own_is_fifteen_lines_and_is_judged_by_what_is_owed_to_its_base(
+    installed, checkpoints, tmp_path
+):
+    *judged, collected = followed("adding-a-testbed.md", installed, checkpoints, tmp_path)
+    found = outcomes(tmp_path)
+    owed = {"gain-over-base[capitals]", "not-worse-than-base[capitals]", "entropy-not-collapsed-from-base"}
 
-    assert about_method.returncode in DECIDED, about_method.stdout[-3000:]
-    assert about_change.returncode in DECIDED, about_change.stdout[-3000:]
-    assert {"spike-at-layer-18", "task-not-worse[capitals]", "weights-within-margin"} <= set(outcomes(tmp_path))
-    assert len(registration.strip().splitlines()) <= 15
-    assert not re.search(r"\d", registration)
+    assert all(one.returncode in DECIDED for one in judged), [one.stdout[-3000:] for one in judged]
+    assert owed | {"weights-moved-from-base", "no-layer-out-of-line-from-base"} <= set(found)
+    assert {"task-not-worse[capitals]", "weights-within-margin"} <= set(found)
+    assert found["weights-moved-from-base"] == found["entropy-not-collapsed-from-base"] == "SUPPORTED"
+    assert not any("layer-18" in claim or "grpo" in claim for claim in found)  # the articles', which nobody named
+    assert "test_reward_rises[grpo]" in collected.stdout
+    assert "test_it_gains_over_the_base[grpo-capitals]" in collected.stdout
+    assert len(page("adding-a-testbed.md").files["conftest.py"].strip().splitlines()) <= 15
 
 
 def test_a_method_is_added_and_trained(installed, checkpoints, tmp_path):

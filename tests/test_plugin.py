@@ -162,7 +162,7 @@ def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
     [
         (
             ["--method=depthscale"],
-            "unknown method 'depthscale'. Did you mean 'depthscaled'? Registered: base_model, grpo",
+            "unknown method 'depthscale'. Did you mean 'depthscaled'? Registered: base_model",
         ),
         (["--method=random_weights"], "'random_weights' is a control"),
         (["--method=,"], "names no method"),
@@ -353,6 +353,7 @@ def collected(done):
     return set(re.findall(r"(test_\w+)\.py::", done.stdout))
 
 
+TASKS = ("science", "history", "mathematics")
 ARTICLES = {
     "test_attention",
     "test_capability",
@@ -409,3 +410,33 @@ def test_options_without_a_claim_are_nobodys_business(depthgauge, place):
 
     assert done.returncode == 0, done.stdout
     assert "1 passed" in done.stdout
+
+
+# -- what any training owes its base ---
+
+
+def test_a_testbed_that_names_no_suite_is_judged_by_what_is_owed_to_its_base(depthgauge, place):
+    done = depthgauge("--method=grpo", "--pyargs", "depthgauge.checks", testbed="own", reports="owed", store="owed")
+    verdicts = rows(place, "grpo", reports="owed")["verdicts"]
+    by_task = {f"{claim}[{task}]" for claim in ("gain-over-base", "not-worse-than-base") for task in TASKS}
+
+    assert done.returncode in (0, 1, 20), done.stdout[-2000:]
+    assert {row["claim"] for row in verdicts} == by_task | {
+        "entropy-not-collapsed-from-base",
+        "weights-moved-from-base",
+        "no-layer-out-of-line-from-base",
+        "reward-rises",
+        "groups-have-reward-variance",
+    }
+    moved = next(row for row in verdicts if row["claim"] == "weights-moved-from-base")
+    assert (moved["outcome"], moved["control_outcome"]) == ("SUPPORTED", "REFUTED")
+
+
+def test_a_finished_checkpoint_is_judged_without_a_method(depthgauge, place, tiny_base):
+    same = shutil.copytree(tiny_base, place / "untrained" / "same")
+    options = [f"--checkpoint={same}", "-k", "weights-moved", "--pyargs", "depthgauge.checks.method"]
+    done = depthgauge(*options, testbed="own", reports="same", store="owed")
+    (row,) = rows(place, "adopted-same", reports="same")["verdicts"]
+
+    assert done.returncode == 1
+    assert (row["claim"], row["outcome"]) == ("weights-moved-from-base", "REFUTED")

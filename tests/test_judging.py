@@ -162,12 +162,14 @@ assert "torch" not in sys.modules
 def test_the_pages_examples_run(tiny_base, other, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
-    first, _, third = (
+    first, second, third = (
         block.replace("org/base", str(tiny_base)).replace("runs/checkpoint-100", str(other)) for block in blocks
     )
-    names = {"text": "ab" * 64}
+    names = {"text": "ab" * 64, "checkpoints": [other]}
     exec(first, names)
-    assert names["found"].rows
+    assert names["result"].rows
+    exec(second.replace('executor="slurm", workers=32', 'executor="local", workers=1'), names)
+    assert names["verdicts"][other].rows
     third = third.replace("sinks.strength(candidate).values.shape", "None")  # whose texts are longer than this model
     exec(third.replace("candidate.measure", "taken = candidate.measure"), names)
     assert names["taken"].shape[0] == 1

@@ -93,9 +93,10 @@ class Runner:
         session = self.session(checkpoint)
         options = self.options_for(checkpoint)
         check_reports(session, options.judged_folder)
-        note = session.check()
-        if note is not None:
-            return Result(note=f"{note}: accepted.")
+        if checkpoint is not None and isinstance(session, MethodSession):
+            session.check_tokenizer()  # one of many, whose weights need not be read where all is measured
+        elif (same := session.check()) is not None:
+            return Result(note=f"{same}: accepted.")
         cases = self.cases(session)
         if self.options.dry_run:
             workers = self.engine.workers if self.engine else 1

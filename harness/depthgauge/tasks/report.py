@@ -25,7 +25,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     measured = with_blocks_joined(measured)
     height = 1.2 + 0.18 * (len(measured) + 2 * len(by_task(measured)))
     picture = Picture("tasks.png", ALT, (10, height), lambda figure: draw(figure, measured, setting), measured)
-    yield Section("tasks", (picture, task_table(measured), *class_tables(measured), *flipped_tables(measured, setting)))
+    yield Section("Tasks", (picture, task_table(measured), *class_tables(measured), *flipped_tables(measured, setting)))
 
 
 def by_task(measured: Sequence[Measured]) -> Grouped:

@@ -1,13 +1,12 @@
 """A project's conftest.py without pytest: what it registers, and the margins that it gives."""
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
 
 from depthgauge.core.errors import UsageError
 from depthgauge.core.outside import checkpoint_around
-from depthgauge.core.registry import load_entry_points
+from depthgauge.core.registry import FILES, load_by_path, load_entry_points
 
 MARGINS = "pytest_depthgauge_margins"
 
@@ -23,13 +22,12 @@ def load_conftest(path: Path) -> dict[str, Any]:
     around = checkpoint_around(path)
     if around is not None:
         raise UsageError(f"--conftest={path} lies in the checkpoint {around}, of which no file is run.")
-    spec = importlib.util.spec_from_file_location(f"depthgauge_project_{path.stem}", path.resolve())
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
+    name = f"depthgauge_project_{path.stem}"
+    FILES[name] = str(path.resolve())  # workers of --executor load it, too
+    sys.path.insert(0, str(path.resolve().parent))  # it may import what lies beside it, as under pytest
     try:
-        spec.loader.exec_module(module)
-        given: dict[str, Any] | None = getattr(module, MARGINS, dict)()
-        return dict(given or {})
+        load_by_path(name, FILES[name])
+        margins: dict[str, Any] | None = getattr(sys.modules[name], MARGINS, dict)()
+        return dict(margins or {})
     except Exception as error:  # whatever a project's file raises
         raise UsageError(f"--conftest={path} raises {type(error).__name__}: {error}") from error

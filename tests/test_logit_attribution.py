@@ -31,8 +31,9 @@ def test_contributions_sum_to_the_models_logits(family):
     capped = found.logits if cap is None else cap * np.tanh(found.logits / cap)
 
     assert found.heads.shape == (4, 3, 4, VOCABULARY) and found.mlps.shape == (4, 3, VOCABULARY)
-    np.testing.assert_allclose(found.total(), found.logits, rtol=0, atol=2e-6 * scale)
-    np.testing.assert_allclose(capped, [logits_of(model, ids)[-1] for ids in PROMPTS], rtol=0, atol=2e-6 * scale)
+    # Float32: up to 2.3e-6 on a CPU without vector instructions. A part that is forgotten is 1e-3 and more.
+    np.testing.assert_allclose(found.total(), found.logits, rtol=0, atol=1e-5 * scale)
+    np.testing.assert_allclose(capped, [logits_of(model, ids)[-1] for ids in PROMPTS], rtol=0, atol=1e-5 * scale)
     assert found.position.any() == (family == "gpt2")
     for part in (found.token, *found.heads.reshape(4, 12, -1).swapaxes(0, 1), *found.mlps.swapaxes(0, 1)):
         assert np.abs(part).max() > 1e-3 * scale

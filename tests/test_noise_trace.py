@@ -137,14 +137,14 @@ def test_an_attention_that_the_fast_form_does_not_know_of_is_run_in_full(monkeyp
 
 
 @pytest.mark.parametrize("draws", [7, 30])
-def test_zero_noise_changes_no_bit_of_the_clean_run(draws):
+def test_zero_noise_changes_nothing_but_the_order_of_sums_in_the_pocket_base(draws):
+    """The rows are the same to the bit on a CPU with AVX2, and not on one without: a product may sum each row anew."""
     model, _ = load(POCKET.base)
     with torch.inference_mode():
         logits = probe.LastTokenRun(model, PROMPT, range(36))(torch.zeros(36, draws, 64))
         plain = model(torch.tensor([PROMPT])).logits[0, -1]
 
-    assert (logits == logits[:1]).all()
-    torch.testing.assert_close(logits[0], plain, rtol=0, atol=1e-5 * float(plain.abs().max()))
+    torch.testing.assert_close(logits, plain.expand_as(logits), rtol=0, atol=1e-5 * float(plain.abs().max()))
     assert len(logits) == 1 + 36 * draws
 
 

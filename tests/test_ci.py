@@ -36,7 +36,9 @@ from tests.test_report import INCONCLUSIVE, NOT_TESTABLE, REFUTED, row
 from tests.wheel import page
 
 ACTION, WORKFLOW = ROOT / "action.yml", ROOT / ".github" / "workflows" / "gate.yml"
-SOME_CLAIMS = "-k 'matrix or tensors or token_has' --all-stages --inconclusive=warn --no-text"
+SOME_CLAIMS = (
+    "--claims=same-tensors,weights-within-margin,next-token-within-margin --all-stages --inconclusive=warn --no-text"
+)
 
 
 def test_the_action_and_all_workflows_are_what_github_reads(tmp_path):
@@ -172,7 +174,8 @@ def test_a_fork_gets_the_summary_alone_and_a_run_that_judged_nothing_says_so(car
     assert "the pull request comes from a fork" in done["comment"].stdout
     assert not comments.bodies
     assert (
-        "ended with exit 4 and judged no claim. ERROR: --checkpoint=missing is no folder" in runner.summary.read_text()
+        "ended with exit 4 and judged no claim. depthgauge: --checkpoint=missing is no folder"
+        in runner.summary.read_text()
     )
 
 
@@ -197,7 +200,7 @@ def test_the_action_compares_with_an_accepted_baseline_and_says_where_nothing_ha
 
 @pytest.mark.full
 def test_an_open_quote_among_the_options_fails_before_anything_is_judged(carried_out):
-    done, _ = carried_out("healthy", "--no-text -k 'weights")
+    done, _ = carried_out("healthy", "--no-text --claims='weights")
 
     assert done["judge"].returncode != 0
     assert "unmatched single quote" in done["judge"].stderr
@@ -210,7 +213,7 @@ def test_what_a_checkpoints_files_say_gives_no_command_to_the_log(carried_out, p
     config = json.loads((hostile / "config.json").read_text())
     said = {"id2label": {"0": "x\n::stop-commands::t\n##[add-mask]y"}}
     (hostile / "config.json").write_text(json.dumps(config | said))
-    done, _ = carried_out("hostile", "-k configuration --inconclusive=warn")
+    done, _ = carried_out("hostile", "--claims=same-configuration --inconclusive=warn")
 
     assert done["judge"].returncode == 0 and "stop-commands" in done["judge"].stdout
     assert not [line for line in done["judge"].stdout.splitlines() if line.startswith(("::stop", "##["))]

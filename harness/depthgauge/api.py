@@ -96,7 +96,7 @@ class Runner:
         if checkpoint is not None and isinstance(session, MethodSession):
             session.check_tokenizer()  # one of many, whose weights need not be read where all is measured
         elif (same := session.check()) is not None:
-            return Result(note=f"{same}: accepted.")
+            return Result(note=f"depthgauge: {same}: accepted.")
         cases = self.cases(session)
         if self.options.dry_run:
             workers = self.engine.workers if self.engine else 1

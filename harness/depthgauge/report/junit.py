@@ -1,9 +1,11 @@
 """The verdicts as the XML that CI services read: a test case a claim, by its id, in a class a suite."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from depthgauge.core.plain import to_plain
 from depthgauge.core.result import ClaimResult, Outcome
 from depthgauge.page.escape import one_line
 from depthgauge.report.folder import check_file
@@ -11,6 +13,7 @@ from depthgauge.report.outcome import Problem, inconclusive, shown
 from depthgauge.store.folders import write_atomically
 
 SUITE = "depthgauge"
+PROPERTY = "depthgauge_result"  # the whole row, as in report.json
 
 
 def check_junit(path: Path) -> None:
@@ -35,6 +38,8 @@ def write_junit(path: Path, rows: Sequence[ClaimResult], problems: Sequence[Prob
     suite = ElementTree.Element("testsuite", name=SUITE)
     for row in rows:
         case = ElementTree.SubElement(suite, "testcase", classname=row.suite, name=row.claim)
+        properties = ElementTree.SubElement(case, "properties")
+        ElementTree.SubElement(properties, "property", name=PROPERTY, value=json.dumps(to_plain(row)))
         if row.fails or row.lost_capability:
             ElementTree.SubElement(case, "failure", message=f"{shown(row)}: {row.reason}")
         elif inconclusive(row) or row.outcome is Outcome.NOT_TESTABLE:

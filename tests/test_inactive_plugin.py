@@ -36,7 +36,7 @@ def candidate():
 def base(candidate):
     return f"{candidate} too"
 
-@pytest.mark.parametrize("exam", [1, 2])
+@pytest.mark.parametrize("task", [1, 2])
 def test_own_names(candidate, base, task):
     assert (candidate, base) == ("mine", "mine too")
 

@@ -1,18 +1,18 @@
 """A candidate: the checkpoints of a method or a folder, one a seed, and what is measured of them. It knows no probe."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TypeVar
 
-from depthgauge.core.errors import HarnessError, InvalidComparison, NotCached, NotTestable
+from depthgauge.core.errors import HarnessError, InvalidComparison, NotTestable
 from depthgauge.core.estimate import Measurement
 from depthgauge.core.method import Checkpoint, Method, Recipe
 from depthgauge.core.testbed import ProbeInput, Testbed
 from depthgauge.measure.base_probe import PairProbe, Probe
-from depthgauge.measure.context import Job, RunContext, ToTrain, checkpoint_label, note_missing
+from depthgauge.measure.context import Job, RunContext, ToTrain, checkpoint_label, each, note_missing
 from depthgauge.measure.measuring import measure_cached
 from depthgauge.measure.training import recipe_of, train_in
 from depthgauge.models import files
@@ -143,16 +143,3 @@ class CheckpointSet:
             weights=files.weight_bytes(testbed.base) if isinstance(testbed.base, Path) else 0,
             todo=ToTrain(method=method, testbed=testbed, seed=recipe.seed),
         )
-
-
-def each(asks: Iterable[Callable[[], T]]) -> tuple[T, ...]:
-    """What all of them give. In a plan, all are asked before it is told that one is not there yet."""
-    given, unmade = [], []
-    for ask in asks:
-        try:
-            given.append(ask())
-        except NotCached as error:
-            unmade.append(error)
-    if unmade:
-        raise unmade[0]
-    return tuple(given)

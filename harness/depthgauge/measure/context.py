@@ -1,9 +1,9 @@
 """What all of a run shares."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from depthgauge.core.errors import NotCached
 from depthgauge.core.estimate import Measurement
@@ -13,6 +13,8 @@ from depthgauge.core.result import Evidence
 from depthgauge.core.testbed import Testbed
 from depthgauge.models.load import Placement
 from depthgauge.store.folders import Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,3 +102,16 @@ def note_missing(context: RunContext, job: Job) -> NoReturn:
     context.store.raise_if_failed(job.kind, job.key)
     context.missing.append(job)
     raise NotCached(f"{job.title} is not there yet")
+
+
+def each(asks: Iterable[Callable[[], T]]) -> tuple[T, ...]:
+    """What all of them give. In a plan, all are asked before it is told that one is not there yet."""
+    given, unmade = [], []
+    for ask in asks:
+        try:
+            given.append(ask())
+        except NotCached as error:
+            unmade.append(error)
+    if unmade:
+        raise unmade[0]
+    return tuple(given)

@@ -141,6 +141,6 @@ def test_what_verl_leaves_beside_its_shards_has_no_weights_and_says_so(tiny_base
 
 
 def test_the_page_has_a_row_for_each_layout():
-    page = (Path(__file__).parents[1] / "docs" / "change.md").read_text()
+    page = (Path(__file__).parents[1] / "docs" / "compare.md").read_text()
 
     assert all(name in page for name in ("verl", "open-instruct", "axolotl", "unsloth", "NeMo-RL"))

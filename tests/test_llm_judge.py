@@ -90,7 +90,7 @@ def test_a_judge_that_is_gone_is_one_sentence(server):
     server.server_close()
 
     with pytest.raises(TrainingFailed, match=r"has not answered for 0 s \(ConnectionError\): start it and run again"):
-        gone.reward_func(ITEM, "Fe")
+        gone.score(ITEM, "Fe")
 
 
 def test_a_refusal_is_not_asked_again(server):

@@ -825,8 +825,8 @@ def test_parameters_open_no_heavy_library(place):
 import sys
 from pathlib import Path
 from depthgauge.tasks.lm_eval_tasks import parameters
-from depthgauge.core.testbed import Task
-parameters(Task(name="letters", path=Path({str(place)!r})))
+from depthgauge.core.testbed import LmEvalTask
+parameters(LmEvalTask(name="letters", path=Path({str(place)!r})))
 print([name for name in ("torch", "transformers", "datasets", "lm_eval") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

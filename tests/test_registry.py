@@ -66,10 +66,10 @@ def test_an_entry_point_that_raises_is_noted_and_the_others_are_loaded(monkeypat
         Registry("method")["mine"]
 
 
-def test_what_ships_comes_in_by_the_door_of_third_parties():
+def test_what_ships_comes_in_by_entry_points_as_that_of_third_parties():
     ours = {entry.name: entry.value for entry in importlib.metadata.entry_points(group="depthgauge")}
 
-    assert ours == {"methods": "depthgauge_methods", "testbeds": "depthgauge_testbeds"}
+    assert ours == {"methods": "depthgauge_methods", "suites": "depthgauge_suites", "testbeds": "depthgauge_testbeds"}
 
 
 def distribution(folder, name, code):

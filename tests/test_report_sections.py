@@ -283,7 +283,7 @@ PACKAGES_SHOWN = {
     "probes.files": ([("files", of_files, {"baseline": "base_model"})], ["Files"], 1, []),
     "tasks": (
         [("item_task", of_task, {"item_task": "science"}), ("item_task", of_task, {"item_task": HOSTILE})],
-        ["tasks"],
+        ["Tasks"],
         1,
         ["tasks.png"],
     ),

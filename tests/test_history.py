@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -183,3 +184,20 @@ def test_a_trainer_is_stopped_at_the_first_checkpoint_that_is_blocked(tmp_path, 
     assert gate.exits == exits
     assert os.path.isdir(tmp_path / "run" / f"checkpoint-{steps}")
     shutil.rmtree(tmp_path / "run")
+
+
+@pytest.mark.full
+def test_one_that_is_no_checkpoint_keeps_no_other_from_being_judged_and_junit_has_all(tmp_path):
+    baseline = save_byte_model(tmp_path / "base")
+    for step, factor in ((1, 1.001), (2, 1.002)):
+        edited(baseline, tmp_path / f"step-{step}", lambda tensors, f=factor: tensors["model.norm.weight"].__imul__(f))
+    (tmp_path / "empty").mkdir()
+    names = ["step-1", "empty", "step-2"]
+    command = [sys.executable, "-P", "-m", "depthgauge", "compare", "./base", *names, "--last-stage=files", "--quiet"]
+    done = subprocess.run(
+        [*command, "--junit-xml=junit.xml"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    classes = {case.get("classname") for case in ElementTree.parse(tmp_path / "junit.xml").iter("testcase")}
+
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert {"step-1.test_files", "step-2.test_files", "depthgauge"} == classes

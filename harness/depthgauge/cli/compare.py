@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from depthgauge.cli.arguments import Commands, add_command, add_options, options_given
-from depthgauge.cli.run import add_run_options, finish, run_options
+from depthgauge.cli.run import add_run_options, finish, run_options, show, write_beside
+from depthgauge.core.errors import HarnessError
 
 OPTIONS = (
     "expect",
@@ -49,17 +50,28 @@ def add(commands: Commands) -> None:
 
 def compare(arguments: argparse.Namespace) -> int:
     from depthgauge.api import compare as compare_two
+    from depthgauge.report.outcome import Problem
+    from depthgauge.runs.result import Result
     from depthgauge.runs.trajectory import candidates_named, judge_trajectory
 
     given = options_given(arguments, OPTIONS) | run_options(arguments)
     candidates = candidates_named(arguments.candidates)
 
-    def judge_one(candidate: str, reports: Path) -> int:
-        options = given | {"report_dir": str(reports)}
-        return finish(compare_two(arguments.baseline, candidate, **options), arguments)
-
     if len(candidates) == 1:
-        return judge_one(candidates[0], arguments.report_dir)
+        options = given | {"report_dir": str(arguments.report_dir)}
+        return finish(compare_two(arguments.baseline, candidates[0], **options), arguments)
+    results: list[Result] = []
+
+    def judge_one(candidate: str, reports: Path) -> int:
+        try:
+            results.append(compare_two(arguments.baseline, candidate, **given, report_dir=str(reports)))
+        except HarnessError as error:  # the others are judged all the same
+            problem = Problem(exit_code=error.exit_code, message=f"{candidate}: {error}")
+            results.append(Result(problems=(problem,), exit_code=error.exit_code))
+        show(results[-1])
+        return results[-1].exit_code
+
     code, page = judge_trajectory([Path(name) for name in candidates], arguments.report_dir, judge_one)
+    write_beside(results, arguments)
     print(f"depthgauge: {page or 'no checkpoint was judged'}; exit {code}")
     return code

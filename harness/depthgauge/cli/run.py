@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,11 +50,22 @@ def silent(_: str) -> None: ...
 
 def finish(result: "Result", arguments: argparse.Namespace) -> int:
     """Print what a run came to, and write what was asked for beside its report; its exit code."""
-    from depthgauge.report.junit import write_junit
+    show(result)
+    write_beside([result], arguments)
+    return result.exit_code
+
+
+def show(result: "Result") -> None:
     from depthgauge.runs.result import lines_of
 
     for line in lines_of(result, annotated=os.environ.get("GITHUB_ACTIONS") == "true"):
         print(line)
+
+
+def write_beside(results: "Sequence[Result]", arguments: argparse.Namespace) -> None:
+    """JUnit's file of all results, where it is asked for."""
+    from depthgauge.report.junit import write_junit
+
     if arguments.junit_xml is not None:
-        write_junit(arguments.junit_xml, result.rows, result.problems)
-    return result.exit_code
+        rows = [row for result in results for row in result.rows]
+        write_junit(arguments.junit_xml, rows, [problem for result in results for problem in result.problems])

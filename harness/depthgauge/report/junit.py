@@ -36,8 +36,10 @@ def write_junit(path: Path, rows: Sequence[ClaimResult], problems: Sequence[Prob
     """
     check_junit(path)
     suite = ElementTree.Element("testsuite", name=SUITE)
+    several = len({row.method for row in rows}) > 1
     for row in rows:
-        case = ElementTree.SubElement(suite, "testcase", classname=row.suite, name=row.claim)
+        class_name = f"{row.method}.{row.suite}" if several else row.suite
+        case = ElementTree.SubElement(suite, "testcase", classname=class_name, name=row.claim)
         properties = ElementTree.SubElement(case, "properties")
         ElementTree.SubElement(properties, "property", name=PROPERTY, value=json.dumps(to_plain(row)))
         if row.fails or row.lost_capability:

@@ -163,7 +163,7 @@ def test_what_a_run_uses_or_took_up_since_it_was_listed_stays(store):
     assert keys(inventory.entries(store)) == of("a")
 
 
-def test_workshops_that_were_left_long_ago_are_cleared(store, tmp_path):
+def test_staging_folders_that_were_left_long_ago_are_cleared(store, tmp_path):
     put(store, "measurements", "m")
     old, new = (store.root / "staging" / f"measurements-{name}" for name in ("old", "new"))
     for staging_dir in (old, new):

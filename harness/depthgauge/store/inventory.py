@@ -83,8 +83,8 @@ def abandoned(store: Store, unused_days: float) -> list[Path]:
     if not (store.root / "layout").is_file():
         return []
     since = time.time() - unused_days * DAY_S
-    workshops = [one for kind in KINDS for one in (store.root / "staging").glob(f"{kind}-*")]
-    found = [*workshops, *(store.root / "workers").glob("*")]
+    left_over = [one for kind in KINDS for one in (store.root / "staging").glob(f"{kind}-*")]
+    found = [*left_over, *(store.root / "workers").glob("*")]
     return [
         staging_dir
         for staging_dir in found

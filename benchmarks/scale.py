@@ -183,8 +183,8 @@ def judge_many(source: Store, place: Path) -> list[str]:
 
 
 def runner_at(store: Path) -> Runner:
-    options = Options(method="depthscaled", store=str(store))
-    return Runner(options=options, suites=SUITES, tell=lambda line: None)
+    options = Options(method="depthscaled", suites=",".join(SUITES), store=str(store))
+    return Runner(options=options, tell=lambda line: None)
 
 
 def trained(store: Store) -> Path:

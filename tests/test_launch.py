@@ -79,7 +79,8 @@ def test_in_float32_the_verdicts_on_both_are_the_same(job, tiny_base, tmp_path):
     launch(two)
     TESTBEDS.register(tiny_testbed(tiny_base, name="launched"))
     suites = [f"depthgauge_suites.articles.test_{name}" for name in ("attention", "capability", "entropy", "weights")]
-    runner = Runner(options=Options(method="gradreg", testbed="launched", store=str(tmp_path / "store")), suites=suites)
+    options = Options(method="gradreg", testbed="launched", suites=",".join(suites), store=str(tmp_path / "store"))
+    runner = Runner(options=options)
     results = [runner.run(each.folder) for each in (one, two)]
     outcomes = [{row.claim: row.outcome for row in result.rows} for result in results]
     assert outcomes[0] == outcomes[1] and all(result.problems == () for result in results)

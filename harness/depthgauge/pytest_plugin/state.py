@@ -117,9 +117,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[STATE] = state = State(config)
     if not state.is_worker:
         config.pluginmanager.register(Controller(config, state), "depthgauge-controller")
-    if not state.options.any or config.option.help:
-        return
     try:
+        if not state.options.any or config.option.help:
+            return
         state.session, state.engine  # an unknown name stops the run before anything is collected  # noqa: B018
     except NothingNamed:
         return  # nobody knows yet whether there is a claim

@@ -67,7 +67,7 @@ def weekly(seed: int, drift: float, *, pinned: bool) -> Iterator[dict[str, Verdi
     difficulty = random.normal(size=ITEMS)
     baseline_sets = {NOT_WORSE.id: scores(difficulty, START, random)}
     if pinned:
-        baseline_sets[f"{NOT_WORSE.id}[pinned baseline]"] = baseline_sets[NOT_WORSE.id]
+        baseline_sets[f"{NOT_WORSE.id}[pinned]"] = baseline_sets[NOT_WORSE.id]
     for week in range(1, WEEKS + 1):
         candidate = scores(difficulty, START - drift * week / 100, random)
         said = {

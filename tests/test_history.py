@@ -127,7 +127,7 @@ def test_a_training_is_judged_checkpoint_by_checkpoint(tmp_path):
         edited(baseline, tmp_path / run / "old", edit)
     earlier = report_folder(tmp_path / "reports", "trajectory", tmp_path / "trajectory").make()
     report_folder(earlier, "stale").make()
-    command = [sys.executable, "-m", "depthgauge", "compare", "baseline", "run-*/old", "--last-stage=weights", "-q"]
+    command = [sys.executable, "-m", "depthgauge", "compare", "./old", "run-*/old", "--last-stage=weights", "-q"]
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     page = tmp_path / "reports" / "trajectory" / "history" / "history.md"

@@ -27,6 +27,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def no_safe_path_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line sets it for its own processes; a test that calls it here leaves it to no other test."""
+    monkeypatch.setenv("PYTHONSAFEPATH", "")
+    monkeypatch.delenv("PYTHONSAFEPATH")
+
+
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny base model."""

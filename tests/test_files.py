@@ -12,7 +12,9 @@ from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.probes.files.compute import differences
 from tests.bytes import save_byte_model
 
-PARTS = ("tensors", "config", "tokenizer", "chat template", "generation")
+PARTS = (
+    "tensors", "config", "tokenizer", "special tokens", "unaligned special tokens", "chat template", "generation",
+)  # fmt: skip
 WEIGHTS, TEMPLATE = "model.safetensors", "{{ messages[0].content }}\n{{ eos_token }}"
 
 
@@ -76,6 +78,32 @@ def other_end(folder):
     edit(folder / "tokenizer_config.json", lambda config: config.update(eos_token="a"))
 
 
+def no_decoder(folder):
+    edit(folder / "tokenizer.json", lambda tokenizer: tokenizer.update(decoder=None))
+
+
+def pads_left(folder):
+    edit(folder / "tokenizer_config.json", lambda config: config.update(padding_side="left"))
+
+
+def stripping(folder):
+    edit(folder / "tokenizer.json", lambda tokenizer: tokenizer["added_tokens"][0].update(lstrip=True))
+    edit(folder / "tokenizer_config.json", lambda config: config.pop("added_tokens_decoder", None))
+
+
+def named_template(folder):
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "rag.jinja").write_text("search")
+
+
+def never_stops(folder):
+    (folder / "generation_config.json").write_text("{}")
+
+
+def pads_otherwise(folder):
+    edit(folder / "config.json", lambda config: config.update(pad_token_id=3))
+
+
 def added(folder):
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.add_tokens(["<tool>"], special_tokens=True)
@@ -119,13 +147,21 @@ def reshaped(folder):
         (untied, "config", "tie_word_embeddings: True -> False"),
         (grouped, "config", "num_key_value_heads: 2 -> 1"),
         (swapped_words, "tokenizer", "word 'a': 64 -> 65"),
-        (merged, "tokenizer", "model.merges: [] -> [['a', 'b']]"),
-        (other_end, "tokenizer", "special token 'eos_token': '<end>' -> 'a'"),
+        (merged, "tokenizer", "merges: [] -> [('a', 'b')]"),
+        (other_end, "special tokens", "tokenizer: eos_token: '<end>' -> 'a'"),
+        (no_decoder, "tokenizer", "decoder.type: 'ByteLevel' -> None"),
+        (pads_left, "tokenizer", "padding_side: 'right' -> 'left'"),
+        (stripping, "tokenizer", "lstrip of added token '<end>': None -> True"),
+        (named_template, "chat template", "rag line 1: None -> 'search'"),
         (added, "tokenizer", "added token '<tool>': None -> 257"),
         (no_template, "chat template", "line 1: '{{ messages[0].content }}' -> None"),
         (other_template, "chat template", "line 2: '{{ eos_token }}' -> '{{ bos_token }}'"),
-        (penalty, "generation", "repetition_penalty: None -> 1.3"),
-        (stops_elsewhere, "generation", "eos_token_id: 256 -> 5"),
+        (penalty, "generation", "repetition_penalty: 1.0 -> 1.3"),
+        (stops_elsewhere, "special tokens", "generation_config.json: eos_token_id: [256] -> [5]"),
+        (stops_elsewhere, "unaligned special tokens",
+         "generation_config.json: eos_token_id: [256] -> [5], and the tokenizer has 256"),
+        (never_stops, "special tokens", "generation_config.json: eos_token_id: [256] -> None"),
+        (pads_otherwise, "special tokens", "config.json: pad_token_id: 256 -> 3"),
         (left_out, "tensors", "model.layers.1.mlp.up_proj.weight is missing"),
         (one_more, "tensors", "model.stranger is new"),
         (reshaped, "tensors", "model.embed_tokens.weight: (257, 32) -> (256, 32)"),
@@ -170,10 +206,14 @@ def noted(folder):
     edit(folder / "config.json", lambda config: config.update(saved_by="us", architectures=["Another"]))
 
 
+def repeat_head(tensors):
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+
+
 def written_as_before(folder):
-    """Rope's base beside the other fields, the head beside the embedding it is tied to, a buffer."""
+    """Rope's base beside the other fields, the head beside the embedding that it repeats, a buffer."""
     edit(folder / "config.json", lambda config: config.update(rope_theta=config.pop("rope_parameters")["rope_theta"]))
-    edit_tensors(folder / WEIGHTS, lambda tensors: tensors.update({"lm_head.weight": torch.zeros(257, 32)}))
+    edit_tensors(folder / WEIGHTS, repeat_head)
     edit_tensors(folder / WEIGHTS, lambda t: t.update({"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}))
 
 
@@ -190,9 +230,34 @@ def generation_as_another_version_writes_it(folder):
     edit(folder / "generation_config.json", lambda config: config.update(use_cache=True, output_attentions=False))
 
 
+def ends_in_a_list(folder):
+    for name in ("config.json", "generation_config.json"):
+        edit(folder / name, lambda config: config.update(eos_token_id=[config["eos_token_id"]]))
+
+
+def byte_level_in_the_writing_of_others(folder):
+    """Fields that do nothing there, a sequence of one part, and empty values that are left out or null."""
+
+    def rewrite(tokenizer):
+        tokenizer["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [tokenizer["pre_tokenizer"]]}
+        tokenizer["post_processor"] = {"type": "ByteLevel", "add_prefix_space": True, "trim_offsets": False,
+                                       "use_regex": True}  # fmt: skip
+        tokenizer["decoder"] = tokenizer["decoder"] | {"trim_offsets": False, "use_regex": False}
+        tokenizer["model"] |= {"continuing_subword_prefix": "", "end_of_word_suffix": None}
+        tokenizer["padding"] = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None,
+                                "pad_id": 1, "pad_type_id": 0, "pad_token": "a"}  # fmt: skip
+
+    edit(folder / "tokenizer.json", rewrite)
+
+
+def remote_code_of_a_shipped_family(folder):
+    edit(folder / "config.json", lambda config: config.update(auto_map={"AutoConfig": "configuration.Config"}))
+
+
 @pytest.mark.parametrize(
     "rewrite",
     [
+        ends_in_a_list, byte_level_in_the_writing_of_others, remote_code_of_a_shipped_family,
         resaved, sharded, halved, noted, defaults_left_out, written_as_before, template_in_the_configuration,
         generation_left_out, generation_as_another_version_writes_it,
     ],

@@ -113,7 +113,7 @@ def pickle_weights(folder):
         (lambda f: (f / "adapter_config.json").write_text("{}"), "holds an adapter .* merge it"),
         (pickle_weights, r"pickled weights \(pytorch_model.bin\).*re-save it with save_pretrained"),
         (lambda f: shard(f, lose="b.safetensors"), "is missing b.safetensors, named in model.safetensors.index.json"),
-        (lambda f: rewrite_json(f / "config.json", auto_map={"AutoModel": "evil.Model"}), "remote code .* never run"),
+        (lambda f: rewrite_json(f / "config.json", auto_map={}, model_type="evil"), "remote code .* never run"),
         (lambda f: (f / "model.safetensors").unlink(), "has no model.safetensors"),
         (lambda f: (f / "config.json").write_text("{"), "is not readable JSON"),
     ],

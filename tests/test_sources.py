@@ -82,7 +82,7 @@ def test_an_adapter_of_another_revision_of_its_base_is_refused(adapter, hub, tin
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     cached(hub, "someone/tiny", tiny_base)
     rewrite(adapter, base_model_name_or_path="someone/tiny", revision="v2")
-    with pytest.raises(InvalidCheckpoint, match="the base 'someone/tiny@v2' of the adapter .* cannot be found"):
+    with pytest.raises(InvalidCheckpoint, match="base model 'someone/tiny@v2'"):
         find("adapter", "--checkpoint", store=store, start=tmp_path)
 
 
@@ -229,7 +229,7 @@ def test_an_adapter_whose_base_is_not_to_be_had_or_does_not_fit_is_refused(adapt
     with pytest.raises(InvalidCheckpoint, match="names no base: set base_model_name_or_path to its folder"):
         find("adapter", "--checkpoint", store=store, start=tmp_path)
     rewrite(adapter, base_model_name_or_path="somewhere")
-    with pytest.raises(InvalidCheckpoint, match="the base 'somewhere' of the adapter .* cannot be found"):
+    with pytest.raises(InvalidCheckpoint, match="base model 'somewhere'"):
         find("adapter", "--checkpoint", store=store, start=tmp_path)
 
 

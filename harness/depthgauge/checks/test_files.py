@@ -1,14 +1,14 @@
 """What the files of two checkpoints say: the same tensors, configuration, tokenizer, chat template and generation."""
 
-from depthgauge import Claim, Estimate, Stage, at_most, claim
+from depthgauge import Claim, Estimate, Expectation, Stage, at_most, claim
 from depthgauge.checks.claims import change_claim
 from depthgauge.probes import files
 from depthgauge.stats import counted
 
 
-def files_claim(name: str, statement: str, rationale: str) -> Claim:
+def files_claim(name: str, statement: str, rationale: str, expect: Expectation | None = None) -> Claim:
     return change_claim(
-        name, statement, at_most(0), "differences", rationale, control="corrupt_files", stage=Stage.FILES, expect=None
+        name, statement, at_most(0), "differences", rationale, control="corrupt_files", stage=Stage.FILES, expect=expect
     )
 
 
@@ -37,8 +37,8 @@ def test_its_configuration_computes_the_same(candidate, baseline) -> Estimate:
 @claim(
     files_claim(
         "same-tokenizer",
-        "cuts texts into the same tokens, with the same special ones",
-        "words and their numbers, merges, normalisation, added and special tokens",
+        "cuts texts into the same tokens, and makes the same text of tokens",
+        "words and their numbers, merges, normalisation, added tokens, decoder, padding side",
     )
 )
 def test_its_tokenizer_is_the_same(candidate, baseline) -> Estimate:
@@ -54,8 +54,34 @@ def test_its_chat_template_is_the_same(candidate, baseline) -> Estimate:
     files_claim(
         "same-generation",
         "generates by the same settings where it is told none",
-        "repetition penalty, temperature, where it stops; as transformers derives them where no file says",
+        "repetition penalty, temperature; as transformers derives them where no file says",
     )
 )
 def test_it_generates_by_the_same_settings(candidate, baseline) -> Estimate:
     return counted(*files.differences(candidate, baseline, "generation"), estimand="settings of generation")
+
+
+@claim(
+    files_claim(
+        "same-special-tokens",
+        "starts, ends and pads with the same tokens",
+        "ids in the configuration and the settings of generation, and the tokenizer's special tokens",
+        Expectation.EQUAL,
+    )
+)
+def test_its_special_tokens_are_the_same(candidate, baseline) -> Estimate:
+    return counted(*files.differences(candidate, baseline, "special tokens"), estimand="special tokens")
+
+
+@claim(
+    files_claim(
+        "special-tokens-aligned",
+        "starts, ends and pads with its tokenizer's tokens where it does with others than before",
+        "trainers set the ids of configuration and generation to those of the tokenizer; other ids end nothing",
+        Expectation.TRAINED,
+    )
+)
+def test_its_special_tokens_are_those_of_its_tokenizer(candidate, baseline) -> Estimate:
+    return counted(
+        *files.differences(candidate, baseline, "unaligned special tokens"), estimand="ids that its tokenizer has not"
+    )

@@ -14,6 +14,7 @@ OPTIONS = (
     "trust_task_code",
     "margin",
     "testbed",
+    "adapter_base",
     "last_stage",
     "all_stages",
     "inconclusive",

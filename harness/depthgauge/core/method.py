@@ -1,7 +1,7 @@
 """A way to make a checkpoint, the job that carries it out, and the checkpoint."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +106,15 @@ class TrainingJob:
     processes: int = 1
 
 
+State = tuple[tuple[str, int, int, int, int], ...]  # name, inode, size and two times of each file that is read
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
     """A complete folder in Hugging Face format; `recipe` is None where somebody else trained it ('adopted').
 
-    `fingerprint` is a hash of weights, configuration, tokenizer and chat template.
+    `fingerprint` is a hash of every file that is read, and `state` what they were before they were hashed: a
+    measurement is kept only if they still are.
     """
 
     name: str
@@ -118,3 +122,4 @@ class Checkpoint:
     folder: Path
     fingerprint: str
     recipe: Recipe | None = None
+    state: State = field(default=(), compare=False, repr=False)

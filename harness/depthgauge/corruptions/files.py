@@ -10,8 +10,7 @@ from depthgauge.corruptions.corruption import file_corruption
 from depthgauge.corruptions.draws import Draws
 from depthgauge.corruptions.folder import add_tensors, edit_config, edit_json, write_index, write_shard
 from depthgauge.corruptions.tokenizer import swap_vocabulary_entries
-from depthgauge.models.files import CHAT_TEMPLATE, CONFIG, read_json, tensor_entries, weight_files
-from depthgauge.models.settings import GENERATION
+from depthgauge.models.files import CHAT_TEMPLATE, CONFIG, GENERATION, read_json, tensor_entries, weight_files
 
 EPSILONS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "norm_epsilon")
 WINDOW = 16
@@ -137,7 +136,7 @@ def add_repetition_penalty(folder: Path, rng: Draws, dose: float) -> None:
     edit_json(folder / GENERATION, lambda settings: settings | {"repetition_penalty": 1 + dose})
 
 
-@file_corruption("fault", version=3, seeded=True)
+@file_corruption("fault", version=4, seeded=True)
 def corrupt_files(folder: Path, rng: Draws, dose: float) -> None:
     """The weights beside another configuration, tokenizer, chat template and settings, and a tensor too many.
 
@@ -146,6 +145,7 @@ def corrupt_files(folder: Path, rng: Draws, dose: float) -> None:
     larger_norm_epsilon(folder, rng, 2 * dose)
     swap_vocabulary_entries(folder, rng, dose)
     shift_eos_token(folder, rng, dose)
+    add_repetition_penalty(folder, rng, dose)
     template = folder / CHAT_TEMPLATE
     template.write_text((template.read_text() if template.is_file() else "") + "\nAnswer in verse.")
     add_stranger(folder)

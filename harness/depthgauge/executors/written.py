@@ -26,7 +26,7 @@ from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import Job, RunContext, ToCorrupt, ToTrain
 from depthgauge.measure.measuring import description_of, measure_cached
 from depthgauge.runs.comparison import joined
-from depthgauge.sources.folder import fingerprint
+from depthgauge.sources.folder import fingerprint, state_of
 
 SHIPPED = "depthgauge."
 WAY_OUT = "leave --executor and --launcher out, or define it at the top of a module, of a test file or of conftest.py"
@@ -186,7 +186,8 @@ def job_from_json(data: Mapping[str, Any], probes: Mapping[str, Any], context: R
         check_same(data["description"], asdict(copy.recipe(asked["seed"])))
         return lambda: copy.checkpoints
     probe = from_json(probes[asked["probe"]])
-    checkpoints: list[Checkpoint] = [from_json(one) for one in asked["checkpoints"]]
+    sent: list[Checkpoint] = [from_json(checkpoint) for checkpoint in asked["checkpoints"]]
+    checkpoints = [replace(checkpoint, state=state_of(checkpoint.folder)) for checkpoint in sent]
     for checkpoint in checkpoints:
         check_unchanged(checkpoint)
     check_same(data["description"], description_of(probe, context, *checkpoints))

@@ -124,8 +124,9 @@ class CheckpointSet:
             folder = self.context.store.get_or_create("checkpoints", asdict(recipe), make, resume=True, wait=wait)
         else:
             folders.check_folder(folder)
+        state = folders.state_of(folder)  # before it is hashed
         fingerprint = folders.fingerprint(folder)
-        return Checkpoint(name=self.name, seed=seed, folder=folder, fingerprint=fingerprint, recipe=recipe)
+        return Checkpoint(name=self.name, seed=seed, folder=folder, fingerprint=fingerprint, recipe=recipe, state=state)
 
     def _maker(self, recipe: Recipe) -> Callable[[Path], None]:
         """What fills the folder of a checkpoint."""

@@ -14,6 +14,7 @@ from depthgauge.measure.base_probe import Arrays, BaseProbe, address, requires_o
 from depthgauge.measure.context import Job, RunContext, ToMeasure, checkpoint_label, note_missing
 from depthgauge.models.files import weight_bytes
 from depthgauge.models.load import CheckpointHandle, prepare_libraries, threads_for
+from depthgauge.sources.folder import check_state
 from depthgauge.store.measurements import KIND, described, measure
 from depthgauge.store.times import timed
 
@@ -51,7 +52,7 @@ def measure_cached(
         CheckpointHandle(checkpoint=each, placement=context.placement, together=together) for each in (one, *others)
     ]
     run = partial(run_probe, probe, name, context, one, partial(probe.run, *handles))
-    taken = context.read.get(key) or measure(context.store, description, run)
+    taken = context.read.get(key) or measure(context.store, description, partial(unchanged, (one, *others), run))
     cache_put(context.read, taken)
     if taken.not_testable_reason is not None:
         raise NotTestable(taken.not_testable_reason)
@@ -84,6 +85,16 @@ def key_of(probe: BaseProbe, context: RunContext, one: Checkpoint, *others: Chec
     precision = {} if dtype == "float32" else {"dtype": dtype}
     pair = {"baseline": others[0].fingerprint} if others else {}
     return {**where, **precision, **pair, **probe.parameters(one)}
+
+
+def unchanged(checkpoints: tuple[Checkpoint, ...], run: Callable[[], Arrays]) -> Arrays:
+    """What `run` measures. Raises: InvalidCheckpoint if a file was replaced or written to since it was hashed."""
+    try:
+        arrays = run()
+    finally:  # what fails half-way may fail by this
+        for checkpoint in checkpoints:
+            check_state(checkpoint)
+    return arrays
 
 
 def run_probe(probe: BaseProbe, name: str, context: RunContext, one: Checkpoint, run: Callable[[], Arrays]) -> Arrays:

@@ -9,7 +9,7 @@ from typing import Any
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable, UsageError
 from depthgauge.core.method import Checkpoint
 from depthgauge.models import settings
-from depthgauge.models.files import CONFIG, check_finite, read_json, shapes, weight_bytes
+from depthgauge.models.files import check_finite, read_config, shapes, weight_bytes
 
 BYTES = {"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2}
 STORED = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -234,7 +234,7 @@ def sizes_by_dtype(folder: Path) -> dict[str, int]:
 
 def stored_dtype(folder: Path) -> str:
     """The dtype that a configuration names, or else that most weights are stored in; float32 for any other."""
-    config = read_json(folder / CONFIG)
+    config = read_config(folder)
     named = str(config.get("dtype") or config.get("torch_dtype") or "").removeprefix("torch.")
     if named in BYTES:
         return named

@@ -1,17 +1,23 @@
 """An adapter and its base as one ordinary checkpoint."""
 
 import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 from depthgauge.core.errors import InvalidCheckpoint
-from depthgauge.models.files import TOKENIZER
+from depthgauge.models.files import ADAPTER, ADAPTER_WEIGHTS, files_read, has_tokenizer, tokenizer_files
+from depthgauge.models.header import read_header
 from depthgauge.models.load import prepare_libraries, threads_for
+from depthgauge.models.settings import reason
 
-TOKENIZER_FILES = (TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "lm_head.weight")
 
 
 def merge_adapter(adapter: Path, base: Path, into: Path) -> None:
     """Write the base with a peft adapter merged in, in the base's own dtype; the adapter's tokenizer, if it has one.
+
+    A base whose vocabulary the training enlarged is enlarged first, to the embeddings that the adapter saved.
 
     Raises: InvalidCheckpoint if peft cannot apply it.
     """
@@ -19,13 +25,35 @@ def merge_adapter(adapter: Path, base: Path, into: Path) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    try:
-        model = AutoModelForCausalLM.from_pretrained(base, dtype="auto", use_safetensors=True, trust_remote_code=False)
-        PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(into)
-    except Exception as error:  # whatever peft and transformers raise, the adapter is at fault
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InvalidCheckpoint(f"the adapter {adapter} cannot be merged into {base}: {first}") from error
-    for name in TOKENIZER_FILES:
-        owner = adapter if (adapter / TOKENIZER).is_file() else base
-        if (owner / name).is_file():
-            shutil.copy(owner / name, into / name)
+    with tempfile.TemporaryDirectory() as alone:
+        try:
+            model = AutoModelForCausalLM.from_pretrained(
+                without_adapter(base, Path(alone)), dtype="auto", use_safetensors=True, trust_remote_code=False
+            )
+            enlarge(model, adapter)
+            PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(into)
+        except Exception as error:  # whatever peft and transformers raise, the adapter is at fault
+            raise InvalidCheckpoint(f"the adapter {adapter} cannot be merged into {base}: {reason(error)}") from error
+    owner = adapter if has_tokenizer(adapter) else base
+    for path in tokenizer_files(owner):
+        place = into / path.relative_to(owner)
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(path, place)
+
+
+def without_adapter(base: Path, place: Path) -> Path:
+    """The base itself; of one that holds an adapter beside its weights, links to all but the adapter."""
+    if not (base / ADAPTER).is_file():
+        return base
+    for path in files_read(base):
+        if path.name not in (ADAPTER, ADAPTER_WEIGHTS) and path.parent == base:
+            (place / path.name).symlink_to(path.resolve())
+    return place
+
+
+def enlarge(model: Any, adapter: Path) -> None:
+    """Resize a model's vocabulary to the embeddings in an adapter's file, which a training with new tokens saves."""
+    entries = read_header(adapter / ADAPTER_WEIGHTS).entries
+    rows = {int(entry["shape"][0]) for name, entry in entries.items() if name.endswith(EMBEDDINGS)}
+    if len(rows) == 1 and rows != {model.get_input_embeddings().weight.shape[0]}:
+        model.resize_token_embeddings(rows.pop(), mean_resizing=False)

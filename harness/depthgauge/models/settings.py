@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.core.errors import InvalidCheckpoint
+from depthgauge.models.files import GENERATION
 
-GENERATION = "generation_config.json"
+LONGEST_REASON = 600  # characters of what a library raised
 
 
 def configuration(folder: Path) -> Any:
@@ -35,14 +36,19 @@ def tokenizer(folder: Path) -> Any:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
-def generation(folder: Path) -> Any:
-    """How the model generates where it is not told: by its file, or else by its configuration."""
+def generation(folder: Path) -> dict[str, Any]:
+    """How the model generates where it is not told, defaults filled in: by its file, or else by its configuration."""
     from transformers import GenerationConfig
 
     with readable(folder):
         if (folder / GENERATION).is_file():
-            return GenerationConfig.from_pretrained(folder, local_files_only=True)
-        return GenerationConfig.from_model_config(configuration(folder))
+            given = GenerationConfig.from_pretrained(folder, local_files_only=True)
+        else:
+            given = GenerationConfig.from_model_config(configuration(folder))
+        defaults: dict[str, Any] = getattr(
+            given, "_get_default_generation_params", dict
+        )()  # versions before 5 have them filled in
+        return {name: defaults.get(name) if value is None else value for name, value in given.to_dict().items()}
 
 
 @contextmanager
@@ -53,5 +59,17 @@ def readable(folder: Path) -> Iterator[None]:
     except InvalidCheckpoint:
         raise
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InvalidCheckpoint(f"{folder} cannot be loaded: {first}") from error
+        raise InvalidCheckpoint(f"{folder} cannot be loaded: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What a library raised, on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}..."
+
+
+def is_shipped(family: str) -> bool:
+    """Whether transformers ships the architecture that a configuration names as its model_type."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return family in CONFIG_MAPPING_NAMES

@@ -59,6 +59,7 @@ class Options:
     testbed: str | None = None
     suites: str | None = None
     base_model: str | None = None
+    adapter_base: str | None = None
     seeds: int | None = None
     first_seed: int | None = None
     checkpoint: str | None = None
@@ -177,6 +178,11 @@ OPTIONS = (
         name="base_model",
         metavar="NAME",
         help="the base to train and to compare with, in place of the testbed's: a folder or a name on the hub.",
+    ),
+    Option(
+        name="adapter_base",
+        metavar="FOLDER",
+        help="the base of adapters, where it does not lie where they say.",
     ),
     Option(
         name="seeds",
@@ -427,7 +433,19 @@ def trained_on(sources: Iterable[Source]) -> Testbed | None:
 
 
 def named(options: Options, option: str, store: Store) -> Source:
-    return find(getattr(options, option), flag(option), store=store, start=options.start)
+    return find(
+        getattr(options, option), flag(option), store=store, start=options.start, adapter_base=adapter_base(options)
+    )
+
+
+def adapter_base(options: Options) -> Path | None:
+    """Raises: UsageError for what is no folder."""
+    if options.adapter_base is None:
+        return None
+    folder = Path(options.start, options.adapter_base).resolve()
+    if not folder.is_dir():
+        raise UsageError(f"--adapter-base={options.adapter_base} is no folder: give that of the adapter's base model.")
+    return folder
 
 
 def ready(testbed: Testbed, options: Options, store: Store) -> Testbed:

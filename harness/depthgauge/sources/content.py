@@ -3,20 +3,26 @@
 from pathlib import Path
 from typing import Any
 
-from depthgauge.models.files import CONFIG, TOKENIZER, read_json, shapes
+from depthgauge.models.files import GENERATION, has_tokenizer, read_config, read_json, shapes
 from depthgauge.sources.folder import UNCOMPUTED, tensor_digest
 from depthgauge.sources.tokenizer import read_pair
 
 
-def same_content(one: Path, other: Path) -> bool:
+def same_content(candidate: Path, baseline: Path) -> bool:
     """Whether two folders hold the same tensors, bit for bit and whatever their shards, and use them alike."""
-
-    def computed(folder: Path) -> dict[str, Any]:
-        return {key: value for key, value in read_json(folder / CONFIG).items() if key not in UNCOMPUTED}
-
-    if computed(one) != computed(other) or shapes(one) != shapes(other):
+    if configured(candidate) != configured(baseline) or shapes(candidate) != shapes(baseline):
         return False
-    if not ((one / TOKENIZER).is_file() and (other / TOKENIZER).is_file()):
+    if not (has_tokenizer(candidate) and has_tokenizer(baseline)):
         return False
-    mine, its = read_pair(one, other)
-    return mine == its and tensor_digest(one) == tensor_digest(other)
+    first, second = read_pair(candidate, baseline)
+    return first == second and tensor_digest(candidate) == tensor_digest(baseline)
+
+
+def configured(folder: Path) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The fields of a folder that say how it is used, of its configuration and of its settings of generation."""
+    generation = read_json(folder / GENERATION) if (folder / GENERATION).is_file() else None
+    return used(read_config(folder)), None if generation is None else used(generation)
+
+
+def used(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name not in UNCOMPUTED}

@@ -13,9 +13,19 @@ from depthgauge.core.errors import HarnessError, InvalidCheckpoint, UsageError
 from depthgauge.core.method import Method
 from depthgauge.core.registry import METHODS
 from depthgauge.core.testbed import Testbed
-from depthgauge.models.files import ADAPTER, CONFIG, read_json, weight_files
+from depthgauge.models.files import (
+    ADAPTER,
+    ADAPTER_WEIGHTS,
+    CONFIG,
+    INDEX,
+    WEIGHTS,
+    read_json,
+    tokenizer_files,
+    weight_files,
+)
+from depthgauge.models.header import read_header
 from depthgauge.models.merge import merge_adapter
-from depthgauge.sources.folder import check_folder
+from depthgauge.sources.folder import check_folder, check_model, fingerprint
 from depthgauge.store.folders import Store, sha256
 
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")  # a branch, tag or commit after the @
@@ -31,8 +41,9 @@ class Source:
     method: Method | None = None
 
 
-def find(name: str, option: str, *, store: Store, start: Path) -> Source:
-    """What `name` means, tried as a folder (relative to `start`), as a method, and as a name on the hub.
+def find(name: str, option: str, *, store: Store, start: Path, adapter_base: Path | None = None) -> Source:
+    """What `name` means, tried as a folder (relative to `start`), as a method, and as a name on the hub; an adapter is
+    merged into `adapter_base`, or else into the base that it names.
 
     Raises: UsageError, naming the option, if it means nothing, or could mean two of them.
     """
@@ -42,7 +53,7 @@ def find(name: str, option: str, *, store: Store, start: Path) -> Source:
         )
     path = Path(start, os.path.expanduser(name))
     if name.startswith((".", "/", "~")):
-        return Source(name=path.resolve().name, folder=whole(path.resolve(), store, start))
+        return Source(name=path.resolve().name, folder=whole(path.resolve(), store, start, adapter_base))
     cached = cached_on_hub(name)
     meanings = [word for word, found in meanings_of(name, path, cached) if found]
     if len(meanings) > 1:
@@ -50,10 +61,11 @@ def find(name: str, option: str, *, store: Store, start: Path) -> Source:
             f"{option}={name} could be {' or '.join(meanings)}: write ./{name} for the folder, or rename one of them."
         )
     if path.is_dir():
-        return Source(name=path.resolve().name, folder=whole(path.resolve(), store, start))
+        return Source(name=path.resolve().name, folder=whole(path.resolve(), store, start, adapter_base))
     if name in METHODS:
         return Source(name=name, method=METHODS[name])
-    return Source(name=name.replace("/", "--"), folder=whole(cached or downloaded(name, option), store, start))
+    snapshot = cached or downloaded(name, option)
+    return Source(name=name.replace("/", "--"), folder=whole(snapshot, store, start, adapter_base))
 
 
 def folder_named(name: str, start: Path) -> Path | None:
@@ -116,31 +128,76 @@ def downloaded(name: str, option: str) -> Path:
         ) from error
 
 
-def whole(folder: Path, store: Store, start: Path) -> Path:
-    """The folder itself, or where it holds an adapter, its base with the adapter merged in: in the store, once."""
+def whole(folder: Path, store: Store, start: Path, adapter_base: Path | None = None) -> Path:
+    """The folder itself, or where it holds an adapter, its base with the adapter merged in: in the store, once.
+
+    An adapter beside a whole model changes that model, as transformers loads it.
+    """
     if not (folder / ADAPTER).is_file():
         check_folder(folder)
         return folder
-    base = base_of(folder, store, start)
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors"))
-    description = {"adapter": {path.name: sha256(path) for path in files}, "base": str(base.resolve())}
+    check_adapter(folder)
+    if holds_model(folder):
+        check_model(folder)
+        base = folder
+    else:
+        base = base_of(folder, store, start, adapter_base)
+    description = {
+        "adapter": {name: sha256(folder / name) for name in (ADAPTER, ADAPTER_WEIGHTS)}
+        | {path.name: sha256(path) for path in tokenizer_files(folder)},
+        "base": fingerprint(base),
+    }
     return store.get_or_create("merged", description, lambda staging_dir: merge_adapter(folder, base, staging_dir))
 
 
-def base_of(adapter: Path, store: Store, start: Path) -> Path:
-    """The folder of the model that an adapter changes, of the revision that it was trained on where it names one.
+def holds_model(folder: Path) -> bool:
+    """Whether a whole model lies beside an adapter."""
+    return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in (WEIGHTS, INDEX))
 
-    Raises: InvalidCheckpoint if it is not available.
+
+def check_adapter(folder: Path) -> None:
+    """Raises: InvalidCheckpoint for an adapter without safetensors weights that can be read."""
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        pickled = (folder / "adapter_model.bin").is_file()
+        what = "pickled weights (adapter_model.bin), which can run code and are never opened" if pickled else "none"
+        raise InvalidCheckpoint(
+            f"the adapter {folder} has {what}, and no {ADAPTER_WEIGHTS}: save it again with peft's save_pretrained."
+        )
+    read_header(folder / ADAPTER_WEIGHTS)
+
+
+def base_of(adapter: Path, store: Store, start: Path, given: Path | None = None) -> Path:
+    """The folder of the model that an adapter changes: the one `given`, or the one that it names, of the revision that
+    it was trained on where it names one.
+
+    Raises: InvalidCheckpoint if it is not available, or is itself an adapter.
     """
     settings = read_json(adapter / ADAPTER)
     named, revision = str(settings.get("base_model_name_or_path") or ""), settings.get("revision")
-    if not named:
-        raise InvalidCheckpoint(f"{adapter / ADAPTER} names no base: set base_model_name_or_path to its folder.")
-    for place in (Path(named), adapter / named, start / named):
+    if given is None and not named:
+        raise InvalidCheckpoint(
+            f"{adapter / ADAPTER} names no base: set base_model_name_or_path to its folder, or give --adapter-base."
+        )
+    for place in (given,) if given is not None else (Path(named), adapter / named, start / named):
         if place.is_dir():
-            return whole(place.resolve(), store, start)
+            return whole_base(place.resolve(), adapter)
     named = f"{named}@{revision}" if revision else named
     try:
-        return whole(cached_on_hub(named) or downloaded(named, "the base of an adapter"), store, start)
+        return whole_base(cached_on_hub(named) or downloaded(named, "the base of an adapter"), adapter)
     except UsageError as error:
-        raise InvalidCheckpoint(f"the base {named!r} of the adapter {adapter} cannot be found: {error}") from error
+        raise InvalidCheckpoint(
+            f"{adapter / ADAPTER} names the base model {named!r} in base_model_name_or_path, which is neither a folder "
+            "here nor in the hub's cache, and cannot be fetched: set base_model_name_or_path to its folder, or give "
+            "--adapter-base=FOLDER."
+        ) from error
+
+
+def whole_base(base: Path, adapter: Path) -> Path:
+    """Raises: InvalidCheckpoint for a base that is an adapter; as `check_folder`."""
+    if (base / ADAPTER).is_file():
+        raise InvalidCheckpoint(
+            f"the base of the adapter {adapter} is {base}, which holds an adapter itself: merge that one, save the "
+            "whole model, and name its folder with --adapter-base."
+        )
+    check_folder(base)
+    return base

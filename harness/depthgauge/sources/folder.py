@@ -1,49 +1,63 @@
-"""A checkpoint folder: checked as a whole, and named by its content."""
+"""A checkpoint folder: checked as a whole, and named by the content of all files that are read of it."""
 
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from depthgauge.core.errors import InvalidCheckpoint, NotTestable, UsageError
-from depthgauge.core.method import Checkpoint
+from depthgauge.core.errors import HarnessError, InvalidCheckpoint, NotTestable, UsageError
+from depthgauge.core.method import Checkpoint, State
 from depthgauge.models.files import (
     ADAPTER,
-    CHAT_TEMPLATE,
     CHUNK,
     CONFIG,
     TOKENIZER,
-    read_json,
+    check_weights,
+    files_read,
+    has_tokenizer,
+    read_config,
     tensor_entries,
-    weight_files,
 )
-from depthgauge.models.header import read_header
 from depthgauge.store.folders import sha256
+
+FINGERPRINT_VERSION = 2  # of how files become a fingerprint: raised, everything is measured anew
 
 
 def check_folder(folder: Path) -> None:
     """Refuse what is not a whole checkpoint made of data alone, before anything is loaded or trained.
 
     Raises: UsageError if there is no such folder or it holds no config.json; InvalidCheckpoint if its weights are
-    pickled, truncated or missing a shard, or it asks for code of its own.
+    pickled, truncated, missing a shard or under a wrapper's names, or it needs code of its own.
     """
     if not folder.is_dir():
         raise UsageError(f"there is no checkpoint folder {folder}: give the folder that holds config.json.")
-    if not (folder / "config.json").is_file():
+    if not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} is not a checkpoint: it holds no config.json; {where_one_is(folder)}.")
-    config = read_json(folder / "config.json")
-    tokenizer_config = folder / "tokenizer_config.json"
-    if "auto_map" in config or (tokenizer_config.is_file() and "auto_map" in read_json(tokenizer_config)):
-        raise InvalidCheckpoint(
-            f"{folder} asks for remote code (auto_map), which is never run: re-save it with an architecture that "
-            "transformers ships."
-        )
     if (folder / ADAPTER).is_file():
         raise InvalidCheckpoint(
             f"{folder} holds an adapter ({ADAPTER}), which would change the weights unseen: merge it, and save the "
             "whole model."
         )
-    for shard in weight_files(folder):
-        read_header(shard)
+    check_model(folder)
+
+
+def check_model(folder: Path) -> None:
+    """Raises: InvalidCheckpoint as `check_folder`, whether or not an adapter lies beside the model."""
+    check_no_code(folder)
+    check_weights(folder)
+
+
+def check_no_code(folder: Path) -> None:
+    """Raises: InvalidCheckpoint for a family that needs code from its folder, as transformers does not ship it."""
+    config = read_config(folder)
+    if "auto_map" not in config:
+        return
+    from depthgauge.models.settings import is_shipped
+
+    if not is_shipped(str(config.get("model_type"))):
+        raise InvalidCheckpoint(
+            f"{folder} asks for remote code (auto_map), which is never run, and transformers ships no "
+            f"{config.get('model_type')!r}: re-save it with an architecture that transformers ships."
+        )
 
 
 def where_one_is(folder: Path) -> str:
@@ -57,23 +71,59 @@ def where_one_is(folder: Path) -> str:
 
 
 def fingerprint(folder: Path, hashed_as: Callable[[Path], str] = sha256) -> str:
-    """A 16-digit hash of the weights, the configuration, the tokenizer and the chat template of a checkpoint."""
-    beside = ("config.json", TOKENIZER, "tokenizer_config.json", "special_tokens_map.json", CHAT_TEMPLATE)
-    hashed = hashlib.sha256()
-    for path in [*weight_files(folder), *(folder / name for name in beside)]:
-        if path.is_file():
-            hashed.update(f"{path.name}:{hashed_as(path)}\n".encode())
+    """A 16-digit hash of every file that transformers reads of a checkpoint, by its name and content."""
+    hashed = hashlib.sha256(f"{FINGERPRINT_VERSION}\n".encode())
+    for path in sorted(files_read(folder)):
+        hashed.update(f"{path.relative_to(folder)}:{hashed_as(path)}\n".encode())
     return hashed.hexdigest()[:16]
 
 
+def state_of(folder: Path) -> State:
+    """What tells that a file that is read was replaced or written to: name, inode, size, times of change.
+
+    Taken before the files are hashed and again after they were read, it says whether what was hashed was read.
+    """
+    stats = [(path, path.stat()) for path in files_read(folder)]
+    return tuple(
+        (str(path.relative_to(folder)), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+        for path, stat in stats
+    )
+
+
+VERIFIED: dict[tuple[Path, str], State] = {}  # the last states that were seen to be of a fingerprint
+
+
+def check_state(checkpoint: Checkpoint) -> None:
+    """Raises: InvalidCheckpoint if its folder was changed since its fingerprint was taken."""
+    if not checkpoint.state:
+        return
+    named = (checkpoint.folder, checkpoint.fingerprint)
+    try:
+        now = state_of(checkpoint.folder)
+        changed = now not in (checkpoint.state, VERIFIED.get(named)) and not only_linked(checkpoint, now)
+    except (HarnessError, OSError):  # a file is gone
+        changed = True
+    if changed:
+        raise InvalidCheckpoint(
+            f"{checkpoint.folder} was changed while it was read, and nothing of it is kept: run again when it is whole."
+        )
+    VERIFIED[named] = now
+
+
+def only_linked(checkpoint: Checkpoint, now: State) -> bool:
+    """Whether nothing but times of status changed, as they do by a hard link, and the content is still the same."""
+    same_files = [each[:-1] for each in checkpoint.state] == [each[:-1] for each in now]
+    return same_files and fingerprint(checkpoint.folder) == checkpoint.fingerprint
+
+
 # What a configuration says of where and by what it was saved, and not of what it computes.
-UNCOMPUTED = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures", "use_cache")
+UNCOMPUTED = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "architectures", "use_cache", "auto_map")
 
 
 def tensor_digest(folder: Path) -> str:
     """A hash of every tensor's name and bytes, whatever file they lie in."""
     hashed = hashlib.sha256()
-    for path, name, entry, start in sorted(tensor_entries(folder), key=lambda one: one[1]):
+    for path, name, entry, start in sorted(tensor_entries(folder), key=lambda placed: placed[1]):
         first, last = entry["data_offsets"]
         hashed.update(f"{name}:".encode())
         with path.open("rb") as file:
@@ -85,7 +135,7 @@ def tensor_digest(folder: Path) -> str:
 
 def model_type(folder: Path) -> str:
     """The family that a folder's configuration names."""
-    return str(read_json(folder / CONFIG).get("model_type"))
+    return str(read_config(folder).get("model_type"))
 
 
 def check_language_model(checkpoint: Checkpoint) -> None:
@@ -98,8 +148,8 @@ def check_language_folder(folder: Path) -> None:
 
     From the files alone: transformers writes `architectures`, and a language model lies beside its tokenizer.
     """
-    if (folder / TOKENIZER).is_file():
+    if has_tokenizer(folder):
         return
-    if "architectures" not in read_json(folder / CONFIG):
+    if "architectures" not in read_config(folder):
         raise NotTestable(f"{folder} is a {model_type(folder)} checkpoint, and this is asked of language models")
     raise InvalidCheckpoint(f"{folder} has no {TOKENIZER}: save the tokenizer beside the model.")

@@ -1,7 +1,7 @@
-"""How a checkpoint's tokenizer cuts texts, and which is the same as another's: decided here alone.
+"""What a checkpoint's tokenizer does, and which does the same as another's: decided here alone.
 
-Two folders are read as transformers reads them: defaults filled in, merges in one form. Where their files are the same,
-or differ in the two that decide it alone, transformers is not asked: importing it takes longer than all the rest.
+Two folders are read as transformers reads them, and compared by what their tokenizers do, however it is written. Where
+their files are the same, transformers is not asked: importing it takes longer than all the rest.
 """
 
 import json
@@ -11,43 +11,50 @@ from typing import Any, NamedTuple
 
 from depthgauge.core.errors import InvalidComparison
 from depthgauge.models import settings
-from depthgauge.models.files import CHAT_TEMPLATE, TOKENIZER
+from depthgauge.models.files import tokenizer_files
 from depthgauge.sources.folder import model_type
 
-FILES = ("*token*", "*vocab*", "merges.txt", "*.model", "*.jinja")  # that a tokenizer reads
-ALONE = {TOKENIZER, CHAT_TEMPLATE}  # files that say all where the others are the same
-PADDED = ("padding", "truncation")  # of a tokenizer file: what it was last used for
-SAYING = "decoder"  # of a tokenizer file: how tokens become text again
+LAST_USE = ("padding", "truncation")  # of a tokenizer file: what it was last used for
+# Of a model in a tokenizer file: fields that do nothing where they are empty, false or left out.
+EMPTY_IS_NONE = (
+    "continuing_subword_prefix", "end_of_word_suffix", "dropout", "unk_token", "fuse_unk", "byte_fallback",
+    "ignore_merges",
+)  # fmt: skip
+# Of a byte-level part: fields that change offsets alone, or nothing there.
+NO_EFFECT = {
+    "pre_tokenizer": ("trim_offsets",),
+    "decoder": ("trim_offsets", "add_prefix_space", "use_regex"),
+}
+FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
+SIDES = ("padding_side", "truncation_side", "clean_up_tokenization_spaces")
 Fields = dict[str, Any]
 
 
 class Tokenization(NamedTuple):
-    """What a tokenizer does, as flat fields: how texts are cut, which tokens are special and how tokens become text,
-    and the lines of the chat template.
+    """What a tokenizer does, as flat fields: how it cuts texts, what it does beside that (how tokens become text, on
+    which side it pads), which tokens are special, and the lines of the chat templates by their names.
     """
 
     cuts: Fields
     beside: Fields
+    special: Fields
     template: Fields
 
 
-def read_pair(one: Path, other: Path) -> tuple[Tokenization, Tokenization]:
+NOTHING = Tokenization({}, {}, {}, {})  # of two that are the same
+
+
+def read_pair(candidate: Path, baseline: Path) -> tuple[Tokenization, Tokenization]:
     """What the tokenizers of two folders do. Raises: InvalidCheckpoint where one cannot be read."""
-    mine, its = files_of(one), files_of(other)
-    same_kind = model_type(one) == model_type(other)
-    changed = {name for name in {*mine, *its} if mine.get(name) != its.get(name)}
-    if same_kind and not changed:
-        nothing = Tokenization({}, {}, {})
-        return nothing, nothing
-    if same_kind and changed <= ALONE and mine.keys() & its.keys() >= ALONE:
-        return from_files(one, mine), from_files(other, its)
-    return as_transformers_reads(one), as_transformers_reads(other)
+    if model_type(candidate) == model_type(baseline) and contents(candidate) == contents(baseline):
+        return NOTHING, NOTHING
+    return as_transformers_reads(candidate), as_transformers_reads(baseline)
 
 
-def same_tokenizer(one: Path, other: Path) -> bool:
+def same_tokenizer(candidate: Path, baseline: Path) -> bool:
     """Whether two folders cut every text into the same tokens. Raises: as `read_pair`."""
-    mine, its = read_pair(one, other)
-    return mine.cuts == its.cuts
+    first, second = read_pair(candidate, baseline)
+    return first.cuts == second.cuts
 
 
 def check_same_tokenizer(folder: Path, base: Path) -> None:
@@ -59,48 +66,75 @@ def check_same_tokenizer(folder: Path, base: Path) -> None:
         )
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
+def contents(folder: Path) -> dict[str, bytes]:
     """What a tokenizer reads, by its place in the folder."""
-    found = {path for pattern in FILES for path in folder.rglob(pattern) if path.is_file()}
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(found)}
-
-
-def from_files(folder: Path, files: Mapping[str, bytes]) -> Tokenization:
-    """By the two files that decide it alone, where all others are the same."""
-    from tokenizers import Tokenizer
-
-    with settings.readable(folder):
-        backend = Tokenizer.from_buffer(files[TOKENIZER]).to_str()
-        return tokenization(backend, {}, files[CHAT_TEMPLATE].decode())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in tokenizer_files(folder)}
 
 
 def as_transformers_reads(folder: Path) -> Tokenization:
-    found = settings.tokenizer(folder)
-    return tokenization(found.backend_tokenizer.to_str(), found.special_tokens_map, found.chat_template)
-
-
-def tokenization(backend: str, special: Mapping[str, Any], template: Any) -> Tokenization:
-    """Of a tokenizer of the library tokenizers as JSON."""
-    parts = {name: part for name, part in json.loads(backend).items() if name not in PADDED}
-    decoder = dict(flat({SAYING: parts.pop(SAYING, None)}))
-    words = {"added token": {one["content"]: one["id"] for one in parts.pop("added_tokens")}}
-    words |= {"word": parts["model"].pop("vocab", {})}
+    """Raises: InvalidCheckpoint if transformers cannot read it."""
+    tokenizer = settings.tokenizer(folder)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    cuts, decoder = parts_of(backend.to_str()) if backend is not None else (words(tokenizer.get_vocab()), {})
+    sides = {name: getattr(tokenizer, name, None) for name in SIDES}
+    special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     return Tokenization(
-        cuts=dict(flat(parts)) | named(words),
-        beside=decoder | named({"special token": dict(special)}),
-        template=lines(template),
+        cuts=cuts, beside=decoder | sides, special=special, template=lines(getattr(tokenizer, "chat_template", None))
     )
 
 
-def named(words: Mapping[str, Any]) -> Fields:
-    return {f"{kind} {name!r}": value for kind, values in words.items() for name, value in dict(values).items()}
+def parts_of(backend: str) -> tuple[Fields, Fields]:
+    """Of a tokenizer of the library tokenizers as JSON: how it cuts texts, and how its tokens become text."""
+    parts = {name: part for name, part in json.loads(backend).items() if name not in (*LAST_USE, "version")}
+    added = parts.pop("added_tokens")
+    model = {name: value for name, value in parts.pop("model").items() if value or name not in EMPTY_IS_NONE}
+    vocabulary = model.pop("vocab", {})
+    decoder = simple(parts.pop("decoder", None), "decoder")
+    shaped = {name: simple(part, name) for name, part in parts.items()}
+    known = {token["content"]: token["id"] for token in added}
+    if isinstance(vocabulary, dict):
+        vocabulary = {word: index for word, index in vocabulary.items() if word not in known}
+        cuts = words(vocabulary)
+    else:  # pieces with their scores, in the order of their ids
+        cuts = {f"piece {index}": piece for index, piece in enumerate(vocabulary)}
+    cuts |= {f"added token {content!r}": index for content, index in known.items()}
+    for token in added:
+        cuts |= {f"{flag} of added token {token['content']!r}": token[flag] for flag in FLAGS if token[flag]}
+    merges = [tuple(merge) if isinstance(merge, list) else merge for merge in model.pop("merges", ())]
+    cuts |= {"merges": merges, **dict(flat({**shaped, "model": model}))}
+    return {name: value for name, value in cuts.items() if value is not None}, dict(flat({"decoder": decoder}))
+
+
+def simple(part: Any, name: str) -> Any:
+    """A part of a tokenizer in its shortest form: without what does nothing in it, and no sequence around one part."""
+    if not isinstance(part, Mapping):
+        return part
+    kind = part.get("type")
+    if kind == "Sequence":
+        key = next(key for key, value in part.items() if isinstance(value, list))
+        inner = [step for each in part[key] if (step := simple(each, name)) is not None]
+        steps = [step for each in inner for step in each.get("steps", [each])]
+        if len(steps) > 1:
+            return {"steps": steps}
+        return steps[0] if steps else None
+    if kind == "TemplateProcessing" and not any("SpecialToken" in step for step in (*part["single"], *part["pair"])):
+        return None  # it adds no token
+    if kind == "ByteLevel":
+        if name == "post_processor":
+            return None  # it moves offsets, and no token
+        return {key: value for key, value in part.items() if key not in NO_EFFECT.get(name, ())}
+    return part
+
+
+def words(vocabulary: Mapping[str, Any]) -> Fields:
+    return {f"word {word!r}": index for word, index in vocabulary.items()}
 
 
 def lines(template: Any) -> Fields:
     """A chat template line by line; several of them by name."""
-    templates = template if isinstance(template, dict) else {"": template or ""}
+    templates = dict(template) if isinstance(template, dict) else {"default": template or ""}
     return {
-        f"{name} line {i + 1}".strip(): line
+        f"{'' if name == 'default' else name} line {i + 1}".strip(): line
         for name, text in templates.items()
         for i, line in enumerate(text.splitlines())
     }

@@ -4,13 +4,12 @@ Of the weights, headers alone. What re-saving may change without changing what i
 fields are left out, how merges are written, which shard holds a tensor, in which dtype.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from depthgauge.models import settings
-from depthgauge.models.files import CONFIG, read_json, shapes
-from depthgauge.models.settings import GENERATION
+from depthgauge.models.files import GENERATION, left_over, read_config, read_json, shapes
 from depthgauge.probes.files.probe import QUANTIZED
 from depthgauge.sources.folder import UNCOMPUTED
 from depthgauge.sources.tokenizer import flat, read_pair
@@ -29,6 +28,7 @@ UNSAID = (
     "output_hidden_states", "output_scores", "output_logits", "return_dict_in_generate", "disable_compile",
     "compile_config", "low_memory", "prefill_chunk_size",
 )  # fmt: skip
+SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")  # that trainers set to the tokenizer's
 LONGEST = 60  # characters of a value that are shown
 
 
@@ -37,14 +37,65 @@ def differences(candidate: Path, baseline: Path) -> dict[str, list[str]]:
 
     What the files say alone is not read by transformers: importing it takes longer than all the rest.
     """
-    tokenizer, template = tokenizer_differences(candidate, baseline)
+    first, second = read_pair(candidate, baseline)
+    config, ids = apart(config_differences(candidate, baseline))
+    generation, generation_ids = apart(generation_differences(candidate, baseline))
+    special = [f"config.json: {text}" for text in ids] + [f"{GENERATION}: {text}" for text in generation_ids]
+    special += [f"tokenizer: {text}" for text in changed(first.special, second.special)]
     return {
         "tensors": tensor_differences(candidate, baseline),
-        "config": config_differences(candidate, baseline),
-        "tokenizer": tokenizer,
-        "chat template": template,
-        "generation": generation_differences(candidate, baseline),
+        "config": config,
+        "tokenizer": changed(first.cuts | first.beside, second.cuts | second.beside),
+        "special tokens": special,
+        "unaligned special tokens": unaligned(candidate, ids, generation_ids),
+        "chat template": changed(first.template, second.template),
+        "generation": generation,
     }
+
+
+def unaligned(candidate: Path, config: Sequence[str], generation: Sequence[str]) -> list[str]:
+    """Of changed token ids in the configuration and the settings of generation, those that are not the tokenizer's:
+    trainers set them to its ids, or to none for what it has not.
+    """
+    if not (config or generation):
+        return []
+    tokenizer = settings.tokenizer(candidate)
+    read = {"config.json": settings.configuration(candidate).to_dict(), GENERATION: settings.generation(candidate)}
+    changed_ids = [("config.json", text) for text in config] + [(GENERATION, text) for text in generation]
+    return [
+        f"{file}: {text}, and the tokenizer has {getattr(tokenizer, name)}"
+        for file, text in changed_ids
+        if not is_aligned(name := text.partition(":")[0], read[file].get(name), getattr(tokenizer, name, None))
+    ]
+
+
+def is_aligned(name: str, value: Any, token: int | None) -> bool:
+    if value is None:
+        return name != "eos_token_id" or token is None
+    return token in as_list(value)
+
+
+def apart(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Differences that are not about special tokens, and those that are."""
+    special = [text for text in texts if text.partition(":")[0].rpartition(".")[2] in SPECIAL]
+    return [text for text in texts if text not in special], special
+
+
+def notes(candidate: Path) -> list[str]:
+    """What is no difference and worth a sentence: files that nobody reads, a pad token that also ends answers."""
+    unread = left_over(candidate)
+    config = read_config(candidate)
+    generation = read_json(candidate / GENERATION) if (candidate / GENERATION).is_file() else config
+    pad, ends = config.get("pad_token_id"), as_list(generation.get("eos_token_id"))
+    masked = (
+        f"pad_token_id {pad} is one of eos_token_id {ends}: a loss that masks padding masks the end of answers, too, "
+        "so that a model trained with it may not learn to stop"
+    )
+    return [text for text in (unread, masked if pad is not None and pad in ends else None) if text]
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def tensor_differences(candidate: Path, baseline: Path) -> list[str]:
@@ -67,37 +118,40 @@ def stored(folder: Path) -> dict[str, tuple[int, ...]]:
 
 def config_differences(candidate: Path, baseline: Path) -> list[str]:
     """Fields that say what is computed; where one folder leaves some out, with their defaults."""
-    mine, its = (dict(flat(read_json(folder / CONFIG))) for folder in (candidate, baseline))
-    other = {name.split(".")[0] for name in {*mine, *its} if mine.get(name) != its.get(name)}
-    if mine.keys() != its.keys() or not other <= {*UNCOMPUTED, QUANTIZED, *READ_BY_MANY}:
-        mine, its = (dict(flat(settings.fields_read(folder))) for folder in (candidate, baseline))
-    return [] if mine == its else changed(computed(mine), computed(its))
+    first, second = (dict(flat(read_config(folder))) for folder in (candidate, baseline))
+    other = {name.split(".")[0] for name in {*first, *second} if first.get(name) != second.get(name)}
+    if first.keys() != second.keys() or not other <= {*UNCOMPUTED, QUANTIZED, *READ_BY_MANY}:
+        first, second = (dict(flat(settings.fields_read(folder))) for folder in (candidate, baseline))
+    return [] if first == second else changed(computed(first), computed(second))
 
 
 def computed(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name.split(".")[0] not in (*UNCOMPUTED, QUANTIZED)}
+    """Those that say what is computed; a token and a list of it alone are the same."""
+    unread = (*UNCOMPUTED, QUANTIZED)
+    kept = {name: value for name, value in fields.items() if not any(part in unread for part in name.split("."))}
+    return {name: effective(name, value) for name, value in kept.items()}
 
 
-def tokenizer_differences(candidate: Path, baseline: Path) -> tuple[list[str], list[str]]:
-    """Of how texts are cut, and of the chat template."""
-    mine, its = read_pair(candidate, baseline)
-    return changed(mine.cuts | mine.beside, its.cuts | its.beside), changed(mine.template, its.template)
+def effective(name: str, value: Any) -> Any:
+    """One writing for what has several: the tokens that end an answer are a set."""
+    return sorted(as_list(value)) if name.rpartition(".")[2] == "eos_token_id" and value is not None else value
 
 
 def generation_differences(candidate: Path, baseline: Path) -> list[str]:
     """Of how the models generate where they are not told: by a file, or else by the configuration."""
-    mine, its = (
+    first, second = (
         dict(flat(read_json(path))) if path.is_file() else None
         for path in (candidate / GENERATION, baseline / GENERATION)
     )
-    if mine is None or its is None or mine.keys() != its.keys():
-        mine, its = (dict(flat(settings.generation(folder).to_dict())) for folder in (candidate, baseline))
-    return changed(affecting(mine), affecting(its))
+    if first is None or second is None or first.keys() != second.keys():
+        first, second = (dict(flat(settings.generation(folder))) for folder in (candidate, baseline))
+    return changed(affecting(first), affecting(second))
 
 
 def affecting(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those that change what is said."""
-    return {name: one for name, one in fields.items() if name[0] != "_" and name.partition(".")[0] not in UNSAID}
+    kept = {name: value for name, value in fields.items() if name[0] != "_" and name.partition(".")[0] not in UNSAID}
+    return {name: effective(name, value) for name, value in kept.items()}
 
 
 def changed(candidate: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:

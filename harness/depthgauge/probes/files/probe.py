@@ -8,9 +8,7 @@ import numpy as np
 
 from depthgauge.core.method import Checkpoint
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle
-from depthgauge.models.settings import GENERATION
 from depthgauge.sources.folder import check_language_model
-from depthgauge.store.folders import sha256
 
 LISTED, IN_ALL = 100, "in all"  # another vocabulary has a hundred thousand
 QUANTIZED = "quantization_config"
@@ -19,31 +17,22 @@ QUANTIZED = "quantization_config"
 @PROBES.register
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilesDifference:
-    """Two arrays for each part of `compute.differences`: the first of its differences, as texts, and their number.
+    """Two arrays for each part of `compute.differences` and for `compute.notes`: the first texts, and their number."""
 
-    `baseline_generation` is the digest of a file of the baseline's folder that its fingerprint does not cover.
-    """
-
-    baseline_generation: str
     name: ClassVar[str] = "files"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     description: ClassVar[str] = "what the files say"
     requires: ClassVar[tuple[str, ...]] = ("transformers",)  # what a field means that one folder leaves out
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        return {"generation": generation_digest(one), "old_generation": self.baseline_generation}
+        return {}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
     def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
-        from depthgauge.probes.files.compute import differences
+        from depthgauge.probes.files.compute import differences, notes
 
-        found = differences(one.folder, other.folder)
-        listed = {part: np.array(each[:LISTED], dtype=str) for part, each in found.items()}
-        return listed | {f"{part} {IN_ALL}": np.array(len(each)) for part, each in found.items()}
-
-
-def generation_digest(one: Checkpoint) -> str:
-    path = one.folder / GENERATION
-    return sha256(path) if path.is_file() else ""
+        parts = differences(one.folder, other.folder) | {"note": notes(one.folder)}
+        listed = {part: np.array(texts[:LISTED], dtype=str) for part, texts in parts.items()}
+        return listed | {f"{part} {IN_ALL}": np.array(len(texts)) for part, texts in parts.items()}

@@ -3,8 +3,8 @@
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.method import Checkpoint
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.models.files import CONFIG, read_json
-from depthgauge.probes.files.probe import IN_ALL, QUANTIZED, FilesDifference, generation_digest
+from depthgauge.models.files import read_config
+from depthgauge.probes.files.probe import IN_ALL, QUANTIZED, FilesDifference
 
 
 def differences(candidate: CheckpointSet, baseline: CheckpointSet, part: str) -> tuple[int, str]:
@@ -17,9 +17,9 @@ def differences(candidate: CheckpointSet, baseline: CheckpointSet, part: str) ->
         raise NotTestable(
             f"one of {candidate.name!r} and {baseline.name!r} is stored quantised, as tensors of other shapes"
         )
-    (taken,) = candidate.compare(FilesDifference(baseline_generation=generation_digest(its)), baseline)
+    (taken,) = candidate.compare(FilesDifference(), baseline)
     return int(taken.arrays[f"{part} {IN_ALL}"]), str(next(iter(taken.arrays[part]), ""))
 
 
 def quantized(one: Checkpoint) -> bool:
-    return QUANTIZED in read_json(one.folder / CONFIG)
+    return QUANTIZED in read_config(one.folder)

@@ -68,6 +68,7 @@ class Registry(Generic[T]):
 METHODS: Registry[Method] = Registry("method")
 TESTBEDS: Registry[Testbed] = Registry("testbed")
 CORRUPTIONS: Registry[Any] = Registry("corruption")  # as `depthgauge.corruptions` describes them
+FORMATS: Registry[Any] = Registry("format")  # as `depthgauge.formats.format` describes them
 PROBES: Registry[Any] = Registry("probe")  # classes, as `depthgauge.measure.base_probe` describes them
 SUITES: Registry[Suite] = Registry("suite")
 BASE = Method(name="base_model", summary="the testbed's base model, not trained")  # that of the tool's own claims

@@ -37,9 +37,10 @@ class FolderTensors:
         if "quantization_config" in read_json(folder / CONFIG):
             raise NotTestable(f"the weights of {folder} are quantised: what is stored are not the numbers themselves.")
         try:
-            self.stored: Mapping[str, Stored] = tensors(folder)
+            found = tensors(folder)
         except InvalidCheckpoint as error:
             raise NotTestable(str(error)) from error
+        self.stored = {name: tensor for name, tensor in found.items() if isinstance(tensor, Stored)}
         self.shapes: Mapping[str, tuple[int, ...]] = {name: one.shape for name, one in self.stored.items()}
 
     def read(self, name: str) -> "torch.Tensor":

@@ -7,15 +7,17 @@ it.
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from threading import Lock
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint
-from depthgauge.models.files import read_json, weight_files
+from depthgauge.models.files import CONFIG, read_json, weight_files
 from depthgauge.models.header import read_header
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ LONGEST_ROW = 8192  # of a sum in float32; BLAS starts threads of its own above 
 
 FLOATS = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}  # numpy has no bfloat16: its bits are shifted
 NOT_WEIGHTS = ("I64", "I32", "I16", "I8", "U8", "BOOL")  # masks and positions that older versions saved
+# What quantised weights and their scales are stored in besides; numpy has no float of 8 bits, and gives the bits.
+RAW = FLOATS | {
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "u1", "F8_E4M3": "u1", "F8_E5M2": "u1",
+    "F8_E8M0": "u1",
+}  # fmt: skip
 # Constants that older versions saved and newer ones compute.
 BUFFERS = (".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
 HEADS = ("lm_head.weight", "embed_out.weight")
@@ -149,6 +156,41 @@ class Stored(NamedTuple):
     shape: tuple[int, ...]
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Computed:
+    """A weight that `compute` makes, in float32 and of this shape, out of what a quantised checkpoint stores.
+
+    `path` is the file that holds its codes. `bits` are those that a weight takes, and `group` is how many neighbours
+    along its last axis share a scale. The weight is kept from the first piece that is asked for until the last.
+    """
+
+    name: str
+    path: Path
+    shape: tuple[int, ...]
+    compute: Callable[[], NDArray[np.float32]]
+    bits: float
+    group: int
+    dtype: ClassVar[str] = "F32"
+    _lock: Lock = field(default_factory=Lock, repr=False)
+    _kept: list[NDArray[np.float32]] = field(default_factory=list, repr=False)
+    _given: list[int] = field(default_factory=lambda: [0], repr=False)
+
+    def elements(self, first: int, last: int) -> NDArray[np.float32]:
+        """Some of the weight's elements, flat. Threads may ask for several pieces at once: it is computed once."""
+        with self._lock:
+            if not self._kept:
+                self._kept.append(self.compute().reshape(-1))
+            flat = self._kept[0]
+            self._given[0] += last - first
+            if self._given[0] >= flat.size:
+                self._kept.clear()
+                self._given[0] = 0
+        return flat[first:last]
+
+
+Tensor = Stored | Computed
+
+
 class Layout(NamedTuple):
     """A tensor cut into segments: consecutive elements of one group, `segment` in each.
 
@@ -167,16 +209,47 @@ class Layout(NamedTuple):
         return self.order[np.arange(first, last) // self.turn % len(self.order)]
 
 
-def tensors(folder: Path) -> dict[str, Stored]:
-    """The weights in a folder by name, whatever file they are in; no tied head, no empty tensor, no saved constant."""
+def tensors(folder: Path) -> dict[str, Tensor]:
+    """The weights in a folder by name, whatever file they are in and however they are stored; no tied head, no empty
+    tensor, no saved constant.
+
+    Raises: InvalidCheckpoint where what is stored is not what the configuration says, or in a format without a reader.
+    """
     # Versions that leave the setting out did so where it was true.
     tied = configuration(folder).get("tie_word_embeddings", True)
     return {
-        stored.name: stored
-        for path in weight_files(folder)
-        for stored in listed(path)
-        if math.prod(stored.shape) and not stored.name.endswith(BUFFERS + (HEADS if tied else ()))
+        name: tensor
+        for name, tensor in plain_tensors(folder).items()
+        if math.prod(tensor.shape) and not name.endswith(BUFFERS + (HEADS if tied else ()))
     }
+
+
+def plain_tensors(folder: Path) -> dict[str, Tensor]:
+    """Every weight in a folder by its plain name; of a quantised one it is computed when it is read."""
+    stored = {tensor.name: tensor for path in weight_files(folder) for tensor in listed(path)}
+    config = read_json(folder / CONFIG)
+    found: Mapping[str, Tensor] = stored
+    if quantization(config) is not None:
+        from depthgauge.formats.format import dequantized  # the formats are built on this module
+
+        found = dequantized(folder, stored, config)
+    weights = {name: tensor for name, tensor in found.items() if tensor.dtype not in NOT_WEIGHTS}
+    for name, tensor in weights.items():
+        if tensor.dtype not in FLOATS:
+            raise InvalidCheckpoint(
+                f"{name} in {tensor.path} is stored as {tensor.dtype}, not as {', '.join(FLOATS)}: save it in one of "
+                "these."
+            )
+    return weights
+
+
+def quantization(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a configuration says of how its weights are quantised; None where it says nothing."""
+    for fields in (config, config.get("text_config") or {}):
+        found = fields.get("quantization_config")
+        if isinstance(found, dict):
+            return found
+    return None
 
 
 def configuration(folder: Path) -> dict[str, Any]:
@@ -186,18 +259,13 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 
 def listed(path: Path) -> Iterator[Stored]:
+    """All that a file stores, weights or not."""
     header = read_header(path)
     for name, entry in header.entries.items():
-        if entry["dtype"] in NOT_WEIGHTS:
-            continue
-        if entry["dtype"] not in FLOATS:
-            raise InvalidCheckpoint(
-                f"{name} in {path} is stored as {entry['dtype']}, not as {', '.join(FLOATS)}: save it in one of these."
-            )
         yield Stored(name, path, header.start + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
 
 
-def layout(stored: Stored, config: Mapping[str, Any]) -> Layout:
+def layout(stored: Tensor, config: Mapping[str, Any]) -> Layout:
     """How a tensor is cut: by head and fused matrix where its name tells, in rows otherwise."""
     block = BLOCK.fullmatch(WRAPPERS.sub("", stored.name))
     layer, module = (int(block[2]), block[3].removesuffix(".weight")) if block else (None, "")
@@ -225,7 +293,7 @@ def heads_of(projection: str, config: Mapping[str, Any]) -> int:
     return int(heads if projection in ("q", "o") else config.get("num_key_value_heads") or heads)
 
 
-def turns(stored: Stored, axis: int, groups: int) -> tuple[int, int]:
+def turns(stored: Tensor, axis: int, groups: int) -> tuple[int, int]:
     """Elements of a segment and segments of a turn, for a matrix of that many groups of equal width along an axis."""
     rows, columns = stored.shape
     if stored.shape[axis] % groups:
@@ -250,10 +318,12 @@ def parts(layout: Layout) -> list[tuple[str | None, range]]:
     return [(name, range(end - n, end)) for (name, n), end in zip(layout.parts, ends, strict=True)]
 
 
-def elements(stored: Stored, first: int, last: int) -> NDArray[Any]:
+def elements(tensor: Tensor, first: int, last: int) -> NDArray[Any]:
     """Some of a tensor's elements as they are stored, flat; unmapped when no longer referred to."""
-    dtype = np.dtype(FLOATS[stored.dtype])
-    return np.memmap(stored.path, dtype, "r", stored.offset + first * dtype.itemsize, (last - first,))
+    if isinstance(tensor, Computed):
+        return tensor.elements(first, last)
+    dtype = np.dtype(RAW[tensor.dtype])
+    return np.memmap(tensor.path, dtype, "r", tensor.offset + first * dtype.itemsize, (last - first,))
 
 
 def decode(raw: NDArray[Any], piece: NDArray[np.floating], dtype: str) -> None:
@@ -268,12 +338,12 @@ def decode(raw: NDArray[Any], piece: NDArray[np.floating], dtype: str) -> None:
         np.bitwise_and(twos, 0xFFFF0000, out=odd)
 
 
-def whole(stored: Stored) -> NDArray[np.floating]:
+def whole(stored: Tensor) -> NDArray[np.floating]:
     tensor = np.empty((1, math.prod(stored.shape)), dtype=np.float64 if stored.dtype == "F64" else np.float32)
     decode(elements(stored, 0, tensor.size), tensor, stored.dtype)
     return tensor.reshape(stored.shape)
 
 
-def labels(stored: Stored, layout: Layout) -> list[str]:
+def labels(stored: Tensor, layout: Layout) -> list[str]:
     """The names of a tensor's matrices: its own if it is one."""
     return [stored.name] if len(layout.parts) == 1 else [f"{stored.name}[{part}]" for part, _ in layout.parts]

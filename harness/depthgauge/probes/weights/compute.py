@@ -21,7 +21,7 @@ from depthgauge.formats.tensors import (
     ATTENTION,
     WRAPPERS,
     Layout,
-    Stored,
+    Tensor,
     configuration,
     decode,
     elements,
@@ -62,8 +62,8 @@ class TensorDelta:
 class Pair(NamedTuple):
     """One tensor in both folders, and its layout."""
 
-    ours: Stored
-    base: Stored
+    ours: Tensor
+    base: Tensor
     layout: Layout
 
     @property

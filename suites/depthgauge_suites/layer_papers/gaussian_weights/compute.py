@@ -18,7 +18,7 @@ from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.formats.tensors import (
     LONGEST_ROW,
     Layout,
-    Stored,
+    Tensor,
     configuration,
     decode,
     elements,
@@ -109,7 +109,7 @@ def shapes(folder: Path) -> dict[str, Shape]:
     return {name: found[layer, name] for layer, name in sorted(found, key=lambda one: one[0])}
 
 
-def tallies(stored: Stored, cut: Layout) -> dict[str, Tally]:
+def tallies(stored: Tensor, cut: Layout) -> dict[str, Tally]:
     """By projection, of which a tensor may hold several; empty for norms and biases."""
     found = {str(name): Tally(stored.dtype) for name, _ in cut.parts if name is not None}
     for first, weights in pieces(stored, cut) if found else ():
@@ -123,7 +123,7 @@ def tallies(stored: Stored, cut: Layout) -> dict[str, Tally]:
     return found
 
 
-def pieces(stored: Stored, cut: Layout) -> Iterator[tuple[int, NDArray[Any]]]:
+def pieces(stored: Tensor, cut: Layout) -> Iterator[tuple[int, NDArray[Any]]]:
     """Whole segments, as `Tally.add` takes them, with the number of the first; each is overwritten by the next."""
     step = max(1, PIECE // cut.segment) * cut.segment
     size = math.prod(stored.shape)
@@ -136,7 +136,7 @@ def pieces(stored: Stored, cut: Layout) -> Iterator[tuple[int, NDArray[Any]]]:
         yield first // cut.segment, raw
 
 
-def shape_of(tally: Tally, stored: Stored) -> Shape:
+def shape_of(tally: Tally, stored: Tensor) -> Shape:
     values, counts = tally.in_order()
     first, second, third, fourth = tally.moments(values, counts)
     variance = second - first**2

@@ -1,0 +1,62 @@
+"""What a format of quantised weights is, and which one a checkpoint is stored in.
+
+A format gives the plain weights of a checkpoint out of what it stores: tensor by tensor, in float32, without a model.
+Ours lie in `depthgauge.formats.quantized`, a file each; a package brings another one by registering it in a module of
+the entry point group 'depthgauge', as it does with a probe. See docs/adding-a-format.md.
+"""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, Protocol
+
+from depthgauge.core.errors import InvalidCheckpoint
+from depthgauge.core.registry import FORMATS
+from depthgauge.formats import quantized
+from depthgauge.formats.tensors import Stored, Tensor, quantization
+
+
+class Format(Protocol):
+    """`name` is what `quant_method` of a configuration's quantization_config says."""
+
+    @property
+    def name(self) -> str: ...
+
+    def tensors(self, stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        """The weights under their plain names ('model.layers.0.mlp.up_proj.weight'): `Computed` for those that are
+        quantised, and the rest as they are stored. `config` is all of config.json.
+
+        Raises: InvalidCheckpoint, naming the tensor, where what is stored is not what the configuration says.
+        """
+        ...
+
+    def bits(self, config: Mapping[str, Any]) -> float:
+        """How many bits a weight takes, by the configuration alone: the fewest of several."""
+        ...
+
+
+def format_of(folder: Path, config: Mapping[str, Any]) -> Format | None:
+    """The format that a configuration names; None for plain weights.
+
+    Raises: InvalidCheckpoint for one without a reader.
+    """
+    settings = quantization(config)
+    if settings is None:
+        return None
+    for module in iter_modules(quantized.__path__, f"{quantized.__name__}."):
+        import_module(module.name)
+    name = str(settings.get("quant_method"))
+    if name not in FORMATS:
+        raise InvalidCheckpoint(
+            f"{folder} is quantised as {name!r} (quant_method in config.json), which nothing here reads: the formats "
+            f"that are read are {', '.join(sorted(FORMATS))}; save it in one of them, or dequantised."
+        )
+    found: Format = FORMATS[name]
+    return found
+
+
+def dequantized(folder: Path, stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The plain weights of a quantised folder. Raises: InvalidCheckpoint, as `format_of` and the format do."""
+    found = format_of(folder, config)
+    return stored if found is None else found.tensors(stored, config)

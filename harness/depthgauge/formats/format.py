@@ -5,35 +5,30 @@ Ours lie in `depthgauge.formats.quantized`, a file each; a package brings anothe
 the entry point group 'depthgauge', as it does with a probe. See docs/adding-a-format.md.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
-from typing import Any, Protocol
+from typing import Any
 
 from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats import quantized
-from depthgauge.formats.tensors import Stored, Tensor, quantization
+from depthgauge.formats.tensors import NOT_WEIGHTS, Stored, Tensor, quantization
 
 
-class Format(Protocol):
-    """`name` is what `quant_method` of a configuration's quantization_config says."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """`name` is what `quant_method` of a configuration's quantization_config says.
 
-    @property
-    def name(self) -> str: ...
+    `tensors` takes what is stored, by name, and all of config.json. It gives the weights under their plain names
+    ('model.layers.0.mlp.up_proj.weight'): `Computed` for those that are quantised, and the rest as they are stored.
+    It raises InvalidCheckpoint, naming the tensor, where what is stored is not what the configuration says.
+    """
 
-    def tensors(self, stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
-        """The weights under their plain names ('model.layers.0.mlp.up_proj.weight'): `Computed` for those that are
-        quantised, and the rest as they are stored. `config` is all of config.json.
-
-        Raises: InvalidCheckpoint, naming the tensor, where what is stored is not what the configuration says.
-        """
-        ...
-
-    def bits(self, config: Mapping[str, Any]) -> float:
-        """How many bits a weight takes, by the configuration alone: the fewest of several."""
-        ...
+    name: str
+    tensors: Callable[[Mapping[str, Stored], Mapping[str, Any]], Mapping[str, Tensor]]
 
 
 def format_of(folder: Path, config: Mapping[str, Any]) -> Format | None:
@@ -59,4 +54,13 @@ def format_of(folder: Path, config: Mapping[str, Any]) -> Format | None:
 def dequantized(folder: Path, stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """The plain weights of a quantised folder. Raises: InvalidCheckpoint, as `format_of` and the format do."""
     found = format_of(folder, config)
-    return stored if found is None else found.tensors(stored, config)
+    if found is None:
+        return stored
+    weights = found.tensors(stored, config)
+    for name, tensor in weights.items():
+        if name.endswith(".weight") and tensor.dtype in NOT_WEIGHTS:
+            raise InvalidCheckpoint(
+                f"{name} in {tensor.path} is stored as {tensor.dtype} without what {found.name} needs to read it: copy "
+                "the folder again."
+            )
+    return weights

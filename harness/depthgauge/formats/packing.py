@@ -1,14 +1,16 @@
-"""What quantised formats have in common: numbers of few bits in words, small floats, scales that blocks share."""
+"""What quantised formats have in common: numbers of few bits in words, small floats, and scales that blocks share."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint
-from depthgauge.formats.tensors import FLOATS, RAW, Computed, Stored, elements, whole
+from depthgauge.formats.tensors import FLOATS, Stored, elements, whole
 
+# What 4 bits are as a float with 2 bits of exponent and 1 of mantissa (OCP Microscaling Formats 1.0, table 5).
 E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6], np.float32)
 
 
@@ -28,10 +30,15 @@ def small_floats(exponent: int, mantissa: int, *, finite: bool) -> NDArray[np.fl
     return np.where(bits >> 7, -size, size).astype(np.float32)
 
 
+def powers_of_two(exponents: NDArray[Any]) -> NDArray[np.float32]:
+    """The scales of microscaling formats, a byte each: 2^(byte - 127), and NaN for 255."""
+    return np.where(exponents == 255, np.nan, np.ldexp(1.0, exponents.astype(np.int32) - 127)).astype(np.float32)
+
+
 BYTES_AS_FLOATS = {
     "F8_E4M3": small_floats(4, 3, finite=True),
     "F8_E5M2": small_floats(5, 2, finite=False),
-    "F8_E8M0": np.append(np.ldexp(1.0, np.arange(255) - 127), np.nan).astype(np.float32),
+    "F8_E8M0": powers_of_two(np.arange(256)),
 }
 
 
@@ -39,7 +46,7 @@ def read(tensor: Stored) -> NDArray[Any]:
     """A stored tensor in its shape: floats as float32 (float64 as it is), integers as they are stored."""
     if tensor.dtype in FLOATS:
         return whole(tensor)
-    raw = elements(tensor, 0, int(np.prod(tensor.shape, dtype=np.int64))).reshape(tensor.shape)
+    raw = elements(tensor, 0, math.prod(tensor.shape)).reshape(tensor.shape)
     return BYTES_AS_FLOATS[tensor.dtype][raw] if tensor.dtype in BYTES_AS_FLOATS else np.asarray(raw)
 
 
@@ -48,60 +55,79 @@ def unpack(words: NDArray[Any], bits: int, count: int) -> NDArray[np.uint8]:
     stream = np.ascontiguousarray(words).view(np.uint8)
     at = np.arange(count) * bits
     low, shift = at // 8, (at % 8).astype(np.uint8)
-    found = stream[..., low] >> shift
+    found: NDArray[np.uint8] = stream[..., low] >> shift
     if 8 % bits:  # some lie across two bytes
-        following = np.minimum(low + 1, stream.shape[-1] - 1)
-        found |= stream[..., following].astype(np.uint16) << 8 >> shift & 0xFF
+        following = stream[..., np.minimum(low + 1, stream.shape[-1] - 1)].astype(np.uint16)
+        found |= (following << 8 >> shift).astype(np.uint8)
     return found & np.uint8((1 << bits) - 1)
 
 
 def nibbles(packed: NDArray[np.uint8], *, high_first: bool = False) -> NDArray[np.uint8]:
-    """Two numbers of 4 bits from each byte of the last axis."""
+    """Two numbers of 4 bits out of each byte, along the last axis."""
     halves = (packed >> 4, packed & 15) if high_first else (packed & 15, packed >> 4)
     return np.stack(halves, axis=-1).reshape(*packed.shape[:-1], -1)
 
 
-def spread(scales: NDArray[Any], shape: tuple[int, int], block: tuple[int, int]) -> NDArray[Any]:
-    """Each scale of a grid (rows, columns) repeated over its block, cut to the shape of the weight."""
-    return scales.repeat(block[0], axis=0)[: shape[0]].repeat(block[1], axis=1)[:, : shape[1]]
+class Grid(NamedTuple):
+    """A weight of this `shape`, whose last two axes are cut into blocks of (rows, columns) with a scale each."""
+
+    shape: tuple[int, ...]
+    block: tuple[int, int]
+
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The shape of the scales; a block at an edge may be smaller."""
+        *before, rows, columns = self.shape
+        return (*before, -(-rows // self.block[0]), -(-columns // self.block[1]))
+
+    def spread(self, scales: NDArray[Any]) -> NDArray[Any]:
+        """Each scale over its block: broadcasts to the weight."""
+        *_, rows, columns = self.shape
+        if self.block[0] > 1:
+            scales = scales.repeat(self.block[0], axis=-2)[..., :rows, :]
+        return scales if self.block[1] >= columns else scales.repeat(self.block[1], axis=-1)[..., :columns]
 
 
-def scaled(codes: NDArray[Any], scales: NDArray[Any], name: str, path: Any) -> NDArray[np.float32]:
+def scaled(codes: NDArray[Any], scales: NDArray[Any], main: Stored) -> NDArray[np.float32]:
     """Codes times scales that broadcast. Raises: InvalidCheckpoint where a scale is NaN, infinite or loses weights."""
     if not np.isfinite(scales).all():
-        raise InvalidCheckpoint(f"{name} in {path} has a scale that is NaN or infinite: quantise it again.")
-    with np.errstate(over="ignore", invalid="ignore"):
-        found: NDArray[np.float32] = (codes * scales).astype(np.float32, copy=False)
+        raise InvalidCheckpoint(f"{main.name} in {main.path} has a scale that is NaN or infinite: quantise it again.")
     if not scales.all() and bool(np.any((scales == 0) & (codes != 0))):
-        raise InvalidCheckpoint(f"{name} in {path} has a scale of 0 over weights that are not 0: quantise it again.")
+        raise InvalidCheckpoint(
+            f"{main.name} in {main.path} has a scale of 0 over weights that are not 0: quantise it again."
+        )
+    found: NDArray[np.float32] = np.multiply(codes, scales, dtype=np.float32)
     return found
 
 
-def field_of(stored: Mapping[str, Stored], name: str, dtypes: tuple[str, ...] = tuple(RAW)) -> Stored:
-    """A tensor that a format needs. Raises: InvalidCheckpoint if it is not there, or stored as something else."""
-    if name not in stored:
-        module = name.rpartition(".")[0]
-        path = next((tensor.path for other, tensor in stored.items() if other.startswith(f"{module}.")), None)
-        raise InvalidCheckpoint(f"{name} is missing beside what else is stored of {module} in {path}: copy it again.")
-    found = stored[name]
+def beside(stored: dict[str, Stored], field: str, module: str, path: Path, *dtypes: str) -> Stored:
+    """A tensor of a module by its name there. Raises: InvalidCheckpoint where it is not there, or of other dtypes."""
+    if field not in stored:
+        raise InvalidCheckpoint(
+            f"{module}.{field} is missing in {path}, where the rest of {module} is quantised: copy the folder again."
+        )
+    found = stored[field]
     if found.dtype not in dtypes:
         raise InvalidCheckpoint(
-            f"{name} in {found.path} is stored as {found.dtype}, not as {' or '.join(dtypes)}, as its format has it: "
-            "quantise it again."
+            f"{found.name} in {found.path} is stored as {found.dtype}, and its format has {' or '.join(dtypes)}: "
+            "config.json and the weights are not of one quantisation."
         )
     return found
 
 
-def check_shape(tensor: Stored, shape: tuple[int, ...], why: str) -> None:
-    """Raises: InvalidCheckpoint, saying what asks for the shape, for another one."""
-    if tensor.shape != shape:
+def check_shape(tensor: Stored, *shapes: tuple[int, ...], why: str) -> None:
+    """Raises: InvalidCheckpoint for none of these shapes, which `why` asks for."""
+    if tensor.shape not in shapes:
         raise InvalidCheckpoint(
-            f"{tensor.name} in {tensor.path} has shape {tensor.shape}, where {why} make {shape}: config.json and the "
-            "weights are not of one quantisation."
+            f"{tensor.name} in {tensor.path} has shape {tensor.shape}, and {why} make it {shapes[0]}: config.json and "
+            "the weights are not of one quantisation."
         )
 
 
-def computed(
-    name: str, main: Stored, shape: tuple[int, ...], bits: float, group: int, compute: Callable[[], NDArray[np.float32]]
-) -> Computed:
-    return Computed(name=name, path=main.path, shape=shape, compute=compute, bits=bits, group=group)
+def fields_by_module(stored: dict[str, Stored] | Any) -> dict[str, dict[str, Stored]]:
+    """What is stored of each module, by the last part of its name."""
+    found: dict[str, dict[str, Stored]] = {}
+    for name, tensor in stored.items():
+        module, _, field = name.rpartition(".")
+        found.setdefault(module, {})[field] = tensor
+    return found

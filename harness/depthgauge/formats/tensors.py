@@ -254,7 +254,10 @@ def quantization(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def configuration(folder: Path) -> dict[str, Any]:
     """The configuration of the language model, which one with images too keeps apart."""
-    config = read_json(folder / "config.json")
+    return configuration_of(read_json(folder / CONFIG))
+
+
+def configuration_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, **config.get("text_config", {})}
 
 

@@ -255,6 +255,20 @@ def test_a_stale_checkpoint_is_accepted_as_equal_and_blocked_as_trained(compare,
     assert "nothing was trained, and --expect=trained blocks what is stale" in refusal(as_trained)
 
 
+def test_the_baseline_again_in_bfloat16_is_stale_and_said_to_be_rounded(compare, parent, place):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    shutil.copytree(parent, place / "rounded")
+    AutoModelForCausalLM.from_pretrained(parent, dtype=torch.bfloat16).save_pretrained(place / "rounded")
+    done = compare(place / "rounded", "--expect=trained", "-k", "moved", compared_to=parent)
+    row = outcomes(place, "rounded")["weights-changed"]
+
+    assert done.returncode == 1, done.stdout[-2000:]
+    assert row["outcome"] == "REFUTED"
+    assert "differ by rounding to bfloat16 alone" in row["estimate"]["where"]
+
+
 def test_claims_of_one_expectation_are_not_collected_under_the_other(compare, parent, place):
     candidate = place / "child" if (place / "child").exists() else edited(parent, place / "child", learnt)
     collected = {

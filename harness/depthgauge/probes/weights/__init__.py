@@ -2,6 +2,7 @@
 
 from depthgauge.probes.weights.probe import WeightDeltas
 from depthgauge.probes.weights.readings import (
+    beyond_rounding,
     change_rank,
     deltas,
     movement,
@@ -12,6 +13,7 @@ from depthgauge.probes.weights.readings import (
 
 __all__ = [
     "WeightDeltas",
+    "beyond_rounding",
     "change_rank",
     "deltas",
     "movement",

@@ -67,8 +67,12 @@ class Pair(NamedTuple):
     layout: Layout
 
     @property
+    def numel(self) -> int:
+        return math.prod(self.ours.shape)
+
+    @property
     def segments(self) -> int:
-        return math.prod(self.ours.shape) // self.layout.segment
+        return self.numel // self.layout.segment
 
 
 class Run(NamedTuple):
@@ -262,9 +266,8 @@ def pieces(run: Run, buffer: NDArray[np.floating]) -> Iterator[tuple[NDArray[np.
 
 def summarised(pair: Pair, sums: NDArray[np.float64]) -> Iterator[TensorDelta]:
     """The deltas of a tensor's matrices from its sums, which have shape (3, groups)."""
-    numel = math.prod(pair.ours.shape)
     for name, (projection, groups) in zip(labels(pair.ours, pair.layout), parts(pair.layout), strict=True):
-        size = numel * len(groups) // len(pair.layout.order)
+        size = pair.numel * len(groups) // len(pair.layout.order)
         squares, base, changed = sums[:, groups].sum(axis=1).tolist()
         by_head = projection in ATTENTION
         yield TensorDelta(

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from depthgauge.core.method import Checkpoint
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model, unlike_is_not_testable
 
@@ -81,3 +83,30 @@ class ChangeRanks:
 
         with unlike_is_not_testable():
             return {"ranks": ranks_of_change(one.folder, other.folder, self.projection)}
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BeyondRounding:
+    """Arrays `tensor`, `moved`, `rounded` and `dtype`, of no axes: see `rounding.Movement`; '' for no tensor."""
+
+    name: ClassVar[str] = "beyond_rounding"
+    version: ClassVar[int] = 1
+    description: ClassVar[str] = "whether weights moved by more than rounding"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+        from depthgauge.probes.weights.rounding import first_movement
+
+        with unlike_is_not_testable():
+            found = first_movement(one.folder, other.folder)
+        return {
+            name: np.array(value or "") if name in ("tensor", "dtype") else np.array(value)
+            for name, value in found._asdict().items()
+        }

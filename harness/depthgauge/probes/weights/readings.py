@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Measurement, Profiles
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.probes.weights.probe import ChangeRanks, OtherDeltas, WeightDeltas
+from depthgauge.probes.weights.probe import BeyondRounding, ChangeRanks, OtherDeltas, WeightDeltas
 
 
 def change_rank(candidate: CheckpointSet, base_model: CheckpointSet, projection: str) -> NDArray[np.float64]:
@@ -79,3 +79,22 @@ def relative_change_of_others(candidate: CheckpointSet, base_model: CheckpointSe
         ids=("weights",), columns=tuple(map(str, taken[0].arrays["names"])), values=values[:, None], unit="share",
         population="weights",
     )  # fmt: skip
+
+
+def beyond_rounding(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
+    """The share of the weights that moved by more than rounding, of the first tensor of which any did.
+
+    0 where none did; the column then says what differs.
+    """
+    taken = candidate.compare(BeyondRounding(), baseline)
+    values = np.array([[[float(one.arrays["moved"])]] for one in taken])
+    return Profiles(
+        ids=("weights",), columns=(what_moved(taken[0]),), values=values, unit="share", population="weights"
+    )
+
+
+def what_moved(one: Measurement) -> str:
+    tensor, rounded, dtype = (one.arrays[name].item() for name in ("tensor", "rounded", "dtype"))
+    if tensor:
+        return str(tensor)
+    return f"{rounded:,} weights differ by rounding to {dtype} alone" if rounded else "every weight is the same"

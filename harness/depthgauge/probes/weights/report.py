@@ -21,7 +21,7 @@ FOLDED = "The heads whose weights moved most"
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Norms by projection and layer, the heads that moved most, and what moved beside the layers' matrices."""
     others = [one for one in measured if "names" in one.arrays]
-    measured = [one for one in measured if "names" not in one.arrays]
+    measured = [one for one in measured if "projections" in one.arrays]
     tables: list[Part] = [others_table(others)] if others else []
     if measured:
         size = (13, 2.7 * len(rows_of(measured)))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint
-from depthgauge.models.files import CONFIG, read_json, weight_files
+from depthgauge.models.files import read_config, weight_files
 from depthgauge.models.header import read_header
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ RAW = FLOATS | {
 # Constants that older versions saved and newer ones compute.
 BUFFERS = (".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
 HEADS = ("lm_head.weight", "embed_out.weight")
+EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
+PIECE = 1 << 22  # elements that are compared at once
 WRAPPERS = re.compile(
     r"^((model|language_model|transformer|gpt_neox|base_model|module|_orig_mod|decoder|backbone|rwkv)\.)+"
 )
@@ -215,19 +217,52 @@ def tensors(folder: Path) -> dict[str, Tensor]:
 
     Raises: InvalidCheckpoint where what is stored is not what the configuration says, or in a format without a reader.
     """
-    # Versions that leave the setting out did so where it was true.
-    tied = configuration(folder).get("tie_word_embeddings", True)
-    return {
+    weights = {
         name: tensor
         for name, tensor in plain_tensors(folder).items()
-        if math.prod(tensor.shape) and not name.endswith(BUFFERS + (HEADS if tied else ()))
+        if math.prod(tensor.shape) and not name.endswith(BUFFERS)
     }
+    # Versions that leave the setting out did so where it was true.
+    if configuration(folder).get("tie_word_embeddings", True):
+        return {name: tensor for name, tensor in weights.items() if not is_tied(name, weights)}
+    return weights
+
+
+def is_tied(name: str, weights: Mapping[str, Tensor]) -> bool:
+    """Whether a head repeats the embedding: transformers uses a stored head of other numbers as it is."""
+    if not name.endswith(HEADS):
+        return False
+    embedding = next((weights[each] for each in weights if each.endswith(EMBEDDINGS)), None)
+    if embedding is None:
+        return True
+    return same_numbers(weights[name], embedding)
+
+
+def same_numbers(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are equal, read a piece at a time."""
+    if first.shape != second.shape:
+        return False
+    size = math.prod(first.shape)
+    return all(
+        np.array_equal(
+            numbers(first, start, min(start + PIECE, size)), numbers(second, start, min(start + PIECE, size))
+        )
+        for start in range(0, size, PIECE)
+    )
+
+
+def numbers(tensor: Tensor, first: int, last: int) -> NDArray[np.floating]:
+    """Some of a tensor's elements as numbers, flat."""
+    piece: NDArray[np.floating] = np.empty((1, last - first), np.float64 if tensor.dtype == "F64" else np.float32)
+    decode(elements(tensor, first, last), piece, tensor.dtype)
+    flat: NDArray[np.floating] = piece[0]
+    return flat
 
 
 def plain_tensors(folder: Path) -> dict[str, Tensor]:
     """Every weight in a folder by its plain name; of a quantised one it is computed when it is read."""
     stored = {tensor.name: tensor for path in weight_files(folder) for tensor in listed(path)}
-    config = read_json(folder / CONFIG)
+    config = read_config(folder)
     found: Mapping[str, Tensor] = stored
     if quantization(config) is not None:
         from depthgauge.formats.format import dequantized  # the formats are built on this module
@@ -254,7 +289,7 @@ def quantization(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def configuration(folder: Path) -> dict[str, Any]:
     """The configuration of the language model, which one with images too keeps apart."""
-    return configuration_of(read_json(folder / CONFIG))
+    return configuration_of(read_config(folder))
 
 
 def configuration_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -342,9 +377,7 @@ def decode(raw: NDArray[Any], piece: NDArray[np.floating], dtype: str) -> None:
 
 
 def whole(stored: Tensor) -> NDArray[np.floating]:
-    tensor = np.empty((1, math.prod(stored.shape)), dtype=np.float64 if stored.dtype == "F64" else np.float32)
-    decode(elements(stored, 0, tensor.size), tensor, stored.dtype)
-    return tensor.reshape(stored.shape)
+    return numbers(stored, 0, math.prod(stored.shape)).reshape(stored.shape)
 
 
 def labels(stored: Tensor, layout: Layout) -> list[str]:

@@ -8,20 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from depthgauge.formats.as_loaded import as_loaded
+from depthgauge.formats.tensors import Tensor, tensors
 from depthgauge.models import settings
 from depthgauge.models.files import GENERATION, left_over, read_config, read_json, shapes
 from depthgauge.probes.files.probe import QUANTIZED
 from depthgauge.sources.folder import UNCOMPUTED
 from depthgauge.sources.tokenizer import flat, read_pair
 
-# Kept in older folders, and read by nobody: they follow from the configuration.
-BUFFERS = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias")
 # Fields of a configuration that need no transformers to say that they are read; any other one is looked up.
 READ_BY_MANY = (
     "rope_parameters", "rope_theta", "rope_scaling", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
     "sliding_window", "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "tie_word_embeddings",
 )  # fmt: skip
-HEADS = ("lm_head.weight", "embed_out.weight")  # where tied, the embeddings again
 # Settings of generation that change how fast it runs or what it returns beside the text, and not the text.
 UNSAID = (
     "transformers_version", "use_cache", "cache_implementation", "cache_config", "max_cache_len", "output_attentions",
@@ -99,21 +98,23 @@ def as_list(value: Any) -> list[Any]:
 
 
 def tensor_differences(candidate: Path, baseline: Path) -> list[str]:
-    """Names that one folder has and the other has not, and shapes, of the tensors that a model reads."""
+    """Names that one folder has and the other has not, and shapes, of the tensors that a model reads, as it loads them.
+
+    A tensor without elements, as a sharded training leaves it, is missing.
+    """
     if shapes(candidate) == shapes(baseline):
         return []
-    mine, its = stored(candidate), stored(baseline)
-    found = [f"{name} is missing" for name in its if name not in mine]
-    found += [f"{name}: {its[name]} -> {mine[name]}" for name in its if name in mine and mine[name] != its[name]]
-    return found + [f"{name} is new" for name in mine if name not in its]
+    first, second = (shapes_of(tensors(folder)) for folder in (candidate, baseline))
+    if first != second and set(first) != set(second):
+        first, second = (shapes_of(as_loaded(folder)) for folder in (candidate, baseline))
+    texts = [f"{name} is missing" for name in second if name not in first]
+    both = [name for name in second if name in first and first[name] != second[name]]
+    texts += [f"{name}: {second[name]} -> {first[name]}" for name in both]
+    return texts + [f"{name} is new" for name in first if name not in second]
 
 
-def stored(folder: Path) -> dict[str, tuple[int, ...]]:
-    found = {name: shape for name, (_, shape) in shapes(folder).items() if not name.endswith(BUFFERS)}
-    heads = [name for name in found if name.endswith(HEADS)]
-    if heads and getattr(settings.configuration(folder).get_text_config(), "tie_word_embeddings", False):
-        return {name: shape for name, shape in found.items() if name not in heads}
-    return found
+def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in weights.items()}
 
 
 def config_differences(candidate: Path, baseline: Path) -> list[str]:

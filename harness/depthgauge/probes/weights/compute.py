@@ -7,7 +7,7 @@ most 8192 elements; those in float64.
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, StatisticUndefined
+from depthgauge.formats.as_loaded import as_loaded
 from depthgauge.formats.tensors import (
     ATTENTION,
     WRAPPERS,
@@ -171,12 +172,13 @@ def stable_rank(matrix: NDArray[np.floating]) -> float:
 
 
 def matched(folder: Path, base: Path) -> list[Pair]:
-    """Every tensor of both folders with its counterpart, a wrapper's prefix ("language_model.") apart."""
+    """Every tensor of both folders with its counterpart: by the names in the files where these are the same, and
+    otherwise by those that the architecture loads them by.
+    """
     config = configuration(folder)
-    ours, theirs = tensors(folder), tensors(base)
-    short = [{WRAPPERS.sub("", name): stored for name, stored in side.items()} for side in (ours, theirs)]
-    if len(short[0]) == len(ours) and len(short[1]) == len(theirs):
-        ours, theirs = short
+    ours, theirs = shortened(tensors(folder)), shortened(tensors(base))
+    if shapes_of(ours) != shapes_of(theirs):
+        ours, theirs = shortened(as_loaded(folder)), shortened(as_loaded(base))
     for name in sorted(ours.keys() ^ theirs.keys()):
         here, stored = (folder, ours[name]) if name in ours else (base, theirs[name])
         there = base if name in ours else folder
@@ -190,6 +192,16 @@ def matched(folder: Path, base: Path) -> list[Pair]:
                 "checkpoint with its own base."
             )
     return [Pair(stored, theirs[name], layout(stored, config)) for name, stored in ours.items()]
+
+
+def shortened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """By names without a wrapper's prefix ("language_model."), unless two would have the same."""
+    short = {WRAPPERS.sub("", name): tensor for name, tensor in weights.items()}
+    return short if len(short) == len(weights) else weights
+
+
+def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in weights.items()}
 
 
 def cut(pair: Pair) -> Iterator[Run]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.formats.tensors import Stored, decode, elements
+from depthgauge.formats.tensors import Tensor, decode, elements
 from depthgauge.probes.weights.compute import PIECE, Pair, matched
 
 BITS = {"F64": 53, "F32": 24, "F16": 11, "BF16": 8}  # of a significand, the hidden one among them
@@ -48,7 +48,7 @@ def first_movement(folder: Path, base: Path) -> Movement:
     return Movement(None, 0.0, rounded, dtype)
 
 
-def significand_bits(stored: Stored) -> int:
+def significand_bits(stored: Tensor) -> int:
     """Of the coarsest precision that holds every weight of a tensor as it is."""
     used = 0
     for raw, _ in raw_pieces(stored):
@@ -76,7 +76,7 @@ def last_place(sizes: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
     return np.maximum(powers * 2.0 ** (1 - bits), SMALLEST.get(bits, 0))
 
 
-def decoded(stored: Stored) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
+def decoded(stored: Tensor) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]]:
     """A tensor piece by piece, as it is stored and in float64."""
     for raw, size in raw_pieces(stored):
         numbers = np.empty((1, size), dtype=np.float64 if stored.dtype == "F64" else np.float32)
@@ -84,7 +84,7 @@ def decoded(stored: Stored) -> Iterator[tuple[NDArray[Any], NDArray[np.float64]]
         yield raw, numbers[0].astype(np.float64)
 
 
-def raw_pieces(stored: Stored) -> Iterator[tuple[NDArray[Any], int]]:
+def raw_pieces(stored: Tensor) -> Iterator[tuple[NDArray[Any], int]]:
     numel = int(np.prod(stored.shape, dtype=np.int64))
     for first in range(0, numel, PIECE):
         size = min(PIECE, numel - first)

@@ -287,6 +287,10 @@ def quantization(config: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
+def is_quantized(folder: Path) -> bool:
+    return quantization(read_config(folder)) is not None
+
+
 def configuration(folder: Path) -> dict[str, Any]:
     """The configuration of the language model, which one with images too keeps apart."""
     return configuration_of(read_config(folder))

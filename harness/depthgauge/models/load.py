@@ -2,12 +2,14 @@
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable, UsageError
 from depthgauge.core.method import Checkpoint
+from depthgauge.formats.tensors import is_quantized, plain_tensors, whole
 from depthgauge.models import settings
 from depthgauge.models.files import check_finite, read_config, shapes, weight_bytes
 
@@ -175,17 +177,20 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, GenerationConfig
 
-    check_finite(folder)
     where: dict[str, Any] = {}
     if placement.device_map is not None:
         where["device_map"] = placement.device_map
     elif placement.device != "cpu":
         where["device_map"] = {"": placement.device}  # tensor by tensor: never a second copy
-    with settings.readable(folder):
-        model, info = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=getattr(torch, placement.dtype_of(folder)), use_safetensors=True, trust_remote_code=False,
-            output_loading_info=True, **where,
-        )  # fmt: skip
+    where |= {"dtype": getattr(torch, placement.dtype_of(folder)), "output_loading_info": True}
+    if is_quantized(folder):
+        model, info = dequantized(folder, where)
+    else:
+        check_finite(folder)
+        with settings.readable(folder):
+            model, info = AutoModelForCausalLM.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, **where
+            )
     # Said and not left to the environment, as the tokenizer's file keeps it: a copy has one fingerprint everywhere.
     tokenizer = settings.tokenizer(folder)
     lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
@@ -198,6 +203,35 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
     if placement.device == "cpu" and lacks_bfloat16():
         multiply_in_float32(model)
     return model.eval(), tokenizer
+
+
+def dequantized(folder: Path, where: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The plain model of a quantised folder, and what transformers says of its loading. It needs none of the libraries
+    that quantised it.
+
+    Raises: InvalidCheckpoint naming a tensor that holds NaN or infinity, or that cannot be read.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    weights = {}
+    for name, tensor in plain_tensors(folder).items():
+        weight = torch.from_numpy(whole(tensor))
+        if not bool(weight.isfinite().all()):
+            raise InvalidCheckpoint(f"{folder} has weights in {name} that are NaN or infinite: quantise it again.")
+        weights[name] = weight.to(where["dtype"])
+    config = settings.configuration(folder)
+    for part in {id(part): part for part in (config, config.get_text_config())}.values():
+        if hasattr(part, "quantization_config"):
+            del part.quantization_config
+    with settings.readable(folder):
+        with torch.device("meta"):
+            empty = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        # It takes the weights as they are, and makes no second copy.
+        loaded: tuple[Any, dict[str, Any]] = type(empty).from_pretrained(
+            None, config=empty.config, state_dict=weights, **where
+        )
+    return loaded
 
 
 def multiply_in_float32(model: Any) -> None:
@@ -225,9 +259,10 @@ def load_uncached(folder: Path, dtype: str = "float32") -> tuple[Any, Any]:
 
 
 def sizes_by_dtype(folder: Path) -> dict[str, int]:
-    """How many numbers the weights hold, by the dtype they are stored in; from the headers alone."""
+    """How many numbers the weights hold, by the dtype they are stored in, or computed in; from the headers alone."""
     found: dict[str, int] = {}
-    for dtype, shape in shapes(folder).values():
+    weights = plain_tensors(folder).values() if is_quantized(folder) else ()
+    for dtype, shape in [(tensor.dtype, tensor.shape) for tensor in weights] or shapes(folder).values():
         found[dtype] = found.get(dtype, 0) + math.prod(shape)
     return found
 
@@ -243,7 +278,7 @@ def stored_dtype(folder: Path) -> str:
 
 
 def needed_bytes(folder: Path, placement: Placement) -> int:
-    """What a model's weights take in memory; those stored as integers are quantised, and stay as they are."""
+    """What a model's weights take in memory; what is stored as integers stays as it is."""
     as_floats = BYTES[placement.dtype_of(folder)]
     return sum(count * (as_floats if dtype in STORED else 1) for dtype, count in sizes_by_dtype(folder).items())
 

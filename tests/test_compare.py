@@ -418,3 +418,38 @@ def test_what_is_no_margin_is_one_sentence_and_exit_4(project, margin, sentence)
 
     assert done.returncode == 4, done.stdout
     assert sentence in refusal(done)
+
+
+# -- a token's row ---
+
+
+def zero_row(row):
+    return lambda tensors: tensors["model.embed_tokens.weight"].__setitem__(row, 0)
+
+
+@pytest.mark.parametrize("expect, claim", [("equal", "rows-within-margin"), ("trained", "no-outlier-row")])
+def test_a_lost_row_is_refuted_and_its_token_named(compare, parent, place, expect, claim):
+    def lost(tensors):
+        learnt(tensors)
+        zero_row(101)(tensors)
+
+    name = f"mute-{expect}"
+    done = compare(edited(parent, place / name, lost), f"--expect={expect}", "-k", "row", compared_to=parent)
+    row = outcomes(place, name)[claim]
+
+    assert done.returncode == 1, done.stdout[-2000:]
+    assert row["outcome"] == row["control_outcome"] == "REFUTED"
+    assert row["estimate"]["where"] == "embed_tokens row 101 '¨'"
+    assert "embed_tokens row 101" in (place / "reports" / name / "report.md").read_text()
+
+
+@pytest.mark.parametrize("expect", ["equal", "trained"])
+def test_rows_that_moved_as_all_others_are_supported(compare, parent, place, expect):
+    child = place / "alike"
+    if not child.exists():
+        edited(parent, child, learnt)
+    done = compare(child, f"--expect={expect}", "-k", "row", compared_to=parent)
+    (row,) = outcomes(place, "alike").values()
+
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (row["outcome"], row["control_outcome"]) == ("SUPPORTED", "REFUTED")

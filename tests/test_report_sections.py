@@ -14,6 +14,7 @@ from depthgauge.core.estimate import Measurement
 from depthgauge.core.registry import CORRUPTIONS, load_entry_points
 from depthgauge.core.result import Evidence
 from depthgauge.page import layers
+from depthgauge.page.escape import escape
 from depthgauge.page.section import Measured, Picture, Setting, Table
 from depthgauge.page.style import PALETTE, write_picture
 from depthgauge.page.tables import markdown
@@ -633,3 +634,28 @@ def test_shows_open_neither_torch_nor_matplotlib():
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def of_rows(change, new=()):
+    return {
+        "names": np.array(["norm"]),
+        "relative": np.array([0.0]),
+        "rows": np.array(["embed_tokens row 0 '<|end|>'", "embed_tokens row 7 'a|b'"]),
+        "row_change": np.array(change),
+        "row_factor": np.array([100.0, 1.0]),
+        "new_rows": np.array([f"embed_tokens row {row}" for row in new], dtype=str),
+        "new_row_norms": np.array([0.25] * len(new)),
+    }
+
+
+def test_rows_that_changed_most_are_listed_by_their_tokens_and_new_ones_apart():
+    found = measured("other_weights", of_rows([1.0, 0.5], [8]), {"baseline": "x"})
+    _, rows, new = only(Table, shown("probes.weights", [found])[1])
+
+    assert [list(row[1:]) for row in rows.rows] == [
+        [escape("embed_tokens row 0 '<|end|>'"), "1", "100"],
+        [escape("embed_tokens row 7 'a|b'"), "0.5", "1"],
+    ]
+    assert list(new.rows[0][1:]) == ["embed_tokens row 8", "0.25"]
+    still = shown("probes.weights", [measured("other_weights", of_rows([0.0, 0.0]), {"baseline": "x"})])
+    assert len(only(Table, still[1])) == 1

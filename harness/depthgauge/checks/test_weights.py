@@ -7,6 +7,11 @@ from depthgauge.stats import greatest_exactly
 
 # Of a matrix's norm. Rounding to bfloat16 moves 0.002 of it, int8 by row 0.01; a matrix that was zeroed moves 1.
 MOVED = 0.05
+# Of a single row's norm, four times as much: rounded to int8 the worst row moves 0.018, to bfloat16 0.002 (SmolLM2),
+# which is up to 3.5 times what the whole embedding moves. Two rows that are swapped move more than 1.
+ROW_MOVED = 0.2
+# In healthy trainings here no row's norm changes by a twentieth beside the others.
+ROW_OUT_OF_LINE = 4
 
 
 @claim(
@@ -41,6 +46,23 @@ def test_no_norm_or_embedding_moved_far(candidate, baseline) -> Estimate:
 
 @claim(
     change_claim(
+        "rows-within-margin",
+        "moved no single row of the embeddings or the head by more than a fifth of its norm",
+        at_most(ROW_MOVED),
+        "share",
+        "a row is a token: one that is lost, as that of the stop token, is no change of the whole; known exactly",
+        control="shrink_stop_row@0.3",
+        stage=Stage.WEIGHTS,
+    )
+)
+def test_no_row_moved_far(candidate, baseline) -> Estimate:
+    return greatest_exactly(
+        weights.relative_change_of_rows(candidate, baseline), estimand="change of a token's row over its norm"
+    )
+
+
+@claim(
+    change_claim(
         "weights-changed",
         "is not the baseline again: a weight has moved by more than rounding to the coarser of both stored precisions",
         above(0),
@@ -71,4 +93,22 @@ def test_its_weights_have_moved(candidate, baseline) -> Estimate:
 def test_no_layer_is_out_of_line(candidate, baseline) -> Estimate:
     return greatest_exactly(
         weights.out_of_line(candidate, baseline), estimand="change of a matrix over its mean layer's"
+    )
+
+
+@claim(
+    change_claim(
+        "no-outlier-row",
+        f"grew or shrank no row of the embeddings or the head more than {ROW_OUT_OF_LINE} times beside the rest",
+        at_most(ROW_OUT_OF_LINE),
+        "times",
+        "a token whose row is lost is never said again, and one whose row has exploded is said always; known exactly",
+        control="shrink_stop_row@0.8",
+        stage=Stage.WEIGHTS,
+        expect=Expectation.TRAINED,
+    )
+)
+def test_no_row_grew_or_shrank_alone(candidate, baseline) -> Estimate:
+    return greatest_exactly(
+        weights.norm_factor_of_rows(candidate, baseline), estimand="factor of a token's row beside the others"
     )

@@ -1,11 +1,16 @@
 """Corruptions of all weights: drawn anew, moved a little, or scaled."""
 
+from typing import TYPE_CHECKING
+
 from depthgauge.core.errors import NotTestable
 from depthgauge.corruptions.arithmetic import each, fresh_std, matrices, noised, replaced, scaled, shifted, wide
 from depthgauge.corruptions.corruption import Changes, Config, Layers, late_layers, middle_layer, weight_corruption
 from depthgauge.corruptions.draws import Draws
 from depthgauge.formats.parts import embedding, final_norm, in_layers, layer_of
-from depthgauge.formats.tensors import TensorSource
+from depthgauge.formats.tensors import HEADS, TensorSource
+
+if TYPE_CHECKING:
+    import torch
 
 NUDGE = 1e-4  # about what a hundred steps of Adam at 1e-6 move a weight by
 FAINT = 1e-6
@@ -157,3 +162,36 @@ def stale_untied_head(tensors: TensorSource, config: Config, rng: Draws, dose: f
         raise NotTestable("the output head of this checkpoint is not tied to its embedding.")
     name = embedding(tensors.shapes)
     yield HEAD, noised(name, tensors.read(name), rng, dose)
+
+
+def vocabularies(tensors: TensorSource) -> list[str]:
+    """What has a row for every token: the embedding, and a head that is not tied to it. Raises: as `embedding`."""
+    heads = (name for name in tensors.shapes if name.endswith(HEADS))
+    return list(dict.fromkeys((embedding(tensors.shapes), *heads)))
+
+
+def stop_tokens(config: Config) -> list[int]:
+    """The tokens that end an answer, as a configuration names them; token 0 where it names none."""
+    named = config.get("eos_token_id")
+    return [0] if named is None else named if isinstance(named, list) else [named]
+
+
+def rows_to_lose(tensor: "torch.Tensor", config: Config) -> list[int]:
+    """Those of the stop tokens, or the longest row where a stop token's is next to nothing, as that of padding is."""
+    norms = wide(tensor).norm(dim=1)
+    rows = [row for row in stop_tokens(config) if row < len(tensor) and norms[row] > norms.median() / 10]
+    return rows or [int(norms.argmax())]
+
+
+@weight_corruption("fault", doses=(0.3, 0.8, 1))
+def shrink_stop_row(tensors: TensorSource, config: Config, rng: Draws, dose: float, layers: Layers) -> Changes:
+    """The row of each stop token, in the embedding and in the output head, shrunk by a share: 1 is zeroed.
+
+    Simulates a row that was lost when a vocabulary was resized or merged: in most models such a token is never said.
+    Where that row is next to nothing already, the longest one is shrunk.
+    """
+    for name in vocabularies(tensors):
+        tensor = tensors.read(name)
+        rows = rows_to_lose(tensor, config)
+        tensor[rows] = scaled(tensor[rows], 1 - dose)
+        yield name, tensor

@@ -1,6 +1,7 @@
 """The weights of a folder under the names that its architecture loads them by, each made when it is read."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,9 +48,7 @@ def weight_of(parameter: Parameter, stored: Mapping[str, Tensor]) -> Tensor:
 def renamed(tensor: Tensor, name: str) -> Tensor:
     if isinstance(tensor, Stored):
         return tensor._replace(name=name)
-    return Computed(
-        name=name, path=tensor.path, shape=tensor.shape, compute=tensor.compute, bits=tensor.bits, group=tensor.group
-    )
+    return replace(tensor, name=name)
 
 
 def computing(

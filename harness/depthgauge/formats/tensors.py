@@ -173,9 +173,9 @@ class Computed:
     bits: float
     group: int
     dtype: ClassVar[str] = "F32"
-    _lock: Lock = field(default_factory=Lock, repr=False)
-    _kept: list[NDArray[np.float32]] = field(default_factory=list, repr=False)
-    _given: list[int] = field(default_factory=lambda: [0], repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
+    _kept: list[NDArray[np.float32]] = field(default_factory=list, init=False, repr=False)
+    _given: list[int] = field(default_factory=lambda: [0], init=False, repr=False)
 
     def elements(self, first: int, last: int) -> NDArray[np.float32]:
         """Some of the weight's elements, flat. Threads may ask for several pieces at once: it is computed once."""

@@ -26,7 +26,9 @@ BASE = HERE / "base"
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789 .,;:'\"!?()-+*/=<>\n"
 KEPT = ("config.json", "model.safetensors", "expected.safetensors")
 E2M1 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
-TEXTS = ["the river that runs past the mill is slow in summer."] * 3 + ["a list of 9 things, and 3 more: 1 2 3 4 5 6."] * 3
+TEXTS = ["the river that runs past the mill is slow in summer."] * 3 + [
+    "a list of 9 things, and 3 more: 1 2 3 4 5 6."
+] * 3
 
 
 def save_base():
@@ -64,8 +66,12 @@ def probe(columns):
 
 def expect(folder, weights):
     products = {name: weight.detach().double() @ probe(weight.shape[-1]) for name, weight in weights.items()}
-    save_file({name: product.float().contiguous() for name, product in products.items()}, folder / "expected.safetensors")
-    print(folder.name, len(weights), "weights", sum(f.stat().st_size for f in folder.iterdir()) // 1024, "KB", flush=True)
+    save_file(
+        {name: product.float().contiguous() for name, product in products.items()}, folder / "expected.safetensors"
+    )
+    print(
+        folder.name, len(weights), "weights", sum(f.stat().st_size for f in folder.iterdir()) // 1024, "KB", flush=True
+    )
 
 
 def tidy(folder):

@@ -6,9 +6,11 @@ from depthgauge.probes.weights.readings import (
     change_rank,
     deltas,
     movement,
+    norm_factor_of_rows,
     out_of_line,
     relative_change,
     relative_change_of_others,
+    relative_change_of_rows,
 )
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "change_rank",
     "deltas",
     "movement",
+    "norm_factor_of_rows",
     "out_of_line",
     "relative_change",
     "relative_change_of_others",
+    "relative_change_of_rows",
 ]

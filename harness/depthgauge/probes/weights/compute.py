@@ -9,18 +9,21 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, StatisticUndefined
 from depthgauge.formats.as_loaded import as_loaded
+from depthgauge.formats.parts import EMBEDDING_NAMES, layer_of, module_of
 from depthgauge.formats.tensors import (
     ATTENTION,
+    HEADS,
     WRAPPERS,
+    Computed,
     Layout,
     Tensor,
     configuration,
@@ -46,7 +49,8 @@ class TensorDelta:
 
     `layer` counts from 0 and is None outside the blocks; `projection` is q, k, v, o, gate, up, down or None. `relative`
     is to the base's norm, NaN where that is 0; `changed` is a fraction of the elements. `head_frobenius` has shape
-    (query heads,) for q and o, (key-value heads,) for k and v, and (0,) for the rest.
+    (query heads,) for q and o, (key-value heads,) for k and v, and (0,) for the rest. `row_norms` has shape (3, rows)
+    for the embedding of tokens and the output head, and (3, 0) for the rest: of the change, the base and the candidate.
     """
 
     name: str
@@ -58,10 +62,11 @@ class TensorDelta:
     relative: float
     changed: float
     head_frobenius: NDArray[np.float64]
+    row_norms: NDArray[np.float64]
 
 
 class Pair(NamedTuple):
-    """One tensor in both folders, and its layout."""
+    """One tensor in both folders, and its layout; of a vocabulary, the rows that both have."""
 
     ours: Tensor
     base: Tensor
@@ -74,6 +79,16 @@ class Pair(NamedTuple):
     @property
     def segments(self) -> int:
         return self.numel // self.layout.segment
+
+
+class Sums(NamedTuple):
+    """Squares of the difference, squares of the base, and changed elements, by group: shape (3, groups).
+
+    `by_segment`, of what has a row a token: squares of the difference, the base and the candidate, (3, segments).
+    """
+
+    by_group: NDArray[np.float64]
+    by_segment: NDArray[np.float64]
 
 
 class Run(NamedTuple):
@@ -100,10 +115,9 @@ def weight_deltas(folder: Path, base: Path, *, tolerance: float = TOLERANCE) -> 
     with ThreadPoolExecutor(threads) as pool:
         shares = list(pool.map(lambda first: share_sums(runs[first::threads], tolerance), range(threads)))
     sums = [shares[i % threads][i // threads] for i in range(len(runs))]  # one order of adding for any number of them
-    together: dict[str, Any] = {}
+    together: dict[str, list[Sums]] = {}
     for run, part in zip(runs, sums, strict=True):
-        name = run.pair.ours.name
-        together[name] = together.get(name, 0) + part
+        together.setdefault(run.pair.ours.name, []).append(part)
     deltas = [delta for pair in pairs for delta in summarised(pair, together[pair.ours.name])]
     return tuple(sorted(deltas, key=lambda d: (d.layer is None, d.layer or 0, d.name)))
 
@@ -186,12 +200,33 @@ def matched(folder: Path, base: Path) -> list[Pair]:
             f"{stored.name} {stored.shape} is in {here} and not in {there}: compare a checkpoint with its own base."
         )
     for name, stored in ours.items():
-        if stored.shape != theirs[name].shape:
+        if stored.shape != theirs[name].shape and not common_rows(stored, theirs[name]):
             raise InvalidComparison(
                 f"{stored.name} has shape {stored.shape} in {folder} and {theirs[name].shape} in {base}: compare a "
                 "checkpoint with its own base."
             )
-    return [Pair(stored, theirs[name], layout(stored, config)) for name, stored in ours.items()]
+    cut_to_fit = [(first_rows(stored, theirs[name]), first_rows(theirs[name], stored)) for name, stored in ours.items()]
+    return [Pair(mine, its, layout(mine, config)) for mine, its in cut_to_fit]
+
+
+def has_vocabulary(name: str) -> bool:
+    """Whether a tensor has a row for every token: the embedding, or an output head that is not tied to it."""
+    return name.endswith(HEADS) or (layer_of(name) is None and module_of(name) in EMBEDDING_NAMES)
+
+
+def common_rows(stored: Tensor, other: Tensor) -> bool:
+    """Whether two differ in how many tokens they know, and in nothing else."""
+    return has_vocabulary(stored.name) and len(stored.shape) == 2 and stored.shape[1:] == other.shape[1:]
+
+
+def first_rows(stored: Tensor, other: Tensor) -> Tensor:
+    """As many rows as the other has: tokens are added at the end of a vocabulary."""
+    if stored.shape <= other.shape:
+        return stored
+    if isinstance(stored, Computed):
+        rows, compute = other.shape[0], stored.compute
+        return replace(stored, shape=other.shape, compute=lambda: compute()[:rows])
+    return stored._replace(shape=other.shape)
 
 
 def shortened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -209,22 +244,22 @@ def cut(pair: Pair) -> Iterator[Run]:
     return (Run(pair, first, min(first + step, pair.segments)) for first in range(0, pair.segments, step))
 
 
-def share_sums(runs: Sequence[Run], tolerance: float) -> list[NDArray[np.float64]]:
+def share_sums(runs: Sequence[Run], tolerance: float) -> list[Sums]:
     """The sums of one thread's runs, in buffers of its own."""
     size = max([PIECE, *(run.pair.layout.segment for run in runs)])
     buffer = np.empty((2, size))  # room for float64; what is not used is never resident
     return [finite_sums(run, tolerance, buffer) for run in runs]
 
 
-def finite_sums(run: Run, tolerance: float, buffer: NDArray[np.float64]) -> NDArray[np.float64]:
+def finite_sums(run: Run, tolerance: float, buffer: NDArray[np.float64]) -> Sums:
     """The sums of a run. Raises: InvalidCheckpoint naming the tensor if they are not finite in float64 either."""
     wide = "F64" in (run.pair.ours.dtype, run.pair.base.dtype)
     sums = run_sums(run, tolerance, buffer if wide else buffer.view(np.float32)[:, : buffer.shape[1]])
-    if np.isfinite(sums).all():
+    if np.isfinite(sums.by_group).all():
         return sums
     sums = run_sums(run, tolerance, buffer)  # a square above 3e38 is no fault of the checkpoint
-    if not np.isfinite(sums).all():
-        at_fault = run.pair.ours if np.isfinite(sums[1]).all() else run.pair.base
+    if not np.isfinite(sums.by_group).all():
+        at_fault = run.pair.ours if np.isfinite(sums.by_group[1]).all() else run.pair.base
         raise InvalidCheckpoint(
             f"{at_fault.name} in {at_fault.path.parent} holds weights that are NaN or infinite: train it again, or "
             "save it in float32."
@@ -232,10 +267,9 @@ def finite_sums(run: Run, tolerance: float, buffer: NDArray[np.float64]) -> NDAr
     return sums
 
 
-def run_sums(run: Run, tolerance: float, buffer: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Squares of the difference, squares of the base, and changed elements, by group: shape (3, groups)."""
-    layout = run.pair.layout
-    found = np.zeros((3, run.last - run.first))
+def run_sums(run: Run, tolerance: float, buffer: NDArray[np.floating]) -> Sums:
+    layout, by_segment = run.pair.layout, has_vocabulary(run.pair.ours.name)
+    found = np.zeros((4, run.last - run.first))
     limit = buffer.dtype.type(tolerance)
     flags = np.empty(buffer.shape[1], dtype=bool)
     at = 0
@@ -243,6 +277,8 @@ def run_sums(run: Run, tolerance: float, buffer: NDArray[np.floating]) -> NDArra
         for ours, base in pieces(run, buffer):
             here = slice(at, at := at + ours.shape[1])
             found[1, here] = np.vecdot(base, base).sum(axis=0, dtype=np.float64)
+            if by_segment:
+                found[3, here] = np.vecdot(ours, ours).sum(axis=0, dtype=np.float64)
             np.subtract(ours, base, out=ours)
             found[0, here] = np.vecdot(ours, ours).sum(axis=0, dtype=np.float64)
             np.abs(ours, out=ours)
@@ -252,7 +288,8 @@ def run_sums(run: Run, tolerance: float, buffer: NDArray[np.floating]) -> NDArra
             else:  # nobody asks by head, and one count is many times faster than one a segment
                 found[2, here.start] = np.count_nonzero(changed)
     groups = layout.groups(run.first, run.last)
-    return np.array([np.bincount(groups, row, len(layout.order)) for row in found])
+    by_group = np.array([np.bincount(groups, row, len(layout.order)) for row in found[:3]])
+    return Sums(by_group, found[[0, 1, 3]] if by_segment else found[:3, :0])
 
 
 def pieces(run: Run, buffer: NDArray[np.floating]) -> Iterator[tuple[NDArray[np.floating], NDArray[np.floating]]]:
@@ -276,8 +313,11 @@ def pieces(run: Run, buffer: NDArray[np.floating]) -> Iterator[tuple[NDArray[np.
         yield ours, base
 
 
-def summarised(pair: Pair, sums: NDArray[np.float64]) -> Iterator[TensorDelta]:
-    """The deltas of a tensor's matrices from its sums, which have shape (3, groups)."""
+def summarised(pair: Pair, runs: Sequence[Sums]) -> Iterator[TensorDelta]:
+    """The deltas of a tensor's matrices from the sums of its runs, in their order."""
+    sums = np.sum([run.by_group for run in runs], axis=0)
+    segments = np.concatenate([run.by_segment for run in runs], axis=1)
+    rows = segments.reshape(3, pair.ours.shape[0] if segments.size else 0, -1 if segments.size else 1).sum(axis=2)
     for name, (projection, groups) in zip(labels(pair.ours, pair.layout), parts(pair.layout), strict=True):
         size = pair.numel * len(groups) // len(pair.layout.order)
         squares, base, changed = sums[:, groups].sum(axis=1).tolist()
@@ -292,4 +332,5 @@ def summarised(pair: Pair, sums: NDArray[np.float64]) -> Iterator[TensorDelta]:
             relative=math.sqrt(squares / base) if base else math.nan,
             changed=changed / size,
             head_frobenius=np.sqrt(sums[0, groups]) if by_head else np.empty(0),
+            row_norms=np.sqrt(rows),
         )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable, StatisticUndefined
 from depthgauge.formats.tensors import ATTENTION, PROJECTIONS
 from depthgauge.probes.weights import compute
+from depthgauge.probes.weights.rows import of_rows
 
 
 def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
@@ -70,7 +71,7 @@ def by_head(found: Sequence[compute.TensorDelta], names: Sequence[str]) -> dict[
 def of_others(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     """`names` (K,) of norms, biases, embeddings and head, 'layer 3 input_layernorm', and their `relative` change (K,).
 
-    Where the base's are all 0, any movement is 1.
+    Where the base's are all 0, any movement is 1. With them, in the same pass, the arrays of `rows.of_rows`.
 
     Raises: NotTestable if there are none.
     """
@@ -78,7 +79,8 @@ def of_others(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     if not found:
         raise NotTestable(f"{folder} has no norm and no embedding")
     relative = [float(one.frobenius > 0) if np.isnan(one.relative) else one.relative for one in found]
-    return {"names": np.array([label(one) for one in found], dtype=np.str_), "relative": np.array(relative)}
+    names = np.array([label(one) for one in found], dtype=np.str_)
+    return {"names": names, "relative": np.array(relative)} | of_rows(found, folder)
 
 
 def label(one: compute.TensorDelta) -> str:

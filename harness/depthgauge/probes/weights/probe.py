@@ -41,11 +41,11 @@ class WeightDeltas:
 @PROBES.register
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OtherDeltas:
-    """Arrays of `measures.of_others`: how far what is no matrix of a layer's attention or MLP moved."""
+    """Arrays of `measures.of_others`: how far what is no matrix of a layer moved, and single rows of embeddings."""
 
     name: ClassVar[str] = "other_weights"
-    version: ClassVar[int] = 1
-    description: ClassVar[str] = "how far norms and embeddings moved"
+    version: ClassVar[int] = 2
+    description: ClassVar[str] = "how far norms, embeddings and their rows moved"
     requires: ClassVar[tuple[str, ...]] = ()
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:

@@ -81,6 +81,29 @@ def relative_change_of_others(candidate: CheckpointSet, base_model: CheckpointSe
     )  # fmt: skip
 
 
+def relative_change_of_rows(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
+    """Of the row of embeddings and head that changed most, the norm of the change over that of the baseline's.
+
+    Raises: NotTestable if no embedding has a name that is known.
+    """
+    return over_rows(candidate, baseline, "row_change", unit="share")
+
+
+def norm_factor_of_rows(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
+    """Of the row whose norm grew or shrank most beside the others, by what factor. Raises: as above."""
+    return over_rows(candidate, baseline, "row_factor", unit="times")
+
+
+def over_rows(candidate: CheckpointSet, baseline: CheckpointSet, array: str, *, unit: str) -> Profiles:
+    """The largest of each seed, named by the first seed's row."""
+    taken = candidate.compare(OtherDeltas(), baseline)
+    if not all(one.arrays["rows"].size for one in taken):
+        raise NotTestable(f"{candidate.name!r} has no embedding of a name that is known")
+    values = np.array([[[np.max(one.arrays[array])]] for one in taken])
+    most = str(taken[0].arrays["rows"][np.argmax(taken[0].arrays[array])])
+    return Profiles(ids=("weights",), columns=(most,), values=values, unit=unit, population="weights")
+
+
 def beyond_rounding(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
     """The share of the weights that moved by more than rounding, of the first tensor of which any did.
 

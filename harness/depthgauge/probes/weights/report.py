@@ -11,10 +11,11 @@ from depthgauge.page.layers import LAYER, band, grid_of, legend_beside, line_of,
 from depthgauge.page.section import Grid, Measured, Part, Picture, Section, Setting, Table
 
 ATTENTION, MLP = ("q", "k", "v", "o"), ("gate", "up", "down", "in", "out")  # in, out: of a state space
-MOVED_HEADS, MOVED_OTHERS = 5, 3
+MOVED_HEADS, MOVED_OTHERS, MOVED_ROWS = 5, 3, 5
 ALT = "Norms of weight deltas by layer and projection"
 TEXT = """Norms of the change from the base, in float32 sums gathered in float64. Larger matrices have larger norms:
 compare projections per weight."""
+ROWS_FOLDED = "The rows of embeddings and head that changed most: a row is a token"
 FOLDED = "The heads whose weights moved most"
 
 
@@ -22,7 +23,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Norms by projection and layer, the heads that moved most, and what moved beside the layers' matrices."""
     others = [one for one in measured if "names" in one.arrays]
     measured = [one for one in measured if "projections" in one.arrays]
-    tables: list[Part] = [others_table(others)] if others else []
+    tables: list[Part] = [others_table(others), *row_tables(others)] if others else []
     if measured:
         size = (13, 2.7 * len(rows_of(measured)))
         grids = [by_layer(one, measured) for one in measured]
@@ -48,6 +49,32 @@ def others_table(measured: Sequence[Measured]) -> Table:
         cells = ", ".join(f"{escape(str(names[i]))} ({number(float(sizes[i]))})" for i in most) or "none"
         body.append([escape(pair_label(one, measured)), cells])
     return Table(["checkpoint against base", "norms, biases and embeddings that moved most (of their size)"], body)
+
+
+def row_tables(measured: Sequence[Measured]) -> Iterator[Table]:
+    """The tokens whose rows changed most, and those that only the candidate has."""
+    headers = [
+        "checkpoint against base",
+        "row of embeddings or head",
+        "change over the norm",
+        "norm, times beside the rest",
+    ]
+    rows = [
+        [escape(pair_label(one, measured)), escape(str(one.arrays["rows"][i])),
+         *(number(float(one.arrays[name][i])) for name in ("row_change", "row_factor"))]
+        for one in measured
+        for i in np.argsort(-one.arrays["row_change"])[:MOVED_ROWS]
+        if one.arrays["row_change"][i] > 0
+    ]  # fmt: skip
+    if rows:
+        yield Table(headers, rows, ROWS_FOLDED)
+    new = [
+        [escape(pair_label(one, measured)), escape(str(name)), number(float(size))]
+        for one in measured
+        for name, size in zip(one.arrays["new_rows"], one.arrays["new_row_norms"], strict=True)
+    ]
+    if new:
+        yield Table(["checkpoint against base", "row that the base has not", "norm over the median row's"], new)
 
 
 def weights_table(measured: Sequence[Measured]) -> Table:

@@ -1,0 +1,131 @@
+"""The single rows of embeddings and output head that changed most, named by the vocabulary's entries.
+
+A norm over a whole embedding cannot see a row: of 49,152 rows one that is zeroed moves it by half a percent.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.errors import InvalidCheckpoint
+from depthgauge.formats.tensors import numbers, tensors
+from depthgauge.models import settings
+from depthgauge.models.files import TOKENIZER
+from depthgauge.probes.weights.compute import TensorDelta
+
+LISTED = 10  # rows of a tensor, of each kind
+TENTH, HUNDREDTH = 0.1, 0.01
+UNREADABLE = "�"  # a token that is no whole character
+
+
+class Row(NamedTuple):
+    """A row of a tensor, with its change and factor, or with its norm over the median row's if it is new."""
+
+    tensor: str
+    place: int
+    values: tuple[float, ...]
+
+
+def of_rows(found: Sequence[TensorDelta], folder: Path) -> dict[str, NDArray[Any]]:
+    """The rows that changed most: `rows` (R,), 'embed_tokens row 0 <|endoftext|>', `row_change` and `row_factor` (R,).
+
+    `new_rows` (N,) are rows that the base has not, those whose norms are furthest from those of the others first, and
+    `new_row_norms` (N,) are their norms over the median row's.
+    """
+    vocabularies = [one for one in found if one.row_norms.size]
+    listed = [row for one in vocabularies for row in most_changed(one)]
+    new = [row for one in vocabularies for row in new_rows(one, folder)]
+    texts = entries(folder, [row.place for row in (*listed, *new)])
+    named = [
+        [f"{short(row.tensor)} row {row.place} {texts[row.place]}".strip() for row in rows] for rows in (listed, new)
+    ]
+    return {
+        "rows": np.array(named[0], dtype=np.str_),
+        "row_change": np.array([row.values[0] for row in listed]),
+        "row_factor": np.array([row.values[1] for row in listed]),
+        "new_rows": np.array(named[1], dtype=np.str_),
+        "new_row_norms": np.array([row.values[0] for row in new]),
+    }
+
+
+def short(name: str) -> str:
+    return name.removesuffix(".weight").rsplit(".", 1)[-1]
+
+
+def most_changed(one: TensorDelta) -> list[Row]:
+    """The rows whose relative change or norm factor is largest, with both."""
+    changes, factors = relative_changes(one.row_norms), norm_factors(one.row_norms)
+    most = np.concatenate([np.argsort(-each, kind="stable")[:LISTED] for each in (changes, factors)])
+    return [Row(one.name, row, (float(changes[row]), float(factors[row]))) for row in dict.fromkeys(most.tolist())]
+
+
+def relative_changes(row_norms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The norm of a row's change over that of the base's row, or over a tenth of the median row's if that is more.
+
+    A row that no training reached may be nearly 0, and is divided by what it is beside the others. Shape (rows,).
+    """
+    moved, base, _ = row_norms
+    return ratio(moved, np.maximum(base, TENTH * np.median(base)))
+
+
+def norm_factors(row_norms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By what factor, at least 1, a row grew or shrank beside the others, (rows,).
+
+    It has grown by its norm over the larger of what it was and the median row, so that a row which a training reaches
+    for the first time is nothing odd, and shrunk by what it was over its norm, or over a hundredth of the median row's
+    if that is more. If all rows grew alike, none did beside the others.
+    """
+    _, base, ours = row_norms
+    middle = np.median(base)
+    alike = np.median(ours) / middle if middle and np.median(ours) else 1.0
+    now = ours / alike
+    grown, shrunk = ratio(now, np.maximum(base, middle)), ratio(base, np.maximum(now, HUNDREDTH * middle))
+    return np.maximum(np.maximum(grown, shrunk), 1.0)
+
+
+def ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The quotient; 0 where both are 0, and a finite number, which is huge, where that below alone is."""
+    return above / np.maximum(below, np.finfo(np.float32).tiny)
+
+
+def new_rows(one: TensorDelta, folder: Path) -> list[Row]:
+    """Rows that the base has not and their norms over the median row's, those furthest from it first."""
+    stored, known = tensors(folder)[one.name], one.row_norms.shape[1]
+    rows, width = stored.shape
+    if rows == known:
+        return []
+    at_end = numbers(stored, known * width, rows * width).reshape(-1, width)
+    norms = np.linalg.norm(at_end.astype(np.float64), axis=1)
+    sizes = ratio(norms, np.array(np.median(one.row_norms[2])))
+    order = np.argsort(-np.abs(np.log(np.maximum(sizes, np.finfo(float).tiny))), kind="stable")[:LISTED]
+    return [Row(one.name, known + row, (float(sizes[row]),)) for row in order.tolist()]
+
+
+def entries(folder: Path, rows: Sequence[int]) -> dict[int, str]:
+    """What each row stands for, as text in quotes; empty where the tokenizer cannot be read."""
+    with suppress(InvalidCheckpoint):
+        tokenizer = read_tokenizer(folder)
+        return {row: entry(tokenizer, row) for row in rows}
+    return dict.fromkeys(rows, "")
+
+
+def read_tokenizer(folder: Path) -> Any:
+    """By the library tokenizers alone where it can: importing transformers takes longer than all the rest."""
+    if not (folder / TOKENIZER).is_file():
+        return settings.tokenizer(folder).backend_tokenizer
+    from tokenizers import Tokenizer
+
+    with settings.readable(folder):
+        return Tokenizer.from_file(str(folder / TOKENIZER))
+
+
+def entry(tokenizer: Any, row: int) -> str:
+    piece = tokenizer.id_to_token(row)
+    if piece is None:
+        return "(no token)"
+    text = tokenizer.decode([row], skip_special_tokens=False)
+    return repr(piece if UNREADABLE in text or not text else text)

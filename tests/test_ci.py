@@ -159,7 +159,7 @@ def test_a_healthy_one_is_accepted_and_the_same_comment_says_so(carried_out, pro
     assert "::error" not in done["judge"].stdout
     assert done["comment"].stdout == "depthgauge: the comment is written anew.\n"
     assert comments.bodies[:-1] == others
-    assert "Exit 0: accepted" in comments.bodies[-1]
+    assert comments.bodies[-1].splitlines()[1].startswith("**Accepted: ")
     assert comments.requests[-1][2] == "Bearer secret"
     assert "## Next-token divergence" in report and NO_TEXT in report
     assert "The most changed tokens" not in report
@@ -173,10 +173,7 @@ def test_a_fork_gets_the_summary_alone_and_a_run_that_judged_nothing_says_so(car
     assert done["decide"].returncode == 4
     assert "the pull request comes from a fork" in done["comment"].stdout
     assert not comments.bodies
-    assert (
-        "ended with exit 4 and judged no claim. depthgauge: --checkpoint=missing is no folder"
-        in runner.summary.read_text()
-    )
+    assert runner.summary.read_text().startswith("Not carried out: --checkpoint=missing is no folder")
 
 
 @pytest.mark.full
@@ -194,8 +191,8 @@ def test_the_action_compares_with_an_accepted_baseline_and_says_where_nothing_ha
     done, runner = carried_out("again", "--expect=equal", baseline="prod")
 
     assert done["decide"].returncode == 0, done["judge"].stdout[-3000:]
-    assert "nothing has changed: accepted" in runner.summary.read_text()
-    assert "nothing has changed: accepted" in comments.bodies[-1]
+    assert runner.summary.read_text().startswith("**Accepted: again is prod, bit for bit")
+    assert "**Accepted: again is prod, bit for bit" in comments.bodies[-1]
 
 
 @pytest.mark.full

@@ -115,8 +115,9 @@ def test_a_copy_in_shards_has_not_changed_and_the_run_stops_there(compare, basel
 
     assert len(list((place / "shards").glob("*.safetensors"))) > 1
     assert done.returncode == 0
-    assert "hold the same tensors, configuration and tokenizer, bit for bit: nothing has changed" in refusal(done)
-    assert not (place / "reports" / "shards").exists()
+    assert "Accepted: shards is old, bit for bit" in refusal(done)
+    assert {"report.md", "report.html", "report.json", "summary.md"} <= set(os.listdir(place / "reports" / "shards"))
+    assert '"shards"' in (place / "reports" / "history.jsonl").read_text()
 
 
 def test_another_configuration_is_a_change_though_the_tensors_are_the_same(compare, baseline, place):

@@ -131,7 +131,7 @@ def test_bad_names_are_one_sentence(runner, asked, sentence, other, tmp_path):
 def test_what_cannot_be_judged_is_named_and_the_others_are(tiny_base, other, tmp_path):
     found = compare(tiny_base, other, all_stages=True, store=tmp_path, tell=silent)
     assert found.rows and any("tokens, and 2 to 64 fit" in problem.message for problem in found.problems)
-    assert "invalid: " in str(found)
+    assert "not judged: " in str(found)
 
 
 def test_a_method_is_no_checkpoint(runner):

@@ -19,6 +19,7 @@ from depthgauge.core.verdict import at_least, at_most, judge, p_value
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Table
 from depthgauge.pytest_plugin.claims import report_verdict
+from depthgauge.report.amounts import claimed, measured
 from depthgauge.report.markdown import behind, claims_part, page_of
 from depthgauge.report.outcome import (
     Problem,
@@ -27,10 +28,9 @@ from depthgauge.report.outcome import (
     by_urgency,
     counts,
     exit_code,
-    meaning,
     shown,
-    verdict_table,
 )
+from depthgauge.report.terminal import claims_table
 from depthgauge.stats import sequential_difference, share
 
 SUPPORTED, REFUTED, INCONCLUSIVE, NOT_TESTABLE = Outcome
@@ -204,7 +204,6 @@ def blocks(ps):
 def test_what_is_left_open_is_accepted_where_a_warning_is_enough(open_row):
     assert exit_code([open_row], [], 0) == 20
     assert exit_code([open_row], [], 0, inconclusive_fails=False) == 0
-    assert meaning(0, [open_row]) == "accepted with something inconclusive, as --inconclusive=warn asks"
     assert exit_code([open_row, row(REFUTED)], [], 0, inconclusive_fails=False) == 1
 
 
@@ -242,19 +241,33 @@ def test_failures_are_read_first_then_what_is_open():
     assert by_urgency(found) == [found[i] for i in (4, 3, 2, 1, 0)]
 
 
-def test_the_terminal_table_reads_as_expected():
-    assert verdict_table([row()]) == (
-        "claim         method       measured [95 %]       claimed     verdict\n"
-        "------------  -----------  --------------------  ----------  ---------\n"
-        "science-gain  depthscaled  3.25 [1, 5.5] points  > 0 points  SUPPORTED"
-    )
+@pytest.mark.parametrize("width", [40, 80, 160])
+def test_the_terminals_table_fits_its_width_and_holds_every_claim(width):
+    text = claims_table([row(bounds=(0.0, None)), row(REFUTED, claim="weights-within-margin")], width)
+    words = text.split()
+
+    assert max(map(len, text.splitlines())) <= width
+    assert words.index("REFUTED") < words.index("SUPPORTED")
+    assert {"science-gain", "weights-within-margin", "3.25", "[1,", "5.5]", "points"} <= {*words}
+    assert "more than 0 points" in " ".join(words)
+
+
+def test_shares_read_in_per_cent_and_counts_in_their_number():
+    share_of_texts = replace(row().estimate, unit="share", point=0.078, low=0.026, high=0.173)
+    one = replace(row().estimate, unit="differences", point=1.0, low=1.0, high=1.0, method="exact")
+
+    assert measured(share_of_texts) == "7.8 [2.6, 17.3] %"
+    assert measured(one) == "1 difference exactly"
+    assert claimed(row(region="<= 0.05 share", bounds=(None, 0.05))) == "at most 5 %"
+    assert claimed(row(region="<= 0 differences", bounds=(None, 0.0))) == "no differences"
+    assert claimed(row(region="-0.1 to 0.1 share", bounds=(-0.1, 0.1))) == "between -10 and 10 %"
 
 
 # -- the page ---
 
 
 def page(*found, problems=()):
-    return page_of(title="t", summary=["one", "two"], parts=[claims_part(found, problems)])
+    return page_of(title="t", summary=["one", "two"], parts=[claims_part(found, problems)], headline="Blocked")
 
 
 def test_the_claims_table_is_narrow_and_has_a_line_for_every_row_and_survives_a_pipe():
@@ -329,10 +342,22 @@ def test_p_is_adjusted_for_all_claims_of_a_report_by_holm():
     assert adjusted([]) == []
 
 
-def test_the_page_says_how_likely_any_verdict_is_wrong_and_stands_holms_p_beside_each():
+def test_a_page_opens_with_what_happened():
+    assert page(row()).startswith("**Blocked**\n")
+
+
+def test_informational_claims_are_folded_below_the_required_ones():
+    required, informational = (
+        part for part in claims_part([row(required=False, claim="aside"), row()], []).parts if isinstance(part, Table)
+    )
+
+    assert [cells[0] for cells in required.rows] == ["**science-gain**"] and not required.folded
+    assert [cells[0] for cells in informational.rows] == ["**aside**"] and informational.folded
+
+
+def test_holms_p_stands_beside_each_verdict():
     part = claims_part(adjusted([row(p=0.01), row(REFUTED, p=1e-9), row(INCONCLUSIVE, p=0.5)]), [])
-    table, chance = (next(one for one in part.parts if isinstance(one, kind)) for kind in (Table, str))
+    table = next(one for one in part.parts if isinstance(one, Table))
 
     assert table.headers[-1] == "Holm's p"
     assert [cells[-1] for cells in table.rows] == ["< 0.0001", "0.5", "0.02"]
-    assert "any of the 2 that are decided here is wrong is at most 10%" in chance

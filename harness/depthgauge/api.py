@@ -24,13 +24,12 @@ from depthgauge.executors.plan import Ask, plan_table
 from depthgauge.history.catalogue import claims_of, suites_in
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.models.load import forbid_models
-from depthgauge.page.escape import one_line
-from depthgauge.report.outcome import Problem, beside
+from depthgauge.report.outcome import Problem, beside, problem_of
 from depthgauge.runs.cases import NOBODY, Case, arguments_of, cases_of, claim_of, in_stages, whole_arguments
 from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.config import Options, options_from, session_of
 from depthgauge.runs.progress import Follower
-from depthgauge.runs.result import Findings, Result, blocks, check_reports, conclude
+from depthgauge.runs.result import Findings, Result, blocks, check_reports, conclude, refusal, report_refusal
 from depthgauge.runs.session import MethodSession, Session, Test
 
 CHECKS = "depthgauge.checks"
@@ -39,22 +38,24 @@ CHECKPOINTS_AT_ONCE = 8  # that a process takes
 
 def compare(
     baseline: str | Path, candidate: str | Path, *, claims: Sequence[str] = (), tell: Callable[[str], None] = print,
-    **options: Any,
+    advance: Callable[[int, int], object] | None = None, **options: Any,
 ) -> Result:  # fmt: skip
     """Whether the candidate is what the baseline is, or with `expect="trained"` its sane successor.
 
     Both are folders, adapters beside their base, or names on the hub. `claims` are ids: none means all. `options` are
-    those of `depthgauge compare`, by the fields of `Options`. A report is written where `report_dir` is given.
+    those of `depthgauge compare`, by the fields of `Options`. A report is written where `report_dir` is given. `tell`
+    takes lines of progress, and `advance` how many of how many claims are judged.
 
     Raises: HarnessError, in one sentence, where the comparison cannot be carried out or is invalid.
     """
     given = options_from({**options, "baseline": str(baseline), "checkpoint": str(candidate)})
-    return Runner(options=given, claims=claims, tell=tell).run()
+    return Runner(options=given, claims=claims, tell=tell, advance=advance).run()
 
 
 def verify(
     method: str | None = None, *, checkpoint: str | Path | None = None, suites: Sequence[str] = (),
-    claims: Sequence[str] = (), tell: Callable[[str], None] = print, **options: Any,
+    claims: Sequence[str] = (), tell: Callable[[str], None] = print,
+    advance: Callable[[int, int], object] | None = None, **options: Any,
 ) -> Result:  # fmt: skip
     """Whether the claims of the suites hold for the checkpoints of a method, which is trained where the store has
     none, or for a finished checkpoint. No suites are those that the method and the testbed name.
@@ -63,7 +64,7 @@ def verify(
     """
     named = {"method": method, "checkpoint": None if checkpoint is None else str(checkpoint)}
     given = options_from({**options, **named, "suites": ",".join(suites) or None})
-    return Runner(options=given, claims=claims, tell=tell).run()
+    return Runner(options=given, claims=claims, tell=tell, advance=advance).run()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,14 +73,15 @@ class Runner:
 
     Claims about change are those of the packages or modules `checks`, and claims about methods of the suites of the
     options. `claims` are the ids of those to judge: none means all. Every measurement goes into the store of the
-    options, which is shared with runs of pytest, and is read from there. `tell` takes lines of progress. Reports are
-    written where the options name a folder for them.
+    options, which is shared with runs of pytest, and is read from there. `tell` takes lines of progress, `advance`
+    how many of how many claims are judged. Reports are written where the options name a folder for them.
     """
 
     options: Options
     checks: Sequence[str] = (CHECKS,)
     claims: Sequence[str] = ()
     tell: Callable[[str], None] = print
+    advance: Callable[[int, int], object] | None = None
     controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)
     known: dict[str, CheckpointSet] = field(default_factory=dict, repr=False)
     run_id: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
@@ -93,15 +95,25 @@ class Runner:
         session = self.session(checkpoint)
         options = self.options_for(checkpoint)
         check_reports(session, options.judged_folder)
-        if checkpoint is not None and isinstance(session, MethodSession):
-            session.check_tokenizer()  # one of many, whose weights need not be read where all is measured
-        elif (same := session.check()) is not None:
-            return Result(note=f"depthgauge: {same}: accepted.")
-        cases = self.cases(session)
+        try:
+            equal = self.check(session, one_of_many=checkpoint is not None)
+            cases = self.cases(session)
+        except HarnessError as error:
+            report_refusal(session, error, options.judged_folder)
+            raise
+        if equal is not None:
+            return conclude(session, Findings(equal=equal), judged=options.judged_folder)
         if self.options.dry_run:
             workers = self.engine.workers if self.engine else 1
             return Result(note=plan_table(session, [asks(case) for case in cases], workers))
         return conclude(session, self.judged(session, cases), judged=options.judged_folder)
+
+    def check(self, session: Session, *, one_of_many: bool) -> str | None:
+        """As `Session.check`; of one of many, the weights need not be read where all is measured."""
+        if one_of_many and isinstance(session, MethodSession):
+            session.check_tokenizer()
+            return None
+        return session.check()
 
     def judged(self, session: Session, cases: Sequence[Case]) -> Findings:
         """Judge the cases stage by stage; the first stage that blocks ends a comparison."""
@@ -114,6 +126,8 @@ class Runner:
                 self.measure(session, group)
             before = len(findings.rows)
             for case in group:
+                if self.advance is not None:
+                    self.advance(index, len(cases))
                 if ended:
                     findings.not_run.append((index, title_of(session, case)))
                 else:
@@ -144,8 +158,7 @@ class Runner:
         try:
             return self.run(checkpoint)
         except HarnessError as error:
-            problem = Problem(exit_code=error.exit_code, message=f"{checkpoint}: {error}")
-            return Result(problems=(problem,), exit_code=error.exit_code)
+            return refusal(error, str(checkpoint))
 
     def prepare(self, checkpoints: Sequence[str | Path], executor: str, workers: int | None = None) -> None:
         """Have all that `run` will ask of these checkpoints measured by an executor, as --executor does."""
@@ -226,7 +239,7 @@ def outcome_of(session: Session, case: Case, index: int, required: int) -> Claim
     try:
         row = session.judge(case.claim, case.test, case.suite, case.candidate, whole_arguments(session, case))
     except HarnessError as error:
-        return Problem(exit_code=error.exit_code, message=one_line(f"{case.claim.id}: {error}"))
+        return problem_of(error, f"{case.claim.id}: ")
     row = replace(row, index=index)
     return beside(row, required) if isinstance(session, ComparisonSession) else row
 

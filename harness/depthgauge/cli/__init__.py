@@ -1,18 +1,25 @@
 """The console command. One file a command: each adds its parser, and opens what it needs when it runs."""
 
+import io
 import os
 import sys
 
 from depthgauge.cli import accept, claims, comment, compare, export, fetch, fingerprint, history, record, store, verify
 from depthgauge.cli.arguments import Parser
 from depthgauge.core.errors import HarnessError
+from depthgauge.core.installed import version
 
 INTERRUPTED_EXIT = 130  # 128 and the number of SIGINT, as shells give it
 COMMANDS = (compare, verify, record, fetch, accept, fingerprint, comment, history, claims, store, export)
 
 
 def parser() -> Parser:
-    top = Parser(prog="depthgauge", description="White-box regression tests for model checkpoints.")
+    top = Parser(
+        prog="depthgauge",
+        description="White-box regression tests for model checkpoints.",
+        epilog="example:\n  depthgauge compare BASELINE CANDIDATE\n\n'depthgauge COMMAND --help' has its options.",
+    )
+    top.add_argument("--version", action="version", version=f"depthgauge {version('depthgauge')}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
@@ -22,6 +29,9 @@ def parser() -> Parser:
 def main() -> None:
     # No process of a run looks for modules where it was started, which may be a checkpoint's folder.
     os.environ["PYTHONSAFEPATH"] = "1"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows another, and no traceback
+            stream.reconfigure(errors="replace")
     arguments = parser().parse_args()
     try:
         sys.exit(arguments.run(arguments))

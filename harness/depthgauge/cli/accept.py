@@ -38,6 +38,8 @@ def accept(arguments: argparse.Namespace) -> int:
     )
     path, last = path_of(home(start, name), name), accepted.accepted
     print(f"{path}: {last.checkpoint} ({last.fingerprint}), {where}; keep it in git")
+    if Path(last.checkpoint).is_absolute():
+        print(f"{last.checkpoint} lies outside this project, and is stored by its absolute path: others need it there")
     if last.not_testable:
         print(f"not testable, so that nothing is known of it: {', '.join(last.not_testable)}")
     return 0

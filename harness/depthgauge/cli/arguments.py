@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
 def add_command(commands: Commands, name: str, run: Run, *, summary: str, example: str, more: str = "") -> Parser:
     """A command with its help: a line, further text, and an example that can be pasted."""
     text = f"{summary[0].upper()}{summary[1:]}.{f' {more}' if more else ''}"
-    command = commands.add_parser(name, help=summary, description=text, epilog=f"example:\n  {example}")
+    command = commands.add_parser(name, help=summary, description=text, epilog=f"examples:\n  {example}")
     command.set_defaults(run=run)
     return command
 

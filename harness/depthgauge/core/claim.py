@@ -112,7 +112,9 @@ class Claim:
         """The same claim with another margin and its reason. Raises: ValueError if it has none, or in another unit."""
         if margin.unit != self.unit:
             raise ValueError(f"the margin of {self.id!r} is in {self.unit!r}, got {margin.value} {margin.unit!r}")
-        return replace(self, region=self.region.as_wide_as(margin.value), rationale=margin.reason)
+        region = self.region.as_wide_as(margin.value)
+        statement = f"{self.statement}; here the margin is {margin.value:g} {margin.unit}"
+        return replace(self, region=region, rationale=margin.reason, statement=statement)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,13 +1,28 @@
 """What can go wrong, by what the user must do about it. Every message is one sentence with the way out in it."""
 
+import traceback
+from typing import TypeVar
+
 USAGE_EXIT = 4
 INVALID_EXIT = 21
 
 
 class HarnessError(Exception):
-    """Base of all errors that a user can cause or cure; pytest shows the sentence, never a traceback."""
+    """Base of all errors that a user can cause or cure: one sentence. `details` is the traceback of what a user's own
+    code raised, which is shown below it; empty otherwise.
+    """
 
     exit_code = INVALID_EXIT
+    details = ""
+
+
+Error = TypeVar("Error", bound=HarnessError)
+
+
+def raised_by_user_code(error: Error, cause: BaseException) -> Error:
+    """The error with the traceback of a method, reward, probe or conftest.py, which says where to look."""
+    error.details = "".join(traceback.format_exception(cause)).rstrip()
+    return error
 
 
 class UsageError(HarnessError):

@@ -51,7 +51,8 @@ class ClaimResult:
     cannot. `place` is the claim's among all that were collected: rows are shown in the order in which suites make them.
     `p` is that of the region's bound (`claims.p_value`), and `holm_p` the same adjusted for all claims of the run.
     `family` is how many required claims the run makes, where a refutation must stand beside all of them; 0 where each
-    stands alone. `bounds` are the region's ends; None where it has none.
+    stands alone. `bounds` are the region's ends; None where it has none. `stage`
+    is that of a claim about change, in lower case; empty for claims about methods.
     """
 
     claim: str
@@ -77,6 +78,7 @@ class ClaimResult:
     holm_p: float | None = None
     n_comparisons: int = 0
     bounds: tuple[float | None, float | None] = (None, None)
+    stage: str = ""
 
     @property
     def significant(self) -> bool:

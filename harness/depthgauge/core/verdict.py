@@ -164,9 +164,17 @@ def quantile(estimate: Estimate) -> float:
 
 def what_would_settle(estimate: Estimate, region: Region) -> str:
     """How many units would put an interval of this spread on one side of the nearest bound."""
-    effect = smallest_detectable_effect(estimate)
-    distance = min(abs(estimate.point - bound) for bound in (region.low, region.high) if math.isfinite(bound))
+    effect, n = smallest_detectable_effect(estimate), n_that_settles(estimate, region.bounds)
     text = f"n = {estimate.n} {estimate.generalises_over} can show {number(effect)} {estimate.unit}"
-    if distance * MOST_TIMES_N < effect:
+    if n is None:
         return f"{text}, and no feasible n would settle a point so near the bound"
-    return f"{text}, about {math.ceil(estimate.n * (effect / distance) ** 2)} would settle it"
+    return f"{text}, about {n} would settle it"
+
+
+def n_that_settles(estimate: Estimate, bounds: tuple[float | None, float | None]) -> int | None:
+    """About how many units would show the distance from the nearest bound with 80 % power; None where none feasible."""
+    effect = smallest_detectable_effect(estimate)
+    distance = min(abs(estimate.point - bound) for bound in bounds if bound is not None)
+    if distance * MOST_TIMES_N < effect:
+        return None
+    return math.ceil(estimate.n * (effect / distance) ** 2)

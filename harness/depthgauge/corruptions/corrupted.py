@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from depthgauge.core.errors import HarnessError, NotTestable, TrainingFailed, UsageError
+from depthgauge.core.errors import HarnessError, NotTestable, TrainingFailed, UsageError, raised_by_user_code
 from depthgauge.core.installed import versions
 from depthgauge.core.method import Recipe
 from depthgauge.core.plain import digest, to_plain
@@ -77,8 +77,9 @@ class Corrupted(CheckpointSet):
         except Exception as error:
             if error_number(error):
                 raise
-            raise TrainingFailed(
-                f"corruption {self.corruption.name!r} stopped with {type(error).__name__}: {error}"
+            raise raised_by_user_code(
+                TrainingFailed(f"corruption {self.corruption.name!r} stopped with {type(error).__name__}: {error}"),
+                error,
             ) from error
         (staging_dir / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
         check_folder(staging_dir)

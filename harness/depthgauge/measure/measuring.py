@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from depthgauge.core.errors import HarnessError, InvalidComparison, NotTestable
+from depthgauge.core.errors import HarnessError, InvalidComparison, NotTestable, raised_by_user_code
 from depthgauge.core.estimate import Measurement
 from depthgauge.core.installed import versions
 from depthgauge.core.method import Checkpoint
@@ -107,6 +107,9 @@ def run_probe(probe: BaseProbe, name: str, context: RunContext, one: Checkpoint,
     except (HarnessError, OSError):
         raise
     except Exception as error:
-        raise InvalidComparison(
-            f"probe {address(probe)} raises {type(error).__name__}: {str(error) or 'without a reason'}"
+        raise raised_by_user_code(
+            InvalidComparison(
+                f"probe {address(probe)} raises {type(error).__name__}: {str(error) or 'without a reason'}"
+            ),
+            error,
         ) from error

@@ -8,7 +8,7 @@ from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from depthgauge.core.errors import HarnessError, TrainingFailed, UsageError
+from depthgauge.core.errors import HarnessError, TrainingFailed, UsageError, raised_by_user_code
 from depthgauge.core.installed import versions
 from depthgauge.core.method import Launch, Method, Recipe, TrainingJob
 from depthgauge.core.plain import digest, to_plain
@@ -114,7 +114,10 @@ def train_in(staging_dir: Path, *, method: Method, testbed: Testbed, recipe: Rec
         except Exception as error:
             if error_number(error):
                 raise
-            raise TrainingFailed(
-                f"training {method.name!r} (seed {recipe.seed}) stopped with {type(error).__name__}: {error}"
+            raise raised_by_user_code(
+                TrainingFailed(
+                    f"training {method.name!r} (seed {recipe.seed}) stopped with {type(error).__name__}: {error}"
+                ),
+                error,
             ) from error
         check_folder(staging_dir)

@@ -16,12 +16,12 @@ SPECIAL = re.compile(
 )
 
 
-def escape(text: str) -> str:
+def escape(text: str, longest: int | None = LONGEST) -> str:
     """`text` as it will read in markdown and HTML, on one line: no markup, link, table cell or tag can come of it."""
-    return SPECIAL.sub(lambda match: f"&#{ord(match.group())};", one_line(text))
+    return SPECIAL.sub(lambda match: f"&#{ord(match.group())};", one_line(text, longest))
 
 
-def one_line(text: str) -> str:
-    """`text` without what ends a line, turns it, or commands a terminal, and not too long."""
-    cut = text if len(text) <= LONGEST else text[:LONGEST] + "..."
+def one_line(text: str, longest: int | None = LONGEST) -> str:
+    """`text` without what ends a line, turns it, or commands a terminal, and not too long; None is any length."""
+    cut = text if longest is None or len(text) <= longest else text[:longest] + "..."
     return "".join(character if character.isprintable() else " " for character in cut)

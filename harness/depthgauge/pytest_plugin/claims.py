@@ -10,12 +10,11 @@ from depthgauge.core.claim import Claim
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.plain import to_plain
 from depthgauge.core.result import ClaimResult, Outcome
-from depthgauge.page.escape import one_line
 from depthgauge.pytest_plugin.collection import arguments, candidate_of, claim_of, count_required
 from depthgauge.pytest_plugin.jobs import prepare
 from depthgauge.pytest_plugin.stages import ended_by
 from depthgauge.pytest_plugin.state import STATE, State
-from depthgauge.report.outcome import Problem, beside
+from depthgauge.report.outcome import Problem, beside, problem_of
 from depthgauge.runs.comparison import ComparisonSession
 
 ROW, ERROR, NOT_RUN = "depthgauge_result", "depthgauge_error", "depthgauge_not_run"
@@ -67,7 +66,7 @@ def result_or_problem(state: State, claim: Claim, item: pytest.Function) -> Clai
         options = arguments(item, session)
         row = session.judge(claim, item.obj, item.path.stem, str(candidate_of(item)), options)
     except HarnessError as error:
-        return Problem(exit_code=error.exit_code, message=one_line(str(error)))
+        return problem_of(error)
     row = replace(row, index=item.session.items.index(item))
     return beside(row, count_required(item.session.items)) if isinstance(session, ComparisonSession) else row
 

@@ -17,6 +17,10 @@ from depthgauge.runs.progress import Follower
 from depthgauge.runs.result import Findings, Result, conclude, lines_of
 
 
+def is_again(before: ClaimResult, row: ClaimResult) -> bool:
+    return (before.claim, before.method, before.index) == (row.claim, row.method, row.index)
+
+
 class Controller:
     """Does nothing until a claim was judged, but for showing the workers' progress."""
 
@@ -37,7 +41,8 @@ class Controller:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         properties = told(report)
         row = claim_result_from_plain(properties[ROW]) if ROW in properties else None
-        if row is not None:
+        if row is not None:  # the last one, where another plugin runs a test again
+            self.findings.rows[:] = [other for other in self.findings.rows if not is_again(other, row)]
             self.findings.rows.append(row)
         if report.when == "call" or not report.passed:
             self.note(report, row)
@@ -90,6 +95,11 @@ class Controller:
             terminalreporter.write_line(f"depthgauge: {self.refusal[0]}")
         if self.result is None:
             return
-        terminalreporter.section("claims")
-        for line in lines_of(self.result, annotated=os.environ.get("GITHUB_ACTIONS") == "true"):
+        if self.config.option.verbose >= 0:
+            terminalreporter.section("claims")
+        annotated, colour = os.environ.get("GITHUB_ACTIONS") == "true", terminalreporter.hasmarkup
+        if self.config.option.verbose < 0:
+            terminalreporter.write_line(str(self.result.headline))
+            return
+        for line in lines_of(self.result, annotated=annotated, colour=colour):
             terminalreporter.write_line(line)

@@ -10,7 +10,7 @@ from depthgauge.core.claim import Margin
 from depthgauge.core.errors import UsageError
 from depthgauge.pytest_plugin import hooks
 from depthgauge.pytest_plugin.roots import check_roots
-from depthgauge.runs.config import OPTIONS, Option, Options, flag
+from depthgauge.runs.config import OPTIONS, Option, Options, flag, with_settings
 
 GROUP = "depthgauge"
 TAKEN = pytest.StashKey[tuple[str, ...]]()  # the short names that another plugin or a conftest.py has
@@ -62,7 +62,8 @@ def options_of(config: pytest.Config) -> Options:
         if value[name] is not None and (config.getoption("numprocesses", None) or hasattr(config, "workerinput")):
             raise UsageError(f"{flag(name)} and xdist's -n both say who works: leave -n out, and use --workers.")
     start = config.invocation_params.dir
-    return Options(**value, start=start, project=project_of(config), margins=margins_of(config))
+    options = Options(**value, start=start, project=project_of(config), margins=margins_of(config))
+    return with_settings(options) if options.any else options
 
 
 def project_of(config: pytest.Config) -> Path:

@@ -15,7 +15,7 @@ from depthgauge.pytest_plugin.fixtures import fixtures
 from depthgauge.pytest_plugin.options import options_of
 from depthgauge.runs.config import Options, session_of
 from depthgauge.runs.progress import append
-from depthgauge.runs.result import check_reports
+from depthgauge.runs.result import Findings, check_reports, conclude, report_refusal
 from depthgauge.runs.session import Session
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class State:
             self.activate()
             look = not self.config.option.collectonly
             try:
-                self._session = session_of(self.options, self.run, self.tell, look=look, warn=not self.is_worker)
+                self._session = session_of(self.options, self.run, self.progress, look=look, warn=not self.is_worker)
             except NothingNamed:
                 self.deactivate()
                 raise
@@ -81,13 +81,19 @@ class State:
         """End the run before anything is trained or measured where it cannot, or need not, be carried out."""
         for entry, why in BROKEN.items():
             self.tell(f"the entry point {entry!r} is broken, and left out: {why}")
+        judged = self.options.judged_folder
         try:
-            check_reports(self.session, self.options.judged_folder)
-            done = self.session.check()
+            check_reports(self.session, judged)
         except HarnessError as error:
             pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
-        if done is not None:
-            pytest.exit(f"depthgauge: {done}: accepted.", returncode=0)
+        try:
+            equal = self.session.check()
+        except HarnessError as error:
+            report_refusal(self.session, error, judged)
+            pytest.exit(f"depthgauge: {error}", returncode=error.exit_code)
+        if equal is not None:
+            result = conclude(self.session, Findings(equal=equal), judged=judged)
+            pytest.exit(f"depthgauge: {result.headline}", returncode=result.exit_code)
 
     @property
     def progress_file(self) -> Path:
@@ -97,6 +103,11 @@ class State:
     def over_file(self) -> Path:
         """Which tests of the run are over: see `pytest_plugin.stages`."""
         return self.progress_file.with_suffix(".over")
+
+    def progress(self, line: str) -> None:
+        """Tell a line of progress, which -q leaves out."""
+        if self.config.option.verbose >= 0:
+            self.tell(line)
 
     def tell(self, line: str) -> None:
         """Show a line of progress now: past pytest's capture, or by way of the controller from a worker."""

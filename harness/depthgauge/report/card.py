@@ -5,9 +5,10 @@ from typing import Any
 
 from depthgauge.core.errors import UsageError
 from depthgauge.core.result import ClaimResult
+from depthgauge.page.escape import escape
 from depthgauge.page.tables import markdown
+from depthgauge.report.headline import About, headline_of
 from depthgauge.report.markdown import verdicts_table
-from depthgauge.report.outcome import meaning
 from depthgauge.report.read import read
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomically
 
@@ -85,4 +86,5 @@ def result_of(row: ClaimResult) -> Any:
 
 def table_of(rows: list[ClaimResult], code: int) -> str:
     table = verdicts_table(rows)
-    return f"## Judged by depthgauge\n\nExit {code}: {meaning(code, rows)}.\n\n{markdown(table.headers, table.rows)}"
+    headline = escape(str(headline_of(rows, (), code, About(title=rows[0].method))), longest=None)
+    return f"## Judged by depthgauge\n\n{headline}\n\n{markdown(table.headers, table.rows)}"

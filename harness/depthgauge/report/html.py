@@ -15,32 +15,40 @@ import numpy as np
 from markupsafe import Markup
 
 from depthgauge.core.result import ClaimResult, Outcome
-from depthgauge.core.verdict import describe, number
+from depthgauge.core.verdict import number
 from depthgauge.page.escape import one_line
 from depthgauge.page.section import Grid, Marked, Picture, Section, Table
+from depthgauge.report.amounts import claimed, measured_where
 from depthgauge.report.markdown import chances, evidence_of, holm
-from depthgauge.report.outcome import Problem, by_urgency, shown, word
+from depthgauge.report.outcome import Problem, by_urgency, shown
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 SPAN, MARGIN = 100.0, 16.0  # the width of an interval's drawing, and what is left free at each end
 
 
 def html_of(
-    *, title: str, code: int, summary: Sequence[str], rows: Sequence[ClaimResult], problems: Sequence[Problem],
-    sections: Sequence[Section], folder: Path,
+    *, title: str, code: int, headline: str, summary: Sequence[str], rows: Sequence[ClaimResult],
+    problems: Sequence[Problem], sections: Sequence[Section], folder: Path,
 ) -> str:  # fmt: skip
     """The page. `summary` is markdown; `folder` holds the pictures that the sections name."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True)
-    environment.filters |= {"markdown": markdown, "inline": inline, "clean": one_line, "heat": heat_of}
+    environment.filters |= {
+        "markdown": markdown,
+        "inline": inline,
+        "clean": one_line,
+        "heat": heat_of,
+        "whole": whole_line,
+    }
     environment.tests |= {
         "table": lambda part: isinstance(part, Table),
         "picture": lambda part: isinstance(part, Picture),
         "marked": lambda part: isinstance(part, Marked),
     }
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        title=title, code=code, word=word(code), summary=summary,
+        title=title, code=code, headline=headline, summary=summary,
         claims=[shown_claim(row) for row in by_urgency(rows)], chances=chances(rows) if rows else "",
-        outcomes=[str(outcome) for outcome in Outcome], problems=problems, sections=sections,
+        outcomes=[str(outcome) for outcome in Outcome if any(row.outcome is outcome for row in rows)],
+        informational=sum(not row.required for row in rows), problems=problems, sections=sections,
         image=lambda name: base64.b64encode((folder / name).read_bytes()).decode(),
     )  # fmt: skip
 
@@ -55,6 +63,11 @@ def parser() -> Any:
 
 def markdown(text: str) -> Markup:
     return Markup(parser().render(text))
+
+
+def whole_line(text: str) -> str:
+    """As `one_line`, of any length: a headline says what to do in its last words."""
+    return one_line(text, longest=None)
 
 
 def inline(text: str) -> Markup:
@@ -72,6 +85,7 @@ class ShownClaim:
     number: int
     verdict: str
     measured: str
+    claimed: str
     holm: str
     evidence: str
     interval: Markup | None
@@ -84,7 +98,8 @@ def shown_claim(row: ClaimResult) -> ShownClaim:
         row=row,
         number=row.index,
         verdict=shown(row),
-        measured=describe(estimate) if estimate else "-",
+        measured=measured_where(row),
+        claimed=claimed(row),
         holm=holm(row),
         evidence=evidence_of(row),
         interval=interval_of(row),

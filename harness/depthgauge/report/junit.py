@@ -29,8 +29,11 @@ def is_ours(text: str) -> bool:
     return suite is not None and suite.get("name") == SUITE
 
 
-def write_junit(path: Path, rows: Sequence[ClaimResult], problems: Sequence[Problem]) -> None:
-    """What fails the run is a failure; what is open or could not be tested is skipped; a problem is an error.
+def write_junit(
+    path: Path, rows: Sequence[ClaimResult], problems: Sequence[Problem], headlines: Sequence[str] = ()
+) -> None:
+    """What fails the run is a failure; what is open or could not be tested is skipped; a problem is an error. The
+    headlines are what the suite prints first; a run without a row, as of two equal checkpoints, is a case that passes.
 
     Raises: as `check_junit`.
     """
@@ -48,10 +51,15 @@ def write_junit(path: Path, rows: Sequence[ClaimResult], problems: Sequence[Prob
             ElementTree.SubElement(case, "skipped", message=f"{shown(row)}: {row.reason}")
     for problem in problems:
         case = ElementTree.SubElement(suite, "testcase", classname="depthgauge", name="not judged")
-        ElementTree.SubElement(case, "error", message=one_line(problem.message))
+        ElementTree.SubElement(case, "error", message=one_line(problem.message)).text = problem.details or None
+    if len(suite) == 0:
+        ElementTree.SubElement(suite, "testcase", classname=SUITE, name="equal content")
+    ElementTree.SubElement(suite, "system-out").text = "\n".join(
+        one_line(headline, longest=None) for headline in headlines
+    )
     for kind, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
         suite.set(kind, str(len(suite.findall(f"testcase/{tag}"))))
-    suite.set("tests", str(len(suite)))
+    suite.set("tests", str(len(suite.findall("testcase"))))
     whole = ElementTree.Element("testsuites")
     whole.append(suite)
     ElementTree.indent(whole)

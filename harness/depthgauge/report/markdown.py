@@ -3,48 +3,59 @@
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from depthgauge.core.result import FAMILYWISE_ERROR_RATE, ClaimResult, Outcome
-from depthgauge.core.verdict import describe, number, smallest_detectable_effect
+from depthgauge.core.result import FAMILYWISE_ERROR_RATE, ClaimResult
+from depthgauge.core.verdict import number, smallest_detectable_effect
 from depthgauge.page.escape import escape
-from depthgauge.page.section import Marked, Picture, Section, Table
+from depthgauge.page.section import Marked, Part, Picture, Section, Table
 from depthgauge.page.tables import markdown
+from depthgauge.report.amounts import claimed, measured_where
 from depthgauge.report.outcome import Problem, by_urgency, shown
 
 LEAST_P = 0.0001
 TEMPLATE = Path(__file__).with_name("report.md.j2")
 
 
-def page_of(*, title: str, summary: Sequence[str], parts: Sequence[Section]) -> str:
+def page_of(*, title: str, summary: Sequence[str], parts: Sequence[Section], headline: str = "") -> str:
+    """The page; a `headline` comes first, and the title after it."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
     environment.tests["table"] = lambda part: isinstance(part, Table)
     environment.tests["picture"] = lambda part: isinstance(part, Picture)
     environment.tests["marked"] = lambda part: isinstance(part, Marked)
     environment.filters["escaped"] = escape
     environment.filters["markdown"] = lambda table: markdown(table.headers, table.rows)
-    return environment.from_string(TEMPLATE.read_text()).render(title=title, summary=summary, sections=parts)
+    return environment.from_string(TEMPLATE.read_text()).render(
+        title=title, headline=headline, summary=summary, sections=parts
+    )
 
 
 def claims_part(rows: Sequence[ClaimResult], problems: Sequence[Problem]) -> Section:
     """The verdicts, and below them what they mean, and what stands behind each."""
     verdicts = verdicts_part(rows, problems)
-    return Section(verdicts.title, [*verdicts.parts, chances(rows), *map(behind, by_urgency(rows))])
+    meaning = [chances(rows)] if rows else []
+    return Section(verdicts.title, [*verdicts.parts, *meaning, *map(behind, by_urgency(rows))])
 
 
 def verdicts_part(rows: Sequence[ClaimResult], problems: Sequence[Problem]) -> Section:
-    """The verdicts alone, and what was not judged."""
-    not_judged = [f"> Not judged: {escape(problem.message)}" for problem in problems]
-    return Section("Claims", [*not_judged, verdicts_table(rows)])
+    """The verdicts alone, those of informational claims folded, and what was not judged."""
+    parts: list[Part] = [f"> Not judged: {escape(problem.message)}" for problem in problems]
+    required, informational = ([row for row in rows if row.required is wanted] for wanted in (True, False))
+    if required:
+        parts.append(verdicts_table(required))
+    if informational:
+        parts.append(replace(verdicts_table(informational), folded=f"{len(informational)} informational"))
+    return Section("Claims", parts)
 
 
 def verdicts_table(rows: Sequence[ClaimResult]) -> Table:
     """A narrow table, failures first."""
     body = [
-        (f"**{row.claim}**", measured(row), escape(row.region), f"**{shown(row)}**", holm(row))
+        (f"**{row.claim}**", escape(measured_where(row)), escape(claimed(row)), f"**{shown(row)}**", holm(row))
         for row in by_urgency(rows)
     ]
     return Table(("claim", "measured [95 % interval]", "claimed", "verdict", "Holm's p"), body)
@@ -52,27 +63,17 @@ def verdicts_table(rows: Sequence[ClaimResult]) -> Table:
 
 def chances(rows: Sequence[ClaimResult]) -> str:
     """What the verdicts mean, alone and together."""
-    decided = sum(row.outcome in (Outcome.SUPPORTED, Outcome.REFUTED) for row in rows)
     n_comparisons = max((row.n_comparisons for row in rows), default=0)
     together = (
-        f"Holm's p is adjusted for the {n_comparisons} required claims of this run: only a refutation with one below "
-        f"{FAMILYWISE_ERROR_RATE} blocks, so that the chance that any of them blocks a harmless checkpoint is below "
-        f"{FAMILYWISE_ERROR_RATE:.0%}."
+        f"Holm's p is adjusted for the {n_comparisons} required claims of this run, and only a refutation with one "
+        f"below {FAMILYWISE_ERROR_RATE} blocks: any of them blocks a harmless checkpoint in at most one run of 20."
         if n_comparisons
-        else "Holm's p is adjusted for all claims of this report: where it is below 0.05, that chance is below 5 % for "
-        "all such claims together."
+        else "Holm's p is adjusted for all claims of this report."
     )
     return (
-        "An interval inside the claimed region is SUPPORTED, one outside REFUTED, any other INCONCLUSIVE, each at 95 % "
-        f"and alone: the chance that any of the {decided} that are decided here is wrong is at most "
-        f"{min(1, 0.05 * decided):.0%}. {together} Every claim has a control, a checkpoint that must refute it."
+        "An interval at 95 % inside the claimed region is SUPPORTED, one outside REFUTED, any other INCONCLUSIVE. "
+        f"{together} Every claim has a control, a checkpoint that must refute it."
     )
-
-
-def measured(row: ClaimResult) -> str:
-    if row.estimate is None:
-        return "-"
-    return escape(describe(row.estimate))
 
 
 def holm(row: ClaimResult) -> str:

@@ -1,4 +1,4 @@
-"""What a run comes to: its exit code, and the table that the terminal shows."""
+"""What a run comes to: its exit code, and its verdicts as cells of a table."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,29 +6,31 @@ from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
-from depthgauge.core.errors import INVALID_EXIT, USAGE_EXIT
+from depthgauge.core.errors import INVALID_EXIT, USAGE_EXIT, HarnessError
 from depthgauge.core.result import ClaimResult, Outcome
-from depthgauge.core.verdict import describe, holm
+from depthgauge.core.verdict import holm
+from depthgauge.page.escape import one_line
+from depthgauge.report.amounts import claimed, measured_where
 
 ACCEPTED_EXIT, REFUTED_EXIT, INCONCLUSIVE_EXIT = 0, 1, 20
-EXIT_MEANINGS = {
-    ACCEPTED_EXIT: "accepted: every claim that could be tested came out as expected",
-    REFUTED_EXIT: "a claim was refuted, one that every recorded seed refuted passes unexpectedly, a control or a "
-    "test failed",
-    USAGE_EXIT: "the command cannot be carried out as given",
-    INCONCLUSIVE_EXIT: "no refutation beyond the record, but something is inconclusive, or nothing could be tested",
-    INVALID_EXIT: "the comparison itself is invalid",
-}
+LONGEST = 2000  # characters of an error's sentence
 WORDS = {0: "accepted", 1: "blocked", 20: "inconclusive", 21: "invalid", 4: "not carried out"}
+BEHAVIOUR = ("internals", "generation", "tasks")  # the stages that look at what a model does
 PRECEDENCE = (USAGE_EXIT, INVALID_EXIT, REFUTED_EXIT, INCONCLUSIVE_EXIT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """An error that kept a claim from being judged."""
+    """An error that kept a claim from being judged; `details` is the traceback of a user's own code."""
 
     exit_code: int
     message: str
+    details: str = ""
+
+
+def problem_of(error: HarnessError, prefix: str = "") -> Problem:
+    """The error as a problem, its sentence on one line."""
+    return Problem(exit_code=error.exit_code, message=one_line(f"{prefix}{error}", LONGEST), details=error.details)
 
 
 def exit_code(
@@ -36,7 +38,8 @@ def exit_code(
 ) -> int:
     """The exit code of a run with claims: where several apply, 4, 21, 1, 20, 0; pytest's own from 2 on stay.
 
-    A run in which no required claims could be tested decides nothing, and is inconclusive. Unless `inconclusive_fails`,
+    A run in which no required claims could be tested decides nothing, and is inconclusive, as is one in which no claim
+    about behaviour could. Unless `inconclusive_fails`,
     what is inconclusive is accepted.
     """
     if pytest_status > 1:
@@ -47,7 +50,7 @@ def exit_code(
         apply.add(INVALID_EXIT)
     if any(row.fails for row in required) or (pytest_status == 1 and not problems):
         apply.add(REFUTED_EXIT)
-    if inconclusive_fails and undecided(required):
+    if inconclusive_fails and (undecided(required) or sees_no_behaviour(rows)):
         apply.add(INCONCLUSIVE_EXIT)
     return next((code for code in PRECEDENCE if code in apply), ACCEPTED_EXIT)
 
@@ -57,6 +60,12 @@ def undecided(required: Sequence[ClaimResult]) -> bool:
     inconclusive.
     """
     return any(map(inconclusive, required)) or all(row.outcome is Outcome.NOT_TESTABLE for row in required)
+
+
+def sees_no_behaviour(rows: Sequence[ClaimResult]) -> bool:
+    """Whether claims about what the model does were judged, and none of them could see anything."""
+    about_it = [row for row in rows if row.stage in BEHAVIOUR]
+    return bool(about_it) and all(row.outcome is Outcome.NOT_TESTABLE for row in about_it)
 
 
 def inconclusive(row: ClaimResult) -> bool:
@@ -70,13 +79,6 @@ def refuted_not_significant(row: ClaimResult) -> bool:
 def word(code: int) -> str:
     """What an exit code says, in a word or two."""
     return WORDS.get(code, "stopped")
-
-
-def meaning(code: int, rows: Sequence[ClaimResult]) -> str:
-    """What an exit code says, in a sentence."""
-    if code == ACCEPTED_EXIT and undecided([row for row in rows if row.required]):
-        return "accepted with something inconclusive, as --inconclusive=warn asks"
-    return EXIT_MEANINGS.get(code, "see pytest")
 
 
 def shown(row: ClaimResult) -> str:
@@ -148,22 +150,19 @@ def by_urgency(rows: Sequence[ClaimResult]) -> list[ClaimResult]:
     return sorted(rows, key=rank)
 
 
-HEADERS = ("claim", "method", "measured [95 %]", "claimed", "verdict")
+HEADERS = ("claim", "measured [95 %]", "claimed", "verdict")
 
 
 def verdict_cells(rows: Sequence[ClaimResult]) -> list[tuple[str, ...]]:
+    """A row each, failures first, with what was judged before it where that is not one thing."""
+    several = len({row.method for row in rows}) > 1
     return [
-        (row.claim, row.method, describe(row.estimate) if row.estimate else "-", row.region, shown(row))
+        (f"{row.method}: {row.claim}" if several else row.claim, measured_where(row), claimed(row), shown(row))
         for row in by_urgency(rows)
     ]
 
 
-def verdict_table(rows: Sequence[ClaimResult]) -> str:
-    """One line a verdict, for the terminal."""
-    return tabulate(verdict_cells(rows), headers=HEADERS, disable_numparse=True)
-
-
 def html_table(rows: Sequence[ClaimResult], problems: Sequence[Problem]) -> str:
-    """The same for a notebook, with what kept claims from being judged; tabulate escapes every cell."""
-    cells = [*verdict_cells(rows), *(("-", "-", "-", "-", f"invalid: {problem.message}") for problem in problems)]
+    """The verdicts for a notebook, with what kept claims from being judged; tabulate escapes every cell."""
+    cells = [*verdict_cells(rows), *(("-", "-", "-", f"not judged: {problem.message}") for problem in problems)]
     return str(tabulate(cells, headers=HEADERS, tablefmt="html", disable_numparse=True))

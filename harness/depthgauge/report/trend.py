@@ -20,6 +20,7 @@ from depthgauge.report.outcome import word
 from depthgauge.store.folders import write_atomically
 
 PICTURE, PAGE = "history.png", "history.md"
+BESIDE = 8  # runs that fit beside one another
 ACROSS, PANEL = 3, (4.2, 2.3)  # panels in a row, and the inches of one
 COLOURS, OPEN = {"SUPPORTED": PALETTE[3], "REFUTED": PALETTE[2]}, PALETTE[6]
 Traced = Sequence[tuple[str, list[tuple[int, Figure]]]]
@@ -43,9 +44,9 @@ def write_trend(history: Path) -> Path:
         picture = Picture(PICTURE, "Every claim's figure over the runs", size, partial(draw, claims, len(runs)), ())
         write_picture(folder / PICTURE, picture)
         parts += [picture, claims_table(claims, runs)]
-    page = page_of(
-        title="History", summary=summary, parts=[Section("Claims", parts), Section("Runs", [runs_table(runs)])]
-    )
+    beside = [Section("Side by side", [side_by_side(runs)])] if 1 < len(runs) <= BESIDE else []
+    sections = [*beside, Section("Claims", parts), Section("Runs", [runs_table(runs)])]
+    page = page_of(title="History", summary=summary, parts=sections)
     write_atomically(folder / PAGE, page)
     return folder / PAGE
 
@@ -62,6 +63,20 @@ def claims_table(claims: Traced, runs: Sequence[GatedRun]) -> Table:
         refuted = "-" if when is None else f"run {when + 1}, {escape(runs[when].checkpoint)}"
         body.append([escape(name), number(points[0][1].point or 0.0), told(last), last.outcome, refuted])
     return Table(["claim", "first run", "last run [95 %]", "verdict", "refuted first"], body)
+
+
+def side_by_side(runs: Sequence[GatedRun]) -> Table:
+    """Every claim's verdict and figure, a column a checkpoint."""
+    claims = list(dict.fromkeys(name for run in runs for name in run.claims))
+    body = [[escape(name), *(cell_of(run.claims.get(name)) for run in runs)] for name in claims]
+    exits = ["**came to**", *(f"**{word(run.exit_code)}**" for run in runs)]
+    return Table(["claim", *(escape(run.checkpoint) for run in runs)], [exits, *body])
+
+
+def cell_of(figure: Figure | None) -> str:
+    if figure is None:
+        return "not run"
+    return figure.outcome if figure.point is None else f"{figure.outcome}, {told(figure)}"
 
 
 def told(figure: Figure) -> str:

@@ -13,8 +13,8 @@ from typing import Any, Self
 from depthgauge.core.claim import Claim, Expectation, Margin, Stage
 from depthgauge.core.errors import HarnessError, InvalidComparison, NotTestable, Stale, UsageError
 from depthgauge.core.registry import METHODS
-from depthgauge.core.result import ClaimResult, Outcome, Verdict
-from depthgauge.core.testbed import ItemTask, Testbed
+from depthgauge.core.result import ClaimResult, Evidence, Outcome, Verdict
+from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
 from depthgauge.core.verdict import DETECTABLE_ERRORS, number, smallest_detectable_effect
 from depthgauge.corruptions import corrupted
 from depthgauge.measure.checkpoint_set import CheckpointSet
@@ -135,6 +135,11 @@ class ComparisonSession(Session):
         trained = {f"method {method.name!r}": method.requires for method in methods}
         return trained | (required_by(asked) if self.last_stage >= Stage.TASKS else {})
 
+    @property
+    def lm_eval_tasks(self) -> tuple[LmEvalTask, ...]:
+        asked = (task for task in super().lm_eval_tasks if task.title in self.tasks)
+        return tuple(asked) if self.last_stage >= Stage.TASKS else ()
+
     @cached_property
     def checkpoint_sets(self) -> Mapping[str, CheckpointSet]:
         """The candidate, and every control: a corrupted copy of the baseline."""
@@ -169,10 +174,12 @@ class ComparisonSession(Session):
             )
         if len(folders) < 2 or not same_content(folders[0], folders[1]):
             return None
-        same = f"{folders[0]} and {folders[1]} hold the same tensors, configuration and tokenizer, bit for bit"
         if self.expect is Expectation.TRAINED:
-            raise Stale(f"{same}: nothing was trained, and --expect=trained blocks what is stale.")
-        return f"{same}: nothing has changed"
+            raise Stale(
+                f"{folders[0]} and {folders[1]} hold the same tensors, configuration and tokenizer, bit for bit: "
+                "nothing was trained, and --expect=trained blocks what is stale; name the folder that was saved last."
+            )
+        return f"{self.names[0]} is {self.names[1]}, bit for bit"
 
     def check_margins(self, claims: Iterable[Claim]) -> list[str]:
         """The margins that were given and belong to none of these claims.
@@ -215,6 +222,11 @@ class ComparisonSession(Session):
             blind = f"the control {claim.control!r} is not refuted, so the claim cannot see damage: {control.reason}"
             return replace(row, outcome=Outcome.NOT_TESTABLE, reason=blind, required=False)
         return too_small(row, claim)
+
+    def row(
+        self, suite: str, name: str, verdict: Verdict, control: Verdict, evidence: tuple[Evidence, ...]
+    ) -> ClaimResult:
+        return replace(super().row(suite, name, verdict, control, evidence), stage=verdict.claim.stage.name.lower())
 
     def verdict(self, claim: Claim, test: Test, candidate: CheckpointSet, others: Mapping[str, Any]) -> Verdict:
         """As of a method; but two checkpoints that cannot be compared in something are no fault of the command."""

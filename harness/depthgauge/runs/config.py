@@ -24,6 +24,7 @@ from depthgauge.models.load import Placement, check_dtype, choose_device
 from depthgauge.runs.comparison import PINNED, ComparisonSession, joined
 from depthgauge.runs.session import MethodSession, Session, adopted_candidate, asked_names, chosen_methods
 from depthgauge.runs.session import home as home_of
+from depthgauge.runs.settings import project_settings
 from depthgauge.sources.find import Source, find, folder_named, with_base
 from depthgauge.store.folders import Store
 from depthgauge.store.remote import copy_of, is_address, store_at
@@ -127,7 +128,27 @@ def options_from(given: Mapping[str, Any]) -> Options:
             near = get_close_matches(name, Options.__dataclass_fields__, n=1)
             raise UsageError(f"{name!r} is no option.{f' Did you mean {near[0]!r}?' if near else ''}")
     plain: dict[str, Any] = {name: str(value) if isinstance(value, Path) else value for name, value in given.items()}
-    return Options(**plain | {name: Path(given[name]) for name in ("start", "project") if name in given})
+    return with_settings(Options(**plain | {name: Path(given[name]) for name in ("start", "project") if name in given}))
+
+
+def with_settings(options: Options) -> Options:
+    """The options, and where one was not given what the pyproject.toml of the working directory says of it.
+
+    Settings about two checkpoints count where there is a baseline, and those about methods where there is none.
+
+    Raises: as `project_settings`.
+    """
+    settings = settings_of(options.start)
+    margins = {**settings.pop("margins", {}), **options.margins}
+    others = ABOUT_METHODS if options.baseline is not None else ABOUT_CHANGE
+    missing = {name: value for name, value in settings.items() if getattr(options, name) is None and name not in others}
+    return replace(options, **missing, margins=margins)
+
+
+def settings_of(folder: Path) -> dict[str, Any]:
+    """As `project_settings`, of all options."""
+    kinds = {option.name: bool if option.flag else int if option.kind else str for option in OPTIONS}
+    return project_settings(folder, kinds)
 
 
 def flag(option: str) -> str:

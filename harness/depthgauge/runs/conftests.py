@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from depthgauge.core.errors import UsageError
+from depthgauge.core.errors import UsageError, raised_by_user_code
 from depthgauge.core.outside import checkpoint_around
 from depthgauge.core.registry import FILES, load_by_path, load_entry_points
 
@@ -30,4 +30,6 @@ def load_conftest(path: Path) -> dict[str, Any]:
         margins: dict[str, Any] | None = getattr(sys.modules[name], MARGINS, dict)()
         return dict(margins or {})
     except Exception as error:  # whatever a project's file raises
-        raise UsageError(f"--conftest={path} raises {type(error).__name__}: {error}") from error
+        raise raised_by_user_code(
+            UsageError(f"--conftest={path} raises {type(error).__name__}: {error}"), error
+        ) from error

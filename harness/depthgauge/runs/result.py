@@ -1,5 +1,6 @@
 """What a run came to: its rows, its exit code and its reports, however it was started."""
 
+import html
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -8,11 +9,13 @@ from pathlib import Path
 from depthgauge.core.claim import Stage
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.outside import check_outside
-from depthgauge.core.result import ClaimResult
+from depthgauge.core.result import ClaimResult, Outcome
 from depthgauge.history.gated_runs import FILE, check_history
 from depthgauge.report.folder import OPTION, report_folder
 from depthgauge.report.github import annotations
-from depthgauge.report.outcome import Problem, adjusted, exit_code, html_table, meaning, verdict_table
+from depthgauge.report.headline import About, Headline, headline_of
+from depthgauge.report.outcome import ACCEPTED_EXIT, Problem, adjusted, exit_code, html_table, problem_of, word
+from depthgauge.report.terminal import claims_table, columns
 from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.session import Session
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable
@@ -23,7 +26,7 @@ class Result:
     """The rows with their p adjusted for all of them, in the order of the claims; what kept claims from being judged;
     the names of the claims that were not run; the exit code of the command; and the pages that were written.
 
-    `note` is said where nothing had to be judged: both checkpoints are the same, or only a plan was asked for.
+    `headline` says what happened in one sentence. `note` is said in its place where only a plan was asked for.
     """
 
     rows: tuple[ClaimResult, ...] = ()
@@ -31,41 +34,65 @@ class Result:
     not_run: tuple[str, ...] = ()
     exit_code: int = 0
     reports: tuple[Path, ...] = ()
+    headline: Headline | None = None
     note: str = ""
 
     def __str__(self) -> str:
         return "\n".join(lines_of(self))
 
     def _repr_html_(self) -> str:
-        return html_table(self.rows, self.problems)
+        return f"<p><strong>{html.escape(str(self.headline or self.note))}</strong></p>" + html_table(
+            self.rows, self.problems
+        )
 
 
-def lines_of(result: Result, *, annotated: bool = False) -> Iterator[str]:
-    """What a terminal shows in the end; `annotated` for a job on GitHub."""
+def refusal(error: HarnessError, name: str = "") -> Result:
+    """The result of a run that an error ended before it judged anything."""
+    problem = problem_of(error, f"{name}: " if name else "")
+    headline = headline_of((), (problem,), error.exit_code, About(title=name))
+    return Result(problems=(problem,), exit_code=error.exit_code, headline=headline)
+
+
+def lines_of(
+    result: Result, *, annotated: bool = False, width: int | None = None, colour: bool = False
+) -> Iterator[str]:
+    """What a terminal shows in the end: what happened, the required claims, and where to read on. `annotated` for a job
+    on GitHub.
+    """
     if result.note:
         yield result.note
-    if result.rows:
-        yield verdict_table(result.rows)
+        return
+    yield str(result.headline)
+    required = [row for row in result.rows if row.required]
+    if required:
+        yield claims_table(required, width or columns(), colour=colour)
+    informational = [row for row in result.rows if not row.required]
+    for what, blind in (("could not be tested", True), ("informational", False)):
+        if names := [row.claim for row in informational if (row.outcome is Outcome.NOT_TESTABLE) is blind]:
+            yield f"{what}, see the report: {', '.join(names)}"
+    said = result.headline is not None and not result.headline.claim and len(result.problems) == 1
     for problem in result.problems:
-        yield f"invalid: {problem.message}"
+        yield from () if said else (f"not judged: {problem.message}",)
+        yield from problem.details.splitlines()
     if result.not_run:
-        yield f"not run, as a stage before blocked: {', '.join(result.not_run)}"
-    for path in result.reports:
-        yield f"report: {path}"
+        yield f"not run: {len(result.not_run)} claims of later stages (--all-stages runs them)"
     if annotated:
         yield from annotations(result.rows, result.problems)
-    if result.rows or result.problems:
-        yield f"exit {result.exit_code}: {meaning(result.exit_code, result.rows)}"
+    pages = ", ".join(map(str, result.reports))
+    yield f"{word(result.exit_code)}, exit {result.exit_code}{f': {pages}' if pages else ''}"
 
 
 @dataclass(kw_only=True)
 class Findings:
-    """What a run gathers while it goes on. `limits` are the options that leave claims out."""
+    """What a run gathers while it goes on. `limits` are the options that leave claims out; `equal` says that the two
+    checkpoints are the same, so that nothing had to be judged.
+    """
 
     rows: list[ClaimResult] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     not_run: list[tuple[int, str]] = field(default_factory=list)  # the index of each among all claims, and its name
     limits: tuple[str, ...] = ()
+    equal: str = ""
     started: float = field(default_factory=time.time)
 
     def add(self, outcome: ClaimResult | Problem) -> None:
@@ -86,18 +113,40 @@ def conclude(session: Session, findings: Findings, *, status: int = 0, judged: P
     ]
     rows = sorted((row for rows in by_candidate for row in adjusted(rows)), key=lambda row: row.index)
     problems = tuple(dict.fromkeys(findings.problems))
+    code = code_of(session, findings, rows, problems, status)
     result = Result(
         rows=tuple(rows),
         problems=problems,
         not_run=tuple(name for _, name in sorted(findings.not_run)),
-        exit_code=exit_code(rows, problems, status, inconclusive_fails=session.inconclusive_fails),
+        exit_code=code,
+        headline=headline_of(rows, problems, code, about(session, findings, ", ".join(session.judged))),
     )
     try:
         return replace(result, reports=tuple(written(session, result, findings, status, judged)))
     except HarnessError as error:
-        problems = (*problems, Problem(exit_code=error.exit_code, message=str(error)))
-        code = exit_code(rows, problems, status, inconclusive_fails=session.inconclusive_fails)
-        return replace(result, problems=problems, exit_code=code)
+        problem = problem_of(error)
+        code = code_of(session, findings, rows, (*problems, problem), status)
+        headline = headline_of(rows, (problem,), code, about(session, findings, ", ".join(session.judged)))
+        return replace(result, problems=(*problems, problem), exit_code=code, headline=headline)
+
+
+def report_refusal(session: Session, error: HarnessError, judged: Path | None) -> None:
+    """Write the reports of a session that is refused before anything is judged: a gate shows why it is closed."""
+    conclude(session, Findings(problems=[problem_of(error)]), judged=judged)
+
+
+def code_of(
+    session: Session, findings: Findings, rows: Sequence[ClaimResult], problems: Sequence[Problem], status: int
+) -> int:
+    """The exit code; two checkpoints that are the same are accepted without a row."""
+    if findings.equal and not rows and not problems and status <= 1:
+        return ACCEPTED_EXIT
+    return exit_code(rows, problems, status, inconclusive_fails=session.inconclusive_fails)
+
+
+def about(session: Session, findings: Findings, name: str) -> About:
+    not_run = [title for _, title in sorted(findings.not_run)]
+    return About(title=session.title(name), equal=findings.equal, limits=limits_of(session, findings), not_run=not_run)
 
 
 def written(session: Session, result: Result, findings: Findings, status: int, judged: Path | None) -> Iterator[Path]:
@@ -114,12 +163,13 @@ def written(session: Session, result: Result, findings: Findings, status: int, j
     problems = sorted(result.problems, key=lambda problem: problem.message)
     for name in dict.fromkeys([*session.judged, *(row.method for row in result.rows)]):
         rows = [row for row in result.rows if row.method == name]
-        if not (rows or problems):
+        if not (rows or problems or findings.equal):
             continue
         folder = report_folder(session.reports, name, judged)
-        code = exit_code(rows, problems, status if status > 1 else 0, inconclusive_fails=session.inconclusive_fails)
+        code = code_of(session, findings, rows, problems, status if status > 1 else 0)
+        headline = headline_of(rows, problems, code, about(session, findings, name))
         with usable(session.reports, "--report-dir", NO_SPACE | FORBIDDEN):
-            write_report(folder, name, rows, problems, run, code)
+            write_report(folder, name, rows, problems, run, code, str(headline))
         yield folder.path / "report.md"
 
 

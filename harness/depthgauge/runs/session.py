@@ -27,6 +27,7 @@ from depthgauge.sources import folder as folders
 from depthgauge.sources.find import Source
 from depthgauge.sources.tokenizer import check_same_tokenizer
 from depthgauge.store.folders import check_writable
+from depthgauge.tasks.task_index import find as find_task
 
 Test = Callable[..., Estimate | Iterator[Estimate]]
 
@@ -59,6 +60,11 @@ class Session(ABC):
     @abstractmethod
     def requirements(self) -> Mapping[str, tuple[str, ...]]:
         """The distributions that the run needs, by what needs them."""
+
+    @property
+    def lm_eval_tasks(self) -> tuple[LmEvalTask, ...]:
+        """The tasks of lm-eval that the run asks."""
+        return tuple(task for task in self.context.testbed.tasks if isinstance(task, LmEvalTask))
 
     def title(self, name: str) -> str:
         """What a report on that candidate is called."""
@@ -111,6 +117,8 @@ class Session(ABC):
         """
         for who, packages in self.requirements.items():
             check_installed(packages, who)
+        for task in self.lm_eval_tasks:
+            find_task(task)  # a mistyped name is refused now, and not after minutes
         check_writable(self.context.store.root, "--store")
         if self.reports is not None:
             check_writable(self.reports, "--report-dir")

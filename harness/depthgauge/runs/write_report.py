@@ -23,7 +23,7 @@ from depthgauge.page.style import colours_of, write_picture
 from depthgauge.report.folder import ReportFolder
 from depthgauge.report.html import html_of
 from depthgauge.report.markdown import claims_part, environment_part, page_of, verdicts_part
-from depthgauge.report.outcome import Problem, counts, meaning
+from depthgauge.report.outcome import Problem, counts
 from depthgauge.report.sections import collect, sections_of
 from depthgauge.runs.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
@@ -63,8 +63,9 @@ class Run:
 
 
 def write_report(
-    reports: ReportFolder, name: str, rows: Sequence[ClaimResult], problems: Sequence[Problem], run: Run, code: int
-) -> None:
+    reports: ReportFolder, name: str, rows: Sequence[ClaimResult], problems: Sequence[Problem], run: Run, code: int,
+    headline: str,
+) -> None:  # fmt: skip
     """Write report.md and its pictures, the same as report.html, report.json, and summary.md, of the verdicts alone,
     which is also the summary of a job on GitHub.
 
@@ -77,27 +78,52 @@ def write_report(
     setting = Setting(testbed=testbed, colours=colours, quotes=run.session.quotes)
     sections = [with_pictures(one, setting, store, folder) for one in sections_of(measured, setting)]
     title = run.session.title(name)
-    said = [f"{counts(rows)}. Exit {code}: {meaning(code, rows)}.", f"{escape(run.session.about)}.", *left_out(run)]
-    page = partial(page_of, title=escape(title), summary=said)
-    summary = page(parts=[verdicts_part(rows, problems)])
+    about = escape(run.session.about)
+    said = [f"{counts(rows) or 'no claim was judged'}, exit {code}.", f"{about[0].upper()}{about[1:]}.", *left_out(run)]
+    page = partial(page_of, title=escape(title), headline=escape(headline, longest=None), summary=said)
+    judged = bool(rows or problems)
+    summary = page(parts=[verdicts_part(rows, problems)] if judged else [])
     sections.append(environment_part(rows, run.plain()))
-    write_atomically(folder / "report.md", page(parts=[claims_part(rows, problems), *sections]))
+    write_atomically(folder / "report.md", page(parts=[*([claims_part(rows, problems)] if judged else []), *sections]))
     record = json_page(rows, problems, run, code)
     write_atomically(folder / "report.json", json.dumps(record, indent=1) + "\n")
     if record["run"]["checkpoints"] and run.session.reports is not None:
         append(run.session.reports / FILE, gated_run(record, rows))
     write_atomically(folder / "summary.md", summary)
     html = html_of(
-        title=title, code=code, summary=said, rows=rows, problems=problems, folder=folder, sections=sections
+        title=title, code=code, headline=headline, summary=said, rows=rows, problems=problems, folder=folder,
+        sections=sections,
     )  # fmt: skip
     write_atomically(folder / "report.html", html)
     append_to_step_summary(summary)
 
 
+def write_refused(reports: ReportFolder, headline: str, code: int) -> Path:
+    """Write the pages of a run that was refused before it had a session: what is wrong, and how to go on; its page.
+
+    Raises: as `ReportFolder.make`.
+    """
+    folder = reports.make()
+    name = reports.path.name
+    page = page_of(title=escape(name), headline=escape(headline, longest=None), summary=[f"exit {code}."], parts=[])
+    for file in ("report.md", "summary.md"):
+        write_atomically(folder / file, page)
+    html = html_of(
+        title=name, code=code, headline=headline, summary=[f"exit {code}"], rows=(), problems=(), sections=(),
+        folder=folder,
+    )  # fmt: skip
+    write_atomically(folder / "report.html", html)
+    (folder / "report.json").unlink(missing_ok=True)  # an earlier run's: nothing was judged in this one
+    append_to_step_summary(page)
+    return folder / "report.md"
+
+
 def left_out(run: Run) -> list[str]:
     """What was not asked for, and what was not run."""
     limits = [f"Asked in part: {escape(', '.join(run.limits))}."] if run.limits else []
-    return limits + ([f"Not run, as a stage before blocked: {escape(', '.join(run.not_run))}."] if run.not_run else [])
+    return limits + (
+        [f"Not run, as an earlier stage blocked: {escape(', '.join(run.not_run))}."] if run.not_run else []
+    )
 
 
 def with_pictures(section: Section, setting: Setting, store: Store, folder: Path) -> Section:

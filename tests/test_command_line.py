@@ -1,0 +1,100 @@
+"""The console command: its options, its settings from a project's pyproject.toml, and how it tells of progress."""
+
+import pytest
+
+from depthgauge.cli import parser
+from depthgauge.cli.progress import EVERY_S, Log
+from depthgauge.core.claim import Margin
+from depthgauge.core.errors import UsageError
+from depthgauge.runs.config import ABOUT_METHODS, OPTIONS, options_from
+from tests.bytes import save_byte_model
+
+
+def help_of(command, capsys):
+    with pytest.raises(SystemExit):
+        parser().parse_args([command, "--help"])
+    return capsys.readouterr().out
+
+
+def test_the_help_of_compare_has_every_option_that_it_takes_and_examples(capsys):
+    text = help_of("compare", capsys)
+    of_methods = {*ABOUT_METHODS, "checkpoint", "baseline"}
+
+    assert not [option.spelled for option in OPTIONS if option.name not in of_methods and option.spelled not in text]
+    assert text.count("  depthgauge compare ") >= 3
+
+
+def test_the_version_is_that_of_the_distribution(capsys):
+    from importlib.metadata import version
+
+    with pytest.raises(SystemExit) as done:
+        parser().parse_args(["--version"])
+    assert done.value.code == 0 and capsys.readouterr().out.split() == ["depthgauge", version("depthgauge")]
+
+
+# -- [tool.depthgauge] ---
+
+
+def options_in(folder, text, **given):
+    (folder / "pyproject.toml").write_text(text)
+    return options_from({"start": folder, "baseline": "a", "checkpoint": "b"} | given)
+
+
+def test_a_projects_settings_are_defaults_that_the_command_line_overrides(tmp_path):
+    text = '[tool.depthgauge]\nlast-stage = "weights"\ntasks = ["x", "y"]\nall-stages = true\nworkers = 3\n'
+    found = options_in(tmp_path, text, last_stage="files")
+
+    assert (found.last_stage, found.tasks, found.all_stages, found.workers) == ("files", "x,y", True, 3)
+
+
+def test_settings_about_methods_do_not_disturb_a_comparison(tmp_path):
+    text = "[tool.depthgauge]\nseeds = 3\n"
+
+    assert options_in(tmp_path, text).seeds is None
+    assert options_in(tmp_path, text, baseline=None, method="grpo").seeds == 3
+
+
+def test_margins_may_stand_in_the_settings(tmp_path):
+    text = '[tool.depthgauge.margins]\nweights-within-margin = {value = 0.2, unit = "share", reason = "merges"}\n'
+
+    assert options_in(tmp_path, text).margins == {"weights-within-margin": Margin(0.2, "share", "merges")}
+
+
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("[tool.depthgauge]\nexpct = 'trained'", ("expct", "expect")),
+        ("[tool.depthgauge]\nbaseline = 'x'", ("baseline",)),
+        ("[tool.depthgauge]\nworkers = 'two'", ("workers", "two")),
+        ("[tool.depthgauge.margins]\nx = 1", ("CLAIM",)),
+        ("[tool.depthgauge\n", ("TOML",)),
+    ],
+)
+def test_a_setting_that_is_none_is_refused_with_its_file_and_key(text, parts, tmp_path):
+    with pytest.raises(UsageError) as refused:
+        options_in(tmp_path, text)
+    assert all(part in str(refused.value) for part in (str(tmp_path / "pyproject.toml"), *parts))
+
+
+def test_no_setting_is_read_from_a_checkpoints_folder(tmp_path):
+    folder = save_byte_model(tmp_path / "model")
+
+    assert options_in(folder, "[tool.depthgauge]\nlast-stage = 'files'").last_stage is None
+
+
+# -- progress ---
+
+
+def test_a_log_has_a_step_a_minute_and_every_notice(capsys):
+    now = [0.0]
+    log = Log(clock=lambda: now[0])
+    for second in range(0, 200, 10):
+        now[0] = float(second)
+        log.advance(second // 10, 20)
+        log.tell(f"measuring part {second}")
+    log.tell("--dtype=bfloat16: slow here")
+    lines = capsys.readouterr().out.splitlines()
+
+    assert [line.rpartition(" ")[2] for line in lines[:-1]] == ["0", "60", "120", "180"]
+    assert all("of 20 claims" in line for line in lines[:-1]) and EVERY_S == 60
+    assert lines[-1] == "--dtype=bfloat16: slow here"

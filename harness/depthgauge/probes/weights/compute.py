@@ -7,7 +7,7 @@ most 8192 elements; those in float64.
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -191,7 +191,7 @@ def matched(folder: Path, base: Path) -> list[Pair]:
     """
     config = configuration(folder)
     ours, theirs = shortened(tensors(folder)), shortened(tensors(base))
-    if shapes_of(ours) != shapes_of(theirs):
+    if ours.keys() != theirs.keys():
         ours, theirs = shortened(as_loaded(folder)), shortened(as_loaded(base))
     for name in sorted(ours.keys() ^ theirs.keys()):
         here, stored = (folder, ours[name]) if name in ours else (base, theirs[name])
@@ -233,10 +233,6 @@ def shortened(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """By names without a wrapper's prefix ("language_model."), unless two would have the same."""
     short = {WRAPPERS.sub("", name): tensor for name, tensor in weights.items()}
     return short if len(short) == len(weights) else weights
-
-
-def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tensor.shape for name, tensor in weights.items()}
 
 
 def cut(pair: Pair) -> Iterator[Run]:

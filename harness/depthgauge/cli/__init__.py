@@ -10,10 +10,25 @@ from depthgauge.core.errors import HarnessError
 from depthgauge.core.installed import version
 
 INTERRUPTED_EXIT = 130  # 128 and the number of SIGINT, as shells give it
-COMMANDS = (compare, verify, record, fetch, accept, fingerprint, comment, history, claims, store, export)
+COMMANDS = {
+    "compare": compare,
+    "verify": verify,
+    "record": record,
+    "fetch": fetch,
+    "accept": accept,
+    "fingerprint": fingerprint,
+    "comment": comment,
+    "history": history,
+    "claims": claims,
+    "store": store,
+    "card": export,
+    "results": export,
+    "track": export,
+}
 
 
-def parser() -> Parser:
+def parser(command: str = "") -> Parser:
+    """The parser of a command, or of all where none has this name."""
     top = Parser(
         prog="depthgauge",
         description="White-box regression tests for model checkpoints.",
@@ -21,8 +36,8 @@ def parser() -> Parser:
     )
     top.add_argument("--version", action="version", version=f"depthgauge {version('depthgauge')}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for command in COMMANDS:
-        command.add(commands)
+    for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
+        module.add(commands)
     return top
 
 
@@ -32,7 +47,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows another, and no traceback
             stream.reconfigure(errors="replace")
-    arguments = parser().parse_args()
+    arguments = parser(*sys.argv[1:2]).parse_args()
     try:
         sys.exit(arguments.run(arguments))
     except HarnessError as error:

@@ -380,7 +380,8 @@ def test_a_conftest_of_a_checkpoints_folder_is_not_run(tmp_path, checkpoint):
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_is_no_record_is_not_replaced_and_nothing_is_trained(tmp_path):
+def test_what_is_no_record_is_not_replaced_and_nothing_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr(TESTBEDS, "_items", dict(TESTBEDS._items))
     name, path = f"record-of-{tmp_path.name}", tmp_path / "recorded.json"
     TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), recorded_outcomes=path))
     path.write_text("accounts")

@@ -11,7 +11,7 @@ from depthgauge.pytest_plugin.collection import (
 )
 from depthgauge.pytest_plugin.jobs import pytest_runtestloop
 from depthgauge.pytest_plugin.options import pytest_addhooks, pytest_addoption, pytest_load_initial_conftests
-from depthgauge.pytest_plugin.state import (
+from depthgauge.pytest_plugin.startup import (
     pytest_configure,
     pytest_configure_node,
     pytest_report_header,

@@ -2,6 +2,7 @@
 by its name.
 """
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -10,27 +11,33 @@ import pytest
 from depthgauge.core.errors import UsageError
 from depthgauge.core.registry import CORRUPTIONS, METHODS
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.runs.comparison import BASELINE
+from depthgauge.runs.comparison import BASELINE, ComparisonSession
+from depthgauge.runs.session import Session
 
 
-def fixtures() -> ModuleType:
+def fixtures(session: Callable[[], Session]) -> ModuleType:
     """A module of fixtures, to be registered when the plugin becomes active: inactive, it takes no name in anybody's
-    project.
+    project. `session` is called when a claim first asks for a checkpoint.
     """
+
+    def baseline(request: pytest.FixtureRequest) -> CheckpointSet:
+        """The checkpoint of --baseline, or the pinned baseline beside it: a claim that takes it is one about change."""
+        comparison = session()
+        assert isinstance(comparison, ComparisonSession)
+        return comparison.baseline_sets[getattr(request, "param", BASELINE)]
+
     found = ModuleType("depthgauge_fixtures")
     for name in (*METHODS, *CORRUPTIONS):
-        setattr(found, name, method_fixture(name))
+        setattr(found, name, method_fixture(name, session))
     for shared in (candidate, baseline, task):
         setattr(found, shared.__name__, pytest.fixture(name=shared.__name__)(shared))
     return found
 
 
-def method_fixture(name: str) -> Any:
-    def method(request: pytest.FixtureRequest) -> CheckpointSet:
-        from depthgauge.pytest_plugin.state import STATE
-
+def method_fixture(name: str, session: Callable[[], Session]) -> Any:
+    def method() -> CheckpointSet:
         try:
-            return request.config.stash[STATE].session.checkpoint_set(name)
+            return session().checkpoint_set(name)
         except UsageError as error:
             pytest.fail(str(error), pytrace=False)
 
@@ -41,14 +48,6 @@ def method_fixture(name: str) -> Any:
 def candidate(request: pytest.FixtureRequest) -> str:
     """What a claim is about; the plugin passes its checkpoints, and then those of the claim's control."""
     return str(request.param)
-
-
-def baseline(request: pytest.FixtureRequest) -> CheckpointSet:
-    """The checkpoint of --baseline, or the pinned baseline beside it: a claim that takes it is one about change."""
-    from depthgauge.pytest_plugin.state import STATE
-
-    baseline_sets: dict[str, CheckpointSet] = request.config.stash[STATE].session.baseline_sets  # type: ignore[attr-defined]
-    return baseline_sets[getattr(request, "param", BASELINE)]
 
 
 def task(request: pytest.FixtureRequest) -> str:

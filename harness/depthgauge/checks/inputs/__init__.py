@@ -6,10 +6,9 @@ lm-eval: small models are at chance on it, so there it is informational.
 
 from collections.abc import Sequence
 
-from depthgauge import ItemTask, Testbed
 from depthgauge.checks.inputs import items, mmlu_dev, texts
 from depthgauge.checks.inputs.requests import requests
-from depthgauge.core.testbed import Item, Text
+from depthgauge.core.testbed import Item, ItemTask, Testbed, Text
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.behaviour import Request
 from depthgauge.probes.greedy_entropy import Opening

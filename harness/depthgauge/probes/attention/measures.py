@@ -10,7 +10,7 @@ from depthgauge.models.attention import attention_maps, eager_flag
 from depthgauge.models.load import CheckpointHandle
 from depthgauge.probes.attention.compute import changed_attention, head_divergence, top_heads
 from depthgauge.probes.attention.fragments import fragment_mask, share_on_fragments
-from depthgauge.probes.attention.probe import MAPPED_HEADS, MarkedText
+from depthgauge.probes.attention.settings import MAPPED_HEADS, MarkedText
 
 
 def head_change(one: CheckpointHandle, other: CheckpointHandle, texts: Sequence[MarkedText]) -> dict[str, NDArray[Any]]:

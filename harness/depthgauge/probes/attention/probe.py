@@ -10,17 +10,8 @@ from typing import Any, ClassVar
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model, unlike_is_not_testable
+from depthgauge.probes.attention.settings import MarkedText
 from depthgauge.sources.tokenizer import check_same_tokenizer
-
-MAPPED_HEADS = 4  # the most changed heads, whose maps are kept for a picture
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class MarkedText:
-    """A text, and the formulae or isotopes in it, as they are written there; none where nobody asks for them."""
-
-    text: str
-    terms: tuple[str, ...] = ()
 
 
 @PROBES.register

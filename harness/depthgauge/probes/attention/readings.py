@@ -5,7 +5,8 @@ import numpy as np
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Measurement, Profiles, Scores, by_head
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.probes.attention.probe import HeadChange, MarkedText
+from depthgauge.probes.attention.probe import HeadChange
+from depthgauge.probes.attention.settings import MarkedText
 
 
 def change(candidate: CheckpointSet, other: CheckpointSet) -> tuple[Measurement, ...]:

@@ -1,7 +1,7 @@
 """What users notice first: whether a chat model still does what it is plainly asked to do."""
 
-from depthgauge.probes.behaviour.probe import TOKENS, Request
 from depthgauge.probes.behaviour.readings import requests_met_beside
+from depthgauge.probes.behaviour.settings import TOKENS, Request
 
 __all__ = [
     "TOKENS",

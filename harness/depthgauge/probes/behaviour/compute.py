@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from depthgauge.models.inputs import as_turn, padded_left
-from depthgauge.probes.behaviour.probe import TOKENS, Request
+from depthgauge.probes.behaviour.settings import TOKENS, Request
 
 BATCH = 20
 REFUSAL = re.compile(

@@ -15,25 +15,14 @@ Shapes: R requests.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
-
-TOKENS = 40  # of an answer, at most
-Kind = Literal["harmless", "json", "language", "numbered", "length"]
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A turn of a chat, and what meets it: keys with commas, a language's code, or a number, by its kind."""
-
-    kind: Kind
-    prompt: str
-    wanted: str = ""
+from depthgauge.probes.behaviour.settings import TOKENS, Request
 
 
 @PROBES.register

@@ -4,7 +4,8 @@ import numpy as np
 
 from depthgauge.core.estimate import Scores
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.probes.behaviour.probe import Behaviour, Request
+from depthgauge.probes.behaviour.probe import Behaviour
+from depthgauge.probes.behaviour.settings import Request
 
 
 def requests_met(candidate: CheckpointSet) -> Scores:

@@ -9,7 +9,7 @@ from depthgauge.page.escape import escape
 from depthgauge.page.layers import reference_of
 from depthgauge.page.section import Measured, Section, Setting, Table
 from depthgauge.page.tables import cell, level
-from depthgauge.probes.behaviour.probe import Request
+from depthgauge.probes.behaviour.settings import Request
 
 TEXT = "Requests as turns of a chat, answered greedily; each is met or not, by what can be read off the answer."
 

@@ -1,6 +1,6 @@
 """Circuits: what attention heads compute on tokens that repeat, read from their attention and from their weights."""
 
-from depthgauge.probes.circuits.probe import ABLATED_SHARE, SEQUENCES, Circuits, HeadScores
+from depthgauge.probes.circuits.probe import Circuits, HeadScores
 from depthgauge.probes.circuits.readings import (
     best_of,
     composition_with_previous,
@@ -15,6 +15,7 @@ from depthgauge.probes.circuits.readings import (
     scores_alone,
     taken,
 )
+from depthgauge.probes.circuits.settings import ABLATED_SHARE, SEQUENCES
 
 __all__ = [
     "ABLATED_SHARE",

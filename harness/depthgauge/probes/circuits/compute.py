@@ -12,7 +12,7 @@ from depthgauge.core.errors import StatisticUndefined
 from depthgauge.models.attention import attention_maps, eager_flag
 from depthgauge.models.load import context_length, vocabulary_size
 from depthgauge.probes.circuits import repeats, weights
-from depthgauge.probes.circuits.probe import ABLATED_SHARE, LENGTH, PERMUTATIONS, SEQUENCES
+from depthgauge.probes.circuits.settings import ABLATED_SHARE, LENGTH, PERMUTATIONS, SEQUENCES
 
 
 def read_circuits(model: Any) -> dict[str, NDArray[Any]]:

@@ -10,10 +10,7 @@ from typing import Any, ClassVar
 
 from depthgauge.core.method import Checkpoint
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
-
-SEQUENCES, LENGTH = 50, 20  # random tokens that are said twice; fewer where a model knows or holds fewer
-PERMUTATIONS = 199
-ABLATED_SHARE = 0.5  # heads with an induction score of at least this share of the best one's are ablated together
+from depthgauge.probes.circuits.settings import LENGTH, PERMUTATIONS, SEQUENCES
 
 
 @PROBES.register

@@ -9,7 +9,8 @@ from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Measurement, Profiles, Scores, by_head
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.models.inputs import check_same_heads
-from depthgauge.probes.circuits.probe import SEQUENCES, Circuits, HeadScores
+from depthgauge.probes.circuits.probe import Circuits, HeadScores
+from depthgauge.probes.circuits.settings import SEQUENCES
 
 Kind = Literal["previous", "duplicate", "induction"]
 

@@ -12,7 +12,7 @@ from depthgauge.formats.as_loaded import as_loaded
 from depthgauge.formats.tensors import Tensor, tensors
 from depthgauge.models import settings
 from depthgauge.models.files import GENERATION, left_over, read_config, read_json, shapes
-from depthgauge.probes.files.probe import QUANTIZED
+from depthgauge.probes.files.settings import QUANTIZED
 from depthgauge.sources.folder import UNCOMPUTED
 from depthgauge.sources.tokenizer import flat, read_pair
 

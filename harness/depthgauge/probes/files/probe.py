@@ -11,7 +11,6 @@ from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle
 from depthgauge.sources.folder import check_language_model
 
 LISTED, IN_ALL = 100, "in all"  # another vocabulary has a hundred thousand
-QUANTIZED = "quantization_config"
 
 
 @PROBES.register

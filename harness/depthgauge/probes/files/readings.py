@@ -4,7 +4,8 @@ from depthgauge.core.errors import NotTestable
 from depthgauge.core.method import Checkpoint
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.models.files import read_config
-from depthgauge.probes.files.probe import IN_ALL, QUANTIZED, FilesDifference
+from depthgauge.probes.files.probe import IN_ALL, FilesDifference
+from depthgauge.probes.files.settings import QUANTIZED
 
 
 def differences(candidate: CheckpointSet, baseline: CheckpointSet, part: str) -> tuple[int, str]:

@@ -35,7 +35,7 @@ from depthgauge.formats.tensors import (
     tensors,
     whole,
 )
-from depthgauge.probes.weights.probe import TOLERANCE
+from depthgauge.probes.weights.settings import TOLERANCE
 
 # Elements in one operation, and mapped at once. A smaller piece would fit a faster cache, but its operations would be
 # so short that the threads wait for each other's hold on the interpreter: with 2**17, two are no faster than one.

@@ -11,8 +11,7 @@ import numpy as np
 
 from depthgauge.core.method import Checkpoint
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model, unlike_is_not_testable
-
-TOLERANCE = 1e-5
+from depthgauge.probes.weights.settings import TOLERANCE
 
 
 @PROBES.register

@@ -1,6 +1,6 @@
 """The noise trace: the probability of a wrong answer while one layer's output is shaken (Dangi 2026b)."""
 
-from depthgauge_suites.articles.noise_trace.probe import Landmarks, NoiseTrace, TraceQuestion
+from depthgauge_suites.articles.noise_trace.probe import Landmarks, NoiseTrace
 from depthgauge_suites.articles.noise_trace.readings import (
     check_felt,
     copies_under_noise,
@@ -10,6 +10,7 @@ from depthgauge_suites.articles.noise_trace.readings import (
     traces,
     wrong_probability,
 )
+from depthgauge_suites.articles.noise_trace.settings import TraceQuestion
 
 __all__ = [
     "Landmarks",

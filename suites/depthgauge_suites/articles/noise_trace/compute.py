@@ -19,7 +19,7 @@ from depthgauge.models.anatomy import attention_weights, blocks, edited_blocks, 
 from depthgauge.models.attention import attention_computed_by
 from depthgauge.models.inputs import Tokens, check_finite, check_noise, check_prompts, check_targets
 from depthgauge.models.load import layers_and_heads, vocabulary_size
-from depthgauge_suites.articles.noise_trace.probe import DRAWS, SCALE, Dose, TraceQuestion
+from depthgauge_suites.articles.noise_trace.settings import DRAWS, SCALE, Dose, TraceQuestion
 
 if TYPE_CHECKING:
     import torch

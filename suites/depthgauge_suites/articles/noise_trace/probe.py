@@ -5,7 +5,7 @@ Layers are 0-based. Shapes: N questions, L layers, D draws; targets are the righ
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -13,20 +13,9 @@ from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.testbed import Testbed
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
+from depthgauge_suites.articles.noise_trace.settings import COPYING_SCALE, DRAWS, SCALE, Dose, TraceQuestion
 
 RIGHT, WRONG = 0, 1  # the targets
-DRAWS, SCALE = 30, 0.5
-COPYING_SCALE = 0.6
-Dose = Literal["rms", "spread"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TraceQuestion:
-    """A question with its right answer and the wrong one that a model is tempted by."""
-
-    prompt: str
-    right: str
-    wrong: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

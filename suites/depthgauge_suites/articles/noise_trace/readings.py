@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Measurement, Profiles, Scores
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge_suites.articles.noise_trace.probe import WRONG, Dose, NoiseTrace, TraceQuestion, landmarks
+from depthgauge_suites.articles.noise_trace.probe import WRONG, NoiseTrace, landmarks
+from depthgauge_suites.articles.noise_trace.settings import Dose, TraceQuestion
 
 FELT_NATS = 0.01  # a hundredth of an answer's probability: no claim asks for less
 SATURATED_SHARE = 0.02  # of the answers' clean probability, at the layer that leaves most

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge_suites.grokking.fourier import compute, transformer
-from depthgauge_suites.grokking.fourier.probe import EXPLAINED, MOST_KEYS, RANK, Numbers
+from depthgauge_suites.grokking.fourier.settings import EXPLAINED, MOST_KEYS, RANK, Numbers
 
 RANDOM_SETS = 50  # of as many frequencies as there are key frequencies
 RANDOM_SEED = 0

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.method import Checkpoint
@@ -17,13 +16,9 @@ from depthgauge.core.plain import digest
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle
 from depthgauge.sources.folder import model_type
 from depthgauge.store.folders import sha256
+from depthgauge_suites.grokking.fourier.settings import MODEL_TYPE
 
-MODEL_TYPE = "modular_addition"
-RANK = 10  # of W_L in Nanda et al. (2023, section 4.2): two directions for each of five key frequencies
-MOST_KEYS = 10  # that a model which computes with a few frequencies can have
-EXPLAINED = 0.85  # the published threshold of a neuron's explained variance
 SNAPSHOTS = "[0-9]" * 6 + ".safetensors"  # weights on the way of a training, named by their step
-Numbers = NDArray[np.float64]
 
 
 @PROBES.register

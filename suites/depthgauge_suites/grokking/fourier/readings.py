@@ -5,7 +5,8 @@ import numpy as np
 from depthgauge.core.estimate import Measurement
 from depthgauge.measure.base_probe import Arrays
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge_suites.grokking.fourier.probe import Fourier, Numbers, Progress, onset
+from depthgauge_suites.grokking.fourier.probe import Fourier, Progress, onset
+from depthgauge_suites.grokking.fourier.settings import Numbers
 
 
 def taken_apart(candidate: CheckpointSet) -> tuple[Measurement, ...]:

@@ -10,7 +10,8 @@ from depthgauge.core.verdict import number
 from depthgauge.page.escape import escape
 from depthgauge.page.layers import QUIET, grid_of, heat, plain, whole_numbers
 from depthgauge.page.section import Measured, Picture, Section, Setting, Table, of
-from depthgauge_suites.grokking.fourier.probe import EXPLAINED, RANK, phases
+from depthgauge_suites.grokking.fourier.probe import phases
+from depthgauge_suites.grokking.fourier.settings import EXPLAINED, RANK
 
 # What Nanda et al. (2023) print for their main model, where they do.
 MEASURES = (

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable, UsageError
 from depthgauge.models.files import read_json
-from depthgauge_suites.grokking.fourier.probe import MODEL_TYPE
+from depthgauge_suites.grokking.fourier.settings import MODEL_TYPE
 
 if TYPE_CHECKING:
     import torch

@@ -17,7 +17,7 @@ from depthgauge.core.errors import NotTestable
 from depthgauge.models.anatomy import block_parts, blocks
 from depthgauge.models.inputs import as_turn, check_heads
 from depthgauge.models.load import layers_and_heads
-from depthgauge_suites.layer_papers.head_sharing.probe import DRAWS, Comparison
+from depthgauge_suites.layer_papers.head_sharing.settings import DRAWS, Comparison
 
 if TYPE_CHECKING:
     import torch

@@ -11,19 +11,8 @@ from typing import Any, ClassVar
 
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
-from depthgauge.core.testbed import Text
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
-
-DRAWS = 100  # of pairs of a comparison and a subset, at each size of it; fewer where there are no more
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """A question in several forms, that go on with `right` or with `wrong`; a chat is asked by the template."""
-
-    forms: tuple[Text, ...]
-    right: str
-    wrong: str
+from depthgauge_suites.layer_papers.head_sharing.settings import DRAWS, Comparison
 
 
 @PROBES.register

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Measurement, Scores
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge_suites.layer_papers.head_sharing.probe import Comparison, HeadSharing
+from depthgauge_suites.layer_papers.head_sharing.probe import HeadSharing
+from depthgauge_suites.layer_papers.head_sharing.settings import Comparison
 
 FEWEST = 5  # comparisons that a layer must repair before its heads are told apart
 Parity = Literal["even", "odd"]

@@ -1,11 +1,9 @@
 """Massive values (arXiv:2502.01563): the few numbers of queries and keys that dwarf all others, and what they serve."""
 
 from depthgauge_suites.layer_papers.massive_values.probe import (
-    FACTOR,
     MassiveValues,
     Recall,
     before_rotation,
-    is_massive,
     shared_beyond_chance,
     slowness_of,
 )
@@ -16,6 +14,7 @@ from depthgauge_suites.layer_papers.massive_values.readings import (
     shared_dimensions,
     slowness,
 )
+from depthgauge_suites.layer_papers.massive_values.settings import FACTOR, is_massive
 
 __all__ = [
     "FACTOR",

@@ -15,7 +15,7 @@ from depthgauge.core.errors import NotTestable
 from depthgauge.models.attention import BATCH, Attention, layers_attended_by
 from depthgauge.models.inputs import check_prompts
 from depthgauge_suites.layer_papers.massive_values.compute import moments
-from depthgauge_suites.layer_papers.massive_values.probe import DRAWS, is_massive
+from depthgauge_suites.layer_papers.massive_values.settings import DRAWS, is_massive
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from depthgauge.models.anatomy import block_parts, blocks, first_part
 from depthgauge.models.attention import Attention, layers_attended_by
 from depthgauge.models.inputs import check_finite
 from depthgauge.models.load import context_length
-from depthgauge_suites.layer_papers.massive_values.probe import LONGEST
+from depthgauge_suites.layer_papers.massive_values.settings import LONGEST
 
 if TYPE_CHECKING:
     import torch

@@ -16,10 +16,8 @@ from depthgauge.core.errors import NotTestable
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
+from depthgauge_suites.layer_papers.massive_values.settings import DRAWS, FACTOR, LONGEST
 
-FACTOR = 5.0  # of a layer's mean size
-LONGEST = 64  # tokens of a text
-DRAWS = 3  # of as many other numbers, destroyed in the massive ones' stead
 Source = Literal["context", "memory"]
 
 
@@ -86,11 +84,6 @@ class MassiveAblation:
 
         pairs = [(each.prompt, each.answer) for each in self.recalls]
         return ablate(one.model, one.tokenizer, starts(one.model, one.tokenizer, self.texts), pairs)
-
-
-def is_massive(sizes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which numbers of each layer are, from sizes (L, heads, D)."""
-    return np.asarray(sizes > FACTOR * sizes.mean((1, 2), keepdims=True))
 
 
 def shared_beyond_chance(massive_LHD: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -9,16 +9,15 @@ from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Scores
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge_suites.layer_papers.massive_values.probe import (
-    FACTOR,
     MassiveAblation,
     MassiveValues,
     Recall,
     Source,
     before_rotation,
-    is_massive,
     shared_beyond_chance,
     slowness_of,
 )
+from depthgauge_suites.layer_papers.massive_values.settings import FACTOR, is_massive
 
 FEWEST_KNOWN = 10  # items of a kind that a model must answer before their loss is told
 Side = Literal["q", "k"]

@@ -10,12 +10,8 @@ from depthgauge.page.escape import escape
 from depthgauge.page.layers import LAYER, band, legend_beside, line_of, plain, whole_numbers
 from depthgauge.page.section import Measured, Picture, Section, Setting, Table
 from depthgauge.page.tables import cell, level
-from depthgauge_suites.layer_papers.massive_values.probe import (
-    before_rotation,
-    is_massive,
-    shared_beyond_chance,
-    slowness_of,
-)
+from depthgauge_suites.layer_papers.massive_values.probe import before_rotation, shared_beyond_chance, slowness_of
+from depthgauge_suites.layer_papers.massive_values.settings import is_massive
 
 ALT = "Share of the numbers of queries, keys and values that are massive, by layer"
 SIDES = {"q": "queries", "k": "keys", "v": "values"}

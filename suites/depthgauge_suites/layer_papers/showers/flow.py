@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.models.files import read_json
-from depthgauge_suites.layer_papers.showers.probe import MODEL_TYPE
+from depthgauge_suites.layer_papers.showers.settings import MODEL_TYPE
 from depthgauge_suites.layer_papers.showers.simulation import CELLS, ENERGIES_GEV
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

@@ -15,9 +15,9 @@ from depthgauge.core.estimate import Profiles
 from depthgauge.core.method import Checkpoint
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle
 from depthgauge.sources.folder import model_type
+from depthgauge_suites.layer_papers.showers.settings import MODEL_TYPE
 from depthgauge_suites.layer_papers.showers.simulation import energies, observables, simulate
 
-MODEL_TYPE = "shower_flow"
 SHOWERS, REPEATS = 500, 12
 IDS = tuple(map(str, range(SHOWERS)))
 

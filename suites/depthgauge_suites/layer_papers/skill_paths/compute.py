@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.models.paths import Chain, Reads, Run, follow, record
-from depthgauge_suites.layer_papers.skill_paths.probe import LONGEST, MOST, SHARE
 from depthgauge_suites.layer_papers.skill_paths.prompts import Prompt
+from depthgauge_suites.layer_papers.skill_paths.settings import LONGEST, MOST, SHARE
 
 SHOWN = 12  # paths
 

@@ -18,10 +18,16 @@ from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.testbed import Word, by_kind
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
-
-SEQUENCES, LENGTH = 24, 12  # and tokens that are said twice
-PROMPTS, EXAMPLES, LABELS = 24, 16, (" A", " B")  # of labelled words; the latter of one token, the last
-SHARE, LONGEST, MOST = 0.02, 3, 30  # of the logit difference, for a path to be followed; heads on it; paths
+from depthgauge_suites.layer_papers.skill_paths.settings import (
+    EXAMPLES,
+    LABELS,
+    LENGTH,
+    LONGEST,
+    MOST,
+    PROMPTS,
+    SEQUENCES,
+    SHARE,
+)
 
 
 @PROBES.register

@@ -8,7 +8,7 @@ import numpy as np
 
 from depthgauge.core.errors import NotTestable
 from depthgauge.models.load import context_length, vocabulary_size
-from depthgauge_suites.layer_papers.skill_paths.probe import EXAMPLES, LABELS, LENGTH, PROMPTS, SEQUENCES
+from depthgauge_suites.layer_papers.skill_paths.settings import EXAMPLES, LABELS, LENGTH, PROMPTS, SEQUENCES
 
 FEWEST = 3  # tokens that are said twice
 

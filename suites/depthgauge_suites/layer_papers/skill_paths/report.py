@@ -10,7 +10,8 @@ from depthgauge.page.escape import escape
 from depthgauge.page.layers import head_map, plain
 from depthgauge.page.section import Measured, Part, Picture, Section, Setting, Table, of
 from depthgauge.page.tables import cell, level
-from depthgauge_suites.layer_papers.skill_paths.probe import LONGEST, beyond
+from depthgauge_suites.layer_papers.skill_paths.probe import beyond
+from depthgauge_suites.layer_papers.skill_paths.settings import LONGEST
 
 REPEATED = """Random tokens said twice, up to one whose successor was said before, and a background with other tokens in
 the place of the first saying (arXiv:2410.01334). With attention maps and norms held, the logit of what followed before,

@@ -14,7 +14,7 @@ from depthgauge.models.anatomy import blocks, edited_blocks
 from depthgauge.models.inputs import check_finite
 from depthgauge.models.load import context_length
 from depthgauge_suites.layer_papers.transformer_factors.coding import encode, learn, unit
-from depthgauge_suites.layer_papers.transformer_factors.probe import (
+from depthgauge_suites.layer_papers.transformer_factors.settings import (
     CONTEXTS,
     EPOCHS,
     HELD_OUT,

@@ -4,7 +4,6 @@ Every number of a state is taken in its own mean and spread over the tokens of i
 do not count for more. Layers are 0-based. Shapes: N texts, A factors, K layers that are read, W contexts.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,12 +14,7 @@ from numpy.typing import NDArray
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
-
-LONGEST, MOST_LAYERS, MOST_STATES = 64, 12, 12_000  # tokens of a text; states are those of all layers
-MOST_FACTORS, PER_NUMBER = 1024, 2  # at most two factors for each number of a state
-PENALTY = 0.05  # of a state's length
-EPOCHS, CONTEXTS = 2, 3
-HELD_OUT = 4  # every fourth text is not learnt from
+from depthgauge_suites.layer_papers.transformer_factors.settings import EPOCHS, MOST_STATES, PENALTY
 
 
 @PROBES.register
@@ -49,11 +43,6 @@ class TransformerFactors:
         from depthgauge_suites.layer_papers.transformer_factors.compute import read
 
         return read(one.model, one.tokenizer, self.texts)
-
-
-def penalty_of(numbers: int) -> float:
-    """For states whose numbers have spread 1, and which are as long as the root of how many they are."""
-    return PENALTY * math.sqrt(numbers)
 
 
 def concentrated(importance_AK: NDArray[Any]) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ import numpy as np
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.corruptions.corruption import Changes, Corruption, Layers
 from depthgauge.corruptions.draws import Draws
-from depthgauge.formats.tensors import Stored, configuration, tensors
+from depthgauge.formats.folder import tensors
+from depthgauge.formats.tensors import Stored, configuration
 from depthgauge.models.files import CONFIG, INDEX, WEIGHTS, read_json, tensor_entries, weight_files
 from depthgauge.models.header import read_header
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.formats.tensors import NOT_WEIGHTS, Computed, Stored, Tensor, tensors, whole
+from depthgauge.formats.folder import tensors
+from depthgauge.formats.tensors import NOT_WEIGHTS, Computed, Stored, Tensor, whole
 from depthgauge.models.as_loaded import Parameter, WithoutMapping, loaded_state, parameters
 from depthgauge.models.files import weight_files
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint
-from depthgauge.models.files import read_config, weight_files
+from depthgauge.models.files import read_config
 from depthgauge.models.header import read_header
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ RAW = FLOATS | {
 BUFFERS = (".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
 HEADS = ("lm_head.weight", "embed_out.weight")
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight")
-PIECE = 1 << 22  # elements that are compared at once
 WRAPPERS = re.compile(
     r"^((model|language_model|transformer|gpt_neox|base_model|module|_orig_mod|decoder|backbone|rwkv)\.)+"
 )
@@ -211,73 +210,6 @@ class Layout(NamedTuple):
         return self.order[np.arange(first, last) // self.turn % len(self.order)]
 
 
-def tensors(folder: Path) -> dict[str, Tensor]:
-    """The weights in a folder by name, whatever file they are in and however they are stored; no tied head, no empty
-    tensor, no saved constant.
-
-    Raises: InvalidCheckpoint where what is stored is not what the configuration says, or in a format without a reader.
-    """
-    weights = {
-        name: tensor
-        for name, tensor in plain_tensors(folder).items()
-        if math.prod(tensor.shape) and not name.endswith(BUFFERS)
-    }
-    # Versions that leave the setting out did so where it was true.
-    if configuration(folder).get("tie_word_embeddings", True):
-        return {name: tensor for name, tensor in weights.items() if not is_tied(name, weights)}
-    return weights
-
-
-def is_tied(name: str, weights: Mapping[str, Tensor]) -> bool:
-    """Whether a head repeats the embedding: transformers uses a stored head of other numbers as it is."""
-    if not name.endswith(HEADS):
-        return False
-    embedding = next((weights[each] for each in weights if each.endswith(EMBEDDINGS)), None)
-    if embedding is None:
-        return True
-    return same_numbers(weights[name], embedding)
-
-
-def same_numbers(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors are equal, read a piece at a time."""
-    if first.shape != second.shape:
-        return False
-    size = math.prod(first.shape)
-    return all(
-        np.array_equal(
-            numbers(first, start, min(start + PIECE, size)), numbers(second, start, min(start + PIECE, size))
-        )
-        for start in range(0, size, PIECE)
-    )
-
-
-def numbers(tensor: Tensor, first: int, last: int) -> NDArray[np.floating]:
-    """Some of a tensor's elements as numbers, flat."""
-    piece: NDArray[np.floating] = np.empty((1, last - first), np.float64 if tensor.dtype == "F64" else np.float32)
-    decode(elements(tensor, first, last), piece, tensor.dtype)
-    flat: NDArray[np.floating] = piece[0]
-    return flat
-
-
-def plain_tensors(folder: Path) -> dict[str, Tensor]:
-    """Every weight in a folder by its plain name; of a quantised one it is computed when it is read."""
-    stored = {tensor.name: tensor for path in weight_files(folder) for tensor in listed(path)}
-    config = read_config(folder)
-    found: Mapping[str, Tensor] = stored
-    if quantization(config) is not None:
-        from depthgauge.formats.format import dequantized  # the formats are built on this module
-
-        found = dequantized(folder, stored, config)
-    weights = {name: tensor for name, tensor in found.items() if tensor.dtype not in NOT_WEIGHTS}
-    for name, tensor in weights.items():
-        if tensor.dtype not in FLOATS:
-            raise InvalidCheckpoint(
-                f"{name} in {tensor.path} is stored as {tensor.dtype}, not as {', '.join(FLOATS)}: save it in one of "
-                "these."
-            )
-    return weights
-
-
 def quantization(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a configuration says of how its weights are quantised; None where it says nothing."""
     for fields in (config, config.get("text_config") or {}):
@@ -366,6 +298,14 @@ def elements(tensor: Tensor, first: int, last: int) -> NDArray[Any]:
         return tensor.elements(first, last)
     dtype = np.dtype(RAW[tensor.dtype])
     return np.memmap(tensor.path, dtype, "r", tensor.offset + first * dtype.itemsize, (last - first,))
+
+
+def numbers(tensor: Tensor, first: int, last: int) -> NDArray[np.floating]:
+    """Some of a tensor's elements as numbers, flat."""
+    piece: NDArray[np.floating] = np.empty((1, last - first), np.float64 if tensor.dtype == "F64" else np.float32)
+    decode(elements(tensor, first, last), piece, tensor.dtype)
+    flat: NDArray[np.floating] = piece[0]
+    return flat
 
 
 def decode(raw: NDArray[Any], piece: NDArray[np.floating], dtype: str) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable, UsageError
 from depthgauge.core.method import Checkpoint
-from depthgauge.formats.tensors import is_quantized, plain_tensors, whole
+from depthgauge.formats.folder import plain_tensors
+from depthgauge.formats.tensors import is_quantized, whole
 from depthgauge.models import settings
 from depthgauge.models.files import check_finite, read_config, shapes, weight_bytes
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.formats.as_loaded import as_loaded
-from depthgauge.formats.tensors import Tensor, tensors
+from depthgauge.formats.folder import tensors
+from depthgauge.formats.tensors import Tensor
 from depthgauge.models import settings
 from depthgauge.models.files import GENERATION, left_over, read_config, read_json, shapes
 from depthgauge.probes.files.settings import QUANTIZED

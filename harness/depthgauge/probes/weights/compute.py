@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, StatisticUndefined
 from depthgauge.formats.as_loaded import as_loaded
+from depthgauge.formats.folder import tensors
 from depthgauge.formats.parts import EMBEDDING_NAMES, layer_of, module_of
 from depthgauge.formats.tensors import (
     ATTENTION,
@@ -32,7 +33,6 @@ from depthgauge.formats.tensors import (
     labels,
     layout,
     parts,
-    tensors,
     whole,
 )
 from depthgauge.probes.weights.settings import TOLERANCE

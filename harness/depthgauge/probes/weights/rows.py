@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint
-from depthgauge.formats.tensors import numbers, tensors
+from depthgauge.formats.folder import tensors
+from depthgauge.formats.tensors import numbers
 from depthgauge.models import settings
 from depthgauge.models.files import TOKENIZER
 from depthgauge.probes.weights.compute import TensorDelta

@@ -15,17 +15,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from depthgauge.core.errors import InvalidCheckpoint
-from depthgauge.formats.tensors import (
-    LONGEST_ROW,
-    Layout,
-    Tensor,
-    configuration,
-    decode,
-    elements,
-    layout,
-    parts,
-    tensors,
-)
+from depthgauge.formats.folder import tensors
+from depthgauge.formats.tensors import LONGEST_ROW, Layout, Tensor, configuration, decode, elements, layout, parts
 
 PIECE, CHUNK = 1 << 20, LONGEST_ROW  # elements in memory, and in one sum, at once
 SHIFT = 13  # bits of a float32 that a bucket leaves out

@@ -67,6 +67,14 @@ class ComparisonSession(Session):
             for task in asked
         )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Of both folders; of what is yet to be trained nothing."""
+        from depthgauge.probes.files.compute import notes
+
+        folders = [source.folder for source in (self.candidate_source, self.baseline_source)]
+        return tuple(text for folder in folders if folder is not None for text in notes(folder))
+
     def title(self, name: str) -> str:
         return f"{name} against {self.names[1]}"
 

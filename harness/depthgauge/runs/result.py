@@ -3,6 +3,7 @@
 import html
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +27,8 @@ class Result:
     """The rows with their p adjusted for all of them, in the order of the claims; what kept claims from being judged;
     the names of the claims that were not run; the exit code of the command; and the pages that were written.
 
-    `headline` says what happened in one sentence. `note` is said in its place where only a plan was asked for.
+    `headline` says what happened in one sentence. `note` is said in its place where only a plan was asked for. `notes`
+    are about the files that were judged, and no faults.
     """
 
     rows: tuple[ClaimResult, ...] = ()
@@ -36,6 +38,7 @@ class Result:
     reports: tuple[Path, ...] = ()
     headline: Headline | None = None
     note: str = ""
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "\n".join(lines_of(self))
@@ -74,6 +77,8 @@ def lines_of(
     for problem in result.problems:
         yield from () if said else (f"not judged: {problem.message}",)
         yield from problem.details.splitlines()
+    for note in result.notes:
+        yield f"note: {note}"
     if result.not_run:
         yield f"not run: {len(result.not_run)} claims of later stages (--all-stages runs them)"
     if annotated:
@@ -119,6 +124,7 @@ def conclude(session: Session, findings: Findings, *, status: int = 0, judged: P
         problems=problems,
         not_run=tuple(name for _, name in sorted(findings.not_run)),
         exit_code=code,
+        notes=notes_of(session),
         headline=headline_of(rows, problems, code, about(session, findings, ", ".join(session.judged))),
     )
     try:
@@ -128,6 +134,12 @@ def conclude(session: Session, findings: Findings, *, status: int = 0, judged: P
         code = code_of(session, findings, rows, (*problems, problem), status)
         headline = headline_of(rows, (problem,), code, about(session, findings, ", ".join(session.judged)))
         return replace(result, problems=(*problems, problem), exit_code=code, headline=headline)
+
+
+def notes_of(session: Session) -> tuple[str, ...]:
+    with suppress(HarnessError):  # a folder that cannot be read is a problem already
+        return session.notes
+    return ()
 
 
 def report_refusal(session: Session, error: HarnessError, judged: Path | None) -> None:

@@ -57,6 +57,11 @@ class Session(ABC):
         return ()
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth a sentence about the files that are judged, and is no fault."""
+        return ()
+
+    @property
     @abstractmethod
     def requirements(self) -> Mapping[str, tuple[str, ...]]:
         """The distributions that the run needs, by what needs them."""

@@ -28,7 +28,7 @@ UNSAID = (
     "output_hidden_states", "output_scores", "output_logits", "return_dict_in_generate", "disable_compile",
     "compile_config", "low_memory", "prefill_chunk_size",
 )  # fmt: skip
-SPECIAL = ("bos_token_id", "eos_token_id", "pad_token_id")  # that trainers set to the tokenizer's
+SPECIAL = ("eos_token_id", "pad_token_id", "bos_token_id")  # that trainers set to the tokenizer's, the worst first
 LONGEST = 60  # characters of a value that are shown
 
 
@@ -77,8 +77,15 @@ def is_aligned(name: str, value: Any, token: int | None) -> bool:
 
 def apart(texts: Sequence[str]) -> tuple[list[str], list[str]]:
     """Differences that are not about special tokens, and those that are."""
-    special = [text for text in texts if text.partition(":")[0].rpartition(".")[2] in SPECIAL]
-    return [text for text in texts if text not in special], special
+    special = sorted(
+        (text for text in texts if field_of(text) in SPECIAL), key=lambda text: SPECIAL.index(field_of(text))
+    )
+    return [text for text in texts if field_of(text) not in SPECIAL], special
+
+
+def field_of(text: str) -> str:
+    """The field that a difference is about, whatever it lies in."""
+    return text.partition(":")[0].rpartition(".")[2]
 
 
 def notes(candidate: Path) -> list[str]:

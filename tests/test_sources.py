@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from depthgauge.core.errors import InvalidCheckpoint, UsageError
+from depthgauge.core.errors import HarnessError, InvalidCheckpoint, UsageError
 from depthgauge.models.load import load, prepare_libraries
 from depthgauge.sources.find import Source, find
 from depthgauge.sources.folder import check_folder
@@ -237,3 +237,101 @@ def test_an_adapter_that_does_not_fit_its_base_is_refused(adapter, tiny_base, st
     rewrite(adapter, base_model_name_or_path=str(tiny_base), target_modules=["no_such_part"])
     with pytest.raises(InvalidCheckpoint, match="the adapter .* cannot be merged into"):
         find("adapter", "--checkpoint", store=store, start=tmp_path)
+
+
+def test_an_adapter_is_merged_anew_when_its_base_is_another_model(adapter, tiny_base, store, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    base = shutil.copytree(tiny_base, tmp_path / "base")
+    rewrite(adapter, base_model_name_or_path=str(base))
+    first = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    tensors = load_file(base / "model.safetensors")
+    save_file({name: 2 * tensor for name, tensor in tensors.items()}, base / "model.safetensors", {"format": "pt"})
+
+    assert find("adapter", "--checkpoint", store=store, start=tmp_path).folder != first
+
+
+def test_the_base_may_be_given_where_it_moved(adapter, tiny_base, store, tmp_path):
+    there = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    rewrite(adapter, base_model_name_or_path="/content/drive/base")
+    with pytest.raises(InvalidCheckpoint, match=r"'/content/drive/base' in base_model_name_or_path.*--adapter-base"):
+        find("adapter", "--checkpoint", store=store, start=tmp_path)
+    found = find("adapter", "--checkpoint", store=store, start=tmp_path, adapter_base=tiny_base).folder
+
+    assert torch.equal(logits(load(found)[0]), logits(load(there)[0]))
+
+
+def test_an_adapter_beside_whole_weights_changes_them_as_transformers_loads_them(adapter, tiny_base, store, tmp_path):
+    from transformers import AutoModelForCausalLM
+
+    both = shutil.copytree(tiny_base, tmp_path / "both")
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copy(adapter / name, both)
+    rewrite(both, base_model_name_or_path="nowhere")  # which is not asked
+    found = find("both", "--checkpoint", store=store, start=tmp_path).folder
+
+    assert torch.allclose(logits(load(found)[0]), logits(AutoModelForCausalLM.from_pretrained(both)), atol=1e-5)
+    assert not torch.allclose(logits(load(found)[0]), logits(load(tiny_base)[0]), atol=1e-3)
+
+
+def test_an_adapter_with_new_tokens_enlarges_its_base(tiny_base, store, tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(tiny_base), AutoTokenizer.from_pretrained(tiny_base)
+    model.config._name_or_path = model.name_or_path = str(tiny_base)
+    rows = model.get_input_embeddings().weight.shape[0]
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    model.resize_token_embeddings(rows + 2)
+    trained = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    trained.save_pretrained(tmp_path / "chat", save_embedding_layers=True)
+    tokenizer.save_pretrained(tmp_path / "chat")
+    found = find("chat", "--checkpoint", store=store, start=tmp_path).folder
+
+    assert load(found)[0].get_input_embeddings().weight.shape[0] == rows + 2
+    assert torch.allclose(logits(load(found)[0]), logits(trained.eval()), atol=1e-5)
+
+
+def base_that_is_an_adapter(adapter, tiny_base):
+    shutil.copytree(adapter, adapter.parent / "first")
+    rewrite(adapter, base_model_name_or_path="../first")
+
+
+def pickled(adapter, tiny_base):
+    (adapter / "adapter_model.safetensors").rename(adapter / "adapter_model.bin")
+
+
+def two_in_one_folder(adapter, tiny_base):
+    shutil.copytree(adapter, adapter.parent / "inner" / "first")
+    shutil.copytree(adapter, adapter.parent / "inner" / "second")
+    shutil.rmtree(adapter)
+    (adapter.parent / "inner").rename(adapter)
+
+
+def base_of_another_shape(adapter, tiny_base):
+    small = adapter.parent / "small"
+    shutil.copytree(tiny_base, small)
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(small)
+    config.intermediate_size //= 2
+    AutoModelForCausalLM.from_config(config).save_pretrained(small)
+    rewrite(adapter, base_model_name_or_path=str(small))
+
+
+@pytest.mark.parametrize(
+    "damage, parts",
+    [
+        (base_that_is_an_adapter, ["first", "holds an adapter itself", "--adapter-base"]),
+        (pickled, ["adapter_model.bin", "never opened"]),
+        (two_in_one_folder, ["first", "name that"]),
+        (base_of_another_shape, ["cannot be merged", "size mismatch"]),
+    ],
+)
+def test_an_adapter_that_cannot_be_judged_is_one_whole_sentence(damage, parts, adapter, tiny_base, store, tmp_path):
+    damage(adapter, tiny_base)
+
+    with pytest.raises(HarnessError) as refused:
+        find("adapter", "--checkpoint", store=store, start=tmp_path)
+    assert all(part in str(refused.value) for part in parts), refused.value
+    assert "\n" not in str(refused.value)

@@ -62,7 +62,9 @@ def check_no_code(folder: Path) -> None:
 
 def where_one_is(folder: Path) -> str:
     """Trainers put what transformers loads below their own state: the newest, or what to do where there is none."""
-    below = [path for depth in ("*", "*/*", "*/*/*") for path in folder.glob(f"{depth}/{CONFIG}")]
+    below = [
+        path for depth in ("*", "*/*", "*/*/*") for name in (CONFIG, ADAPTER) for path in folder.glob(f"{depth}/{name}")
+    ]
     if not below:
         return "save the model there first"
     newest = max(below, key=lambda path: path.stat().st_mtime_ns).parent

@@ -15,6 +15,7 @@ from depthgauge import METHODS
 from depthgauge.core.claim import Claim
 from depthgauge.core.registry import CORRUPTIONS, TESTBEDS, load_entry_points, methods_on
 from depthgauge.core.result import Outcome
+from depthgauge.corruptions.corrupted import AT
 from depthgauge.executors.engines import ENGINES
 from depthgauge.executors.hand_out import hand_out
 from depthgauge.history.catalogue import claims_of, suites_in
@@ -49,8 +50,8 @@ def claims_in(package: str) -> Iterator[tuple[Claim, Test]]:
 
 
 def controls() -> list[str]:
-    """Every corruption that a claim names, and every trained control of the testbed."""
-    named = {declared.control for package in (SUITES, CHECKS) for declared, _ in claims_in(package)}
+    """Every corruption that a claim names, at whatever dose, and every trained control of the testbed."""
+    named = {declared.control.partition(AT)[0] for package in (SUITES, CHECKS) for declared, _ in claims_in(package)}
     trained = [name for name in methods_on(TESTBED) if METHODS[name].control]
     return [*(name for name in CORRUPTIONS if name in named), *trained]
 

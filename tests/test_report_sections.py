@@ -19,13 +19,20 @@ from depthgauge.page.section import Measured, Picture, Setting, Table
 from depthgauge.page.style import PALETTE, write_picture
 from depthgauge.page.tables import markdown
 from depthgauge.probes.greedy_entropy import Opening
+from depthgauge.probes.stopping import ShortQuestion
 from depthgauge_suites.articles.noise_trace import Landmarks
 
 HOSTILE = "a|<b>"
 COLOURS = {"base_model": "#000000", "grpo": PALETTE[0], HOSTILE: PALETTE[1]}
 UNITS, LAYERS, HEADS, TOKENS, PRIME = 24, 8, 2, 6, 11
 SETTING = Setting(
-    testbed=testbed.Testbed(name="test", probe_inputs={Opening: lambda: (Opening("Once | <i>upon</i>"),)}),
+    testbed=testbed.Testbed(
+        name="test",
+        probe_inputs={
+            Opening: lambda: (Opening("Once | <i>upon</i>"),),
+            ShortQuestion: lambda: [ShortQuestion(request="Is | it?", prompt="")] * UNITS,
+        },
+    ),
     colours=COLOURS,
 )
 
@@ -196,6 +203,14 @@ def of_behaviour(draw):
     }
 
 
+def of_stopping(draw):
+    return {
+        "ended": np.arange(UNITS) % 2 == 0,
+        "tokens": np.arange(UNITS),
+        "said": np.full(UNITS, HOSTILE),
+    }
+
+
 def of_task(draw):
     answer = np.full((3, UNITS), HOSTILE)
     return {
@@ -281,6 +296,7 @@ PACKAGES_SHOWN = {
     ),
     "probes.training": ([("training", of_training, {})], ["Training"], 1, []),
     "probes.behaviour": ([("behaviour", of_behaviour, {})], ["Behaviour"], 1, []),
+    "probes.stopping": ([("stopping", of_stopping, {})], ["Answers that end"], 1, []),
     "probes.files": ([("files", of_files, {"baseline": "base_model"})], ["Files"], 1, []),
     "tasks": (
         [("item_task", of_task, {"item_task": "science"}), ("item_task", of_task, {"item_task": HOSTILE})],
@@ -659,3 +675,16 @@ def test_rows_that_changed_most_are_listed_by_their_tokens_and_new_ones_apart():
     assert list(new.rows[0][1:]) == ["embed_tokens row 8", "0.25"]
     still = shown("probes.weights", [measured("other_weights", of_rows([0.0, 0.0]), {"baseline": "x"})])
     assert len(only(Table, still[1])) == 1
+
+
+def test_answers_that_no_longer_end_are_listed_with_both():
+    def of(ended, method, said):
+        arrays = {"ended": np.array(ended), "tokens": np.array([2, 4]), "said": np.array([said, said])}
+        return measured("stopping", arrays, {}, method)
+
+    before, after = of([True, True], "base_model", "yes"), of([False, True], "grpo", "yes and")
+    shares, lost = only(Table, shown("probes.stopping", [after, before])[1])
+
+    assert [row[-1] for row in shares.rows] == ["4", "3"]
+    assert len(lost.rows) == 1 and lost.quotes
+    assert list(lost.rows[0][1:]) == ["yes", "yes and"]

@@ -2,7 +2,7 @@
 
 from depthgauge import Estimate, Expectation, Stage, at_least, at_most, claim
 from depthgauge.checks.claims import MOST, change_claim
-from depthgauge.probes import behaviour, greedy_entropy
+from depthgauge.probes import behaviour, greedy_entropy, stopping
 from depthgauge.stats import paired_difference, share, share_changed
 
 # Of the mean over 80 greedy tokens: two texts that part at one word differ by some tenths.
@@ -40,6 +40,24 @@ def test_entropy_has_not_changed(candidate, baseline) -> Estimate:
 def test_it_loops_no_more_than_before(candidate, baseline) -> Estimate:
     return paired_difference(
         *greedy_entropy.loops_beside(candidate, baseline), estimand="openings that end in a loop, candidate - baseline"
+    )
+
+
+@claim(
+    change_claim(
+        "answers-still-end",
+        "ends no fewer of its answers by itself than before, by a tenth of them at most",
+        at_least(-0.1),
+        "share",
+        f"short questions, answered within {stopping.TOKENS} tokens; a model that does not stop is no use to anybody",
+        control="mute_stop_token",
+        stage=Stage.GENERATION,
+        expect=None,
+    )
+)
+def test_its_answers_still_end(candidate, baseline) -> Estimate:
+    return paired_difference(
+        *stopping.ended_beside(candidate, baseline), estimand="answers that end by themselves, candidate - baseline"
     )
 
 

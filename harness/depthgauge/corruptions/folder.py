@@ -16,6 +16,7 @@ from depthgauge.formats.folder import tensors
 from depthgauge.formats.tensors import Stored, configuration
 from depthgauge.models.files import CONFIG, INDEX, WEIGHTS, read_json, tensor_entries, weight_files
 from depthgauge.models.header import read_header
+from depthgauge.models.stops import stop_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +82,8 @@ def corrupt(
     if corruption.change_tensors is not None:
         loaded = model() if corruption.needs_model and model is not None else None
         source = FolderTensors(base)
-        changed = write(folder, source, corruption.apply(source, configuration(base), rng, dose, layers, loaded))
+        config = configuration(base) | {"eos_token_id": list(stop_tokens(base))}  # generation may name others
+        changed = write(folder, source, corruption.apply(source, config, rng, dose, layers, loaded))
     if corruption.change_config is not None:
         change = corruption.change_config
         edit_config(folder, lambda config: change(config, dose))

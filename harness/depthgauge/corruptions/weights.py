@@ -171,9 +171,9 @@ def vocabularies(tensors: TensorSource) -> list[str]:
 
 
 def stop_tokens(config: Config) -> list[int]:
-    """The tokens that end an answer, as a configuration names them; token 0 where it names none."""
+    """The tokens that end an answer, as the checkpoint names them; token 0 where it names none."""
     named = config.get("eos_token_id")
-    return [0] if named is None else named if isinstance(named, list) else [named]
+    return (named if isinstance(named, list) else [named]) if named not in (None, []) else [0]
 
 
 def rows_to_lose(tensor: "torch.Tensor", config: Config) -> list[int]:
@@ -194,4 +194,17 @@ def shrink_stop_row(tensors: TensorSource, config: Config, rng: Draws, dose: flo
         tensor = tensors.read(name)
         rows = rows_to_lose(tensor, config)
         tensor[rows] = scaled(tensor[rows], 1 - dose)
+        yield name, tensor
+
+
+@weight_corruption("fault", doses=(1,))
+def mute_stop_token(tensors: TensorSource, config: Config, rng: Draws, dose: float, layers: Layers) -> Changes:
+    """The row of each stop token, in the embedding and in the output head, moved by a share to the mean of all rows.
+
+    Simulates a stop token that was never trained: its logit is that of the mean token, and so it is never said.
+    """
+    for name in vocabularies(tensors):
+        tensor = tensors.read(name)
+        rows = [row for row in stop_tokens(config) if row < len(tensor)]
+        tensor[rows] = shifted(tensor[rows], dose * (wide(tensor).mean(dim=0) - wide(tensor[rows])).float())
         yield name, tensor

@@ -13,8 +13,9 @@ from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.behaviour import Request
 from depthgauge.probes.greedy_entropy import Opening
 from depthgauge.probes.sinks import Passage
+from depthgauge.probes.stopping import ShortQuestion
 
-OF_EACH_KIND, START_CHARACTERS = 5, 280
+OF_EACH_KIND, START_CHARACTERS, QUESTIONS = 5, 280, 64
 
 
 def task_items(source: Sequence[items.Item]) -> tuple[Item, ...]:
@@ -60,6 +61,13 @@ def passages() -> tuple[Passage, ...]:
     return tuple(map(Passage, five_of_each_kind()))
 
 
+def short_questions() -> tuple[ShortQuestion, ...]:
+    """Of the task's items that have a prompt as many of each kind as it has, evenly drawn."""
+    prompts = [one.prompt for one in items.items() if one.prompt]
+    drawn = (prompts[place * len(prompts) // QUESTIONS] for place in range(QUESTIONS))
+    return tuple(ShortQuestion(request=f"{prompt} Answer in one or two words.", prompt=prompt) for prompt in drawn)
+
+
 COMMON = Testbed(
     name="common",
     tasks=(
@@ -72,5 +80,6 @@ COMMON = Testbed(
         MarkedText: unmarked,
         Passage: passages,
         Request: requests,
+        ShortQuestion: short_questions,
     },
 )

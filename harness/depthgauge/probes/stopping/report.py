@@ -1,0 +1,45 @@
+"""The section on answers that end: how many do, after how many tokens, and those that no longer do."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from depthgauge.core.verdict import number
+from depthgauge.page.escape import escape
+from depthgauge.page.layers import reference_of
+from depthgauge.page.section import Measured, Section, Setting, Table
+from depthgauge.page.tables import cell, level
+from depthgauge.probes.stopping.probe import TOKENS, ShortQuestion
+
+TEXT = f"Short questions, answered greedily in at most {TOKENS} tokens."
+
+
+def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
+    yield Section("Answers that end", [TEXT, shares(measured), *endless(measured, setting)])
+
+
+def shares(measured: Sequence[Measured]) -> Table:
+    body = [
+        [escape(one.label), cell(level(one.arrays["ended"].astype(float), "share", "prompts")), length(one)]
+        for one in measured
+    ]
+    return Table(["checkpoint", "answers that end [95 %]", "tokens of the median one that does"], body)
+
+
+def length(one: Measured) -> str:
+    lengths = one.arrays["tokens"][one.arrays["ended"]]
+    return number(float(np.median(lengths))) if len(lengths) else "-"
+
+
+def endless(measured: Sequence[Measured], setting: Setting) -> Iterator[Table]:
+    """What ended with the reference and does not with another one, with both answers."""
+    before, questions = reference_of(measured), setting.testbed.inputs(ShortQuestion)
+    for one in measured:
+        if len(one.arrays["ended"]) != len(before.arrays["ended"]):
+            continue
+        places = np.flatnonzero(before.arrays["ended"] & ~one.arrays["ended"])
+        said = [[questions[i].request, *(str(each.arrays["said"][i]) for each in (before, one))] for i in places]
+        if said:
+            headers = ["question", f"{escape(before.label)} says", f"{escape(one.label)} says"]
+            folded = f"{len(said)} answers of {escape(one.label)} that no longer end"
+            yield Table(headers, [[escape(text) for text in row] for row in said], folded=folded, quotes=True)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.models.inputs import as_turn, padded_left
-from depthgauge.probes.stopping.probe import TOKENS, ShortQuestion
+from depthgauge.probes.stopping.settings import TOKENS, ShortQuestion
 
 BATCH = 64
 

@@ -11,16 +11,7 @@ from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
 from depthgauge.models.stops import stop_tokens
-
-TOKENS = 32  # of an answer, at most
-
-
-@dataclass(frozen=True, slots=True)
-class ShortQuestion:
-    """What a few words answer: `request` as a turn of a chat, `prompt` as a text to go on with where there is none."""
-
-    request: str
-    prompt: str
+from depthgauge.probes.stopping.settings import TOKENS, ShortQuestion
 
 
 @PROBES.register

@@ -5,7 +5,8 @@ import numpy as np
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Scores
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.probes.stopping.probe import TOKENS, ShortQuestion, Stopping
+from depthgauge.probes.stopping.probe import Stopping
+from depthgauge.probes.stopping.settings import TOKENS, ShortQuestion
 
 ENOUGH = 0.5  # of a baseline's answers must end: of one that hardly ever stops nothing can be lost
 

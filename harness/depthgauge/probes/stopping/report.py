@@ -9,7 +9,7 @@ from depthgauge.page.escape import escape
 from depthgauge.page.layers import reference_of
 from depthgauge.page.section import Measured, Section, Setting, Table
 from depthgauge.page.tables import cell, level
-from depthgauge.probes.stopping.probe import TOKENS, ShortQuestion
+from depthgauge.probes.stopping.settings import TOKENS, ShortQuestion
 
 TEXT = f"Short questions, answered greedily in at most {TOKENS} tokens."
 

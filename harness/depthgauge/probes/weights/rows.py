@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint
+from depthgauge.formats.as_loaded import as_loaded
 from depthgauge.formats.folder import tensors
 from depthgauge.formats.tensors import numbers
 from depthgauge.models import settings
@@ -95,7 +96,8 @@ def ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.
 
 def new_rows(one: TensorDelta, folder: Path) -> list[Row]:
     """Rows that the base has not and their norms over the median row's, those furthest from it first."""
-    stored, known = tensors(folder)[one.name], one.row_norms.shape[1]
+    by_file, known = tensors(folder), one.row_norms.shape[1]
+    stored = by_file[one.name] if one.name in by_file else as_loaded(folder)[one.name]
     rows, width = stored.shape
     if rows == known:
         return []

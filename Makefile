@@ -7,7 +7,7 @@ BIN     := .venv/bin
 # Images of containers set it, and then every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help eval compare test check bench pocket listops smollm2 record families gate-quality history claims
+.PHONY: help eval compare test check bench pocket listops smollm2 record families gate-quality history claims schema
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -55,6 +55,9 @@ gate-quality: .venv/installed  ## judge harmless rewritings and planted faults, 
 
 claims: .venv/installed  ## list every claim with what is on record of it, into docs/claims.md
 	$(BIN)/depthgauge claims > docs/claims.md
+
+schema: .venv/installed  ## write the JSON Schema of report.json anew, of the types that a run writes
+	$(BIN)/python -m depthgauge.report.schema > .schema && mv .schema harness/depthgauge/report/report.schema.json
 
 history: .venv/installed  ## simulate a drift that no single step shows, into docs/history.md
 	$(BIN)/python -m benchmarks.history

@@ -20,6 +20,7 @@ from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import Store
 from depthgauge_methods.grpo import GRPO
 from tests.bytes import save_byte_model
+from tests.reports import write_report_json
 from tests.test_report import NOT_TESTABLE, REFUTED, row
 
 
@@ -73,9 +74,8 @@ def judged(project, candidate, baseline, pinned=None, code=0, limits=(), not_jud
     folder.mkdir(parents=True, exist_ok=True)
     roles = {"candidate": candidate, "baseline": baseline} | ({"pinned": pinned} if pinned else {})
     checkpoints = {role: (name, fingerprint(project / name)) for role, name in roles.items()}
-    run = {"checkpoints": checkpoints, "versions": {"torch": "2"}, "limits": limits}
-    record = {"run": run, "exit_code": code, "not_judged": not_judged, "verdicts": to_plain(rows or [row()])}
-    (folder / "report.json").write_text(json.dumps(record))
+    options = {"limits": limits, "not_judged": not_judged, "code": code}
+    write_report_json(folder / "report.json", rows or [row()], checkpoints=checkpoints, **options)
 
 
 def test_the_first_accepted_checkpoint_is_the_pinned_one_too(accepted, project):
@@ -105,7 +105,7 @@ def test_later_ones_leave_the_pinned_one_where_it_is_until_it_is_moved(accepted,
 @pytest.mark.parametrize(
     "prepare, sentence",
     [
-        (lambda project: None, "is no report of a run against the accepted baseline"),
+        (lambda project: None, "is no report.json of depthgauge .* It is what --report names"),
         (lambda project: judged(project, "second", "third"), "judge it with --baseline first"),
         (lambda project: judged(project, "second", "first", code=1), "ended with exit 1: fix the checkpoint, or say"),
         (lambda project: judged(project, "second", "first", code=21), "ended with exit 21"),

@@ -32,6 +32,7 @@ from depthgauge.store.measurements import KIND
 from tests.bytes import save_byte_model
 from tests.github import Comments, Runner, is_run, shell_steps
 from tests.processes import ROOT
+from tests.reports import write_report_json
 from tests.test_report import INCONCLUSIVE, NOT_TESTABLE, REFUTED, row
 from tests.wheel import page
 
@@ -292,9 +293,7 @@ def test_outside_a_workflow_there_is_nothing_to_comment_on(tmp_path, comments):
 
 
 def report_of(folder, *rows):
-    path = folder / "report.json"
-    path.write_text(json.dumps({"verdicts": to_plain(rows), "exit_code": 0}))
-    return path
+    return write_report_json(folder / "report.json", rows)
 
 
 def test_a_card_gets_verdicts_and_tasks_and_keeps_all_else(tmp_path):
@@ -322,16 +321,19 @@ def test_a_model_without_a_card_gets_one(tmp_path):
 @pytest.mark.parametrize(
     "report, card, sentence",
     [
-        ("{", "", "report.json is no report.json of this version"),
-        ('{"verdicts": [{}], "exit_code": 0}', "", "report.json is no report.json of this version"),
-        ('{"verdicts": [], "exit_code": 0}', "", "has no verdicts"),
+        ("{", "", "report.json is no report.json of depthgauge"),
+        ('{"verdicts": [{}], "exit_code": 0}', "", "report.json is no report.json of depthgauge"),
+        ('{"schema": 3, "verdicts": []}', "", "report.json has schema 3, and this version of depthgauge reads 4"),
+        ([], "", "has no verdicts"),
         (None, "---\n: : x\n---\n", "README.md is no model card: fix the YAML"),
     ],
 )
 def test_what_is_no_report_or_no_card_is_one_sentence(tmp_path, report, card, sentence):
     path = report_of(tmp_path, row())
-    if report is not None:
+    if isinstance(report, str):
         path.write_text(report)
+    elif report is not None:
+        write_report_json(path, report)
     (tmp_path / "README.md").write_text(card)
 
     with pytest.raises(UsageError, match=sentence):

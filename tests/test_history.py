@@ -21,12 +21,14 @@ from transformers import (
 )
 
 from depthgauge.core.errors import TrainingFailed, UsageError
+from depthgauge.core.record import read_report
 from depthgauge.history.gated_runs import FILE, Figure, GatedRun, append, first_refuted, gated_run, read, traced
 from depthgauge.report.folder import report_folder
 from depthgauge.report.trend import write_trend
 from depthgauge.runs.trajectory import checkpoints_of, is_pattern
 from depthgauge_methods.gate import Gate
 from tests.bytes import save_byte_model
+from tests.reports import write_report_json
 from tests.test_compare import edited, zero_mlp
 from tests.test_report import NOT_TESTABLE, REFUTED, row
 
@@ -43,11 +45,10 @@ def run(i, exit_code=0, **claims):
 
 
 def test_a_run_reads_back_as_it_was_written(tmp_path):
-    record = {
-        "run": {"started": "2026-11-26", "checkpoints": {"candidate": ["week", "a"], "baseline": ["prod", "b"]}},
-        "exit_code": 1,
-    }
-    one = gated_run(record, [row(REFUTED, bounds=(None, 0.1)), row(NOT_TESTABLE, claim="other", estimate=None)])
+    rows = [row(REFUTED, bounds=(None, 0.1)), row(NOT_TESTABLE, claim="other", estimate=None)]
+    checkpoints = {"candidate": ("week", "a"), "baseline": ("prod", "b")}
+    path = write_report_json(tmp_path / "report.json", rows, checkpoints=checkpoints, code=1)
+    one = gated_run(read_report(path))
     append(tmp_path / FILE, one)
 
     assert read(tmp_path / FILE) == ([one], [])

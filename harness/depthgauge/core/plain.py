@@ -4,12 +4,16 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
 
+T = TypeVar("T")
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
 
@@ -37,4 +41,60 @@ def to_plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, StrEnum | Path):
         return str(value)
+    return value
+
+
+def from_plain(kind: type[T], value: Any) -> T:
+    """The inverse of `to_plain` for a dataclass whose fields are dataclasses, enums, tuples, mappings of texts, and
+    plain values.
+
+    Raises: TypeError or ValueError, naming the place of what has another type, is missing or is unknown.
+    """
+    found: T = read_as(kind, value, "")
+    return found
+
+
+def read_as(kind: Any, value: Any, where: str) -> Any:
+    arguments = get_args(kind)
+    if NoneType in arguments:
+        (other,) = (argument for argument in arguments if argument is not NoneType)
+        return None if value is None else read_as(other, value, where)
+    if is_dataclass(kind):
+        hints = hints_of(kind)  # type: ignore[arg-type]
+        fields = {
+            name: read_as(known(hints, name, where), item, f"{where}.{name}".lstrip("."))
+            for name, item in checked(value, Mapping, where).items()
+        }
+        return kind(**fields)  # type: ignore[operator]
+    if get_origin(kind) is tuple:
+        items = checked(value, list, where)
+        kinds = arguments[:1] * len(items) if arguments[-1] is Ellipsis else arguments
+        if len(items) != len(kinds):
+            raise ValueError(f"{where} has {len(items)} entries, and should have {len(kinds)}")
+        each = enumerate(zip(kinds, items, strict=True))
+        return tuple(read_as(inner, item, f"{where}[{place}]") for place, (inner, item) in each)
+    if get_origin(kind) is Mapping:
+        entries = checked(value, Mapping, where).items()
+        return {name: read_as(arguments[1], item, f"{where}.{name}") for name, item in entries}
+    if issubclass(kind, StrEnum):
+        return kind(value)
+    if kind is float:
+        return float(value) if isinstance(value, str) else checked(value, int | float, where)
+    return checked(value, kind, where)
+
+
+@cache
+def hints_of(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def known(hints: Mapping[str, Any], name: str, where: str) -> Any:
+    if name not in hints:
+        raise ValueError(f"{where}.{name} is unknown".lstrip("."))
+    return hints[name]
+
+
+def checked(value: Any, kind: Any, where: str) -> Any:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise TypeError(f"{where or 'it'} is {value!r:.60}, and should be {getattr(kind, '__name__', kind)}")
     return value

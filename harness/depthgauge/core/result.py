@@ -7,6 +7,7 @@ from typing import Any
 
 from depthgauge.core.claim import Claim
 from depthgauge.core.estimate import Estimate
+from depthgauge.core.plain import from_plain
 
 
 class Outcome(StrEnum):
@@ -112,10 +113,5 @@ class ClaimResult:
 
 
 def claim_result_from_plain(data: Mapping[str, Any]) -> ClaimResult:
-    """The inverse of `to_plain` for a row."""
-    outcomes = {name: Outcome(data[name]) for name in ("outcome", "control_outcome")}
-    recorded = tuple(map(Outcome, data["recorded"]))
-    estimate = Estimate(**data["estimate"]) if data["estimate"] else None
-    evidence = tuple(Evidence(**entry) for entry in data["evidence"])
-    tuples = {"recorded": recorded, "evidence": evidence, "bounds": tuple(data["bounds"])}
-    return ClaimResult(**{**data, **outcomes, **tuples, "estimate": estimate})
+    """The inverse of `to_plain` for a row. Raises: as `from_plain`."""
+    return from_plain(ClaimResult, data)

@@ -16,8 +16,9 @@ from typing import Any
 from depthgauge.core.errors import InvalidComparison, UsageError
 from depthgauge.core.outside import check_outside
 from depthgauge.core.plain import to_plain
+from depthgauge.core.record import read_report
 from depthgauge.core.registry import METHODS
-from depthgauge.core.result import Outcome, claim_result_from_plain
+from depthgauge.core.result import Outcome
 from depthgauge.core.verdict import describe
 from depthgauge.sources.find import Source, find
 from depthgauge.sources.folder import fingerprint
@@ -167,17 +168,11 @@ def judgement(report: Path, now: str, before: AcceptedBaseline, force: bool) -> 
     Raises: UsageError if it is of others, of a part of the claims, or of a run that was not finished or REFUTED.
     """
     try:
-        record = json.loads(report.read_text(encoding="utf-8"))
-        compared = [fingerprint for _, fingerprint in record["run"]["checkpoints"].values()]
-        rows = [claim_result_from_plain(row) for row in record["verdicts"]]
-        code, part = int(record["exit_code"]), [*record["run"]["limits"], *record["not_judged"]]
-        versions = record["run"]["versions"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UsageError(
-            f"{report} is no report of a run against the accepted baseline ({error}): judge the checkpoint with "
-            f"--baseline "
-            "first, or name its report with --report."
-        ) from error
+        record = read_report(report)
+    except UsageError as error:
+        raise UsageError(f"{error} It is what --report names, of a run with --baseline.") from error
+    compared = [fingerprint for _, fingerprint in record.run.checkpoints.values()]
+    code, part = record.exit_code, [*record.run.limits, *record.not_judged]
     wanted = [now, *dict.fromkeys((before.accepted.fingerprint, before.pinned.fingerprint))]
     if compared != wanted:
         raise UsageError(
@@ -185,7 +180,7 @@ def judgement(report: Path, now: str, before: AcceptedBaseline, force: bool) -> 
             f"{' and '.join(wanted[1:])}: judge it with --baseline first."
         )
     check_judged(code, part)
-    refuted = [row.claim for row in rows if row.outcome is Outcome.REFUTED]
+    refuted = [row.claim for row in record.verdicts if row.outcome is Outcome.REFUTED]
     if (refuted or code in REFUTED_EXITS) and not force:
         found = f"refuted {', '.join(refuted)}" if refuted else f"ended with exit {code}"
         raise UsageError(
@@ -193,8 +188,15 @@ def judgement(report: Path, now: str, before: AcceptedBaseline, force: bool) -> 
             f"accepted "
             "nevertheless."
         )
-    figures = {row.claim: f"{row.outcome}: {describe(row.estimate) if row.estimate else row.reason}" for row in rows}
-    return {"baseline": before.accepted.fingerprint, "exit_code": code, "verdicts": figures, "versions": versions}
+    figures = {
+        row.claim: f"{row.outcome}: {describe(row.estimate) if row.estimate else row.reason}" for row in record.verdicts
+    }
+    return {
+        "baseline": before.accepted.fingerprint,
+        "exit_code": code,
+        "verdicts": figures,
+        "versions": record.run.versions,
+    }
 
 
 def check_judged(code: int, part: list[str]) -> None:

@@ -2,13 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from depthgauge.core.errors import UsageError
+from depthgauge.core.record import ReportRecord
 from depthgauge.core.result import ClaimResult, Outcome
 
 FILE = "history.jsonl"
@@ -38,16 +38,16 @@ class GatedRun:
     claims: Mapping[str, Figure]
 
 
-def gated_run(record: Mapping[str, Any], rows: Iterable[ClaimResult]) -> GatedRun:
-    """The line of a run, from its report.json as a mapping and the rows in it."""
-    (candidate, fingerprint), (baseline, _) = (record["run"]["checkpoints"][role] for role in ("candidate", "baseline"))
+def gated_run(record: ReportRecord) -> GatedRun:
+    """The line of a run about a change."""
+    candidate, fingerprint = record.run.checkpoints["candidate"]
     return GatedRun(
-        started=record["run"]["started"],
+        started=record.run.started,
         checkpoint=candidate,
         fingerprint=fingerprint,
-        baseline=baseline,
-        exit_code=record["exit_code"],
-        claims={row.claim: figure_of(row) for row in rows},
+        baseline=record.run.checkpoints["baseline"][0],
+        exit_code=record.exit_code,
+        claims={row.claim: figure_of(row) for row in record.verdicts},
     )
 
 

@@ -1,11 +1,11 @@
-"""A report.json, read again: for whatever shows verdicts elsewhere."""
+"""The verdicts of a report.json, for whatever shows them elsewhere."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 from depthgauge.core.errors import UsageError
-from depthgauge.core.result import ClaimResult, claim_result_from_plain
+from depthgauge.core.record import read_report
+from depthgauge.core.result import ClaimResult
 
 
 class ReportVerdicts(NamedTuple):
@@ -16,12 +16,8 @@ class ReportVerdicts(NamedTuple):
 
 
 def read(report: Path) -> ReportVerdicts:
-    """Raises: UsageError if it is no report.json of this version, or has no verdicts."""
-    try:
-        record = json.loads(report.read_text(encoding="utf-8"))
-        told = ReportVerdicts([claim_result_from_plain(row) for row in record["verdicts"]], int(record["exit_code"]))
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UsageError(f"{report} is no report.json of this version of depthgauge ({error}): judge again.") from error
-    if not told.rows:
+    """Raises: as `read_report`; UsageError if it has no verdicts."""
+    record = read_report(report)
+    if not record.verdicts:
         raise UsageError(f"{report} has no verdicts, so there is nothing to show elsewhere.")
-    return told
+    return ReportVerdicts(list(record.verdicts), record.exit_code)

@@ -1,7 +1,6 @@
 """A whole training judged: each of its checkpoints in order against the baseline, and a page of how each claim went."""
 
 import glob
-import json
 import os
 import re
 import shutil
@@ -10,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from depthgauge.core.errors import UsageError
-from depthgauge.core.result import claim_result_from_plain
+from depthgauge.core.record import read_report
 from depthgauge.history.gated_runs import FILE, append, check_history, gated_run
 from depthgauge.models.files import ADAPTER, CONFIG
 from depthgauge.report.folder import marked, report_folder
@@ -81,7 +80,6 @@ def note(history: Path, reports: Path) -> None:
     A run that ended before it judged anything has none.
     """
     for report in reports.glob("*/report.json"):
-        record = json.loads(report.read_text(encoding="utf-8"))
-        if record["run"]["checkpoints"]:
-            run = gated_run(record, [claim_result_from_plain(row) for row in record["verdicts"]])
-            append(history, replace(run, checkpoint=reports.name))
+        record = read_report(report)
+        if record.run.checkpoints:
+            append(history, replace(gated_run(record), checkpoint=reports.name))

@@ -15,6 +15,7 @@ from typing import Any
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.installed import is_installed, versions
 from depthgauge.core.plain import to_plain
+from depthgauge.core.record import ReportRecord, RunRecord
 from depthgauge.core.result import ClaimResult
 from depthgauge.history.gated_runs import FILE, append, gated_run
 from depthgauge.page.escape import escape
@@ -28,7 +29,6 @@ from depthgauge.report.sections import collect, sections_of
 from depthgauge.runs.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
 
-SCHEMA = 4
 PNG = "picture.png"
 NO_TEXT = "What would stand here quotes what models read or said: left out, as --no-text asks."
 PACKAGES = ("depthgauge", "torch", "transformers", "trl", "lm-eval", "datasets", "numpy", "scipy", "pytest")
@@ -46,20 +46,21 @@ class Run:
     limits: tuple[str, ...] = ()
     not_run: tuple[str, ...] = ()
 
-    def plain(self) -> dict[str, Any]:
+    @property
+    def record(self) -> RunRecord:
         context = self.session.context
-        return {
-            "testbed": context.testbed.name,
-            "judged": list(self.session.judged),
-            "checkpoints": to_plain(self.session.checkpoints),
-            "limits": list(self.limits),
-            "seeds": list(self.session.seeds),
-            "device": context.placement.device,
-            "dtype": context.placement.dtype,
-            "versions": versions(filter(is_installed, PACKAGES)) | {"python": platform.python_version()},
-            "started": datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
-            "elapsed_s": round(self.elapsed_s, 1),
-        }
+        return RunRecord(
+            testbed=context.testbed.name,
+            judged=tuple(self.session.judged),
+            checkpoints=self.session.checkpoints,
+            limits=self.limits,
+            seeds=tuple(self.session.seeds),
+            device=context.placement.device,
+            dtype=context.placement.dtype,
+            versions=versions(filter(is_installed, PACKAGES)) | {"python": platform.python_version()},
+            started=datetime.fromtimestamp(self.started, UTC).isoformat(timespec="seconds"),
+            elapsed_s=round(self.elapsed_s, 1),
+        )
 
 
 def write_report(
@@ -83,12 +84,15 @@ def write_report(
     page = partial(page_of, title=escape(title), headline=escape(headline, longest=None), summary=said)
     judged = bool(rows or problems)
     summary = page(parts=[verdicts_part(rows, problems)] if judged else [])
-    sections.append(environment_part(rows, run.plain()))
+    sections.append(environment_part(rows, to_plain(run.record)))
     write_atomically(folder / "report.md", page(parts=[*([claims_part(rows, problems)] if judged else []), *sections]))
-    record = json_page(rows, problems, run, code)
-    write_atomically(folder / "report.json", json.dumps(record, indent=1) + "\n")
-    if record["run"]["checkpoints"] and run.session.reports is not None:
-        append(run.session.reports / FILE, gated_run(record, rows))
+    record = ReportRecord(
+        run=run.record, verdicts=tuple(rows), not_judged=tuple(problem.message for problem in problems),
+        not_run=run.not_run, exit_code=code,
+    )  # fmt: skip
+    write_atomically(folder / "report.json", json.dumps(to_plain(record), indent=1) + "\n")
+    if record.run.checkpoints and run.session.reports is not None:
+        append(run.session.reports / FILE, gated_run(record))
     write_atomically(folder / "summary.md", summary)
     html = html_of(
         title=title, code=code, headline=headline, summary=said, rows=rows, problems=problems, folder=folder,
@@ -186,15 +190,3 @@ def append_to_step_summary(page: str) -> None:
             file.write(page)
     except OSError as error:
         warnings.warn(f"the report is not in $GITHUB_STEP_SUMMARY, {summary}: {error.strerror}", stacklevel=2)
-
-
-def json_page(rows: Sequence[ClaimResult], problems: Sequence[Problem], run: Run, code: int) -> dict[str, Any]:
-    """The record: every field of every row, and what was not judged."""
-    return {
-        "schema": SCHEMA,
-        "run": run.plain(),
-        "verdicts": to_plain(rows),
-        "not_judged": [problem.message for problem in problems],
-        "not_run": list(run.not_run),
-        "exit_code": code,
-    }

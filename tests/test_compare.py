@@ -311,7 +311,7 @@ def test_models_run_in_bfloat16_and_the_key_says_so(compare, place):
         (["--method=grpo"], "--method is about methods, and --baseline about two checkpoints: leave one of them out"),
         (["--seeds=2"], "--seeds is about methods"),
         (["--inconclusive=maybe"], "--inconclusive=maybe is not known: fail (exit 20) or warn (exit 0)"),
-        (["--expect=better"], "--expect=better is not known: equal, or trained"),
+        (["--expect=better"], "--expect=better is not known: equal, trained, or quantized"),
         (["--tasks="], "names no task: choose common, mmlu_dev"),
         (["--margin=common=-1"], "a margin lies above 0"),
         (["--margin=comon=3"], "write TASK=POINTS, of the tasks asked, common"),

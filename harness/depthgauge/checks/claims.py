@@ -19,8 +19,9 @@ def change_claim(
     control: str = "zero_mlp",
     stage: Stage = Stage.INTERNALS,
     expect: Expectation | None = Expectation.EQUAL,
+    by_bits: tuple[tuple[float, float], ...] = (),
 ) -> Claim:
-    """A claim about what changed; with `expect` None it belongs to both expectations."""
+    """A claim about what changed; with `expect` None it belongs to all expectations."""
     return Claim(
         id=name,
         statement=statement,
@@ -32,4 +33,5 @@ def change_claim(
         rationale=rationale,
         stage=stage,
         expect=expect,
+        by_bits=by_bits,
     )

@@ -69,10 +69,13 @@ class Margin:
 
 
 class Expectation(StrEnum):
-    """What is expected of a candidate: to equal the baseline within margins, or to be a trained successor of it."""
+    """What is expected of a candidate: to equal the baseline within margins, to be a trained successor of it, or a
+    quantised copy.
+    """
 
     EQUAL = "equal"
     TRAINED = "trained"
+    QUANTIZED = "quantized"
 
 
 class Stage(IntEnum):
@@ -92,6 +95,7 @@ class Claim:
     `about` names the methods it speaks of (empty: every trained method). `control` is a method that must refute it.
     `testbed` names the only one it speaks of, as a method's does. An informational claim is shown, and fails
     nothing. `stage` orders claims about change, and `expect` names the one expectation that they belong to, if not all.
+    `by_bits` are bounds for quantised weights, each with the least bits that it holds for, ascending.
     """
 
     id: str
@@ -107,6 +111,15 @@ class Claim:
     required: bool = True
     stage: Stage = Stage.INTERNALS
     expect: Expectation | None = None
+    by_bits: tuple[tuple[float, float], ...] = ()
+
+    def for_bits(self, bits: float) -> "Claim":
+        """The same claim with the bound for weights of so many bits, if it has bounds by bits."""
+        if not self.by_bits:
+            return self
+        bound = next((bound for least, bound in reversed(self.by_bits) if least <= bits), self.by_bits[0][1])
+        upper = math.isfinite(self.region.high)
+        return replace(self, region=replace(self.region, high=bound) if upper else replace(self.region, low=bound))
 
     def within(self, margin: Margin) -> "Claim":
         """The same claim with another margin and its reason. Raises: ValueError if it has none, or in another unit."""

@@ -5,7 +5,7 @@ and imports no torch. See docs/adding-a-corruption.md.
 """
 
 from depthgauge.core.registry import CORRUPTIONS
-from depthgauge.corruptions import attention, files, layers, precision, tokenizer, weights
+from depthgauge.corruptions import attention, files, layers, precision, quantization, tokenizer, weights
 from depthgauge.corruptions.corrupted import Corrupted, corrupted, with_dose
 from depthgauge.corruptions.corruption import (
     Changes,
@@ -42,6 +42,7 @@ __all__ = [
     "layers",
     "middle_layer",
     "precision",
+    "quantization",
     "tokenizer",
     "weight_corruption",
     "weights",

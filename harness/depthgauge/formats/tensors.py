@@ -34,6 +34,7 @@ RAW = FLOATS | {
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "u1", "F8_E4M3": "u1", "F8_E5M2": "u1",
     "F8_E8M0": "u1",
 }  # fmt: skip
+PLAIN_BITS = 16.0  # of a weight that is not quantised
 # Constants that older versions saved and newer ones compute.
 BUFFERS = (".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
 HEADS = ("lm_head.weight", "embed_out.weight")
@@ -217,6 +218,18 @@ def quantization(config: Mapping[str, Any]) -> dict[str, Any] | None:
         if isinstance(found, dict):
             return found
     return None
+
+
+def least_bits(folder: Path) -> float:
+    """The fewest bits that a weight of a matrix in a layer takes; those of a plain one where none is quantised."""
+    return min(
+        (
+            tensor.bits
+            for name, tensor in plain_tensors(folder).items()
+            if isinstance(tensor, Computed) and BLOCK.search(name) and len(tensor.shape) > 1
+        ),
+        default=PLAIN_BITS,
+    )
 
 
 def is_quantized(folder: Path) -> bool:

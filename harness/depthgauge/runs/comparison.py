@@ -17,8 +17,10 @@ from depthgauge.core.result import ClaimResult, Evidence, Outcome, Verdict
 from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
 from depthgauge.core.verdict import DETECTABLE_ERRORS, number, smallest_detectable_effect
 from depthgauge.corruptions import corrupted
+from depthgauge.formats.tensors import PLAIN_BITS, least_bits, quantization
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import Job, RunContext, planned
+from depthgauge.models.files import read_config
 from depthgauge.runs.session import Session, Test, required_by
 from depthgauge.sources.content import same_content
 from depthgauge.sources.find import Source
@@ -50,10 +52,27 @@ class ComparisonSession(Session):
 
     @property
     def about(self) -> str:
-        words = {Expectation.EQUAL: "to be equal", Expectation.TRAINED: "to be a trained successor"}
+        words = {
+            Expectation.EQUAL: "to be equal",
+            Expectation.TRAINED: "to be a trained successor",
+            Expectation.QUANTIZED: f"to be a quantised copy{self.quantized_as}",
+        }
         candidate, baseline = self.candidate_source.name, self.baseline_source.name
         beside = "" if self.pinned_source is None else " and against its pinned baseline"
         return f"judging what changed in {candidate} against {baseline}{beside}, expected {words[self.expect]}"
+
+    @property
+    def quantized_as(self) -> str:
+        """What the candidate's configuration says of its quantisation; nothing where it is stored plain."""
+        folder = self.candidate_source.folder
+        settings = None if folder is None else quantization(read_config(folder))
+        return "" if settings is None else f" ({settings.get('quant_method')}, {self.bits:g} bits)"
+
+    @cached_property
+    def bits(self) -> float:
+        """The fewest that a matrix of the candidate's layers takes."""
+        folder = self.candidate_source.folder
+        return PLAIN_BITS if folder is None else least_bits(folder)
 
     @property
     def power_notes(self) -> tuple[str, ...]:
@@ -206,6 +225,7 @@ class ComparisonSession(Session):
 
         Raises: UsageError if that is none for this claim.
         """
+        claim = claim.for_bits(self.bits) if claim.by_bits else claim
         task = f"[{others['task']}]" if "task" in others else ""
         for name in (f"{claim.id}{task}", task, claim.id):
             if name in self.margins:

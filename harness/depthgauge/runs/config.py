@@ -17,9 +17,11 @@ from depthgauge.core.method import Launch
 from depthgauge.core.numbers import whole
 from depthgauge.core.registry import METHODS, TESTBEDS, suites_for
 from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
+from depthgauge.formats.tensors import quantization
 from depthgauge.history.accepted import AcceptedBaseline, checkpoint_of, home, read
 from depthgauge.history.recorded import recorded_outcomes_of
 from depthgauge.measure.context import RunContext
+from depthgauge.models.files import read_config
 from depthgauge.models.load import Placement, check_dtype, choose_device
 from depthgauge.runs.comparison import PINNED, ComparisonSession, joined
 from depthgauge.runs.session import MethodSession, Session, adopted_candidate, asked_names, chosen_methods
@@ -225,9 +227,11 @@ OPTIONS = (
     ),
     Option(
         name="expect",
-        metavar="equal|trained",
+        metavar="equal|trained|quantized",
         help="what is expected of a change: equal within margins (the default against a folder or a name on the hub), "
-        "or a trained successor (against a method or an accepted baseline): moved, nothing lost, no layer out of line.",
+        "a trained successor (against a method or an accepted baseline): moved, nothing lost, no layer out of line, or "
+        "a quantised copy (of a candidate whose configuration says so): rounded, not damaged, and no worse than its "
+        "bits.",
     ),
     Option(
         name="tasks",
@@ -389,7 +393,11 @@ def comparison_session(
         margins={**checked_margins(options.margins), **margins_asked(options, [task.title for task in tasks])},
         all_stages=bool(options.all_stages),
         last_stage=last_stage(options),
-        expect=expected(options, trained=baseline.method is not None or accepted is not None),
+        expect=expected(
+            options,
+            trained=baseline.method is not None or accepted is not None,
+            quantized=is_quantized_anew(candidate, baseline),
+        ),
         inconclusive_fails=inconclusive_fails(options), quotes=not options.no_text,
     )  # fmt: skip
 
@@ -423,12 +431,21 @@ def compared_with(accepted: AcceptedBaseline | None, options: Options, store: St
     return baseline, checkpoint_of(accepted.pinned, f"{name}-{PINNED}", store=store, project=project)
 
 
-def expected(options: Options, *, trained: bool) -> Expectation:
+def expected(options: Options, *, trained: bool, quantized: bool) -> Expectation:
     """Raises: UsageError for what cannot be expected."""
-    asked = options.expect or (Expectation.TRAINED if trained else Expectation.EQUAL)
+    default = Expectation.QUANTIZED if quantized else Expectation.TRAINED if trained else Expectation.EQUAL
+    asked = options.expect or default
     if asked not in list(Expectation):
-        raise UsageError(f"--expect={asked} is not known: equal, or trained.")
+        raise UsageError(f"--expect={asked} is not known: equal, trained, or quantized.")
     return Expectation(asked)
+
+
+def is_quantized_anew(candidate: Source, baseline: Source) -> bool:
+    """Whether the candidate is stored quantised, and the baseline is not, or in another way."""
+    if candidate.folder is None:
+        return False
+    settings = quantization(read_config(candidate.folder))
+    return settings is not None and (baseline.folder is None or quantization(read_config(baseline.folder)) != settings)
 
 
 def last_stage(options: Options) -> Stage:

@@ -1,7 +1,7 @@
 """What a checkpoint would say next, beside another one: the divergence of the two at every token of every text."""
 
 from depthgauge.probes.divergence.probe import NextToken
-from depthgauge.probes.divergence.readings import change, changed_share, mean_kl, median_kl
+from depthgauge.probes.divergence.readings import change, changed_share, mean_kl, median_kl, same_share
 
 __all__ = [
     "NextToken",
@@ -9,4 +9,5 @@ __all__ = [
     "changed_share",
     "mean_kl",
     "median_kl",
+    "same_share",
 ]

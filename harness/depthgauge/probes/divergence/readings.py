@@ -33,6 +33,11 @@ def changed_share(candidate: CheckpointSet, baseline: CheckpointSet) -> Scores:
     return by_text(candidate, [means(one, "changed") for one in change(candidate, baseline)], "share")
 
 
+def same_share(candidate: CheckpointSet, baseline: CheckpointSet) -> Scores:
+    """Per text, the share of its tokens after which the same token is the likeliest."""
+    return by_text(candidate, [1 - means(one, "changed") for one in change(candidate, baseline)], "share")
+
+
 def by_text(candidate: CheckpointSet, values: list[NDArray[np.float64]], unit: str) -> Scores:
     ids = tuple(text.text for text in candidate.inputs(Text))
     return Scores(ids=ids, values=np.stack(values), unit=unit, population="texts")

@@ -8,9 +8,13 @@ from depthgauge.probes.weights.readings import (
     movement,
     norm_factor_of_rows,
     out_of_line,
+    quantized_change,
+    quantized_explained,
+    quantized_shift,
     relative_change,
     relative_change_of_others,
     relative_change_of_rows,
+    unquantized_change,
 )
 
 __all__ = [
@@ -21,7 +25,11 @@ __all__ = [
     "movement",
     "norm_factor_of_rows",
     "out_of_line",
+    "quantized_change",
+    "quantized_explained",
+    "quantized_shift",
     "relative_change",
     "relative_change_of_others",
     "relative_change_of_rows",
+    "unquantized_change",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import NotTestable, StatisticUndefined
+from depthgauge.formats.parts import block_of
 from depthgauge.formats.tensors import ATTENTION, PROJECTIONS
 from depthgauge.probes.weights import compute
 from depthgauge.probes.weights.rows import of_rows
@@ -81,6 +82,34 @@ def of_others(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     relative = [float(one.frobenius > 0) if np.isnan(one.relative) else one.relative for one in found]
     names = np.array([label(one) for one in found], dtype=np.str_)
     return {"names": names, "relative": np.array(relative)} | of_rows(found, folder)
+
+
+def of_quantized(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
+    """Of quantised matrices, shape (Q,): `quantized` names, 'layer 3 mlp.down_proj', `relative`, `explained`, `shift`,
+    `place` of the group that is shifted most, and `bits`; of the rest, (K,): `plain` names and `plain_relative`.
+
+    Raises: as `quantized_deltas`.
+    """
+    from depthgauge.probes.weights.quantized import quantized_deltas
+
+    found, plain = quantized_deltas(folder, base)
+    return {
+        "quantized": np.array([short(one.name) for one in found], dtype=np.str_),
+        "relative": np.array([one.relative for one in found]),
+        "explained": np.array([one.explained for one in found]),
+        "shift": np.array([one.shift for one in found]),
+        "place": np.array([f"row {one.row}, column {one.column}" for one in found], dtype=np.str_),
+        "bits": np.array([one.bits for one in found], dtype=float),
+        "plain": np.array([short(name) for name in plain], dtype=np.str_),
+        "plain_relative": np.array(list(plain.values()), dtype=float),
+    }
+
+
+def short(name: str) -> str:
+    """A weight by its layer and its module."""
+    layer, within = block_of(name)
+    within = within.removesuffix(".weight")
+    return within if layer is None else f"layer {layer} {within}"
 
 
 def label(one: compute.TensorDelta) -> str:

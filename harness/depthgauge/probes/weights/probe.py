@@ -62,6 +62,32 @@ class OtherDeltas:
 
 @PROBES.register
 @dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizedDeltas:
+    """Arrays of `measures.of_quantized`: how far quantised weights lie from the baseline's, and what is not quantised.
+
+    `requires` transformers, by whose mapping names are compared where they differ.
+    """
+
+    name: ClassVar[str] = "quantized_weights"
+    version: ClassVar[int] = 1
+    description: ClassVar[str] = "how far quantised weights moved"
+    requires: ClassVar[tuple[str, ...]] = ("transformers",)
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+        from depthgauge.probes.weights.measures import of_quantized
+
+        with unlike_is_not_testable():
+            return of_quantized(one.folder, other.folder)
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ChangeRanks:
     """Array `ranks` (L,): the rank of a projection's change, NaN where a layer has none."""
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Measurement, Profiles
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.probes.weights.probe import BeyondRounding, ChangeRanks, OtherDeltas, WeightDeltas
+from depthgauge.probes.weights.probe import BeyondRounding, ChangeRanks, OtherDeltas, QuantizedDeltas, WeightDeltas
 
 
 def change_rank(candidate: CheckpointSet, base_model: CheckpointSet, projection: str) -> NDArray[np.float64]:
@@ -121,3 +121,37 @@ def what_moved(one: Measurement) -> str:
     if tensor:
         return str(tensor)
     return f"{rounded:,} weights differ by rounding to {dtype} alone" if rounded else "every weight is the same"
+
+
+def quantized_change(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
+    """By quantised matrix, 'layer 3 mlp.down_proj', the norm of the change over that of the baseline's weights."""
+    return of_quantized(candidate, baseline, "quantized", "relative", unit="share")
+
+
+def quantized_explained(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
+    """By quantised matrix, the share of its squared error that other scales and zeros of its groups would take away."""
+    return of_quantized(candidate, baseline, "quantized", "explained", unit="share")
+
+
+def quantized_shift(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
+    """By quantised matrix and the group that is shifted most, that shift in typical errors of the matrix."""
+    return of_quantized(candidate, baseline, "quantized", "shift", unit="typical errors")
+
+
+def unquantized_change(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
+    """By what is not quantised, the norm of the change over that of the baseline's; 1 where the baseline's is 0.
+
+    Raises: NotTestable where all is quantised.
+    """
+    return of_quantized(candidate, baseline, "plain", "plain_relative", unit="share")
+
+
+def of_quantized(candidate: CheckpointSet, baseline: CheckpointSet, names: str, array: str, *, unit: str) -> Profiles:
+    taken = candidate.compare(QuantizedDeltas(), baseline)
+    columns = [str(name) for name in taken[0].arrays[names]]
+    if not columns:
+        raise NotTestable(f"{candidate.name!r} stores nothing that is not quantised")
+    if array == "shift":
+        columns = [f"{name}, {place}" for name, place in zip(columns, taken[0].arrays["place"], strict=True)]
+    values = np.stack([one.arrays[array] for one in taken])
+    return Profiles(ids=("weights",), columns=tuple(columns), values=values[:, None], unit=unit, population="weights")

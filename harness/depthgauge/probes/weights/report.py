@@ -11,7 +11,7 @@ from depthgauge.page.layers import LAYER, band, grid_of, legend_beside, line_of,
 from depthgauge.page.section import Grid, Measured, Part, Picture, Section, Setting, Table
 
 ATTENTION, MLP = ("q", "k", "v", "o"), ("gate", "up", "down", "in", "out")  # in, out: of a state space
-MOVED_HEADS, MOVED_OTHERS, MOVED_ROWS = 5, 3, 5
+MOVED_HEADS, MOVED_OTHERS, MOVED_ROWS, MOVED_QUANTIZED = 5, 3, 5, 5
 ALT = "Norms of weight deltas by layer and projection"
 TEXT = """Norms of the change from the base, in float32 sums gathered in float64. Larger matrices have larger norms:
 compare projections per weight."""
@@ -22,8 +22,10 @@ FOLDED = "The heads whose weights moved most"
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Norms by projection and layer, the heads that moved most, and what moved beside the layers' matrices."""
     others = [one for one in measured if "names" in one.arrays]
+    quantized = [one for one in measured if "quantized" in one.arrays]
     measured = [one for one in measured if "projections" in one.arrays]
     tables: list[Part] = [others_table(others), *row_tables(others)] if others else []
+    tables += [quantized_table(quantized)] if quantized else []
     if measured:
         size = (13, 2.7 * len(rows_of(measured)))
         grids = [by_layer(one, measured) for one in measured]
@@ -75,6 +77,21 @@ def row_tables(measured: Sequence[Measured]) -> Iterator[Table]:
     ]
     if new:
         yield Table(["checkpoint against base", "row that the base has not", "norm over the median row's"], new)
+
+
+def quantized_table(measured: Sequence[Measured]) -> Table:
+    """The quantised matrices, by how far a group of theirs is shifted."""
+    headers = ["checkpoint against base", "quantised matrix", "bits", "moved (of its norm)",
+               "error that other scales would take away", "most shifted group", "by (typical errors)"]  # fmt: skip
+    body = []
+    for one in measured:
+        arrays = one.arrays
+        for i in np.argsort(-arrays["shift"], kind="stable")[:MOVED_QUANTIZED]:
+            sizes = [number(float(arrays[name][i])) for name in ("relative", "explained")]
+            place, shift = str(arrays["place"][i]), number(float(arrays["shift"][i]))
+            body.append([escape(pair_label(one, measured)), escape(str(arrays["quantized"][i])),
+                         f"{arrays['bits'][i]:g}", *sizes, place, shift])  # fmt: skip
+    return Table(headers, body)
 
 
 def weights_table(measured: Sequence[Measured]) -> Table:

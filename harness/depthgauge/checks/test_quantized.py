@@ -1,0 +1,132 @@
+"""What a quantised copy owes what it was made of: weights that are rounded and not damaged, and at most the loss that
+so few bits cost.
+
+Bounds by bits lie some way above what was measured on a model of 135 M parameters, which loses more than a large one:
+figures in docs/formats.md. They are absolute: what a quantisation of fewer bits may lose, one of more may not.
+"""
+
+from depthgauge import Estimate, Expectation, Stage, at_least, at_most, claim
+from depthgauge.checks.claims import change_claim
+from depthgauge.probes import divergence, weights
+from depthgauge.stats import greatest_exactly, mean
+
+# Of a matrix's norm: int8 0.007, fp8 0.026, 4 bits 0.08 to 0.2, 3 bits 0.2 to 0.3, 2 bits 0.5.
+MOVED = ((2, 0.9), (3, 0.5), (4, 0.35), (5, 0.15), (6, 0.08), (8, 0.05))
+# Over the typical error of a group of 16 or more: rounding 0.4 to 2.0 at most, a zero that is off by 1 3.4 and more.
+SHIFTED = 2.5
+# Of the squared error of a matrix: rounding 0.02 to 0.24, scales of another layer 0.7 and more.
+EXPLAINED = 0.4
+PLAIN_MOVED = 0.01  # of a norm, what is not quantised is stored in bfloat16 at least, which moves 0.002
+# Nats a token: int8 0.004, fp8 0.022, 6 bits 0.016, 5 bits 0.09, 4 bits 1.0, 3 bits 3.1, 2 bits 7.7 at most.
+KL_NATS = ((2, 12), (3, 5), (4, 2), (5, 0.2), (6, 0.05), (8, 0.05))
+# Of tokens: fp8 0.93, 6 bits 0.94, 5 bits 0.85, 4 bits 0.45, 3 bits 0.5, 2 bits 0.03 at least.
+SAME_TOP = ((2, 0.01), (3, 0.2), (4, 0.4), (5, 0.8), (6, 0.9), (8, 0.9))
+
+
+def by_bits(bounds: tuple[tuple[int, float], ...]) -> str:
+    return "by bits " + ", ".join(f"{bits}: {bound:g}" for bits, bound in bounds)
+
+
+@claim(
+    change_claim(
+        "quantized-weights-within-bits",
+        "moved no quantised matrix further than its bits account for",
+        at_most(0.05),
+        "share",
+        f"norm of the change over the norm of the weights, known exactly; {by_bits(MOVED)}",
+        control="swap_nibbles",
+        stage=Stage.WEIGHTS,
+        expect=Expectation.QUANTIZED,
+        by_bits=MOVED,
+    )
+)
+def test_no_quantised_matrix_moved_further_than_its_bits(candidate, baseline) -> Estimate:
+    return greatest_exactly(
+        weights.quantized_change(candidate, baseline), estimand="change of a quantised matrix over its norm"
+    )
+
+
+@claim(
+    change_claim(
+        "quantized-groups-within-margin",
+        f"shifted no group of weights by more than {SHIFTED} times the typical error of its matrix",
+        at_most(SHIFTED),
+        "typical errors",
+        "of a group's error, the part that another scale or zero explains: little of rounding, all of a wrong scale",
+        control="scale_one_group",
+        stage=Stage.WEIGHTS,
+        expect=Expectation.QUANTIZED,
+    )
+)
+def test_no_group_has_a_wrong_scale_or_zero(candidate, baseline) -> Estimate:
+    return greatest_exactly(
+        weights.quantized_shift(candidate, baseline), estimand="shift of a group in typical errors of its matrix"
+    )
+
+
+@claim(
+    change_claim(
+        "quantized-scales-belong",
+        "has scales that are those of its weights",
+        at_most(EXPLAINED),
+        "share",
+        "of a matrix's squared error, what other scales and zeros of its groups would take away",
+        control="scales_of_another_layer",
+        stage=Stage.WEIGHTS,
+        expect=Expectation.QUANTIZED,
+    )
+)
+def test_the_scales_are_those_of_the_weights(candidate, baseline) -> Estimate:
+    return greatest_exactly(
+        weights.quantized_explained(candidate, baseline), estimand="error that other scales would take away"
+    )
+
+
+@claim(
+    change_claim(
+        "unquantized-weights-within-margin",
+        "moved nothing that is not quantised by more than 1 % of its norm",
+        at_most(PLAIN_MOVED),
+        "share",
+        "norms, biases, embeddings and what was left out; scales that AWQ folds into them are taken out",
+        control="flatten_logits",
+        stage=Stage.WEIGHTS,
+        expect=Expectation.QUANTIZED,
+    )
+)
+def test_what_is_not_quantised_has_not_moved(candidate, baseline) -> Estimate:
+    return greatest_exactly(
+        weights.unquantized_change(candidate, baseline), estimand="change of what is not quantised over its norm"
+    )
+
+
+@claim(
+    change_claim(
+        "divergence-within-bits",
+        "diverges from the baseline by no more than its bits account for, in the mean over tokens",
+        at_most(0.05),
+        "nats",
+        f"mean KL(baseline || candidate) of a text; {by_bits(KL_NATS)}",
+        control="swap_nibbles",
+        expect=Expectation.QUANTIZED,
+        by_bits=KL_NATS,
+    )
+)
+def test_it_diverges_no_more_than_its_bits(candidate, baseline) -> Estimate:
+    return mean(divergence.mean_kl(candidate, baseline), estimand="mean KL(baseline || candidate)")
+
+
+@claim(
+    change_claim(
+        "top-token-within-bits",
+        "finds the same token the likeliest as often as its bits allow",
+        at_least(0.9),
+        "share",
+        f"mean over texts of the share of their tokens; {by_bits(SAME_TOP)}",
+        control="swap_nibbles",
+        expect=Expectation.QUANTIZED,
+        by_bits=SAME_TOP,
+    )
+)
+def test_the_likeliest_token_is_the_same_as_often_as_its_bits_allow(candidate, baseline) -> Estimate:
+    return mean(divergence.same_share(candidate, baseline), estimand="tokens after which the likeliest is the same")

@@ -133,7 +133,12 @@ def threads_for(folder: Path) -> int:
 
     One for a small model: its matrices are so short that threads would wait for each other longer than they compute.
     """
-    if weight_bytes(folder) < SMALL_BYTES:
+    return threads_for_bytes(weight_bytes(folder))
+
+
+def threads_for_bytes(size: int) -> int:
+    """As `threads_for`, for weights of this size."""
+    if size < SMALL_BYTES:
         return 1
     if THREADS in os.environ:
         return int(os.environ[THREADS])

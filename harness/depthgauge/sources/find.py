@@ -7,6 +7,7 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import metadata
 from pathlib import Path
 
 from depthgauge.core.errors import HarnessError, InvalidCheckpoint, UsageError
@@ -23,6 +24,7 @@ from depthgauge.models.files import (
     tokenizer_files,
     weight_files,
 )
+from depthgauge.models.gguf import SUFFIX, check_gguf, convert
 from depthgauge.models.header import read_header
 from depthgauge.models.merge import merge_adapter
 from depthgauge.sources.folder import check_folder, check_model, fingerprint
@@ -52,6 +54,8 @@ def find(name: str, option: str, *, store: Store, start: Path, adapter_base: Pat
             f"{option}= names no checkpoint: give a folder, a method or a name on the hub, or leave it out."
         )
     path = Path(start, os.path.expanduser(name))
+    if path.suffix == SUFFIX and path.is_file():
+        return Source(name=path.stem, folder=from_gguf(path.resolve(), store))
     if name.startswith((".", "/", "~")):
         return Source(name=path.resolve().name, folder=whole(path.resolve(), store, start, adapter_base))
     cached = cached_on_hub(name)
@@ -66,6 +70,13 @@ def find(name: str, option: str, *, store: Store, start: Path, adapter_base: Pat
         return Source(name=name, method=METHODS[name])
     snapshot = cached or downloaded(name, option)
     return Source(name=name.replace("/", "--"), folder=whole(snapshot, store, start, adapter_base))
+
+
+def from_gguf(path: Path, store: Store) -> Path:
+    """The folder that a GGUF file is as an ordinary checkpoint: in the store, once. Raises: as `check_gguf`."""
+    check_gguf(path)
+    description = {"gguf": sha256(path), "transformers": metadata.version("transformers")}
+    return store.get_or_create("gguf", description, lambda staging_dir: convert(path, staging_dir))
 
 
 def folder_named(name: str, start: Path) -> Path | None:

@@ -1,0 +1,41 @@
+"""What was a GGUF file, dequantised once (`depthgauge.models.gguf`): the weights as they are, and the bits they had."""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.registry import FORMATS
+from depthgauge.formats.format import Format
+from depthgauge.formats.tensors import Computed, Stored, Tensor, quantization, whole
+
+GROUP = 32  # weights: the blocks of most types, and those within a block of the K types
+
+
+def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    types = (quantization(config) or {}).get("types") or {}
+    found: dict[str, Tensor] = dict(stored)
+    for name, tensor in stored.items():
+        named = types.get(name, types.get("") if len(tensor.shape) > 1 else None)
+        if named is not None:
+            found[name] = Computed(
+                name=name, path=tensor.path, shape=tensor.shape, bits=bits_of(str(named)), group=GROUP,
+                compute=partial(computed, tensor),
+            )  # fmt: skip
+    return found
+
+
+def bits_of(name: str) -> float:
+    """By the name of a type, as Q4_K, IQ3_S or MXFP4: its first digit."""
+    digit = re.search(r"\d", name)
+    return float(digit[0]) if digit else 8.0
+
+
+def computed(tensor: Stored) -> NDArray[np.float32]:
+    return whole(tensor).astype(np.float32, copy=False)
+
+
+FORMATS.register(Format(name="gguf", tensors=tensors))

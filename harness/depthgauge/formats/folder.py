@@ -9,11 +9,14 @@ import numpy as np
 from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.formats.format import dequantized
 from depthgauge.formats.tensors import (
+    BLOCK,
     BUFFERS,
     EMBEDDINGS,
     FLOATS,
     HEADS,
     NOT_WEIGHTS,
+    PLAIN_BITS,
+    Computed,
     Tensor,
     configuration,
     listed,
@@ -77,3 +80,15 @@ def plain_tensors(folder: Path) -> dict[str, Tensor]:
                 "these."
             )
     return weights
+
+
+def least_bits(folder: Path) -> float:
+    """The fewest bits that a weight of a matrix in a layer takes; those of a plain one where none is quantised."""
+    return min(
+        (
+            tensor.bits
+            for name, tensor in plain_tensors(folder).items()
+            if isinstance(tensor, Computed) and BLOCK.search(name) and len(tensor.shape) > 1
+        ),
+        default=PLAIN_BITS,
+    )

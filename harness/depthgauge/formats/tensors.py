@@ -220,18 +220,6 @@ def quantization(config: Mapping[str, Any]) -> dict[str, Any] | None:
     return None
 
 
-def least_bits(folder: Path) -> float:
-    """The fewest bits that a weight of a matrix in a layer takes; those of a plain one where none is quantised."""
-    return min(
-        (
-            tensor.bits
-            for name, tensor in plain_tensors(folder).items()
-            if isinstance(tensor, Computed) and BLOCK.search(name) and len(tensor.shape) > 1
-        ),
-        default=PLAIN_BITS,
-    )
-
-
 def is_quantized(folder: Path) -> bool:
     return quantization(read_config(folder)) is not None
 

@@ -17,7 +17,8 @@ from depthgauge.core.result import ClaimResult, Evidence, Outcome, Verdict
 from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
 from depthgauge.core.verdict import DETECTABLE_ERRORS, number, smallest_detectable_effect
 from depthgauge.corruptions import corrupted
-from depthgauge.formats.tensors import PLAIN_BITS, least_bits, quantization
+from depthgauge.formats.folder import least_bits
+from depthgauge.formats.tensors import PLAIN_BITS, quantization
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import Job, RunContext, planned
 from depthgauge.models.files import read_config

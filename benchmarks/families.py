@@ -127,13 +127,15 @@ FAMILIES: dict[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 
-def random_model(family: str, seed: int = 0) -> Any:
-    """The family's model with random weights, those of norms and biases too: fresh ones, 1 or 0, mean nothing."""
+def random_model(family: str, seed: int = 0, **fields: Any) -> Any:
+    """The family's model with random weights, those of norms and biases too: fresh ones, 1 or 0, mean nothing. `fields`
+    stand in place of those of its configuration.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(family, **deepcopy(dict(FAMILIES[family])))
+    config = AutoConfig.for_model(family, **deepcopy(dict(FAMILIES[family])) | fields)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -93,7 +93,7 @@ class ComparisonSession(Session):
         from depthgauge.probes.files.compute import notes
 
         folders = [source.folder for source in (self.candidate_source, self.baseline_source)]
-        return tuple(text for folder in folders if folder is not None for text in notes(folder))
+        return tuple(dict.fromkeys(text for folder in folders if folder is not None for text in notes(folder)))
 
     def title(self, name: str) -> str:
         return f"{name} against {self.names[1]}"

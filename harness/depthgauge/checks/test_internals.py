@@ -6,8 +6,8 @@ layers swapped): figures in docs/compare.md. Layers are 0-based.
 """
 
 from depthgauge import Estimate, claim
-from depthgauge.checks.claims import MOST, change_claim
-from depthgauge.probes import activations, attention, circuits, divergence, sinks
+from depthgauge.checks.claims import MOST, MOVED, change_claim
+from depthgauge.probes import activations, attention, circuits, divergence, sinks, weights
 from depthgauge.stats import share_beyond, share_beyond_anywhere, share_changed
 
 # KL(baseline || candidate) in nats at the median token of a text: int8 0.004, an attention's output zeroed 0.047, an
@@ -74,7 +74,8 @@ def test_the_residual_stream_has_not_changed(candidate, baseline) -> Estimate:
     )
 )
 def test_heads_look_where_they_did(candidate, baseline) -> Estimate:
-    sizes = attention.divergence_by_layer(candidate, baseline)
+    order = weights.head_order(candidate, baseline, beyond=MOVED)
+    sizes = attention.divergence_by_layer(candidate, baseline, order=order)
     return share_beyond_anywhere(sizes, HEADS_MOVED_BITS, estimand="texts in which a head looks elsewhere")
 
 
@@ -89,7 +90,9 @@ def test_heads_look_where_they_did(candidate, baseline) -> Estimate:
     )
 )
 def test_sinks_are_still_there(candidate, baseline) -> Estimate:
-    after, before = sinks.strongest_beside(candidate, baseline)
+    after, before = sinks.strongest_beside(
+        candidate, baseline, order=weights.head_order(candidate, baseline, beyond=MOVED)
+    )
     return share_changed(after, before, SCORE_MOVED, estimand="passages on which the strongest sink changed")
 
 
@@ -104,5 +107,7 @@ def test_sinks_are_still_there(candidate, baseline) -> Estimate:
     )
 )
 def test_the_induction_head_is_still_there(candidate, baseline) -> Estimate:
-    after, before = circuits.score_beside(candidate, baseline, "induction")
+    after, before = circuits.score_beside(
+        candidate, baseline, "induction", order=weights.head_order(candidate, baseline, beyond=MOVED)
+    )
     return share_changed(after, before, SCORE_MOVED, estimand="sequences on which the induction head changed")

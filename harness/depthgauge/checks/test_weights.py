@@ -1,12 +1,10 @@
 """How far the weights moved, known exactly. Layers are 0-based."""
 
 from depthgauge import Estimate, Expectation, Stage, above, at_most, claim
-from depthgauge.checks.claims import OUT_OF_LINE, change_claim
+from depthgauge.checks.claims import MOVED, OUT_OF_LINE, change_claim
 from depthgauge.probes import weights
 from depthgauge.stats import greatest_exactly
 
-# Of a matrix's norm. Rounding to bfloat16 moves 0.002 of it, int8 by row 0.01; a matrix that was zeroed moves 1.
-MOVED = 0.05
 # Of a single row's norm, four times as much: rounded to int8 the worst row moves 0.018, to bfloat16 0.002 (SmolLM2),
 # which is up to 3.5 times what the whole embedding moves. Two rows that are swapped move more than 1.
 ROW_MOVED = 0.2
@@ -25,7 +23,8 @@ ROW_OUT_OF_LINE = 4
     )
 )
 def test_no_matrix_moved_far(candidate, baseline) -> Estimate:
-    return greatest_exactly(weights.relative_change(candidate, baseline), estimand="change of a matrix over its norm")
+    sizes = weights.but_for_rewrites(weights.relative_change(candidate, baseline), candidate, baseline, beyond=MOVED)
+    return greatest_exactly(sizes, estimand="change of a matrix over its norm")
 
 
 @claim(
@@ -40,7 +39,9 @@ def test_no_matrix_moved_far(candidate, baseline) -> Estimate:
     )
 )
 def test_no_norm_or_embedding_moved_far(candidate, baseline) -> Estimate:
-    sizes = weights.relative_change_of_others(candidate, baseline)
+    sizes = weights.but_for_rewrites(
+        weights.relative_change_of_others(candidate, baseline), candidate, baseline, beyond=MOVED
+    )
     return greatest_exactly(sizes, estimand="change of a norm or an embedding over its size")
 
 
@@ -56,9 +57,10 @@ def test_no_norm_or_embedding_moved_far(candidate, baseline) -> Estimate:
     )
 )
 def test_no_row_moved_far(candidate, baseline) -> Estimate:
-    return greatest_exactly(
-        weights.relative_change_of_rows(candidate, baseline), estimand="change of a token's row over its norm"
+    sizes = weights.but_for_rewrites(
+        weights.relative_change_of_rows(candidate, baseline), candidate, baseline, beyond=ROW_MOVED
     )
+    return greatest_exactly(sizes, estimand="change of a token's row over its norm")
 
 
 @claim(

@@ -78,6 +78,16 @@ class Profiles:
         return replace(self, columns=wanted, values=self.values[:, :, places])
 
 
+HeadOrder = tuple[tuple[int, ...], ...]  # by layer, which head of a candidate each of the baseline's heads is
+
+
+def head_places(order: HeadOrder) -> NDArray[np.intp]:
+    """The columns of `by_head` in that order."""
+    heads = np.array(order, dtype=np.intp)
+    places: NDArray[np.intp] = heads + heads.shape[1] * np.arange(len(heads))[:, None]
+    return places.ravel()
+
+
 def by_head(values: NDArray[np.floating], ids: tuple[str, ...], unit: str) -> Profiles:
     """Values (seeds, prompts, L, H) with a column for each head, 'layer 0 head 0' and so on."""
     seeds, prompts, layers, heads = values.shape

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import StatisticUndefined
+from depthgauge.core.estimate import HeadOrder
 from depthgauge.models.attention import Floats, Seen, batches_of_one_length, first_token_attention, watch
 from depthgauge.models.inputs import Tokens, check_finite, check_prompts, check_same_heads
 from depthgauge.models.load import layers_and_heads
@@ -40,11 +41,14 @@ class HeadDivergence(NamedTuple):
     other_sink: Floats
 
 
-def compare(model: Any, other: Any, token_ids: Tokens, reduce: Reduce, *, least: int) -> list[Floats]:
+def compare(
+    model: Any, other: Any, token_ids: Tokens, reduce: Reduce, *, least: int, order: HeadOrder | None = None
+) -> list[Floats]:
     """For each prompt an array (L, H, n) of `reduce(maps, other maps, open cells)`, from (B, H, T, T) to (B, H, n).
 
-    The maps of one layer and one batch are the most that is ever held: of the first model queries and keys are kept,
-    and maps of all layers only where it returns them itself.
+    `order` is that in which the first model's heads are taken, (L, H). The maps of one layer and one batch are the most
+    that is ever held: of the first model queries and keys are kept, and maps of all layers only where it returns them
+    itself.
     """
     import torch
 
@@ -53,19 +57,22 @@ def compare(model: Any, other: Any, token_ids: Tokens, reduce: Reduce, *, least:
     found: dict[int, Floats] = {}
     for chosen in batches_of_one_length(token_ids):
         ids = torch.tensor([list(token_ids[i]) for i in chosen], device=model.device)
-        values = torch.stack(reduced_layers(model, other, ids, reduce), dim=1).float().cpu().numpy()
+        values = torch.stack(reduced_layers(model, other, ids, reduce, order), dim=1).float().cpu().numpy()
         check_finite(values)
         found.update(zip(chosen, values, strict=True))
     return [found[i] for i in range(len(token_ids))]
 
 
-def reduced_layers(model: Any, other: Any, input_ids: "torch.Tensor", reduce: Reduce) -> list["torch.Tensor"]:
+def reduced_layers(
+    model: Any, other: Any, input_ids: "torch.Tensor", reduce: Reduce, order: HeadOrder | None
+) -> list["torch.Tensor"]:
     kept: list[Seen] = []
     reduced: list[torch.Tensor] = []
 
-    def reduce_layer(_: int, theirs: Seen, weights: "torch.Tensor") -> None:
+    def reduce_layer(layer: int, theirs: Seen, weights: "torch.Tensor") -> None:
         ours = kept.pop(0)
-        reduced.append(reduce(ours.weights(), weights, ours.open_cells() | theirs.open_cells()))
+        maps = ours.weights() if order is None else ours.weights()[:, list(order[layer])]
+        reduced.append(reduce(maps, weights, ours.open_cells() | theirs.open_cells()))
 
     watch(model, input_ids, lambda _, attention, weights: kept.append(attention))
     watch(other, input_ids, reduce_layer)
@@ -125,14 +132,14 @@ def at(maps: "torch.Tensor", cells: "torch.Tensor") -> "torch.Tensor":
     return maps.reshape(-1, cells.numel()).index_select(1, chosen).view(*maps.shape[:-2], -1)
 
 
-def head_divergence(model: Any, other: Any, token_ids: Tokens) -> HeadDivergence:
-    """How `other` differs from `model` in each head on each prompt, given as token ids.
+def head_divergence(model: Any, other: Any, token_ids: Tokens, *, order: HeadOrder | None = None) -> HeadDivergence:
+    """How `other` differs from `model` in each head on each prompt, given as token ids; in an `order` as `compare`.
 
     Raises: InvalidComparison if they differ in layers or heads; NotTestable if a model hands out no attention weights;
     StatisticUndefined without prompts, or if one has fewer than three tokens or more than the context;
     InvalidCheckpoint if a weight is not finite.
     """
-    by_prompt = np.stack(compare(model, other, token_ids, divergence, least=3))
+    by_prompt = np.stack(compare(model, other, token_ids, divergence, least=3, order=order))
     return HeadDivergence(*np.moveaxis(by_prompt, -1, 0))
 
 

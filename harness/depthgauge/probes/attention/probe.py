@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from depthgauge.core.estimate import HeadOrder
 from depthgauge.core.method import Checkpoint
-from depthgauge.core.plain import digest
+from depthgauge.core.plain import digest, to_plain
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model, unlike_is_not_testable
 from depthgauge.probes.attention.settings import MarkedText
 from depthgauge.sources.tokenizer import check_same_tokenizer
@@ -20,17 +21,20 @@ class HeadChange:
     """Arrays of `compute.HeadDivergence`, and more.
 
     `fragment_share` (P, 2), where every text has terms: changed attention on fragments, and if spread evenly.
+    `order` is that in which the first checkpoint's heads are taken; maps are shown where they lie.
     `mapped_heads` (k, 2), the most changed ones, with `maps` and `other_maps` (k, T, T) on the first text, and its
     `tokens`.
     """
 
     texts: tuple[MarkedText, ...]
+    order: HeadOrder | None = None
     name: ClassVar[str] = "attention"
     version: ClassVar[int] = 1
     description: ClassVar[str] = "where heads look"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        return {"texts": digest([[text.text, list(text.terms)] for text in self.texts])}
+        texts = {"texts": digest([[text.text, list(text.terms)] for text in self.texts])}
+        return texts if self.order is None else texts | {"order": digest(to_plain(self.order))}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
@@ -40,4 +44,4 @@ class HeadChange:
 
         with unlike_is_not_testable():
             check_same_tokenizer(one.folder, other.folder)
-            return head_change(one, other, self.texts)
+            return head_change(one, other, self.texts, self.order)

@@ -3,15 +3,20 @@
 import numpy as np
 
 from depthgauge.core.errors import NotTestable
-from depthgauge.core.estimate import Measurement, Profiles, Scores, by_head
+from depthgauge.core.estimate import HeadOrder, Measurement, Profiles, Scores, by_head
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.probes.attention.probe import HeadChange
 from depthgauge.probes.attention.settings import MarkedText
 
 
-def change(candidate: CheckpointSet, other: CheckpointSet) -> tuple[Measurement, ...]:
-    """Each seed's attention beside the other's. Raises: NotTestable if the testbed has no marked texts."""
-    return candidate.compare(HeadChange(texts=candidate.inputs(MarkedText)), other)
+def change(
+    candidate: CheckpointSet, other: CheckpointSet, *, order: HeadOrder | None = None
+) -> tuple[Measurement, ...]:
+    """Each seed's attention beside the other's, in whose `order` its heads are taken where one is given.
+
+    Raises: NotTestable if the testbed has no marked texts.
+    """
+    return candidate.compare(HeadChange(texts=candidate.inputs(MarkedText), order=order), other)
 
 
 def divergence(candidate: CheckpointSet, other: CheckpointSet) -> Profiles:
@@ -42,8 +47,9 @@ def texts(candidate: CheckpointSet) -> tuple[str, ...]:
     return tuple(text.text for text in candidate.inputs(MarkedText))
 
 
-def divergence_by_layer(candidate: CheckpointSet, other: CheckpointSet) -> Profiles:
+def divergence_by_layer(candidate: CheckpointSet, other: CheckpointSet, *, order: HeadOrder | None = None) -> Profiles:
     """Per marked text and layer, the largest divergence of a head's attention from the other's, in bits."""
-    values = np.stack([one.arrays["jsd_bits"].max(axis=2) for one in change(candidate, other)]).astype(float)
+    taken = change(candidate, other, order=order)
+    values = np.stack([one.arrays["jsd_bits"].max(axis=2) for one in taken]).astype(float)
     columns = tuple(map(str, range(values.shape[2])))
     return Profiles(ids=texts(candidate), columns=columns, values=values, unit="bits", population="texts")

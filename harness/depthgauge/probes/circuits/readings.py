@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import NotTestable
-from depthgauge.core.estimate import Measurement, Profiles, Scores, by_head
+from depthgauge.core.estimate import HeadOrder, Measurement, Profiles, Scores, by_head
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.models.inputs import check_same_heads
 from depthgauge.probes.circuits.probe import Circuits, HeadScores
@@ -51,8 +51,12 @@ def best_of(candidate: CheckpointSet, base_model: CheckpointSet, kind: Kind) -> 
     return Scores(ids=scores.ids, values=scores.values[:, :, place], unit=scores.unit, population="prompts")
 
 
-def score_beside(candidate: CheckpointSet, baseline: CheckpointSet, kind: Kind) -> tuple[Scores, Scores]:
+def score_beside(
+    candidate: CheckpointSet, baseline: CheckpointSet, kind: Kind, *, order: HeadOrder | None = None
+) -> tuple[Scores, Scores]:
     """Per sequence, the score of the head that has the baseline's best one of that kind, here and there.
+
+    `order` says by layer which head of the candidate each of the baseline's is, where they were reordered.
 
     Raises: InvalidComparison unless there are as many layers and heads.
     """
@@ -61,8 +65,8 @@ def score_beside(candidate: CheckpointSet, baseline: CheckpointSet, kind: Kind) 
     layer, head = np.unravel_index(int(its.mean((0, 1)).argmax()), its.shape[2:])
     ids = tuple(map(str, range(SEQUENCES)))
     after, before = (
-        Scores(ids=ids, values=each[:, :, layer, head].astype(float), unit="attention", population="prompts")
-        for each in (mine, its)
+        Scores(ids=ids, values=each[:, :, layer, at].astype(float), unit="attention", population="prompts")
+        for each, at in ((mine, head if order is None else order[layer][head]), (its, head))
     )
     return after, before
 

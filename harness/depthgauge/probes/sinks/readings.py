@@ -3,7 +3,7 @@
 import numpy as np
 
 from depthgauge.core.errors import InvalidComparison
-from depthgauge.core.estimate import Profiles, Scores, by_head
+from depthgauge.core.estimate import HeadOrder, Profiles, Scores, by_head, head_places
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.probes.sinks.probe import Passage, Sinks
 
@@ -24,8 +24,12 @@ def mean_of_heads(candidate: CheckpointSet) -> Scores:
     return Scores(ids=heads.ids, values=heads.values.mean(axis=2), unit=heads.unit, population="prompts")
 
 
-def strongest_beside(candidate: CheckpointSet, baseline: CheckpointSet) -> tuple[Scores, Scores]:
+def strongest_beside(
+    candidate: CheckpointSet, baseline: CheckpointSet, *, order: HeadOrder | None = None
+) -> tuple[Scores, Scores]:
     """Per passage, alpha_1 of the head that is the baseline's strongest sink, here and there.
+
+    `order` says by layer which head of the candidate each of the baseline's is, where they were reordered.
 
     Raises: InvalidComparison if they do not have the same tokens, layers and heads.
     """
@@ -34,7 +38,9 @@ def strongest_beside(candidate: CheckpointSet, baseline: CheckpointSet) -> tuple
     if mine.columns != its.columns:
         raise InvalidComparison("the two do not have the same layers and heads, and cannot be compared by head.")
     place = int(its.values.mean((0, 1)).argmax())
+    here = place if order is None else int(head_places(order)[place])
     after, before = (
-        Scores(ids=one.ids, values=one.values[:, :, place], unit=one.unit, population="texts") for one in (mine, its)
+        Scores(ids=one.ids, values=one.values[:, :, at], unit=one.unit, population="texts")
+        for one, at in ((mine, here), (its, place))
     )
     return after, before

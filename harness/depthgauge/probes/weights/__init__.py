@@ -3,8 +3,10 @@
 from depthgauge.probes.weights.probe import WeightDeltas
 from depthgauge.probes.weights.readings import (
     beyond_rounding,
+    but_for_rewrites,
     change_rank,
     deltas,
+    head_order,
     movement,
     norm_factor_of_rows,
     out_of_line,
@@ -20,8 +22,10 @@ from depthgauge.probes.weights.readings import (
 __all__ = [
     "WeightDeltas",
     "beyond_rounding",
+    "but_for_rewrites",
     "change_rank",
     "deltas",
+    "head_order",
     "movement",
     "norm_factor_of_rows",
     "out_of_line",

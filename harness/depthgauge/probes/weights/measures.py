@@ -113,5 +113,10 @@ def short(name: str) -> str:
 
 
 def label(one: compute.TensorDelta) -> str:
-    name = one.name.removesuffix(".weight")
-    return name if one.layer is None else f"layer {one.layer} {name.partition(f'.{one.layer}.')[2]}"
+    return label_of(one.name, one.layer)
+
+
+def label_of(name: str, layer: int | None) -> str:
+    """'layer 3 input_layernorm' of a tensor's name; outside of the layers the name itself."""
+    short = name.removesuffix(".weight")
+    return short if layer is None else f"layer {layer} {short.partition(f'.{layer}.')[2]}"

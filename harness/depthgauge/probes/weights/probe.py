@@ -135,3 +135,26 @@ class BeyondRounding:
             name: np.array(value or "") if name in ("tensor", "dtype") else np.array(value)
             for name, value in found._asdict().items()
         }
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rewrites:
+    """Arrays of `rewrites.summarised`: what is the baseline's but for a rewrite that leaves the function as it is."""
+
+    name: ClassVar[str] = "rewrites"
+    version: ClassVar[int] = 1
+    description: ClassVar[str] = "rewrites that change no function"
+    requires: ClassVar[tuple[str, ...]] = ()
+
+    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+        return {}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+        from depthgauge.probes.weights.rewrites import summarised
+
+        with unlike_is_not_testable():
+            return summarised(one.folder, other.folder)

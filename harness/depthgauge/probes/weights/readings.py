@@ -6,9 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import NotTestable
-from depthgauge.core.estimate import Measurement, Profiles
+from depthgauge.core.estimate import HeadOrder, Measurement, Profiles
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.probes.weights.probe import BeyondRounding, ChangeRanks, OtherDeltas, QuantizedDeltas, WeightDeltas
+from depthgauge.probes.weights.probe import (
+    BeyondRounding,
+    ChangeRanks,
+    OtherDeltas,
+    QuantizedDeltas,
+    Rewrites,
+    WeightDeltas,
+)
 
 
 def change_rank(candidate: CheckpointSet, base_model: CheckpointSet, projection: str) -> NDArray[np.float64]:
@@ -95,13 +102,23 @@ def norm_factor_of_rows(candidate: CheckpointSet, baseline: CheckpointSet) -> Pr
 
 
 def over_rows(candidate: CheckpointSet, baseline: CheckpointSet, array: str, *, unit: str) -> Profiles:
-    """The largest of each seed, named by the first seed's row."""
+    """By tensor the largest of each seed, named by the first seed's row."""
     taken = candidate.compare(OtherDeltas(), baseline)
     if not all(one.arrays["rows"].size for one in taken):
         raise NotTestable(f"{candidate.name!r} has no embedding of a name that is known")
-    values = np.array([[[np.max(one.arrays[array])]] for one in taken])
-    most = str(taken[0].arrays["rows"][np.argmax(taken[0].arrays[array])])
-    return Profiles(ids=("weights",), columns=(most,), values=values, unit=unit, population="weights")
+    most = [largest_rows(one, array) for one in taken]
+    values = np.array([[[value for value, _ in seed.values()]] for seed in most])
+    columns = tuple(row for _, row in most[0].values())
+    return Profiles(ids=("weights",), columns=columns, values=values, unit=unit, population="weights")
+
+
+def largest_rows(one: Measurement, array: str) -> dict[str, tuple[float, str]]:
+    """By tensor the largest value, and the row that has it."""
+    found: dict[str, tuple[float, str]] = {}
+    for row, value in zip(map(str, one.arrays["rows"]), one.arrays[array].tolist(), strict=True):
+        tensor = column_of(row)
+        found[tensor] = max(found.get(tensor, (-1.0, "")), (value, row), key=lambda pair: pair[0])
+    return found
 
 
 def beyond_rounding(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
@@ -155,3 +172,48 @@ def of_quantized(candidate: CheckpointSet, baseline: CheckpointSet, names: str, 
         columns = [f"{name}, {place}" for name, place in zip(columns, taken[0].arrays["place"], strict=True)]
     values = np.stack([one.arrays[array] for one in taken])
     return Profiles(ids=("weights",), columns=tuple(columns), values=values[:, None], unit=unit, population="weights")
+
+
+def but_for_rewrites(sizes: Profiles, candidate: CheckpointSet, baseline: CheckpointSet, *, beyond: float) -> Profiles:
+    """Relative changes with those of rewrites that change no function undone; the columns say which, if all is well.
+
+    They are looked for where a change lies beyond a margin, and nowhere else.
+    """
+    if not (sizes.values > beyond).any():
+        return sizes
+    (taken,) = candidate.one_seed().compare(Rewrites(), baseline)
+    left = dict(zip(map(str, taken.arrays["columns"]), taken.arrays["left"].tolist(), strict=True))
+    if not left:
+        return sizes
+    values = np.array([left.get(column_of(name), np.nan) for name in sizes.columns])
+    values = np.where(np.isnan(values), sizes.values, values)
+    said = f" ({rewrites_of(taken)}: undone)" if np.nanmax(values) <= beyond else ""
+    return replace(sizes, values=values, columns=tuple(f"{name}{said}" for name in sizes.columns))
+
+
+def rewrites_of(one: Measurement) -> str:
+    """'neurons reordered in 12 places, heads reordered in 1 place'."""
+    kinds, times = np.unique(one.arrays["kinds"], return_counts=True)
+    places = (
+        f"{kind} in {count} {'place' if count == 1 else 'places'}" for kind, count in zip(kinds, times, strict=True)
+    )
+    return ", ".join(places)
+
+
+def column_of(name: str) -> str:
+    """What a column is of: the row of a tensor is of the tensor."""
+    return name.partition(" row ")[0]
+
+
+def head_order(candidate: CheckpointSet, baseline: CheckpointSet, *, beyond: float) -> HeadOrder | None:
+    """By layer, which head of the candidate each of the baseline's heads is; None where all are where they were.
+
+    It is looked for where a change of the weights lies beyond a margin. A control is broken in place, and not asked.
+    """
+    try:
+        if candidate.folder is None or not (relative_change(candidate, baseline).values > beyond).any():
+            return None
+        (taken,) = candidate.one_seed().compare(Rewrites(), baseline)
+    except NotTestable:
+        return None
+    return tuple(tuple(row) for row in taken.arrays["heads"].tolist()) or None

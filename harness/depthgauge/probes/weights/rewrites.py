@@ -1,0 +1,323 @@
+"""Rewrites that leave what a model computes as it is: neurons of an MLP or heads in another order, a norm's gain folded
+into the matrices that read through it, matrices fused or told apart.
+
+Each is undone and held to the baseline, weight by weight: what then differs by more than rounding was no such rewrite,
+however alike the two models speak.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthgauge.core.errors import NotTestable
+from depthgauge.formats.folder import tensors
+from depthgauge.formats.parts import depth_of, final_norm, input_axis, layer_of, mlp_norm, module_of
+from depthgauge.formats.tensors import HEADS, Layout, configuration, heads_of, parts, whole
+from depthgauge.models.anatomy import ATTENTION_NAMES, MLP_NAMES
+from depthgauge.probes.weights.compute import Pair, matched
+from depthgauge.probes.weights.measures import label_of
+from depthgauge.probes.weights.rounding import BITS, last_place
+
+Array = NDArray[np.floating]
+PLACES = 2  # units in the last place: of the fold, and of saving what it gave
+DIRECTIONS = 8  # that rows are told apart by
+MOST_ALIKE = 2048  # rows that these do not tell apart
+COMPARED = 1024  # rows at once
+PROJECTIONS = {"attention": {"q", "k", "v", "o"}, "mlp": {"gate", "up", "down"}, "head": {"head"}}
+OUT = {"o", "down"}  # what reads from heads and neurons, and not through the norm
+MODULES = {"attention": ATTENTION_NAMES, "mlp": MLP_NAMES}
+BEFORE_ATTENTION = "input_layernorm"
+REORDERED, FOLDED = {"attention": "heads reordered", "mlp": "neurons reordered"}, "norm folded"
+OFFSET = ("gemma", "gemma2", "gemma3", "gemma3_text", "recurrent_gemma", "qwen3_next")  # families of gains minus 1
+
+
+class Undone(NamedTuple):
+    """One part of a model that is the baseline's but for rewrites of these kinds.
+
+    `left` is what is left of its changes, by column, over the baseline's norm. `heads` is which head of the candidate
+    each head of the baseline has become, where they were reordered.
+    """
+
+    layer: int | None
+    kinds: tuple[str, ...]
+    left: Mapping[str, float]
+    heads: NDArray[np.intp] | None
+
+
+@dataclass(kw_only=True)
+class Part:
+    """The attention or the MLP of a layer, or the head, in one folder.
+
+    `matrices` are (out, in) by projection, `vectors` have a number for each row of a projection. `gain` is that of the
+    norm before it, and `rest` is what no rewrite changes.
+    """
+
+    matrices: dict[str, Array] = field(default_factory=dict)
+    vectors: dict[tuple[str, str], Array] = field(default_factory=dict)  # by projection and name
+    rest: dict[str, Array] = field(default_factory=dict)
+    gain: Array | None = None
+
+
+def undone(folder: Path, base: Path) -> Iterator[Undone]:
+    """Every part that is the baseline's but for a rewrite. Raises: as `weight_deltas`."""
+    config, pairs = configuration(folder), matched(folder, base)
+    by_layer: dict[int | None, list[Pair]] = {}
+    for pair in pairs:
+        by_layer.setdefault(layer_of(pair.ours.name), []).append(pair)
+    for layer, own in by_layer.items():
+        for kind in ("head",) if layer is None else ("attention", "mlp"):
+            norm = norm_before(kind, [pair.ours.name for pair in own], layer)
+            members = [pair for pair in own if belongs(pair, kind, norm)]
+            ours, its = (part_of(members, side, kind, norm, config) for side in (0, 1))
+            if not complete(ours, kind) or not complete(its, kind):
+                continue
+            bits = min(BITS[side.dtype] for pair in members for side in (pair.ours, pair.base))
+            kinds, heads = undo(ours, its, kind, bits, config)
+            if kinds and alike(ours, its, bits):
+                yield Undone(layer, tuple(kinds), left_over(ours, its, members, layer), heads)
+
+
+def norm_before(kind: str, names: Sequence[str], layer: int | None) -> str | None:
+    """The module of the norm that this part alone reads through; None where there is none of a name that is known."""
+    try:
+        if layer is None:
+            return module_of(final_norm(names)[0])
+        of_mlp = module_of(mlp_norm(names, layer)[0])
+    except NotTestable:
+        return None
+    of_attention = BEFORE_ATTENTION if any(module_of(name) == BEFORE_ATTENTION for name in names) else None
+    if of_mlp == of_attention:  # both read through it
+        return None
+    return of_mlp if kind == "mlp" else of_attention
+
+
+def belongs(pair: Pair, kind: str, norm: str | None) -> bool:
+    name = pair.ours.name
+    if module_of(name) == norm:
+        return True
+    if kind == "head":
+        return name.endswith(HEADS)
+    known = {projection for projection, _ in pair.layout.parts} & PROJECTIONS[kind]
+    return bool(known) or module_of(name).split(".")[0] in MODULES[kind]
+
+
+def part_of(pairs: Sequence[Pair], side: int, kind: str, norm: str | None, config: Mapping[str, Any]) -> Part:
+    """A part as it lies in the candidate's folder, side 0, or in the baseline's, 1."""
+    part = Part()
+    layouts = {module_of(pair.ours.name): pair.layout for pair in pairs if pair.layout.parts[0][0] is not None}
+    for pair in pairs:
+        module, values = module_of(pair.ours.name), whole((pair.ours, pair.base)[side])
+        layout = layouts.get(module)
+        if module == norm and not pair.ours.name.endswith("bias"):
+            part.gain = values + (config.get("model_type") in OFFSET)
+        elif kind == "head" and values.ndim == 2:
+            part.matrices["head"] = values
+        elif layout is not None and values.ndim == 2:
+            part.matrices |= told_apart(values, layout, config)
+        elif layout is not None and values.ndim == 1:
+            part.vectors |= {(projection, "bias"): each for projection, each in rows_of(values, layout, config).items()}
+        else:
+            part.rest[module if module != norm else f"bias of {norm}"] = values
+    if kind == "attention" and complete(part, kind):
+        give_rows(part, heads_of("q", config))
+    return part
+
+
+def told_apart(values: Array, layout: Layout, config: Mapping[str, Any]) -> dict[str, Array]:
+    """The matrices that are fused in one, each (out, in)."""
+    rows, columns = values.shape
+    groups = layout.groups(0, values.size // layout.segment)
+    found = {}
+    for projection, own in parts(layout):
+        kept = values.reshape(-1, layout.segment)[np.isin(groups, own)]
+        matrix = kept.reshape((rows, -1) if layout.turn == 1 else (-1, columns))
+        found[str(projection)] = np.ascontiguousarray(matrix.T) if input_axis(config) == 0 else matrix
+    return found
+
+
+def rows_of(values: Array, layout: Layout, config: Mapping[str, Any]) -> dict[str, Array]:
+    """The biases of matrices that are fused in one."""
+    if len(layout.parts) == 1:
+        return {str(layout.parts[0][0]): values}
+    each = layout.order.repeat(len(values) // len(layout.order))
+    return {str(projection): values[np.isin(each, own)] for projection, own in parts(layout)}
+
+
+def give_rows(part: Part, heads: int) -> None:
+    """What lies beside the matrices of an attention with a number a row or a head, as norms and sinks do."""
+    for name, values in list(part.rest.items()):
+        projection = "k" if name.split(".")[-1].startswith("k") else "q"
+        width = len(part.matrices[projection])
+        if values.shape == (width,):
+            part.vectors[projection, name] = part.rest.pop(name)
+        elif values.shape == (heads,) and name.endswith("sinks"):
+            part.vectors["q", name] = part.rest.pop(name).repeat(width // heads)
+
+
+def complete(part: Part, kind: str) -> bool:
+    """Whether all matrices of a part are there, and no others, as those of experts."""
+    found = set(part.matrices)
+    whole_part = found == PROJECTIONS[kind] or (kind == "mlp" and found == {"up", "down"})
+    return whole_part and all(values.ndim == 1 for values in part.rest.values())
+
+
+def undo(
+    ours: Part, its: Part, kind: str, bits: int, config: Mapping[str, Any]
+) -> tuple[list[str], NDArray[np.intp] | None]:
+    """Bring the candidate's part to the form of the baseline's, in place; the rewrites that this takes back."""
+    kinds, heads = [], None
+    if folds(ours, its, bits):
+        for part in (ours, its):
+            assert part.gain is not None
+            part.matrices |= {name: each * part.gain for name, each in part.matrices.items() if name not in OUT}
+            part.gain = None
+        kinds.append(FOLDED)
+    if kind == "mlp" and not alike(ours, its, bits):
+        order = matching(neurons(ours), neurons(its))
+        reorder(ours, dict.fromkeys(ours.matrices, order), 1)
+        kinds.append(REORDERED[kind])
+    if kind == "attention" and not alike(ours, its, bits):
+        counts = {name: heads_of(name, config) for name in ours.matrices}
+        if (orders := head_orders(ours, its, counts)) is not None:
+            reorder(ours, orders, len(ours.matrices["q"]) // counts["q"])
+            heads = orders["q"]
+            kinds.append(REORDERED[kind])
+    return kinds, heads
+
+
+def folds(ours: Part, its: Part, bits: int) -> bool:
+    """Whether the gains differ, and no bias of the norm passes through the matrices as well."""
+    if ours.gain is None or its.gain is None or near(ours.gain, its.gain, bits):
+        return False
+    return not any(values.any() for part in (ours, its) for name, values in part.rest.items() if "bias of" in name)
+
+
+def neurons(part: Part) -> Array:
+    """What tells the neurons of an MLP apart: a row each."""
+    ins = [values for name, values in part.matrices.items() if name not in OUT]
+    beside = [values[:, None] for (name, _), values in part.vectors.items() if name not in OUT]
+    return np.concatenate([*ins, *beside, part.matrices["down"].T], axis=1)
+
+
+def head_orders(ours: Part, its: Part, counts: Mapping[str, int]) -> dict[str, NDArray[np.intp]] | None:
+    """By projection, which head of the candidate is each of the baseline's; None unless queries keep their keys."""
+    keys = matching(*(np.concatenate([by_head(part, name, counts) for name in "kv"], axis=1) for part in (ours, its)))
+    queries = matching(
+        *(np.concatenate([by_head(part, name, counts) for name in "qo"], axis=1) for part in (ours, its))
+    )
+    shared = counts["q"] // counts["k"]
+    if not np.array_equal(queries // shared, keys.repeat(shared)):
+        return None
+    return {"q": queries, "o": queries, "k": keys, "v": keys}
+
+
+def by_head(part: Part, projection: str, counts: Mapping[str, int]) -> Array:
+    """All that a head has of a projection, a row each."""
+    matrix = part.matrices[projection]
+    rows = matrix.T if projection in OUT else matrix
+    beside = [values[:, None] for (name, _), values in part.vectors.items() if name == projection != "o"]
+    return np.concatenate([rows, *beside], axis=1).reshape(counts[projection], -1)
+
+
+def reorder(part: Part, orders: Mapping[str, NDArray[np.intp]], width: int) -> None:
+    """Put rows, and columns of what reads from them, in groups of a width, into an order."""
+    for name, matrix in part.matrices.items():
+        places = (orders[name][:, None] * width + np.arange(width)).ravel()
+        part.matrices[name] = matrix[:, places] if name in OUT else matrix[places]
+        for key in [key for key in part.vectors if key[0] == name and name not in OUT]:
+            part.vectors[key] = part.vectors[key][places]
+
+
+def matching(ours: Array, its: Array) -> NDArray[np.intp]:
+    """Which row of ours is the most like each of its, every one once. Shapes (rows, width); the result is (rows,).
+
+    Rows are told apart by a few random directions. Several rows that are like one, as neurons that are all zero, are
+    given out so that the distances are least; where there are too many of them, in their order.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial import KDTree
+    from scipy.spatial.distance import cdist
+
+    directions = np.random.default_rng(0).standard_normal((ours.shape[1], DIRECTIONS)).astype(ours.dtype)
+    here, there = ours @ directions, its @ directions
+    order: NDArray[np.intp] = np.asarray(KDTree(here).query(there)[1], dtype=np.intp)
+    values, times = np.unique(order, return_counts=True)
+    given = np.isin(order, values[times == 1])
+    free = np.setdiff1d(np.arange(len(order)), order[given])
+    left = np.flatnonzero(~given)
+    if len(left) <= MOST_ALIKE:
+        wanted, chosen = linear_sum_assignment(cdist(there[left], here[free]))
+        order[left[wanted]] = free[chosen]
+    else:
+        order[left] = free
+    return order
+
+
+def alike(ours: Part, its: Part, bits: int) -> bool:
+    """Whether two parts are the same to rounding in all that they have."""
+    if (ours.gain is None) != (its.gain is None):
+        return False
+    gains = [(ours.gain, its.gain)] if ours.gain is not None and its.gain is not None else []
+    both = [
+        *gains,
+        *((ours.matrices[name], its.matrices[name]) for name in its.matrices),
+        *((ours.vectors[name], its.vectors[name]) for name in its.vectors),
+        *((ours.rest[name], its.rest[name]) for name in its.rest),
+    ]
+    return all(near(mine, theirs, bits) for mine, theirs in both)
+
+
+def near(ours: Array, its: Array, bits: int) -> bool:
+    """Whether no number is further from another than rounding to so many bits puts it."""
+    return ours.shape == its.shape and all(
+        bool((np.abs(mine - theirs) <= PLACES * last_place(np.maximum(np.abs(mine), np.abs(theirs)), bits)).all())
+        for mine, theirs in zip(in_double(ours), in_double(its), strict=True)
+    )
+
+
+def in_double(values: Array) -> Iterator[NDArray[np.float64]]:
+    return (values[first : first + COMPARED].astype(np.float64) for first in range(0, len(values), COMPARED))
+
+
+def left_over(ours: Part, its: Part, pairs: Sequence[Pair], layer: int | None) -> dict[str, float]:
+    """What is left of the changes of a part, by the columns in which claims see them."""
+    left = {label_of(pair.ours.name, layer): 0.0 for pair in pairs if pair.layout.parts[0][0] is None}
+    left |= {label_of(pair.ours.name, layer): 0.0 for pair in pairs if pair.ours.name.endswith("bias")}
+    for name, matrix in its.matrices.items():
+        norm = float(np.linalg.norm(matrix))
+        moved = float(np.linalg.norm(ours.matrices[name] - matrix)) / norm if norm else 0.0
+        left[f"layer {layer} {name}" if layer is not None else label_of(head_name(pairs), layer)] = moved
+    return left
+
+
+def head_name(pairs: Sequence[Pair]) -> str:
+    return next(pair.ours.name for pair in pairs if pair.ours.name.endswith(HEADS))
+
+
+def summarised(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
+    """`columns` (K,) that rewrites had changed and what is `left` (K,) of it; `kinds` (N,) of rewrites, a part each.
+
+    `heads` (L, H) says which head of the candidate each of the baseline's is, (0, 0) where none was reordered.
+
+    Raises: as `weight_deltas`.
+    """
+    found = list(undone(folder, base))
+    left = {name: value for part in found for name, value in part.left.items()}
+    return {
+        "columns": np.array(list(left), dtype=np.str_),
+        "left": np.array(list(left.values()), dtype=float),
+        "kinds": np.array([kind for part in found for kind in part.kinds], dtype=np.str_),
+        "heads": head_table(found, depth_of(tensors(folder))),
+    }
+
+
+def head_table(found: Sequence[Undone], layers: int) -> NDArray[np.intp]:
+    moved = {part.layer: part.heads for part in found if part.heads is not None}
+    if not moved:
+        return np.empty((0, 0), dtype=np.intp)
+    own = np.arange(len(next(iter(moved.values()))))
+    return np.stack([moved.get(layer, own) for layer in range(layers)])

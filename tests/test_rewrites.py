@@ -1,0 +1,265 @@
+"""Rewrites that leave the function as it is: undone to rounding, or no rewrites; and the model says the same."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from depthgauge.core.estimate import head_places
+from depthgauge.corruptions import CORRUPTIONS, corrupt
+from depthgauge.probes.weights.rewrites import matching, near, summarised, undone
+from tests.test_weights import FAMILIES, HIDDEN, KV, Q, save
+
+LAYERS, NEURONS = 2, 36
+REWRITTEN = ("Llama", "Qwen2", "Qwen3", "Gemma2", "Phi3", "GPT2", "GPTNeoX")
+FOLDED = ("Llama", "Qwen2", "Qwen3", "Gemma2", "Phi3")
+OFFSET = {"Gemma2": 1.0}  # the gain is one more than what is stored
+
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    place = tmp_path_factory.mktemp("rewrites")
+    return {family: save(family, place / family, 0) for family in FAMILIES}
+
+
+def edited(base, folder, edit, dtype=None):
+    shutil.copytree(base, folder)
+    stored = load_file(folder / "model.safetensors")
+    edit(stored)
+    if dtype is not None:
+        stored = {name: tensor.to(dtype) for name, tensor in stored.items()}
+    save_file({name: each.contiguous() for name, each in stored.items()}, folder / "model.safetensors",
+              metadata={"format": "pt"})  # fmt: skip
+    return folder
+
+
+def logits(folder):
+    with torch.inference_mode():
+        return model(folder)(torch.tensor([[3, 7, 11, 5, 30, 2]])).logits
+
+
+def model(folder):
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+
+def reorder_neurons(tensors, layer, order):
+    """In whatever way a family stores its MLP; `order` is of the neurons."""
+    for name in [name for name in tensors if f".{layer}.mlp." in name]:
+        tensor = tensors[name]
+        if "gate_up" in name:
+            tensors[name] = torch.cat([half[order] for half in tensor.chunk(2)])
+        elif any(part in name for part in ("gate_proj", "up_proj", "dense_h_to_4h")):
+            tensors[name] = tensor[order]
+        elif "c_fc" in name:  # GPT-2 stores it transposed
+            tensors[name] = tensor[..., order]
+        elif name.endswith("weight"):
+            tensors[name] = tensor[order] if "c_proj" in name else tensor[:, order]
+
+
+def fold_norms(tensors, layer, family):
+    before_mlp = "pre_feedforward_layernorm" if family == "Gemma2" else "post_attention_layernorm"
+    readers = {
+        "input_layernorm": ("q_proj", "k_proj", "v_proj", "qkv_proj"),
+        before_mlp: ("gate_proj", "up_proj", "gate_up_proj"),
+    }
+    for norm, modules in readers.items():
+        gain = tensors[f"model.layers.{layer}.{norm}.weight"]
+        for name in tensors:
+            if f".{layer}." in name and name.endswith(tuple(f"{module}.weight" for module in modules)):
+                tensors[name] = tensors[name] * (gain + OFFSET.get(family, 0.0))
+        tensors[f"model.layers.{layer}.{norm}.weight"] = torch.ones(HIDDEN) - OFFSET.get(family, 0.0)
+
+
+def parts(folder, base):
+    return {(one.layer, "mlp" if "down" in str(one.left) else "attention"): one for one in undone(folder, base)}
+
+
+@pytest.mark.parametrize("family", REWRITTEN)
+def test_neurons_in_another_order_are_put_back_and_the_model_says_the_same(bases, family, tmp_path):
+    orders = [torch.randperm(4 * HIDDEN if family == "GPT2" else NEURONS) for _ in range(2)]
+    ours = edited(bases[family], tmp_path / "ours", lambda tensors: [
+        reorder_neurons(tensors, layer, order) for layer, order in enumerate(orders)])  # fmt: skip
+    found = parts(ours, bases[family])
+
+    torch.testing.assert_close(logits(ours), logits(bases[family]), atol=1e-4, rtol=1e-4)
+    assert set(found) == {(0, "mlp"), (1, "mlp")}
+    assert all(one.kinds == ("neurons reordered",) and set(one.left.values()) == {0.0} for one in found.values())
+
+
+@pytest.mark.parametrize("family", FOLDED)
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16, torch.float16])
+def test_norms_that_were_folded_are_unfolded_to_rounding(bases, family, dtype, tmp_path):
+    ours = edited(bases[family], tmp_path / "ours", lambda tensors: [
+        fold_norms(tensors, layer, family) for layer in range(LAYERS)], dtype)  # fmt: skip
+    found = parts(ours, bases[family])
+
+    if dtype is None:
+        torch.testing.assert_close(logits(ours), logits(bases[family]), atol=1e-4, rtol=1e-4)
+    assert set(found) == {(layer, part) for layer in range(LAYERS) for part in ("attention", "mlp")}
+    assert all(one.kinds == ("norm folded",) for one in found.values())
+    assert max(value for one in found.values() for value in one.left.values()) < (1e-6 if dtype is None else 0.004)
+
+
+@pytest.mark.parametrize("family", ["Llama", "Qwen2", "Qwen3", "Gemma2"])
+def test_heads_in_another_order_are_put_back_with_their_keys(bases, family, tmp_path):
+    corrupt(bases[family], tmp_path / "ours", CORRUPTIONS["reorder_heads"])
+    found = parts(tmp_path / "ours", bases[family])
+
+    torch.testing.assert_close(logits(tmp_path / "ours"), logits(bases[family]), atol=1e-4, rtol=1e-4)
+    assert set(found) == {(0, "attention"), (1, "attention")}
+    assert all(one.kinds == ("heads reordered",) and not any(one.left.values()) for one in found.values())
+    assert [one.heads.tolist() for one in found.values()] == [[1, 0, 3, 2]] * LAYERS
+
+
+def test_groups_of_heads_that_changed_places_with_their_keys_are_put_back(bases, tmp_path):
+    width = 6
+
+    def turned(tensors):
+        for name, tensor in tensors.items():
+            if ".1.self_attn.o_proj" in name:
+                tensors[name] = tensor.roll(2 * width, dims=1)
+            elif ".1.self_attn." in name and name.endswith("proj.weight"):
+                tensors[name] = tensor.roll((2 if "q_proj" in name else 1) * width, dims=0)
+
+    ours = edited(bases["Llama"], tmp_path / "ours", turned)
+    (found,) = undone(ours, bases["Llama"])
+
+    torch.testing.assert_close(logits(ours), logits(bases["Llama"]), atol=1e-4, rtol=1e-4)
+    assert (found.layer, found.heads.tolist()) == (1, [2, 3, 0, 1])
+    assert summarised(ours, bases["Llama"])["heads"].tolist() == [[0, 1, 2, 3], [2, 3, 0, 1]]
+
+
+def test_heads_that_left_their_keys_behind_are_no_rewrite(bases, tmp_path):
+    width = 6
+
+    def parted(tensors):
+        for name, tensor in tensors.items():
+            if ".1.self_attn.o_proj" in name:
+                tensors[name] = tensor.roll(2 * width, dims=1)
+            elif ".1.self_attn.q_proj" in name:
+                tensors[name] = tensor.roll(2 * width, dims=0)
+
+    ours = edited(bases["Llama"], tmp_path / "ours", parted)
+
+    assert not torch.allclose(logits(ours), logits(bases["Llama"]), atol=1e-2)
+    assert list(undone(ours, bases["Llama"])) == []
+    assert Q // KV == 2
+
+
+@pytest.mark.parametrize("wrong", ["one weight", "one neuron", "one that was lost", "out of step"])
+def test_one_wrong_neuron_is_no_rewrite_of_its_layer_and_the_other_is(bases, wrong, tmp_path):
+    def edit(tensors):
+        for layer in range(LAYERS):
+            reorder_neurons(tensors, layer, torch.randperm(NEURONS))
+        up, down = (f"model.layers.1.mlp.{name}_proj.weight" for name in ("up", "down"))
+        if wrong == "one weight":
+            tensors[up][3, 4] *= 1 + 1e-5
+        elif wrong == "one neuron":
+            tensors[up][3] = tensors[up][4]
+        elif wrong == "one that was lost":
+            tensors[down][:, 3] = 0
+        else:
+            tensors[down][:, [3, 4]] = tensors[down][:, [4, 3]]
+
+    ours = edited(bases["Llama"], tmp_path / "ours", edit)
+
+    assert set(parts(ours, bases["Llama"])) == {(0, "mlp")}
+
+
+def test_what_differs_in_its_norm_alone_is_no_fold(bases, tmp_path):
+    ours = edited(
+        bases["Llama"], tmp_path / "ours", lambda tensors: tensors["model.layers.0.input_layernorm.weight"].mul_(2)
+    )
+
+    assert list(undone(ours, bases["Llama"])) == []
+
+
+def test_a_rewrite_in_bfloat16_of_all_three_kinds_is_undone(bases, tmp_path):
+    def edit(tensors):
+        for layer in range(LAYERS):
+            fold_norms(tensors, layer, "Llama")
+            reorder_neurons(tensors, layer, torch.randperm(NEURONS))
+
+    corrupt(bases["Llama"], tmp_path / "heads", CORRUPTIONS["reorder_heads"])
+    found = parts(edited(tmp_path / "heads", tmp_path / "ours", edit, torch.bfloat16), bases["Llama"])
+
+    assert {one.kinds for one in found.values()} == {
+        ("norm folded", "heads reordered"), ("norm folded", "neurons reordered")
+    }  # fmt: skip
+    assert len(found) == 2 * LAYERS
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_is_no_rewrite_of_itself_nor_of_another(bases, family, tmp_path):
+    assert list(undone(bases[family], bases[family])) == []
+    assert list(undone(save(family, tmp_path / "other", 1), bases[family])) == []
+
+
+@given(st.integers(0, 10**6), st.integers(2, 60), st.integers(0, 12))
+def test_any_order_of_rows_is_found_again_though_some_are_alike(seed, rows, dead):
+    rng = np.random.default_rng(seed)
+    base = rng.standard_normal((rows, 30)).astype(np.float32)
+    base[:dead] = 0
+    order = rng.permutation(rows)
+    noise = 1 + 2.0**-9 * rng.uniform(-1, 1, base.shape)
+    ours = (base * noise).astype(np.float32)[order]
+
+    found = matching(ours, base)
+    assert sorted(found.tolist()) == list(range(rows))
+    assert near(ours[found], base, 8)
+
+
+def test_columns_of_heads_follow_their_order():
+    assert head_places(((1, 0), (0, 1), (1, 0))).tolist() == [1, 0, 2, 3, 5, 4]
+
+
+def test_attention_in_the_order_of_the_baselines_heads_is_its_own(bases, tmp_path):
+    from depthgauge.probes.attention.compute import head_divergence
+
+    corrupt(bases["Llama"], tmp_path / "ours", CORRUPTIONS["reorder_heads"])
+    order = tuple(map(tuple, summarised(tmp_path / "ours", bases["Llama"])["heads"].tolist()))
+    ours, its = (model(folder) for folder in (tmp_path / "ours", bases["Llama"]))
+    ids = [[3, 7, 11, 5, 30, 2]]
+
+    assert head_divergence(ours, its, ids).jsd_bits.max() > 1e-4
+    assert head_divergence(ours, its, ids, order=order).jsd_bits.max() < 1e-9
+
+
+def test_the_gate_accepts_a_rewrite_by_name_and_refutes_one_wrong_neuron_at_its_layer(tmp_path):
+    from depthgauge import compare
+    from tests.bytes import save_byte_model
+
+    base = save_byte_model(tmp_path / "base", layers=4)
+
+    def right(tensors):
+        for layer in range(4):
+            reorder_neurons(tensors, layer, torch.randperm(64))
+
+    def wrong(tensors):
+        right(tensors)
+        tensors["model.layers.2.mlp.up_proj.weight"][5] *= 1.01
+
+    corrupt(base, tmp_path / "heads", CORRUPTIONS["reorder_heads"])
+    edited(tmp_path / "heads", tmp_path / "right", right), edited(base, tmp_path / "wrong", wrong)
+    claims = ("weights-within-margin", "attention-within-margin", "attention-sinks-within-margin",
+              "induction-head-within-margin", "residual-stream-within-margin")  # fmt: skip
+    accepted, blocked = (
+        compare(str(base), str(tmp_path / name), claims=claims, expect="equal", all_stages=True,
+                store=str(tmp_path / "store"), report_dir=str(tmp_path / "reports"))
+        for name in ("right", "wrong")
+    )  # fmt: skip
+    first, second = ({row.claim: row for row in each.rows} for each in (accepted, blocked))
+
+    assert {row.outcome for row in accepted.rows} <= {"SUPPORTED", "NOT_TESTABLE"}
+    assert all(row.estimate.high < 0.1 for row in accepted.rows), accepted.rows
+    assert "heads reordered in 4 places, neurons reordered in 4 places: undone" in (
+        first["weights-within-margin"].estimate.where
+    )
+    assert second["weights-within-margin"].outcome == "REFUTED"
+    assert second["weights-within-margin"].estimate.where.startswith("layer 2 ")

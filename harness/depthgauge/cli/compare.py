@@ -9,6 +9,7 @@ from depthgauge.cli.run import add_run_options, finish, judged, open_pages, repo
 
 OPTIONS = (
     "expect",
+    "allow",
     "tasks",
     "include_path",
     "trust_task_code",

@@ -23,6 +23,7 @@ class RunContext:
 
     `read` are the measurements that were read last, by key: several claims ask for each.
     In a plan there is a list `missing`: what is asked for and not in the store is noted there, and not made.
+    `allowed` names fields of files that may differ between two checkpoints, as 'generation_config.eos_token_id'.
     """
 
     testbed: Testbed
@@ -33,6 +34,7 @@ class RunContext:
     evidence: list[Evidence] = field(default_factory=list)
     missing: "list[Job] | None" = None
     read: dict[str, Measurement] = field(default_factory=dict)
+    allowed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -172,7 +172,8 @@ class ComparisonSession(Session):
     def checkpoint_sets(self) -> Mapping[str, CheckpointSet]:
         """The candidate, and every control: a corrupted copy of the baseline."""
         assert self.baseline.folder is not None
-        broken = replace(self.context, testbed=broken_testbed(self.context.testbed, self.baseline.folder))
+        testbed = broken_testbed(self.context.testbed, self.baseline.folder)
+        broken = replace(self.context, testbed=testbed, allowed=())  # nothing is declared of a control
         controls = {name: CheckpointSet.of(METHODS[name], (0,), broken) for name in METHODS if METHODS[name].control}
         return (
             {self.candidate.name: self.candidate} | controls | corrupted(broken)

@@ -23,6 +23,7 @@ from depthgauge.history.recorded import recorded_outcomes_of
 from depthgauge.measure.context import RunContext
 from depthgauge.models.files import read_config
 from depthgauge.models.load import Placement, check_dtype, choose_device
+from depthgauge.probes import files
 from depthgauge.runs.comparison import PINNED, ComparisonSession, joined
 from depthgauge.runs.session import MethodSession, Session, adopted_candidate, asked_names, chosen_methods
 from depthgauge.runs.session import home as home_of
@@ -40,13 +41,14 @@ WITH_A_VALUE = (
     "suites",
     "base_model",
     "expect",
+    "allow",
     "margin",
     "inconclusive",
     "last_stage",
     "executor",
     "launcher",
 )
-ABOUT_CHANGE = ("tasks", "include_path", "margin", "expect", "all_stages", "last_stage")
+ABOUT_CHANGE = ("tasks", "include_path", "margin", "expect", "allow", "all_stages", "last_stage")
 ABOUT_METHODS = ("method", "suites", "seeds", "first_seed", "base_model")
 
 
@@ -68,6 +70,7 @@ class Options:
     checkpoint: str | None = None
     baseline: str | None = None
     expect: str | None = None
+    allow: str | None = None
     tasks: str | None = None
     include_path: str | None = None
     trust_task_code: bool | None = None
@@ -234,6 +237,12 @@ OPTIONS = (
         "bits.",
     ),
     Option(
+        name="allow",
+        metavar="FIELDS",
+        help="with --baseline, fields of files that may differ, with commas, such as generation_config.eos_token_id or "
+        "chat_template: what differs in them is reported, and blocks nothing.",
+    ),
+    Option(
         name="tasks",
         metavar="NAMES",
         help="with --baseline, evaluation tasks, the testbed's or lm-eval's, that the candidate must not be "
@@ -385,7 +394,9 @@ def comparison_session(
     tasks = tasks_asked(options, common)
     testbed = replace(common, tasks=tuple({task.title: task for task in (*common.tasks, *tasks)}.values()))
     launch = launch_of(options, testbed, device=placement.device)
-    context = RunContext(testbed=testbed, placement=placement, store=store, tell=tell, launch=launch)
+    context = RunContext(
+        testbed=testbed, placement=placement, store=store, tell=tell, launch=launch, allowed=allowed(options)
+    )
     home_of_methods = chosen or trained_on(sources)
     return ComparisonSession(
         context=context, reports=reports, candidate_source=candidate, baseline_source=baseline, pinned_source=pinned,
@@ -400,6 +411,16 @@ def comparison_session(
         ),
         inconclusive_fails=inconclusive_fails(options), quotes=not options.no_text,
     )  # fmt: skip
+
+
+def allowed(options: Options) -> tuple[str, ...]:
+    """Raises: UsageError for a name without a file that fields are allowed of."""
+    names = asked_names(options.allow or "")
+    for name in names:
+        if name.partition(".")[0] not in files.FIELDS_OF:
+            known = ", ".join(files.FIELDS_OF)
+            raise UsageError(f"--allow={name}: write FILE.FIELD, of {known}, as in generation_config.eos_token_id.")
+    return tuple(names)
 
 
 def read_accepted(options: Options) -> AcceptedBaseline | None:

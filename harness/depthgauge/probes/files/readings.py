@@ -1,15 +1,40 @@
 """What claims ask of `files`: readings, from a candidate's measurements to numbers by unit."""
 
+from collections.abc import Sequence
+
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.probes.files.probe import IN_ALL, FilesDifference
 
 NAMED = 3  # differences that a claim's sentence names
+FIELDS_OF = ("config", "generation_config", "tokenizer", "chat_template")  # what may be allowed to differ, by field
+# The file of each part; of special tokens a difference names it itself.
+FILES = {
+    "config": "config", "generation": "generation_config", "tokenizer": "tokenizer", "chat template": "chat_template",
+    "tensors": "tensors",
+}  # fmt: skip
 
 
 def differences(candidate: CheckpointSet, baseline: CheckpointSet, part: str) -> tuple[int, str]:
     """How many there are in a part, tensors, config, tokenizer, chat template or generation, and the first of them as
-    one text.
+    one text. Those that the run allows are not counted, and named after the others.
     """
     (taken,) = candidate.compare(FilesDifference(), baseline)
-    count, texts = int(taken.arrays[f"{part} {IN_ALL}"]), [str(text) for text in taken.arrays[part][:NAMED]]
-    return count, "; ".join([*texts, f"and {count - NAMED:,} more"] if count > NAMED else texts)
+    listed = [str(text) for text in taken.arrays[part]]
+    allowed = [text for text in listed if is_allowed(field_of(part, text), candidate.context.allowed)]
+    count = int(taken.arrays[f"{part} {IN_ALL}"]) - len(allowed)
+    texts = [text for text in listed if text not in allowed][:NAMED]
+    more = [f"and {count - NAMED:,} more"] if count > NAMED else []
+    return count, "; ".join([*texts, *more, *(f"allowed: {text}" for text in allowed[:NAMED])])
+
+
+def field_of(part: str, text: str) -> str:
+    """What a difference is of, as it is named to allow it: 'generation_config.eos_token_id'."""
+    first, _, rest = text.partition(": ")
+    if part in FILES:
+        return f"{FILES[part]}.{first}"
+    return f"{first.removesuffix('.json')}.{rest.partition(': ')[0]}"
+
+
+def is_allowed(field: str, allowed: Sequence[str]) -> bool:
+    """Whether a field, or what holds it, is among those that may differ."""
+    return any(field == name or field.startswith(f"{name}.") for name in allowed)

@@ -10,6 +10,8 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from depthgauge.core.errors import InvalidCheckpoint, StoreUnusable, UsageError
 from depthgauge.models.files import CONFIG, read_json
 from depthgauge.models.load import prepare_libraries, threads_for_bytes
@@ -100,17 +102,39 @@ def convert(path: Path, into: Path) -> None:
         model.config.architectures = [type(model).__name__]
         model.save_pretrained(into)
         tokenizer.save_pretrained(into)
-    config = read_json(into / CONFIG)
+    config = shortened(read_json(into / CONFIG))
     if types:
         config["quantization_config"] = {"quant_method": "gguf", "types": types}
     (into / CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8")
 
 
+def shortened(fields: dict[str, Any]) -> dict[str, Any]:
+    """Numbers that a GGUF file keeps in float32 as they were written: 1e-06, and not 9.999999974752427e-07."""
+    found: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, float) and float(np.float32(value)) == value:
+            found[name] = float(str(np.float32(value)))
+        else:
+            found[name] = shortened(value) if isinstance(value, dict) else value
+    return found
+
+
 def types_of(model: Any, reader: Any) -> dict[str, str]:
-    """The type of every quantised parameter by its name; of all alike, by '', where transformers keeps no names."""
-    named = getattr(model.hf_quantizer, "quantized", None)
-    types = {int(tensor.tensor_type): tensor.tensor_type.name for tensor in reader.tensors}
-    if named:
-        return {name: types[int(kind)] for name, kind in sorted(named.items())}
-    coarsest = [name for name in types.values() if name not in PLAIN]
-    return {"": min(coarsest, key=lambda name: re.sub(r"\D", "", name))} if coarsest else {}
+    """The type of every quantised parameter by its name. What is made of several tensors, as experts are, has no name
+    of its own in the file, and counts as the type of the fewest bits.
+    """
+    from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
+
+    architecture = reader.fields["general.architecture"].contents()
+    known = next(key for key, name in MODEL_ARCH_NAMES.items() if name == architecture)
+    names = get_tensor_name_map(known, model.config.get_text_config().num_hidden_layers)
+    kinds = {tensor.name: str(tensor.tensor_type.name) for tensor in reader.tensors}
+    coarsest = min(kinds.values(), key=lambda kind: (kind in PLAIN, re.sub(r"\D", "", kind)))
+    found = {}
+    for name, parameter in model.named_parameters():
+        module, dot, last = name.rpartition(".")
+        mapped = names.get_name(module) if last in ("weight", "bias") else names.get_name(name)
+        kind = kinds.get(f"{mapped}{dot}{last}", coarsest if parameter.dim() > 1 else "F32")
+        if kind not in PLAIN:
+            found[name] = kind
+    return found

@@ -398,7 +398,7 @@ def comparison_session(
         testbed=testbed, placement=placement, store=store, tell=tell, launch=launch, allowed=allowed(options)
     )
     home_of_methods = chosen or trained_on(sources)
-    return ComparisonSession(
+    session = ComparisonSession(
         context=context, reports=reports, candidate_source=candidate, baseline_source=baseline, pinned_source=pinned,
         training=replace(context, testbed=home_of_methods or testbed), tasks=tuple(task.title for task in tasks),
         margins={**checked_margins(options.margins), **margins_asked(options, [task.title for task in tasks])},
@@ -411,6 +411,9 @@ def comparison_session(
         ),
         inconclusive_fails=inconclusive_fails(options), quotes=not options.no_text,
     )  # fmt: skip
+    if session.expect is Expectation.QUANTIZED and options.expect is None:
+        tell(f"{session.about}, as its configuration says; --expect=equal holds it to no change")
+    return session
 
 
 def allowed(options: Options) -> tuple[str, ...]:

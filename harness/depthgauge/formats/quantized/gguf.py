@@ -19,7 +19,7 @@ def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[
     types = (quantization(config) or {}).get("types") or {}
     found: dict[str, Tensor] = dict(stored)
     for name, tensor in stored.items():
-        named = types.get(name, types.get("") if len(tensor.shape) > 1 else None)
+        named = types.get(name)
         if named is not None:
             found[name] = Computed(
                 name=name, path=tensor.path, shape=tensor.shape, bits=bits_of(str(named)), group=GROUP,

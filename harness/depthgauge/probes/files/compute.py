@@ -22,6 +22,7 @@ READ_BY_MANY = (
     "rope_parameters", "rope_theta", "rope_scaling", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
     "sliding_window", "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "tie_word_embeddings",
 )  # fmt: skip
+DRAWN = ("initializer_range", "initializer_factor", "init_std")  # read where weights are drawn; a GGUF has none of them
 # Settings of generation that change how fast it runs or what it returns beside the text, and not the text.
 UNSAID = (
     "transformers_version", "use_cache", "cache_implementation", "cache_config", "max_cache_len", "output_attentions",
@@ -136,7 +137,7 @@ def config_differences(candidate: Path, baseline: Path) -> list[str]:
 
 def computed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those that say what is computed; a token and a list of it alone are the same."""
-    unread = (*UNCOMPUTED, QUANTIZED)
+    unread = (*UNCOMPUTED, QUANTIZED, *DRAWN)
     kept = {name: value for name, value in fields.items() if not any(part in unread for part in name.split("."))}
     return {name: effective(name, value) for name, value in kept.items()}
 

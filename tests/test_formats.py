@@ -17,9 +17,10 @@ from depthgauge.checks import test_quantized as bars
 from depthgauge.core.errors import InvalidCheckpoint, StoreUnusable, UsageError
 from depthgauge.core.registry import FORMATS
 from depthgauge.core.result import Outcome
+from depthgauge.formats.folder import least_bits, plain_tensors, tensors
 from depthgauge.formats.format import Format
 from depthgauge.formats.packing import BYTES_AS_FLOATS, unpack
-from depthgauge.formats.tensors import Computed, Stored, elements, least_bits, plain_tensors, tensors, whole
+from depthgauge.formats.tensors import Computed, Stored, elements, whole
 from depthgauge.models.gguf import check_gguf, convert
 from depthgauge.models.load import load
 from depthgauge.probes.files.compute import tensor_differences

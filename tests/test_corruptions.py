@@ -20,8 +20,9 @@ from depthgauge.core.registry import METHODS, load_entry_points
 from depthgauge.corruptions import CORRUPTIONS, Corrupted, Draws, FolderTensors, corrupt, corrupted, with_dose
 from depthgauge.corruptions.corrupted import AT
 from depthgauge.corruptions.weights import NUDGE
+from depthgauge.formats.folder import tensors
 from depthgauge.formats.parts import layer_of
-from depthgauge.formats.tensors import configuration
+from depthgauge.formats.tensors import configuration, whole
 from depthgauge.measure.context import RunContext
 from depthgauge.models.anatomy import block_parts, blocks
 from depthgauge.models.files import shapes
@@ -336,10 +337,22 @@ def test_a_zeroed_part_writes_nothing_in_every_family(name, part, family):
     assert torch.equal(output, torch.zeros_like(output))
 
 
-def test_a_quantised_checkpoint_is_refused(base, tmp_path):
-    folder = corrupt_copy(base, tmp_path / "quantised", quantization_config={"quant_method": "fp8"})
+def test_a_quantised_checkpoint_is_corrupted_dequantised(tmp_path):
+    quantised = ROOT / "tests" / "data" / "formats" / "gptq"
+    corrupt(quantised, tmp_path / "candidate", CORRUPTIONS["unchanged_copy"])
+    corrupt(quantised, tmp_path / "without", CORRUPTIONS["zero_mlp"])
 
-    with pytest.raises(NotTestable, match="are quantised: what is stored are not the numbers themselves"):
+    made, original = tensors(tmp_path / "candidate"), tensors(quantised)
+    assert "quantization_config" not in json.loads((tmp_path / "candidate" / "config.json").read_text())
+    assert sorted(path.name for path in (tmp_path / "candidate").iterdir()) == ["config.json", "model.safetensors"]
+    assert all(np.array_equal(whole(made[name]), whole(original[name])) for name in original)
+    assert not whole(tensors(tmp_path / "without")["model.layers.1.mlp.down_proj.weight"]).any()
+
+
+def test_a_checkpoint_in_a_format_that_is_not_read_is_refused(base, tmp_path):
+    folder = corrupt_copy(base, tmp_path / "quantised", quantization_config={"quant_method": "quip"})
+
+    with pytest.raises(NotTestable, match="quantised as 'quip'"):
         corrupt(folder, tmp_path / "candidate", CORRUPTIONS["zero_mlp"])
 
 

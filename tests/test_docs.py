@@ -111,6 +111,12 @@ def test_a_corruption_is_added_and_refutes_a_claim_at_the_dose_that_is_named(ins
     assert float(re.match(r"[\d.]+", row["control_reason"])[0]) < 0.5  # of 1, where all rows are gone
 
 
+def test_a_format_is_added_in_one_module(installed, checkpoints, tmp_path):
+    (done,) = followed("adding-a-format.md", installed, checkpoints, tmp_path)
+
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout[-3000:]
+
+
 def test_the_wheel_works_where_the_project_has_folders_of_our_names(installed, checkpoints, tmp_path):
     for name in ("harness", "methods", "suites", "testbeds"):
         (tmp_path / name).mkdir()

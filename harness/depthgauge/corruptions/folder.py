@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.corruptions.corruption import Changes, Corruption, Layers
 from depthgauge.corruptions.draws import Draws
-from depthgauge.formats.folder import tensors
-from depthgauge.formats.tensors import Stored, configuration
+from depthgauge.formats.folder import plain_tensors, tensors
+from depthgauge.formats.tensors import QUANTIZATION, Stored, configuration, is_quantized, whole
 from depthgauge.models.files import CONFIG, INDEX, WEIGHTS, read_json, tensor_entries, weight_files
 from depthgauge.models.header import read_header
 from depthgauge.models.stops import stop_tokens
@@ -25,6 +26,7 @@ DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat1
 COPIED = (".json", ".jinja", ".model", ".txt")
 NOT_COPIED = ("manifest.json", "recipe.json", "training_log.json")  # of a store's entry, and of how it was trained
 FIRST = "first.safetensors"
+PLAIN, SHARD = ".plain", 1 << 31  # where a quantised checkpoint is dequantised, and bytes of a file of it
 CHUNK = 1 << 24
 Entry = tuple[Path, str, dict[str, Any], int]  # as `tensor_entries` gives it
 
@@ -32,12 +34,10 @@ Entry = tuple[Path, str, dict[str, Any], int]  # as `tensor_entries` gives it
 class FolderTensors:
     """The weights of a folder as a `TensorSource`. Nothing is kept: every `read` is a copy of one's own.
 
-    Raises: NotTestable where weights are quantised, or stored in a form that is not known.
+    Raises: NotTestable where weights are stored in a form that is not known.
     """
 
     def __init__(self, folder: Path) -> None:
-        if "quantization_config" in read_json(folder / CONFIG):
-            raise NotTestable(f"the weights of {folder} are quantised: what is stored are not the numbers themselves.")
         try:
             found = tensors(folder)
         except InvalidCheckpoint as error:
@@ -76,6 +76,8 @@ def corrupt(
 
     Raises: NotTestable for a checkpoint that cannot be corrupted in this way.
     """
+    if is_quantized(base):
+        base = plain_copy(base, folder / PLAIN)
     copy_files(base, folder)
     rng, dose = Draws(seed), corruption.dose if dose is None else dose
     changed = []
@@ -89,7 +91,38 @@ def corrupt(
         edit_config(folder, lambda config: change(config, dose))
     if corruption.change_files is not None:
         corruption.change_files(folder, rng, dose)
+    shutil.rmtree(folder / PLAIN, ignore_errors=True)
     return changed
+
+
+def plain_copy(base: Path, into: Path) -> Path:
+    """A quantised checkpoint dequantised, in float32 and files of some GiB, and without the settings of its format.
+
+    Raises: NotTestable where it cannot be read.
+    """
+    into.mkdir(parents=True)
+    for path in copied_beside(base):
+        shutil.copyfile(path, into / path.name)
+    edit_config(into, without_quantization)
+    edit_json(into / CONFIG, without_quantization)
+    try:
+        weights = plain_tensors(base)
+    except InvalidCheckpoint as error:
+        raise NotTestable(str(error)) from error
+    shard: dict[str, Any] = {}
+    files: list[str] = []
+    for i, (name, tensor) in enumerate(weights.items()):
+        shard[name] = whole(tensor)
+        if sum(each.nbytes for each in shard.values()) >= SHARD or i == len(weights) - 1:
+            files.append(f"model-{len(files)}.safetensors")
+            save_file(shard, into / files[-1], metadata={"format": "pt"})
+            shard = {}
+    write_index(into, files) if files[1:] else (into / files[0]).rename(into / WEIGHTS)
+    return into
+
+
+def without_quantization(config: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name != QUANTIZATION}
 
 
 def copy_files(base: Path, folder: Path) -> None:

@@ -34,6 +34,7 @@ RAW = FLOATS | {
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "u1", "F8_E4M3": "u1", "F8_E5M2": "u1",
     "F8_E8M0": "u1",
 }  # fmt: skip
+QUANTIZATION = "quantization_config"  # in a configuration
 PLAIN_BITS = 16.0  # of a weight that is not quantised
 # Constants that older versions saved and newer ones compute.
 BUFFERS = (".attn.bias", ".attention.bias", ".masked_bias", ".rotary_emb.inv_freq")
@@ -214,7 +215,7 @@ class Layout(NamedTuple):
 def quantization(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a configuration says of how its weights are quantised; None where it says nothing."""
     for fields in (config, config.get("text_config") or {}):
-        found = fields.get("quantization_config")
+        found = fields.get(QUANTIZATION)
         if isinstance(found, dict):
             return found
     return None

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from depthgauge.core.registry import METHODS
@@ -13,6 +14,7 @@ from depthgauge.store.folders import Store
 from depthgauge.store.measurements import read
 
 Show = Callable[[Sequence[Measured], Setting], Iterator[Section]]
+STRICT = "DEPTHGAUGE_STRICT_REPORTS"  # set in tests of ours: what cannot be shown is an error there
 FIRST, LAST = "depthgauge.tasks", "depthgauge.probes.training"  # answers come before what is inside, and logs after
 
 
@@ -52,11 +54,15 @@ def package_of(module: str) -> str:
 
 
 def shown_by(package: str, measured: Sequence[Measured], setting: Setting) -> list[Section]:
-    """A package's sections; one that cannot show itself says so in its place, and the verdicts stand."""
+    """A package's sections that have something in them; one that cannot show itself says so in its place, and the
+    verdicts stand.
+    """
     try:
         show = show_of(package)
-        return [] if show is None else list(show(measured, setting))
+        return [] if show is None else [section for section in show(measured, setting) if section.parts]
     except Exception as error:  # whatever a third party's show raises
+        if os.environ.get(STRICT):
+            raise
         why = escape(f"{package} cannot show what it measured: {type(error).__name__}: {error}")
         return [Section(escape(package), [why])]
 

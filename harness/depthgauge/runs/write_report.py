@@ -25,7 +25,7 @@ from depthgauge.report.folder import ReportFolder
 from depthgauge.report.html import html_of
 from depthgauge.report.markdown import claims_part, environment_part, page_of, verdicts_part
 from depthgauge.report.outcome import Problem, counts
-from depthgauge.report.sections import collect, sections_of
+from depthgauge.report.sections import STRICT, collect, sections_of
 from depthgauge.runs.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
 
@@ -147,6 +147,8 @@ def with_pictures(section: Section, setting: Setting, store: Store, folder: Path
         except HarnessError:
             raise
         except Exception as error:  # whatever a third party's drawing raises
+            if os.environ.get(STRICT):
+                raise
             return escape(f"{part.name} cannot be drawn: {type(error).__name__}: {error}")
         return part
 

@@ -11,7 +11,10 @@ from depthgauge.core.numbers import not_negative, positive
 def add(commands: Commands) -> None:
     from depthgauge.store.folders import KINDS
 
-    parent = commands.add_parser("store", help="what the store holds: ls, verify, gc, push, pull")
+    summary = "what the store holds: ls, verify, gc, push, pull"
+    parent = commands.add_parser(
+        "store", help=summary, description=f"{summary.capitalize()}.", epilog="examples:\n  depthgauge store ls"
+    )
     below = parent.add_subparsers(required=True, metavar="COMMAND")
     parsers = [
         add_command(

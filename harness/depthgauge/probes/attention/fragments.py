@@ -1,7 +1,6 @@
 """How much of the attention that changed falls on the pieces that a tokenizer makes of formulae and isotopes.
 
-Dangi 2026a: chemical symbols reach the model as "disjointed, uninformative sub-tokens", and attention is "aggressively
-redistributed" among them. Shapes: L layers, H heads, T tokens.
+A formula reaches most models as several tokens that mean little alone. Shapes: L layers, H heads, T tokens.
 """
 
 from collections.abc import Sequence

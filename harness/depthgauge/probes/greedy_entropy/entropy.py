@@ -19,8 +19,8 @@ Row = Sequence[float] | NDArray[np.number]  # one prompt's trace
 STEPS = 80
 BATCH = 64
 COLLAPSE_NATS = 0.05
-# The published collapse (Dangi 2026a) lies below 0.05 nats for 13 steps. A spelt-out word is certain for a few steps,
-# and that is no collapse.
+# A collapse that was published lies below 0.05 nats for 13 steps. A spelt-out word is certain for a few steps, and that
+# is no collapse.
 COLLAPSE_RUN_STEPS = 10
 
 

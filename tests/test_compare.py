@@ -334,7 +334,7 @@ def test_one_folder_given_twice_is_one_sentence_and_exit_4(compare, baseline):
     done = compare(baseline)
 
     assert done.returncode == 4
-    assert "--checkpoint and --baseline both name old: give the baseline and the candidate" in refusal(done)
+    assert "the candidate and the baseline are both old: name two that differ" in refusal(done)
 
 
 def test_a_task_with_a_typo_is_answered_with_the_nearest_names(compare, place):

@@ -125,10 +125,10 @@ def test_a_folder_of_another_trainer_is_a_checkpoint_or_says_what_to_do(
     folder, store = layout(tiny_base, tmp_path / "run"), Store(tmp_path / "store", run="here")
     if sentence:
         with pytest.raises(HarnessError) as raised:
-            find(str(folder), "--checkpoint", store=store, start=tmp_path)
+            find(str(folder), "--checkpoint=", store=store, start=tmp_path)
         assert sentence in str(raised.value) and "\n" not in str(raised.value)
         return
-    found = find(str(folder), "--checkpoint", store=store, start=tmp_path).folder
+    found = find(str(folder), "--checkpoint=", store=store, start=tmp_path).folder
     check_folder(found)
     assert len(fingerprint(found)) == 16
 

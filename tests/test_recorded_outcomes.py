@@ -7,20 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthgauge import record
 from depthgauge.core.claim import Claim
-from depthgauge.core.errors import InvalidComparison
+from depthgauge.core.errors import InvalidComparison, UsageError
 from depthgauge.core.estimate import Estimate
+from depthgauge.core.registry import TESTBEDS
 from depthgauge.core.result import Outcome
 from depthgauge.core.verdict import above
 from depthgauge.history.recorded import (
     RecordedOutcomes,
+    of_another_base,
     read_recorded_outcomes,
     recorded_outcomes_of,
     write_recorded_outcomes,
 )
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext
-from depthgauge.runs.session import MethodSession
+from depthgauge.runs.session import MethodSession, chosen_methods
 from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import Store
 from depthgauge_methods.grpo import GRPO
@@ -158,3 +161,59 @@ def test_it_speaks_of_one_seed_and_neither_of_a_folder_nor_of_several_seeds(test
         testbed, tmp_path, adopted=lambda context: CheckpointSet(name="a", folder=tiny_base, context=context)
     )
     assert adopted.recorded == ()
+
+
+def test_a_record_of_another_base_is_said_and_what_records_it_anew(testbed, tiny_base):
+    write_recorded_outcomes(testbed.recorded_outcomes, RecordedOutcomes(base="0" * 16, machine="m"))
+
+    said = of_another_base(testbed)
+
+    assert f"records outcomes of base {'0' * 16}, and the base here is {fingerprint(tiny_base)}" in said
+    assert f"'depthgauge record {testbed.name}'" in said
+    write_recorded_outcomes(testbed.recorded_outcomes, RecordedOutcomes(base=fingerprint(tiny_base), machine="m"))
+    assert of_another_base(testbed) == ""
+
+
+# -- recording ---
+
+
+@pytest.fixture
+def recording(testbed, monkeypatch):
+    """Record methods of the testbed, of which a run gives a row each."""
+    monkeypatch.setattr(TESTBEDS, "_items", {**TESTBEDS._items, testbed.name: testbed})
+    monkeypatch.setattr(record, "machine", lambda: "here")
+    monkeypatch.setattr(record, "judged", lambda name, methods, seed, store: [
+        replace(row(SUPPORTED), method=method) for method in chosen_methods(methods, testbed)
+    ])  # fmt: skip
+
+    def run(methods, seeds=2):
+        record.record_outcomes(testbed.name, methods, seeds, testbed.recorded_outcomes.parent / "store")
+        return read_recorded_outcomes(testbed.recorded_outcomes).claims[row(SUPPORTED).claim]
+
+    return run
+
+
+def test_what_is_recorded_of_other_methods_stays(recording):
+    every = recording("all")
+    assert {"grpo", "gradreg", "depthscaled"} <= every.keys()
+
+    after = recording("grpo", seeds=1)
+
+    assert after.keys() == every.keys()
+    assert list(after["grpo"]) == ["0"]
+    assert all(after[method] == every[method] for method in every if method != "grpo")
+
+
+@pytest.mark.parametrize(
+    "of, sentence", [("machine", "of machine 'there', and this is 'here'"), ("base", "of base 'b'")]
+)
+def test_what_another_machine_or_base_recorded_is_neither_mixed_nor_lost(recording, testbed, tiny_base, of, sentence):
+    recording("all")
+    known = read_recorded_outcomes(testbed.recorded_outcomes)
+    other = replace(known, machine="there") if of == "machine" else replace(known, base="b")
+    write_recorded_outcomes(testbed.recorded_outcomes, other)
+
+    with pytest.raises(UsageError, match=sentence):
+        recording("grpo")
+    assert read_recorded_outcomes(testbed.recorded_outcomes) == other
+    assert recording("all") and read_recorded_outcomes(testbed.recorded_outcomes) == known

@@ -7,9 +7,9 @@ import tomllib
 import pytest
 
 import depthgauge_methods  # noqa: F401  registers them
-from depthgauge import METHODS, ItemTask, Method
-from depthgauge.api import compare
+from depthgauge import METHODS, ItemTask, Method, compare
 from depthgauge.checks.inputs import mmlu_dev
+from depthgauge.cli import main
 from depthgauge.core import installed
 from depthgauge.core.errors import UsageError
 from depthgauge.core.method import Checkpoint
@@ -23,6 +23,7 @@ from depthgauge.probes.sinks import Sinks
 from depthgauge.probes.weights import WeightDeltas
 from depthgauge.store.folders import Store
 from depthgauge.tasks import ItemTaskProbe, LmEvalTaskProbe
+from tests.bytes import save_byte_model
 from tests.processes import ROOT, refusal
 from tests.tiny import choices, tiny_testbed
 
@@ -59,7 +60,7 @@ def without(monkeypatch):
         (LmEvalTaskProbe(task=LmEvalTask(name="arc_easy")), {"torch", "transformers", "lm-eval"}),
         (Sinks(passages=("a",)), {"torch", "transformers"}),
         (WeightDeltas(), set()),
-        (FilesDifference(baseline_generation=""), {"transformers"}),
+        (FilesDifference(), {"transformers"}),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -145,3 +146,32 @@ def test_a_task_without_lm_eval_is_refused_before_anything_is_measured(tiny_base
 
     assert UsageError.exit_code == 4
     assert not any("measuring" in line for line in told)
+
+
+def test_a_task_that_is_read_from_a_package_is_refused_before_anything_is_measured(without, tmp_path):
+    without("lm-eval", "datasets")
+    baseline, candidate = (save_byte_model(tmp_path / name, seed=seed) for seed, name in enumerate("ab"))
+
+    with pytest.raises(UsageError, match=r"task 'mmlu_dev' needs lm-eval, .* pip install 'depthgauge\[eval\]'"):
+        compare(baseline, candidate, tasks="mmlu_dev", store=str(tmp_path / "store"), tell=lambda line: None)
+    assert not (tmp_path / "store" / "measurements").exists()
+
+
+@pytest.mark.parametrize(
+    "names, sentence",
+    [
+        (("base", "nowhere"), "the candidate nowhere is no folder and no method"),
+        (("nowhere", "base"), "the baseline nowhere is no folder and no method"),
+        (("base", "base"), "the candidate and the baseline are both base: name two that differ"),
+        (("", "base"), "the baseline names no checkpoint: give a folder"),
+    ],
+)
+def test_what_compare_was_given_as_words_is_named_as_these(names, sentence, tmp_path, monkeypatch, capsys):
+    save_byte_model(tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["depthgauge", "compare", *names])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 4 and sentence in said and "--checkpoint" not in said

@@ -50,16 +50,16 @@ def test_a_path_is_a_folder_relative_to_where_one_is(tiny_base, store, tmp_path,
     names = ("runs/mine", "./runs/mine", str(folder), "~/runs/mine", "runs/../runs/mine/")
 
     for name in names:
-        assert find(name, "--checkpoint", store=store, start=tmp_path) == Source(name="mine", folder=folder)
+        assert find(name, "--checkpoint=", store=store, start=tmp_path) == Source(name="mine", folder=folder)
 
 
 def test_a_registered_name_is_a_method(store, tmp_path):
-    assert find("grpo", "--checkpoint", store=store, start=tmp_path) == Source(name="grpo", method=GRPO)
+    assert find("grpo", "--checkpoint=", store=store, start=tmp_path) == Source(name="grpo", method=GRPO)
 
 
 def test_a_name_on_the_hub_is_the_snapshot_in_the_cache(hub, tiny_base, store, tmp_path):
     snapshot = cached(hub, "someone/tiny-1.5", tiny_base)
-    found = find("someone/tiny-1.5", "--checkpoint", store=store, start=tmp_path)
+    found = find("someone/tiny-1.5", "--checkpoint=", store=store, start=tmp_path)
 
     assert found == Source(name="someone--tiny-1.5", folder=snapshot)
     assert load(found.folder)[0].config.num_hidden_layers == 6
@@ -70,11 +70,11 @@ def test_a_revision_of_a_name_on_the_hub_is_that_snapshot(hub, tiny_base, store,
     snapshot = cached(hub, "someone/tiny", tiny_base, commit)
     (hub / "models--someone--tiny" / "refs" / "before").write_text(commit)
     for revision in (commit, "before"):
-        found = find(f"someone/tiny@{revision}", "--checkpoint", store=store, start=tmp_path)
+        found = find(f"someone/tiny@{revision}", "--checkpoint=", store=store, start=tmp_path)
         assert (found.folder, found.name) == (snapshot, f"someone--tiny@{revision}")
     asked = {}
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *at, **how: asked.update(how) or str(tiny_base))
-    find("someone/tiny@other", "--checkpoint", store=store, start=tmp_path)
+    find("someone/tiny@other", "--checkpoint=", store=store, start=tmp_path)
     assert asked["revision"] == "other"
 
 
@@ -83,7 +83,7 @@ def test_an_adapter_of_another_revision_of_its_base_is_refused(adapter, hub, tin
     cached(hub, "someone/tiny", tiny_base)
     rewrite(adapter, base_model_name_or_path="someone/tiny", revision="v2")
     with pytest.raises(InvalidCheckpoint, match="base model 'someone/tiny@v2'"):
-        find("adapter", "--checkpoint", store=store, start=tmp_path)
+        find("adapter", "--checkpoint=", store=store, start=tmp_path)
 
 
 def test_a_name_that_could_mean_two_things_is_refused_with_the_way_out(hub, tiny_base, store, tmp_path):
@@ -94,10 +94,10 @@ def test_a_name_that_could_mean_two_things_is_refused_with_the_way_out(hub, tiny
     with pytest.raises(
         UsageError, match=r"--checkpoint=grpo could be the folder .* or the method 'grpo': write ./grpo"
     ):
-        find("grpo", "--checkpoint", store=store, start=tmp_path)
+        find("grpo", "--checkpoint=", store=store, start=tmp_path)
     with pytest.raises(UsageError, match="could be the folder .* or someone/tiny in the cache of the hub"):
-        find("someone/tiny", "--baseline", store=store, start=tmp_path)
-    assert find("./grpo", "--checkpoint", store=store, start=tmp_path) == Source(name="grpo", folder=folder)
+        find("someone/tiny", "--baseline=", store=store, start=tmp_path)
+    assert find("./grpo", "--checkpoint=", store=store, start=tmp_path) == Source(name="grpo", folder=folder)
     assert UsageError.exit_code == 4
 
 
@@ -113,13 +113,13 @@ def test_a_name_that_could_mean_two_things_is_refused_with_the_way_out(hub, tiny
 )
 def test_a_name_that_means_nothing_is_refused_in_one_sentence(store, tmp_path, name, sentence):
     with pytest.raises(UsageError, match=sentence):
-        find(name, "--baseline", store=store, start=tmp_path)
+        find(name, "--baseline=", store=store, start=tmp_path)
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused(store, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="holds no config.json"):
-        find("empty", "--checkpoint", store=store, start=tmp_path)
+        find("empty", "--checkpoint=", store=store, start=tmp_path)
 
 
 @pytest.mark.parametrize("name", ["runs--mine", "a..b", "last-"])
@@ -127,9 +127,9 @@ def test_a_folder_may_be_called_what_no_model_on_the_hub_can_be(tiny_base, store
     """Reports call two folders of one name by those that they lie in: new--final."""
     folder = shutil.copytree(tiny_base, tmp_path / name)
 
-    assert find(name, "--checkpoint", store=store, start=tmp_path) == Source(name=name, folder=folder)
+    assert find(name, "--checkpoint=", store=store, start=tmp_path) == Source(name=name, folder=folder)
     with pytest.raises(UsageError, match=f"--checkpoint={name}x/-y is no folder"):
-        find(f"{name}x/-y", "--checkpoint", store=store, start=tmp_path)
+        find(f"{name}x/-y", "--checkpoint=", store=store, start=tmp_path)
 
 
 def test_a_model_of_which_only_the_configuration_is_cached_is_fetched(hub, tiny_base, store, tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ def test_a_model_of_which_only_the_configuration_is_cached_is_fetched(hub, tiny_
     cached(hub, "someone/tiny", shutil.copytree(tiny_base, tmp_path / "part", ignore=lambda *_: ["model.safetensors"]))
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tiny_base))
 
-    assert find("someone/tiny", "--checkpoint", store=store, start=tmp_path).folder == tiny_base
+    assert find("someone/tiny", "--checkpoint=", store=store, start=tmp_path).folder == tiny_base
 
 
 def test_without_a_network_a_name_that_is_not_cached_is_one_sentence(depthgauge, tmp_path):
@@ -176,8 +176,8 @@ def test_an_adapter_is_merged_as_peft_merges_it_and_once(adapter, tiny_base, sto
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    found = find("adapter", "--checkpoint", store=store, start=tmp_path)
-    again = find("adapter", "--checkpoint", store=store, start=tmp_path)
+    found = find("adapter", "--checkpoint=", store=store, start=tmp_path)
+    again = find("adapter", "--checkpoint=", store=store, start=tmp_path)
     theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), adapter).merge_and_unload()
 
     check_folder(found.folder)
@@ -191,10 +191,10 @@ def test_an_adapter_is_merged_as_peft_merges_it_and_once(adapter, tiny_base, sto
 def test_another_adapter_is_merged_anew(adapter, store, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    first = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    first = find("adapter", "--checkpoint=", store=store, start=tmp_path).folder
     tensors = load_file(adapter / "adapter_model.safetensors")
     save_file({name: 2 * tensor for name, tensor in tensors.items()}, adapter / "adapter_model.safetensors")
-    second = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    second = find("adapter", "--checkpoint=", store=store, start=tmp_path).folder
 
     assert first != second
     assert not torch.equal(logits(load(first)[0]), logits(load(second)[0]))
@@ -206,20 +206,20 @@ def rewrite(adapter, **changes):
 
 
 def test_the_base_of_an_adapter_is_found_beside_it_or_on_the_hub(adapter, hub, tiny_base, store, tmp_path):
-    whole = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    whole = find("adapter", "--checkpoint=", store=store, start=tmp_path).folder
     shutil.copytree(tiny_base, tmp_path / "its base")
     cached(hub, "someone/tiny", tiny_base)
     for base in ("../its base", "someone/tiny"):
         rewrite(adapter, base_model_name_or_path=base)
-        found = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+        found = find("adapter", "--checkpoint=", store=store, start=tmp_path).folder
         assert torch.equal(logits(load(found)[0]), logits(load(whole)[0]))
 
 
 def test_an_adapter_in_the_cache_of_the_hub_is_merged_without_a_network(adapter, hub, store, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    whole = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    whole = find("adapter", "--checkpoint=", store=store, start=tmp_path).folder
     cached(hub, "someone/adapter", adapter)
-    found = find("someone/adapter", "--checkpoint", store=store, start=tmp_path)
+    found = find("someone/adapter", "--checkpoint=", store=store, start=tmp_path)
 
     assert torch.equal(logits(load(found.folder)[0]), logits(load(whole)[0]))
 
@@ -227,16 +227,16 @@ def test_an_adapter_in_the_cache_of_the_hub_is_merged_without_a_network(adapter,
 def test_an_adapter_whose_base_is_not_to_be_had_or_does_not_fit_is_refused(adapter, store, tmp_path):
     rewrite(adapter, base_model_name_or_path="")
     with pytest.raises(InvalidCheckpoint, match="names no base: set base_model_name_or_path to its folder"):
-        find("adapter", "--checkpoint", store=store, start=tmp_path)
+        find("adapter", "--checkpoint=", store=store, start=tmp_path)
     rewrite(adapter, base_model_name_or_path="somewhere")
     with pytest.raises(InvalidCheckpoint, match="base model 'somewhere'"):
-        find("adapter", "--checkpoint", store=store, start=tmp_path)
+        find("adapter", "--checkpoint=", store=store, start=tmp_path)
 
 
 def test_an_adapter_that_does_not_fit_its_base_is_refused(adapter, tiny_base, store, tmp_path):
     rewrite(adapter, base_model_name_or_path=str(tiny_base), target_modules=["no_such_part"])
     with pytest.raises(InvalidCheckpoint, match="the adapter .* cannot be merged into"):
-        find("adapter", "--checkpoint", store=store, start=tmp_path)
+        find("adapter", "--checkpoint=", store=store, start=tmp_path)
 
 
 def test_an_adapter_is_merged_anew_when_its_base_is_another_model(adapter, tiny_base, store, tmp_path):
@@ -244,19 +244,19 @@ def test_an_adapter_is_merged_anew_when_its_base_is_another_model(adapter, tiny_
 
     base = shutil.copytree(tiny_base, tmp_path / "base")
     rewrite(adapter, base_model_name_or_path=str(base))
-    first = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    first = find("adapter", "--checkpoint=", store=store, start=tmp_path).folder
     tensors = load_file(base / "model.safetensors")
     save_file({name: 2 * tensor for name, tensor in tensors.items()}, base / "model.safetensors", {"format": "pt"})
 
-    assert find("adapter", "--checkpoint", store=store, start=tmp_path).folder != first
+    assert find("adapter", "--checkpoint=", store=store, start=tmp_path).folder != first
 
 
 def test_the_base_may_be_given_where_it_moved(adapter, tiny_base, store, tmp_path):
-    there = find("adapter", "--checkpoint", store=store, start=tmp_path).folder
+    there = find("adapter", "--checkpoint=", store=store, start=tmp_path).folder
     rewrite(adapter, base_model_name_or_path="/content/drive/base")
     with pytest.raises(InvalidCheckpoint, match=r"'/content/drive/base' in base_model_name_or_path.*--adapter-base"):
-        find("adapter", "--checkpoint", store=store, start=tmp_path)
-    found = find("adapter", "--checkpoint", store=store, start=tmp_path, adapter_base=tiny_base).folder
+        find("adapter", "--checkpoint=", store=store, start=tmp_path)
+    found = find("adapter", "--checkpoint=", store=store, start=tmp_path, adapter_base=tiny_base).folder
 
     assert torch.equal(logits(load(found)[0]), logits(load(there)[0]))
 
@@ -268,7 +268,7 @@ def test_an_adapter_beside_whole_weights_changes_them_as_transformers_loads_them
     for name in ("adapter_config.json", "adapter_model.safetensors"):
         shutil.copy(adapter / name, both)
     rewrite(both, base_model_name_or_path="nowhere")  # which is not asked
-    found = find("both", "--checkpoint", store=store, start=tmp_path).folder
+    found = find("both", "--checkpoint=", store=store, start=tmp_path).folder
 
     assert torch.allclose(logits(load(found)[0]), logits(AutoModelForCausalLM.from_pretrained(both)), atol=1e-5)
     assert not torch.allclose(logits(load(found)[0]), logits(load(tiny_base)[0]), atol=1e-3)
@@ -286,7 +286,7 @@ def test_an_adapter_with_new_tokens_enlarges_its_base(tiny_base, store, tmp_path
     trained = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
     trained.save_pretrained(tmp_path / "chat", save_embedding_layers=True)
     tokenizer.save_pretrained(tmp_path / "chat")
-    found = find("chat", "--checkpoint", store=store, start=tmp_path).folder
+    found = find("chat", "--checkpoint=", store=store, start=tmp_path).folder
 
     assert load(found)[0].get_input_embeddings().weight.shape[0] == rows + 2
     assert torch.allclose(logits(load(found)[0]), logits(trained.eval()), atol=1e-5)
@@ -332,6 +332,6 @@ def test_an_adapter_that_cannot_be_judged_is_one_whole_sentence(damage, parts, a
     damage(adapter, tiny_base)
 
     with pytest.raises(HarnessError) as refused:
-        find("adapter", "--checkpoint", store=store, start=tmp_path)
+        find("adapter", "--checkpoint=", store=store, start=tmp_path)
     assert all(part in str(refused.value) for part in parts), refused.value
     assert "\n" not in str(refused.value)

@@ -33,6 +33,7 @@ from depthgauge.runs.result import Findings, Result, blocks, check_reports, conc
 from depthgauge.runs.session import MethodSession, Session, Test
 
 CHECKS = "depthgauge.checks"
+CALLED = {"baseline": "the baseline ", "checkpoint": "the candidate "}  # in errors: neither is an option here
 CHECKPOINTS_AT_ONCE = 8  # that a process takes
 
 
@@ -48,7 +49,7 @@ def compare(
 
     Raises: HarnessError, in one sentence, where the comparison cannot be carried out or is invalid.
     """
-    given = options_from({**options, "baseline": str(baseline), "checkpoint": str(candidate)})
+    given = options_from({**options, "baseline": str(baseline), "checkpoint": str(candidate), "called": CALLED})
     return Runner(options=given, claims=claims, tell=tell, advance=advance).run()
 
 

@@ -28,7 +28,7 @@ def fingerprint(arguments: argparse.Namespace) -> int:
     if accepted is not None:
         print(accepted.accepted.fingerprint)
         return 0
-    source = find(arguments.checkpoint, "the checkpoint", store=opened(arguments), start=Path.cwd())
+    source = find(arguments.checkpoint, "the checkpoint ", store=opened(arguments), start=Path.cwd())
     if source.folder is None:
         raise UsageError(f"{arguments.checkpoint} is a method, which has no files yet: name a folder or a hub name.")
     print(fingerprint_of(source.folder))

@@ -145,7 +145,7 @@ class ItemTask:
     """A set of items and how they are answered: by option log-likelihood, or generated and given its reward.
 
     `temperature` 0 is greedy; above 0, `repeats` sampled answers are averaged per item. `chat` asks each item as a turn
-    of the model's chat template.
+    of the model's chat template. `requires` are distributions that its items are read from.
     """
 
     name: str
@@ -156,6 +156,7 @@ class ItemTask:
     version: int = 1
     reward: Reward = CORRECT
     chat: bool = False
+    requires: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

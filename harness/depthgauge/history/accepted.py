@@ -89,7 +89,7 @@ def read(project: Path, name: str) -> AcceptedBaseline | None:
 
 def checkpoint_of(accepted: AcceptedCheckpoint, name: str, *, store: Store, project: Path) -> Source:
     """The folder of an accepted checkpoint. Raises: UsageError if it is not available, InvalidComparison if another."""
-    found = find(accepted.checkpoint, f"the checkpoint of baseline {name}", store=store, start=project)
+    found = find(accepted.checkpoint, f"the checkpoint of baseline {name}, ", store=store, start=project)
     assert found.folder is not None  # a method is never accepted
     now = fingerprint(found.folder)
     if now != accepted.fingerprint:
@@ -130,7 +130,7 @@ def accept(
         )
     project = home(start, name)
     check_outside(path_of(project, name), "cd")
-    source = find(checkpoint, "the checkpoint", store=store, start=start)
+    source = find(checkpoint, "the checkpoint ", store=store, start=start)
     if source.folder is None:
         raise UsageError(f"{checkpoint} is a method: accept the folder of one of its checkpoints.")
     now = fingerprint(source.folder)

@@ -44,6 +44,17 @@ def recorded_outcomes_of(testbed: Testbed) -> RecordedOutcomes:
     return found if found.base == base_of(testbed) else RecordedOutcomes()
 
 
+def of_another_base(testbed: Testbed) -> str:
+    """A sentence where the testbed's recorded outcomes are of another base, and so say nothing here; else empty."""
+    path = testbed.recorded_outcomes
+    if path is None or not path.is_file() or (was := read_recorded_outcomes(path).base) == (now := base_of(testbed)):
+        return ""
+    return (
+        f"{path} records outcomes of base {was}, and the base here is {now}: no failure is known; 'depthgauge record "
+        f"{testbed.name}' records them anew"
+    )
+
+
 def read_recorded_outcomes(path: Path) -> RecordedOutcomes:
     try:
         data: dict[str, Any] = json.loads(path.read_text())

@@ -194,13 +194,10 @@ class ComparisonSession(Session):
         ]
         if self.candidate_source == self.baseline_source:
             raise UsageError(
-                f"--checkpoint and --baseline both name {self.candidate_source.name}: give the baseline and the "
-                f"candidate."
+                f"the candidate and the baseline are both {self.candidate_source.name}: name two that differ."
             )
         if len(folders) == 2 and folders[0].resolve() == folders[1].resolve():
-            raise UsageError(
-                f"--checkpoint and --baseline are the same folder, {folders[0]}: give the baseline and the candidate."
-            )
+            raise UsageError(f"the candidate and the baseline are the same folder, {folders[0]}: name two that differ.")
         if len(folders) < 2 or not same_content(folders[0], folders[1]):
             return None
         if self.expect is Expectation.TRAINED:

@@ -19,7 +19,7 @@ from depthgauge.core.registry import METHODS, TESTBEDS, suites_for
 from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
 from depthgauge.formats.tensors import quantization
 from depthgauge.history.accepted import AcceptedBaseline, checkpoint_of, home, read
-from depthgauge.history.recorded import recorded_outcomes_of
+from depthgauge.history.recorded import of_another_base, recorded_outcomes_of
 from depthgauge.measure.context import RunContext
 from depthgauge.models.files import read_config
 from depthgauge.models.load import Placement, check_dtype, choose_device
@@ -92,6 +92,7 @@ class Options:
     start: Path = field(default_factory=Path.cwd)
     project: Path = field(default_factory=Path.cwd)
     margins: Mapping[str, Margin] = field(default_factory=dict)
+    called: Mapping[str, str] = field(default_factory=dict)  # fields that were not given by their option: for errors
 
     @property
     def any(self) -> bool:
@@ -322,7 +323,10 @@ def session_of(
                 raise UsageError(f"{flag(option)} is about two checkpoints: give the baseline with --baseline.")
     store, reports = options.opened_store(run), options.folder("report_dir")
     make = comparison_session if about_change else method_session
-    return make(options, store, reports, placement, tell)
+    session = make(options, store, reports, placement, tell)
+    if warn and not about_change and (said := of_another_base(session.context.testbed)):
+        tell(said)
+    return session
 
 
 def method_session(
@@ -434,14 +438,14 @@ def allowed(options: Options) -> tuple[str, ...]:
 def read_accepted(options: Options) -> AcceptedBaseline | None:
     """That of --baseline. Raises: UsageError where a folder or a method has its name, too."""
     name = str(options.baseline)
-    accepted = read(home(options.start, name), name)
+    accepted, given = read(home(options.start, name), name), f"{called(options, 'baseline')}{name}"
     if accepted is not None and name in METHODS:
         raise UsageError(
-            f"--baseline={name} could be the method or the accepted baseline {name!r}: rename the accepted baseline."
+            f"{given} could be the method or the accepted baseline {name!r}: rename the accepted baseline."
         )
     if accepted is not None and Path(options.start, name).is_dir():
         raise UsageError(
-            f"--baseline={name} could be the folder or the accepted baseline {name!r}: write ./{name} for the folder."
+            f"{given} could be the folder or the accepted baseline {name!r}: write ./{name} for the folder."
         )
     return accepted
 
@@ -499,9 +503,18 @@ def trained_on(sources: Iterable[Source]) -> Testbed | None:
     return TESTBEDS[home_of(methods[0].name)] if methods else None
 
 
+def called(options: Options, option: str) -> str:
+    """What an error says before the name of a checkpoint."""
+    return options.called.get(option, f"{flag(option)}=")
+
+
 def named(options: Options, option: str, store: Store) -> Source:
     return find(
-        getattr(options, option), flag(option), store=store, start=options.start, adapter_base=adapter_base(options)
+        getattr(options, option),
+        called(options, option),
+        store=store,
+        start=options.start,
+        adapter_base=adapter_base(options),
     )
 
 

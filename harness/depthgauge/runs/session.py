@@ -319,8 +319,8 @@ class MethodSession(Session):
 
 
 def required_by(tasks: Iterable[ItemTask | LmEvalTask]) -> dict[str, tuple[str, ...]]:
-    """What tasks of lm-eval need; items of our own need no more than any model does."""
-    return {f"task {task.name!r}": task.requires for task in tasks if isinstance(task, LmEvalTask)}
+    """What tasks need beyond what any model does: those of lm-eval, and items that are read from a package."""
+    return {f"task {task.name!r}": task.requires for task in tasks if task.requires}
 
 
 def judged(claim: Claim, estimate: object, candidate: CheckpointSet) -> Verdict:

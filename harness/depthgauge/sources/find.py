@@ -43,15 +43,17 @@ class Source:
     method: Method | None = None
 
 
-def find(name: str, option: str, *, store: Store, start: Path, adapter_base: Path | None = None) -> Source:
+def find(name: str, called: str, *, store: Store, start: Path, adapter_base: Path | None = None) -> Source:
     """What `name` means, tried as a folder (relative to `start`), as a method, and as a name on the hub; an adapter is
     merged into `adapter_base`, or else into the base that it names.
 
-    Raises: UsageError, naming the option, if it means nothing, or could mean two of them.
+    `called` stands before the name in errors: "--checkpoint=", or "the candidate ".
+
+    Raises: UsageError if it means nothing, or could mean two of them.
     """
     if not name:
         raise UsageError(
-            f"{option}= names no checkpoint: give a folder, a method or a name on the hub, or leave it out."
+            f"{called.strip()} names no checkpoint: give a folder, a method or a name on the hub, or leave it out."
         )
     path = Path(start, os.path.expanduser(name))
     if path.suffix == SUFFIX and path.is_file():
@@ -62,13 +64,13 @@ def find(name: str, option: str, *, store: Store, start: Path, adapter_base: Pat
     meanings = [word for word, found in meanings_of(name, path, cached) if found]
     if len(meanings) > 1:
         raise UsageError(
-            f"{option}={name} could be {' or '.join(meanings)}: write ./{name} for the folder, or rename one of them."
+            f"{called}{name} could be {' or '.join(meanings)}: write ./{name} for the folder, or rename one of them."
         )
     if path.is_dir():
         return Source(name=path.resolve().name, folder=whole(path.resolve(), store, start, adapter_base))
     if name in METHODS:
         return Source(name=name, method=METHODS[name])
-    snapshot = cached or downloaded(name, option)
+    snapshot = cached or downloaded(name, called)
     return Source(name=name.replace("/", "--"), folder=whole(snapshot, store, start, adapter_base))
 
 
@@ -90,7 +92,7 @@ def with_base(testbed: Testbed, *, store: Store, start: Path) -> Testbed:
     if testbed.base is None:
         return testbed
     try:
-        source = find(str(testbed.base), f"the base of testbed {testbed.name}", store=store, start=start)
+        source = find(str(testbed.base), f"the base of testbed {testbed.name}, ", store=store, start=start)
     except HarnessError as error:
         raise type(error)(f"{error} {testbed.base_from}".rstrip()) from error
     return replace(testbed, base=source.folder)
@@ -120,12 +122,12 @@ def cached_on_hub(name: str) -> Path | None:
     return None
 
 
-def downloaded(name: str, option: str) -> Path:
+def downloaded(name: str, called: str) -> Path:
     """The snapshot of a hub name, fetched now. Raises: UsageError if there is none, or no network."""
     if not HUB_NAME.fullmatch(name) or "/" not in name:
         near = difflib.get_close_matches(name, METHODS, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"{option}={name} is no folder and no method.{hint} Methods: {', '.join(METHODS)}.")
+        raise UsageError(f"{called}{name} is no folder and no method.{hint} Methods: {', '.join(METHODS)}.")
     from huggingface_hub import snapshot_download
 
     model, _, revision = name.partition("@")
@@ -133,7 +135,7 @@ def downloaded(name: str, option: str) -> Path:
         return Path(snapshot_download(model, revision=revision or None, allow_patterns=list(HUB_FILES)))
     except Exception as error:  # whatever the hub's client raises, the name is not available
         raise UsageError(
-            f"{option}={name} is no folder, no method and not in the hub's cache, and cannot be fetched "
+            f"{called}{name} is no folder, no method and not in the hub's cache, and cannot be fetched "
             f"({type(error).__name__}): check the name and the network, or fetch it where there is one with "
             f"'hf download {name.replace('@', ' --revision ')}'."
         ) from error

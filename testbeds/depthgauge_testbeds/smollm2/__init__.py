@@ -8,6 +8,7 @@ from pathlib import Path
 
 from depthgauge import TESTBEDS, ItemTask, Testbed, Training, TrainingScale
 from depthgauge.checks.inputs import COMMON
+from depthgauge.checks.inputs.mmlu_dev import REQUIRES
 from depthgauge.core.testbed import Item, Word
 from depthgauge.probes.attention import MarkedText
 from depthgauge_suites.articles.noise_trace import TraceQuestion
@@ -44,7 +45,7 @@ SMOLLM2 = TESTBEDS.register(
             ItemTask(name="science_options", items=lambda: science.with_options("exam"), chat=True),
             ItemTask(name="history", items=history_items),
             ItemTask(name="mathematics", items=mathematics.items),
-            ItemTask(name="mmlu", items=mmlu.items),
+            ItemTask(name="mmlu", items=mmlu.items, requires=REQUIRES),
         ),
         training=Training(
             prompts=lambda: science.items("training"),

@@ -72,7 +72,7 @@ COMMON = Testbed(
     name="common",
     tasks=(
         ItemTask(name="common", items=lambda: task_items(items.items())),
-        ItemTask(name="mmlu_dev", items=lambda: task_items(mmlu_dev.items())),
+        ItemTask(name="mmlu_dev", items=lambda: task_items(mmlu_dev.items()), requires=mmlu_dev.REQUIRES),
     ),
     probe_inputs={
         Text: all_texts,

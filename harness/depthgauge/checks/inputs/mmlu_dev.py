@@ -9,6 +9,7 @@ from pathlib import Path
 from depthgauge.checks.inputs.items import Item
 from depthgauge.core.installed import check_installed
 
+REQUIRES = ("lm-eval",)
 SHIPPED = "tasks/mmlu/flan_cot_fewshot/_cot_prompts.json"
 LETTERS = ("A", "B", "C", "D")
 QUESTION = re.compile(
@@ -34,7 +35,7 @@ def shipped() -> dict[str, str]:
 
     Raises: UsageError where lm-eval is not installed.
     """
-    check_installed(("lm-eval",), "an exam of MMLU's development questions")
+    check_installed(REQUIRES, "a task of MMLU's development questions")
     spec = find_spec("lm_eval")
     assert spec is not None and spec.origin is not None
     prompts: dict[str, str] = json.loads((Path(spec.origin).parent / SHIPPED).read_text(encoding="utf-8"))

@@ -1,12 +1,15 @@
 """The console command: its options, its settings from a project's pyproject.toml, and how it tells of progress."""
 
+import sys
+
 import pytest
 
-from depthgauge.cli import parser
+from depthgauge.cli import main, parser
 from depthgauge.cli.progress import EVERY_S, Log
 from depthgauge.core.claim import Margin
 from depthgauge.core.errors import UsageError
 from depthgauge.runs.config import ABOUT_METHODS, OPTIONS, options_from
+from depthgauge.runs.conftests import load_conftest
 from tests.bytes import save_byte_model
 
 
@@ -98,3 +101,29 @@ def test_a_log_has_a_step_a_minute_and_every_notice(capsys):
     assert [line.rpartition(" ")[2] for line in lines[:-1]] == ["0", "60", "120", "180"]
     assert all("of 20 claims" in line for line in lines[:-1]) and EVERY_S == 60
     assert lines[-1] == "--dtype=bfloat16: slow here"
+
+
+@pytest.mark.parametrize(
+    "earlier, today", [("Exam", "ItemTask"), ("Tier", "Stage"), ("Economy", "MemoryOptions"), ("Needs", "Resources")]
+)
+def test_a_conftest_with_an_earlier_name_is_told_the_name_of_today(earlier, today, tmp_path):
+    (tmp_path / "conftest.py").write_text(f"from depthgauge import {earlier}\n")
+
+    with pytest.raises(UsageError, match=rf"raises ImportError: depthgauge has no {earlier}: it is {today} now"):
+        load_conftest(tmp_path / "conftest.py")
+
+
+def test_a_store_of_an_earlier_version_is_one_sentence_and_exit_4(tmp_path, capsys, monkeypatch):
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "layout").write_text("1")
+    for name in ("a", "b"):
+        save_byte_model(tmp_path / name)
+    monkeypatch.setattr("sys.argv", ["depthgauge", "compare", *map(str, (tmp_path / "a", tmp_path / "b"))])
+    monkeypatch.setattr("sys.argv", [*sys.argv, f"--store={tmp_path / 'store'}", f"--report-dir={tmp_path / 'r'}"])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr()
+    said = [line for line in (told.out + told.err).splitlines() if "layout" in line]
+    assert ended.value.code == 4
+    assert len(said) == 1 and "whose stores have layout '1'" in said[0] and "move that folder away" in said[0]

@@ -173,5 +173,6 @@ def test_what_compare_was_given_as_words_is_named_as_these(names, sentence, tmp_
 
     with pytest.raises(SystemExit) as ended:
         main()
-    said = capsys.readouterr().err
+    told = capsys.readouterr()
+    said = told.out + told.err
     assert ended.value.code == 4 and sentence in said and "--checkpoint" not in said

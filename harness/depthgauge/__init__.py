@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from depthgauge.api import compare as compare
     from depthgauge.api import verify as verify
 
+EARLIER = {"Exam": "ItemTask", "Tier": "Stage", "Economy": "MemoryOptions", "Needs": "Resources"}  # and no aliases
 RUNS = ("compare", "verify")  # opened when they are asked for: a suite's file needs neither
 
 
@@ -26,6 +27,8 @@ def __getattr__(name: str) -> Any:
         from depthgauge import api
 
         return getattr(api, name)
+    if name in EARLIER:
+        raise ImportError(f"depthgauge has no {name}: it is {EARLIER[name]} now (docs/glossary.md has all names).")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

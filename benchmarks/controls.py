@@ -16,7 +16,7 @@ from depthgauge.core.claim import Claim
 from depthgauge.core.registry import CORRUPTIONS, TESTBEDS, load_entry_points, methods_on
 from depthgauge.core.result import Outcome
 from depthgauge.corruptions.corrupted import AT
-from depthgauge.executors.engines import ENGINES
+from depthgauge.executors.engines import engine_named
 from depthgauge.executors.hand_out import hand_out
 from depthgauge.history.catalogue import claims_of, suites_in
 from depthgauge.measure.context import RunContext
@@ -97,7 +97,7 @@ def main() -> None:
     judged = ["base_model", *controls()]
     told = store.root / "progress" / "controls.log"
     follower = Follower(told, context.tell)
-    hand_out(session, [partial(outcomes, *each, judged) for each in claims()], ENGINES["local"](None), told)
+    hand_out(session, [partial(outcomes, *each, judged) for each in claims()], engine_named("local", None), told)
     follower.stop()
     PAGE.write_text(page([row(session, *each, judged) for each in claims()], judged))
 

@@ -117,6 +117,39 @@ def test_a_format_is_added_in_one_module(installed, checkpoints, tmp_path):
     assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout[-3000:]
 
 
+def test_a_task_is_added_in_one_file(installed, checkpoints, tmp_path):
+    (done,) = followed("adding-a-task.md", installed, checkpoints, tmp_path)
+
+    assert done.returncode in DECIDED, done.stdout[-3000:]
+    assert set(outcomes(tmp_path)) == {"task-not-worse[units]", "task-not-worse[units_spoken]"}
+
+
+def test_an_executor_is_added_in_one_file_and_makes_what_is_missing(installed, checkpoints, tmp_path):
+    (done,) = followed("adding-an-executor.md", installed, checkpoints, tmp_path)
+    found = outcomes(tmp_path)
+    idle = (tmp_path / "conftest.py").read_text().replace("*order.command", '"true"')
+    (tmp_path / "conftest.py").write_text(idle)
+    (command,) = page("adding-an-executor.md", **checkpoints).commands
+    lost = installed.run(f"{command} --store=another", tmp_path)
+
+    assert done.returncode in DECIDED, done.stdout[-3000:]
+    assert "weights-within-margin" in found
+    assert lost.returncode not in (0, 20) and "was lost" in lost.stdout + lost.stderr  # workers that do nothing
+
+
+def test_an_exporter_is_added_in_one_file_of_a_package(checkpoints, tmp_path):
+    own = environment(tmp_path / "env", build_wheel(tmp_path / "wheel"))  # a package is installed into it
+    project = tmp_path / "project"
+    installing, compared, written, helped = followed("adding-an-exporter.md", own, checkpoints, project)
+
+    assert installing.returncode == written.returncode == helped.returncode == 0, installing.stderr + written.stderr
+    assert compared.returncode in DECIDED
+    assert "- weights-within-margin: " in (project / "NOTES.md").read_text()
+    assert "examples:\n  depthgauge notes" in helped.stdout
+    again = own.run("depthgauge notes reports/new/report.json NOTES.md", project)
+    assert again.returncode == 4 and "NOTES.md is there already: name a new file" in again.stderr
+
+
 def test_the_wheel_works_where_the_project_has_folders_of_our_names(installed, checkpoints, tmp_path):
     for name in ("harness", "methods", "suites", "testbeds"):
         (tmp_path / name).mkdir()

@@ -8,6 +8,7 @@ from depthgauge.cli import accept, claims, comment, compare, export, fetch, fing
 from depthgauge.cli.arguments import Parser
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.installed import version
+from depthgauge.core.registry import load_entry_points
 
 INTERRUPTED_EXIT = 130  # 128 and the number of SIGINT, as shells give it
 COMMANDS = {
@@ -28,7 +29,9 @@ COMMANDS = {
 
 
 def parser(command: str = "") -> Parser:
-    """The parser of a command, or of all where none has this name."""
+    """The parser of a command, or of all where none of ours has this name: a package may bring one."""
+    if command not in COMMANDS:
+        load_entry_points()
     top = Parser(
         prog="depthgauge",
         description="White-box regression tests for model checkpoints.",

@@ -1,24 +1,23 @@
-"""depthgauge card, results, track: the verdicts of a report for a model card, for lm-eval's readers, for a tracker."""
+"""depthgauge card, results, and what is registered besides: the verdicts of a report in another form; and track."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from depthgauge.cli.arguments import Commands, Parser, add_command
+from depthgauge.core.errors import HarnessError, UsageError
+from depthgauge.core.registry import EXPORTERS
+from depthgauge.report.exporter import Exporter
 
 
 def add(commands: Commands) -> None:
-    parser = add_command(
-        commands, "card", card, summary="write the verdicts of a report into a model card, for the hub",
-        example="depthgauge card reports/merged/report.json runs/merged/README.md",
-    )  # fmt: skip
-    add_report(parser)
-    parser.add_argument("card", type=Path, metavar="CARD", help="the README.md of a model; made if there is none")
-    parser = add_command(
-        commands, "results", results, summary="write the verdicts of a report as a result file of lm-eval",
-        example="depthgauge results reports/merged/report.json results.json",
-    )  # fmt: skip
-    add_report(parser)
-    parser.add_argument("file", type=Path, metavar="FILE", help="as results.json")
+    for name in EXPORTERS:
+        exporter: Exporter = EXPORTERS[name]
+        parser = add_command(
+            commands, name, partial(export, exporter), summary=exporter.summary, example=exporter.example
+        )
+        add_report(parser)
+        parser.add_argument("file", type=Path, metavar="FILE", help="what is written")
     parser = add_command(
         commands, "track", track, summary="log the verdicts of a report to trackio or wandb: a table, and figures",
         example="depthgauge track reports/merged/report.json --to=trackio --project=ours",
@@ -34,18 +33,13 @@ def add_report(parser: Parser) -> None:
     parser.add_argument("report", type=Path, metavar="REPORT", help="reports/CANDIDATE/report.json")
 
 
-def card(arguments: argparse.Namespace) -> int:
-    from depthgauge.report.card import write_card
-
-    write_card(arguments.report, arguments.card)
-    print(f"depthgauge: the verdicts are in {arguments.card}.")
-    return 0
-
-
-def results(arguments: argparse.Namespace) -> int:
-    from depthgauge.report.results import write_results
-
-    write_results(arguments.report, arguments.file)
+def export(exporter: Exporter, arguments: argparse.Namespace) -> int:
+    try:
+        exporter.write(arguments.report, arguments.file)
+    except HarnessError:
+        raise
+    except Exception as error:  # whatever a third party's exporter raises
+        raise UsageError(f"exporter {exporter.name!r} raises {type(error).__name__}: {error}.") from error
     print(f"depthgauge: the verdicts are in {arguments.file}.")
     return 0
 

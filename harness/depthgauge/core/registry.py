@@ -68,6 +68,8 @@ class Registry(Generic[T]):
 METHODS: Registry[Method] = Registry("method")
 TESTBEDS: Registry[Testbed] = Registry("testbed")
 CORRUPTIONS: Registry[Any] = Registry("corruption")  # as `depthgauge.corruptions` describes them
+EXECUTORS: Registry[Any] = Registry("executor")  # classes, as `depthgauge.executors.engines` describes them
+EXPORTERS: Registry[Any] = Registry("exporter")  # as `depthgauge.report.exporter` describes them
 FORMATS: Registry[Any] = Registry("format")  # as `depthgauge.formats.format` describes them
 PROBES: Registry[Any] = Registry("probe")  # classes, as `depthgauge.measure.base_probe` describes them
 SUITES: Registry[Suite] = Registry("suite")

@@ -1,4 +1,4 @@
-"""What starts workers, on this machine or others, and says how each ended.
+"""Executors: what starts workers, on this machine or others, and says how each ended. See docs/adding-an-executor.md.
 
 A worker is a command line (`Order.command`): nothing that it is started with, and nothing that it leaves, is pickled.
 """
@@ -10,11 +10,12 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from depthgauge.core.errors import StoreUnusable, UsageError
+from depthgauge.core.registry import EXECUTORS
 from depthgauge.core.testbed import Resources
 from depthgauge.executors.worker import DONE, STOPPED, Order, work
 from depthgauge.page.escape import one_line
@@ -40,7 +41,9 @@ def ended(log: Path, how: str = "") -> Ended:
 
 
 class Engine(Protocol):
-    """Where workers run; `here` says that they share this machine."""
+    """Where workers run; `here` says that they share this machine. A registered class is made with the number of
+    workers that --workers asks for, or None, and says in `workers` how many there will be.
+    """
 
     name: str
     workers: int
@@ -51,6 +54,7 @@ class Engine(Protocol):
         ...
 
 
+@EXECUTORS.register
 class Processes:
     """Processes of this machine. Each has GPUs of its own where it needs some."""
 
@@ -120,6 +124,7 @@ def gpus_each(needed: int, workers: int) -> list[tuple[int, ...]]:
     return [tuple(there[first : first + needed]) for first in range(0, len(there) - needed + 1, needed)][:workers]
 
 
+@EXECUTORS.register
 class Slurm:
     """An array job. SLURM's own variables say the rest, such as SBATCH_PARTITION and SBATCH_ACCOUNT.
 
@@ -179,6 +184,7 @@ def is_queued(job: str) -> bool:
     return bool(found.stdout.strip()) if found.returncode == 0 else "Invalid job id" not in found.stderr
 
 
+@EXECUTORS.register
 class Ray:
     """Tasks of a Ray cluster: the one of RAY_ADDRESS, or one that runs here, or else one that is started here.
 
@@ -261,13 +267,11 @@ def installed(package: str, name: str, extra: str) -> Any:
         raise UsageError(f"--executor={name} needs {package}: pip install 'depthgauge[{extra}]'.") from error
 
 
-ENGINES: dict[str, Callable[[int | None], Engine]] = {"local": Processes, "slurm": Slurm, "ray": Ray}
-
-
 def engine_named(name: str, workers: int | None) -> Engine:
     """Raises: UsageError for one that is not known or is not available, or for no workers."""
-    if name not in ENGINES:
-        raise UsageError(f"--executor={name} is not known: choose {', '.join(ENGINES)}.")
+    if name not in EXECUTORS:
+        raise UsageError(f"--executor={name} is not known: choose {', '.join(EXECUTORS)}.")
     if workers is not None and workers < 1:
         raise UsageError(f"--workers={workers}: at least one must do the work.")
-    return ENGINES[name](workers)
+    engine: Engine = EXECUTORS[name](workers)
+    return engine

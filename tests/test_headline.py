@@ -87,6 +87,12 @@ def test_what_is_open_says_how_many_units_would_settle_it():
     assert "--inconclusive=warn" in headline.advice
 
 
+def test_at_least_one_unit_is_missing_from_what_is_open():
+    near = replace(OPEN, estimate=texts(0.05, 0.02, 0.08))
+
+    assert any("about 1 more" in more for more in said(HOLDS, near).more)
+
+
 def test_only_what_has_items_is_said_to_want_more_of_them():
     open_task = replace(TASK, outcome=INCONCLUSIVE, estimate=replace(TASK.estimate, point=-4.0, low=-8.0, high=0.0))
 
@@ -138,7 +144,8 @@ def test_a_run_in_which_nothing_could_be_tested_says_why():
     blind = replace(STREAM, outcome=NOT_TESTABLE, estimate=None, reason="the control zero_mlp is not refuted")
 
     assert "zero_mlp" in said(blind).thing
-    assert said(replace(STREAM, required=False)).outcome == "Inconclusive"
+    informational = said(replace(STREAM, required=False))
+    assert informational.outcome == "Inconclusive" and "informational" in informational.thing
 
 
 def test_a_method_against_its_base_names_the_seed_that_would_tell():
@@ -153,3 +160,5 @@ def test_a_control_that_proves_nothing_is_named():
     headline = said(replace(HOLDS, control="zero_mlp", control_outcome=SUPPORTED))
 
     assert headline.outcome == "Blocked" and "zero_mlp" in headline.thing
+    refuted = said(replace(WEIGHTS, control="zero_mlp", control_outcome=SUPPORTED))
+    assert refuted.thing == WEIGHTS.estimate.estimand and "zero_mlp" in " ".join(refuted.more)

@@ -121,7 +121,9 @@ def blocked(failed: Sequence[ClaimResult], about: About) -> Headline:
     more = others(len(failed) - 1)
     if about.not_run:
         more += (f"{len(about.not_run)} later claims were not run",)
-    if not row.control_refutes:
+    if not row.control_refutes and row.outcome is Outcome.REFUTED and not row.known_failure:
+        more = (f"its control {row.control} is {row.control_outcome}", *more)
+    elif not row.control_refutes:
         reason = f"the control {row.control} should refute {row.claim} and is {row.control_outcome}"
         return Headline(
             outcome="Blocked", about=about.title, thing=f"{reason}: {row.control_reason.rstrip('.')}", more=more,
@@ -156,19 +158,25 @@ def undecided(rows: Sequence[ClaimResult], about: About) -> Headline:
         return sentence("Inconclusive", row, about, (beside, *more), ADD_ITEMS)
     units = row.estimate.generalises_over
     n = n_that_settles(row.estimate, row.bounds)
-    settles = f"about {n - row.estimate.n} more {units} would settle it" if n else f"too near for any number of {units}"
-    return sentence("Inconclusive", row, about, (settles, *more), advice_for(units))
+    missing = max(1, n - row.estimate.n) if n else 0  # so many would do in four cases of five, and it is the fifth
+    settles = f"about {missing} more {units} would settle it" if n else f"too near for any number of {units}"
+    return sentence("Inconclusive", row, about, (settles, *more), advice_for(row, units))
 
 
-def advice_for(units: str) -> str:
-    if units == "seeds":
-        return "Train more seeds with --seeds"
+def advice_for(row: ClaimResult, units: str) -> str:
+    if units == "seeds" or not row.stage:
+        return "Train more seeds, as with --seeds=3"
     return ADD_ITEMS if units == "items" else WIDEN.format(units=units) + WARN
 
 
 def nothing_tested(rows: Sequence[ClaimResult], about: About) -> Headline:
     """Nothing that was asked for could be tested, or nothing about what the model does."""
     blind = [row for row in rows if row.outcome is Outcome.NOT_TESTABLE]
+    if not blind and not about.limits:
+        return Headline(
+            outcome="Inconclusive", about=about.title, thing=f"{len(rows)} claims were judged, all informational",
+            advice="Nothing is blocked and nothing promised: read the figures in the report",
+        )  # fmt: skip
     if not blind:
         return Headline(
             outcome="Inconclusive", about=about.title, thing="no required claim was judged", more=partly(about),

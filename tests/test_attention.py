@@ -26,6 +26,7 @@ from depthgauge.probes.attention.compute import (
 from depthgauge.probes.attention.fragments import fragment_mask, share_on_fragments
 from depthgauge_testbeds.pocket import POCKET
 from tests.families import CONTEXT, FAMILIES, VOCABULARY, WINDOW, random_model
+from tests.processes import refused
 
 GENERATOR = np.random.default_rng(0)
 PROMPTS = [GENERATOR.integers(2, VOCABULARY, size=length).tolist() for length in (7, 12, 7, 3, 7)]
@@ -377,7 +378,7 @@ def test_the_pieces_of_a_term_are_marked_wherever_it_stands(tokenizer):
 
 
 def test_a_term_that_is_not_there_is_refused(tokenizer):
-    with pytest.raises(StatisticUndefined, match="none of 'NaOH' is in"):
+    with refused(StatisticUndefined, "'NaOH'"):
         fragment_mask(tokenizer, "The H2SO4", ["NaOH"])
 
 

@@ -17,8 +17,7 @@ from depthgauge.store.folders import KEY_VARIABLE, MANIFEST, Store, read_manifes
 from depthgauge.store.inventory import damaged, entries
 from depthgauge.store.measurements import ARRAYS, KIND, described, measure, read
 from depthgauge.store.remote import pull, push
-
-WAY_OUT = "delete that folder and run again"
+from tests.processes import refused
 
 
 @pytest.fixture(autouse=True)
@@ -69,9 +68,9 @@ def test_a_measurement_under_another_key_is_refused(store):
     good, bad = measured(store, "good"), measured(store, "bad", 1.0)
     replay(good, bad)
 
-    with pytest.raises(CorruptEntry, match=f"says in manifest.json that it is another entry: {WAY_OUT}"):
+    with refused(CorruptEntry, code="identity"):
         asked_again(store, "bad")
-    with pytest.raises(CorruptEntry, match="another entry"):  # as a report reads it
+    with refused(CorruptEntry, code="identity"):  # as a report reads it
         read(store, bad.name)
     assert len(list(damaged(store))) == 1
 
@@ -80,7 +79,7 @@ def test_arrays_of_another_measurement_are_refused(store):
     good, bad = measured(store, "good"), measured(store, "bad", 1.0)
     shutil.copy(good / ARRAYS, bad / ARRAYS)
 
-    with pytest.raises(CorruptEntry, match=f"is corrupt at arrays.npz: {WAY_OUT}"):
+    with refused(CorruptEntry, "arrays.npz", code="content"):
         asked_again(store, "bad")
 
 
@@ -88,7 +87,7 @@ def test_an_edited_description_is_refused(store):
     folder = measured(store, "one")
     edit(folder, description=description_of("one") | {"probe": "another"})
 
-    with pytest.raises(CorruptEntry, match=f"is corrupt at manifest.json: {WAY_OUT}"):
+    with refused(CorruptEntry, "manifest.json", code="content"):
         asked_again(store, "one")
 
 
@@ -96,7 +95,7 @@ def test_an_edited_description_that_is_sealed_anew_is_refused_as_its_key_is_anot
     folder = measured(store, "one")
     write_manifest(folder, KIND, description_of("another"))
 
-    with pytest.raises(CorruptEntry, match="another entry"):
+    with refused(CorruptEntry, code="identity"):
         asked_again(store, "one")
 
 
@@ -106,7 +105,7 @@ def test_a_description_of_the_same_key_that_is_not_the_one_asked_for_is_refused(
     monkeypatch.setattr("depthgauge.store.folders.digest", lambda description: "0" * 16)
     measured(store, "two")
 
-    with pytest.raises(CorruptEntry, match="another entry"):
+    with refused(CorruptEntry, code="identity"):
         measured(store, "three")
 
 
@@ -114,7 +113,7 @@ def test_a_measurement_of_an_older_layout_is_refused(store):
     folder = measured(store, "one")
     (folder / MANIFEST).write_text(json.dumps({"files": read_manifest(folder).files}))
 
-    with pytest.raises(CorruptEntry, match=f"is of layout 1, and this version of depthgauge reads 2: {WAY_OUT}"):
+    with refused(CorruptEntry, code="layout"):
         asked_again(store, "one")
 
 
@@ -123,7 +122,7 @@ def test_a_manifest_that_is_none_is_refused(store, text):
     folder = measured(store, "one")
     (folder / MANIFEST).write_bytes(text.encode("latin-1"))
 
-    with pytest.raises(CorruptEntry, match="is corrupt at manifest.json"):
+    with refused(CorruptEntry, "manifest.json", code="content"):
         asked_again(store, "one")
 
 
@@ -168,7 +167,7 @@ def test_arrays_that_numpy_would_not_have_written_are_refused_unopened(store, wr
     write(folder / ARRAYS)
     write_manifest(folder, KIND, description_of("one"))
 
-    with pytest.raises(CorruptEntry, match="is corrupt at arrays.npz"):
+    with refused(CorruptEntry, "arrays.npz", code="content"):
         asked_again(store, "one").arrays["score"]
     assert not (folder / "opened").exists()
 
@@ -179,14 +178,14 @@ def test_a_file_of_numbers_that_is_damaged_within_is_refused_when_it_is_read(sto
     (folder / ARRAYS).write_bytes(data.replace(bytes(8), bytes([1] * 8), 1))  # not what the archive's own sum says
     write_manifest(folder, KIND, description_of("one"))
 
-    with pytest.raises(CorruptEntry, match="is corrupt at arrays.npz"):
+    with refused(CorruptEntry, "arrays.npz", code="content"):
         asked_again(store, "one").arrays["score"]
 
 
 def test_a_description_that_is_of_no_measurement_is_refused(store):
     folder = store.made(KIND, ["a", "list"], lambda staging_dir: np.savez(staging_dir / ARRAYS, score=np.zeros(3)))
 
-    with pytest.raises(CorruptEntry, match="is corrupt at manifest.json"):
+    with refused(CorruptEntry, "manifest.json", code="content"):
         read(store, folder.name)
 
 
@@ -200,7 +199,7 @@ def test_a_model_under_another_key_is_refused(store, kind):
     good, bad = made(store, kind, "good", "weights"), made(store, kind, "bad", "WEIGHTS")
     replay(good, bad)
 
-    with pytest.raises(CorruptEntry, match="another entry"):
+    with refused(CorruptEntry, code="identity"):
         made(store, kind, "bad", "WEIGHTS")
 
 
@@ -209,7 +208,7 @@ def test_a_model_of_one_kind_is_not_taken_for_another(store, kind):
     other = made(store, "pictures", "good", "weights")
     shutil.copytree(other, store.folder(kind, other.name))
 
-    with pytest.raises(CorruptEntry, match="another entry"):
+    with refused(CorruptEntry, code="identity"):
         made(store, kind, "good", "weights")
 
 
@@ -218,7 +217,7 @@ def test_weights_of_another_model_are_refused(store, kind):
     good, bad = made(store, kind, "good", "weights"), made(store, kind, "bad", "WEIGHTS")
     shutil.copy(good / "model.safetensors", bad / "model.safetensors")
 
-    with pytest.raises(CorruptEntry, match="is corrupt at model.safetensors"):
+    with refused(CorruptEntry, "model.safetensors", code="content"):
         made(store, kind, "bad", "WEIGHTS")
 
 
@@ -226,7 +225,7 @@ def test_weights_of_another_model_are_refused(store, kind):
 def test_a_file_that_was_added_to_a_model_is_refused(store, kind):
     (made(store, kind, "good", "weights") / "chat_template.jinja").write_text("another template")
 
-    with pytest.raises(CorruptEntry, match="is corrupt at chat_template.jinja"):
+    with refused(CorruptEntry, "chat_template.jinja", code="content"):
         made(store, kind, "good", "weights")
 
 
@@ -234,10 +233,10 @@ def test_a_file_that_was_added_to_a_model_is_refused(store, kind):
 def test_a_model_with_an_edited_description_is_refused(store, kind):
     folder = made(store, kind, "good", "weights")
     edit(folder, description={"of": "better"})
-    with pytest.raises(CorruptEntry, match="is corrupt at manifest.json"):
+    with refused(CorruptEntry, "manifest.json", code="content"):
         made(store, kind, "good", "weights")
     write_manifest(folder, kind, {"of": "better"})
-    with pytest.raises(CorruptEntry, match="another entry"):
+    with refused(CorruptEntry, code="identity"):
         made(store, kind, "good", "weights")
 
 
@@ -246,7 +245,7 @@ def test_a_model_of_an_older_layout_is_refused(store, kind):
     folder = made(store, kind, "good", "weights")
     edit(folder, layout="1")
 
-    with pytest.raises(CorruptEntry, match="is of layout 1, and this version of depthgauge reads 2"):
+    with refused(CorruptEntry, code="layout"):
         made(store, kind, "good", "weights")
 
 
@@ -285,7 +284,7 @@ def test_with_a_key_an_entry_that_is_not_signed_is_refused(store, monkeypatch):
     folder = forged(store)
     monkeypatch.setenv(KEY_VARIABLE, "a secret")
 
-    with pytest.raises(CorruptEntry, match=f"is not signed, and {KEY_VARIABLE} is set: {WAY_OUT}, or name a new store"):
+    with refused(CorruptEntry, KEY_VARIABLE, code="signature"):
         asked_again(store, "bad")
     shutil.rmtree(folder)
     assert measured(store, "bad", 1.0) == folder and asked_again(store, "bad").arrays["score"].max() == 1.0
@@ -296,7 +295,7 @@ def test_an_entry_that_is_signed_with_another_key_is_refused(store, monkeypatch)
     forged(store)
     monkeypatch.setenv(KEY_VARIABLE, "a secret")
 
-    with pytest.raises(CorruptEntry, match="is not signed with the key of .*: delete that folder"):
+    with refused(CorruptEntry, KEY_VARIABLE, code="signature"):
         asked_again(store, "bad")
     assert len(list(damaged(store))) == 2
 
@@ -311,7 +310,7 @@ def test_a_signature_of_another_entry_is_refused(store, monkeypatch):
     edit(bad, signature=signature)
     monkeypatch.setenv(KEY_VARIABLE, "a secret")
 
-    with pytest.raises(CorruptEntry, match="is not signed with the key of"):
+    with refused(CorruptEntry, KEY_VARIABLE, code="signature"):
         asked_again(store, "bad")
     assert asked_again(store, "good").arrays["score"].max() == 0.0
 
@@ -321,7 +320,7 @@ def test_with_a_key_a_model_that_is_not_signed_is_refused(store, kind, monkeypat
     made(store, kind, "one", "weights")
     monkeypatch.setenv(KEY_VARIABLE, "a secret")
 
-    with pytest.raises(CorruptEntry, match="is not signed"):
+    with refused(CorruptEntry, KEY_VARIABLE, code="signature"):
         made(store, kind, "one", "weights")
     made(store, kind, "two", "weights")
     assert made(store, kind, "two", "WEIGHTS").joinpath("model.safetensors").read_text() == "weights"
@@ -333,7 +332,7 @@ def test_what_is_pulled_from_an_address_must_be_signed_too(store, tmp_path, monk
     monkeypatch.setenv(KEY_VARIABLE, "a secret")
     here = Store(tmp_path / "here", run="this run")
 
-    with pytest.raises(CorruptEntry, match="is not signed"):
+    with refused(CorruptEntry, KEY_VARIABLE, code="signature"):
         pull(here, str(tmp_path / "shared"), lambda line: None)
     assert list(entries(here)) == []
 

@@ -11,6 +11,7 @@ from depthgauge.core.errors import InvalidCheckpoint, StatisticUndefined
 from depthgauge_suites.grokking.fourier import compute as fourier
 from depthgauge_suites.grokking.fourier.transformer import all_pairs, fresh_weights, run
 from tests.full_sequence import FullSequence
+from tests.processes import refused
 
 ODD = st.integers(1, 30).map(lambda k: 2 * k + 1)
 SEEDS = st.integers(0, 2**32 - 1)
@@ -91,7 +92,7 @@ def test_a_frequency_that_is_not_there_is_named(frequency):
 
 
 def test_a_frequency_is_a_whole_number_asked_for_once():
-    with pytest.raises(StatisticUndefined, match="no frequency 1.5"):
+    with refused(StatisticUndefined, "1.5"):
         fourier.restricted(random(11, 11, 11), [1.5])
     with pytest.raises(StatisticUndefined, match=r"once, got \[2, 2\]"):
         fourier.restricted(random(11, 11, 11), [2, 2])

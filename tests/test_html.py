@@ -31,7 +31,7 @@ def page_of(folder, rows=(), sections=(), problems=(), code=1):
     (folder / "dot.png").write_bytes(DOT)
     return html_of(
         title="candidate against baseline", code=code, headline="Blocked: <b>", summary=["**2 REFUTED.**"], rows=rows,
-        problems=problems, sections=sections, folder=folder,
+        problems=problems, top=(), sections=sections, folder=folder,
     )  # fmt: skip
 
 

@@ -562,7 +562,7 @@ def test_a_group_of_different_metrics_is_refused(run_task, own):
     write_task(own, "words", YAML["words"])
     write_group(own, ["letters", "words"])
 
-    with pytest.raises(UsageError, match=r"'all' have different metrics, acc \(letters\), exact_match \(words\)"):
+    with refused(UsageError, "'all'", "exact_match"):
         run_task("all", path=own)
 
 
@@ -570,7 +570,7 @@ def test_a_group_that_lists_a_task_nobody_defines_is_refused(run_task, own):
     write_task(own, "letters", YAML["letters"])
     write_group(own, ["letters", "nobody_s_task"])
 
-    with pytest.raises(UsageError, match="'all' lists 'nobody_s_task', of which there is no task"):
+    with refused(UsageError, "'all'", "'nobody_s_task'"):
         run_task("all", path=own)
 
 
@@ -585,21 +585,21 @@ def test_a_group_that_lm_eval_ships_is_all_its_tasks():
 
 
 def test_an_unknown_task_is_answered_with_near_ones(run_task):
-    with pytest.raises(UsageError, match=r"no task 'leters'. Did you mean 'letters'") as refused:
+    with refused(UsageError, "'leters'", "'letters'") as found:
         run_task("leters")
-    assert refused.value.exit_code == 4
+    assert found.value.exit_code == 4
 
-    with pytest.raises(UsageError, match="Did you mean .*'gsm8k'"):
+    with refused(UsageError, "'gsm8k'"):
         run_task("gsm8kk", path=None)
 
 
 def test_data_that_is_not_here_is_a_sentence_with_the_command_that_gets_it(run_task, own):
-    with pytest.raises(UsageError, match="data of task 'gsm8k' is not on this machine: `depthgauge fetch gsm8k`"):
+    with refused(UsageError, "'gsm8k'", "depthgauge fetch gsm8k"):
         run_task("gsm8k", path=None)
 
 
 def test_nothing_is_fetched_by_a_process_that_is_offline():
-    with pytest.raises(UsageError, match="cannot be fetched offline: unset HF_HUB_OFFLINE"):
+    with refused(UsageError, "HF_HUB_OFFLINE"):
         fetch(LmEvalTask(name="gsm8k"))
 
 
@@ -631,7 +631,7 @@ def test_a_chat_with_a_tokenizer_that_has_no_template_is_refused(run_task):
 
 
 def test_code_of_a_folder_is_refused_unless_trusted(run_task):
-    with pytest.raises(UsageError, match=r"shuffled.yaml runs code of its own .*'--trust-task-code' lets it"):
+    with refused(UsageError, "shuffled.yaml", "'--trust-task-code'"):
         run_task("shuffled")
 
 
@@ -666,22 +666,22 @@ def test_a_template_cannot_reach_out_of_the_sandbox(run_task, own):
 
 
 def test_a_task_that_runs_what_a_model_writes_is_refused(run_task):
-    with pytest.raises(UsageError, match="'humaneval' runs the code that a model writes"):
+    with refused(UsageError, "'humaneval'"):
         run_task("humaneval", path=None)
 
 
 def test_a_file_that_lm_eval_would_leave_out_is_refused(run_task, own):
     write_task(own, "letters", YAML["letters"])
     (own / "broken.yaml").write_text("task: x\n  y: [\n")
-    with pytest.raises(UsageError, match=r"broken.yaml, line 2: not YAML .* leave this task out without a word"):
+    with refused(UsageError, "broken.yaml", "2", "YAML"):
         run_task("letters", path=own)
 
     (own / "broken.yaml").write_text("task: x\ninclude: gone_yaml\n")
-    with pytest.raises(UsageError, match=r"broken.yaml includes gone_yaml, which does not exist"):
+    with refused(UsageError, "broken.yaml", "gone_yaml"):
         run_task("letters", path=own)
 
     (own / "broken.yaml").write_text("task: letters\n")
-    with pytest.raises(UsageError, match=r"letters.yaml and .*broken.yaml both define 'letters'"):
+    with refused(UsageError, "letters.yaml", "broken.yaml", "'letters'"):
         run_task("letters", path=own)
 
     (own / "broken.yaml").write_text("include: broken.yaml\n")
@@ -709,9 +709,9 @@ def test_another_set_of_tasks_than_the_index_promised_is_refused(run_task, monke
 def test_a_metric_or_filter_that_a_task_lacks_is_refused_before_it_runs(run_task, monkeypatch):
     monkeypatch.setattr(lm_eval_tasks, "ask", None)
 
-    with pytest.raises(UsageError, match="'letters' has no metric 'f1': it has acc, acc_norm"):
+    with refused(UsageError, "'letters'", "'f1'", "acc_norm"):
         run_task("letters", metric="f1")
-    with pytest.raises(UsageError, match="'words' has no filter 'strict': it has first, whole"):
+    with refused(UsageError, "'words'", "'strict'"):
         run_task("words", metric="exact_match,strict")
 
 
@@ -826,6 +826,7 @@ import sys
 from pathlib import Path
 from depthgauge.tasks.lm_eval_tasks import parameters
 from depthgauge.core.testbed import LmEvalTask
+from tests.processes import refused
 parameters(LmEvalTask(name="letters", path=Path({str(place)!r})))
 print([name for name in ("torch", "transformers", "datasets", "lm_eval") if name in sys.modules])
 """
@@ -969,5 +970,5 @@ def test_a_file_that_is_no_file_of_samples_is_a_sentence(run_task, tmp_path):
     with pytest.raises(UsageError, match=f"line {SHOWN + 1}: answers the same item as line 5"):
         read_samples(path)
     write_samples(path, lines)
-    with pytest.raises(UsageError, match="no rows of the filter 'strict': its first filter is 'none'"):
+    with refused(UsageError, "'strict'", "'none'"):
         read_samples(path, metric="acc,strict")

@@ -34,6 +34,7 @@ from depthgauge_suites.grokking.fourier.transformer import (
 )
 from depthgauge_testbeds.modular_addition import MODULAR_ADDITION
 from tests.full_sequence import FullSequence, full_sequence_losses
+from tests.processes import refused
 
 SMALL = GrokkingSettings(p=11, train_fraction=0.6, until_test_loss=None, steps=2 * SNAPSHOT_EVERY)
 
@@ -77,7 +78,7 @@ def test_there_must_be_sums_to_train_on_and_others_to_test(fraction):
 
 
 def test_a_fraction_of_a_sum_is_no_sum():
-    with pytest.raises(UsageError, match="0.05 of 9 sums leaves none to train on: raise train_fraction"):
+    with refused(UsageError, "0.05", "9", "train_fraction"):
         ModularTask(p=3, train_fraction=0.05)
 
 
@@ -238,7 +239,7 @@ def test_weights_with_nan_are_refused(tmp_path):
 
 
 def test_weights_of_other_shapes_are_refused():
-    with pytest.raises(InvalidCheckpoint, match=r"it has W_U of shape \(128, 5\), expected \(128, 12\)"):
+    with refused(InvalidCheckpoint, "W_U", "128", "5", "12"):
         check(fresh_weights(11, 0)._replace(W_U=torch.zeros(128, 5)), "it")
 
 
@@ -263,7 +264,7 @@ def test_a_training_that_diverges_says_at_which_step(tmp_path):
 
 def test_a_checkpoint_of_another_kind_is_not_testable(tmp_path):
     folder = saved(tmp_path / "other", fresh_weights(11, 0), model_type="qwen3")
-    with pytest.raises(NotTestable, match="is a qwen3 checkpoint, and this is defined for modular_addition"):
+    with refused(NotTestable, "modular_addition"):
         load_checkpoint(folder)
 
 
@@ -282,10 +283,10 @@ def test_a_configuration_that_cannot_be_is_refused(tmp_path, config, error, sent
 
 
 def test_a_folder_without_weights_or_configuration_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="is not a checkpoint: give the folder that holds config.json"):
+    with refused(UsageError, "config.json"):
         load_checkpoint(tmp_path)
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(InvalidCheckpoint, match="must hold a JSON object, got list"):
+    with refused(InvalidCheckpoint, "JSON"):
         load_checkpoint(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "modular_addition"}')
     with pytest.raises(InvalidCheckpoint, match="not a readable safetensors file"):

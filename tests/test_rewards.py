@@ -18,6 +18,7 @@ from depthgauge.models.load import load
 from depthgauge.tasks.item_runner import answer_items, parameters
 from depthgauge_methods.second_pass.prompts import check_prompts
 from depthgauge_methods.second_pass.rewards import pay_one, total
+from tests.processes import refused
 from tests.tiny import tiny_testbed
 
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}{% if add_generation_prompt %}d{% endif %}"
@@ -159,7 +160,7 @@ def test_a_chat_needs_a_template_that_works(tiny_base, chat_base):
     with pytest.raises(NotTestable, match="has no chat template"):
         as_turn(tokenizer, "ab")
     (chat_base / "chat_template.jinja").write_text("{{ raise_exception('no user here') }}")
-    with pytest.raises(NotTestable, match="chat template fails on 'ab': no user here"):
+    with refused(NotTestable, "'ab'"):
         as_turn(load(chat_base)[1], "ab")
 
 

@@ -21,6 +21,7 @@ from depthgauge.stats import exactly
 from depthgauge.store.folders import Store
 from depthgauge_methods.grpo import BASE
 from depthgauge_testbeds.modular_addition import MODULAR_ADDITION
+from tests.processes import refused
 from tests.tiny import tiny_testbed
 
 
@@ -71,7 +72,7 @@ def test_a_language_model_without_a_tokenizer_is_refused_before_anything_is_trai
         context=context, methods=("grpo",), training_seeds=(0,), reports=tmp_path / "reports", adopted=adopted
     )
 
-    with pytest.raises(InvalidCheckpoint, match=r"has no tokenizer\.json: save the tokenizer beside the model"):
+    with refused(InvalidCheckpoint, "tokenizer.json"):
         session.check()
 
 
@@ -129,7 +130,7 @@ def test_a_refusal_is_remembered_and_no_model_is_loaded_to_hear_it_again(base, c
 
 
 def test_what_a_probe_raises_that_is_not_of_the_house_names_the_probe(base):
-    with pytest.raises(InvalidComparison, match=r"test_session:Strange raises KeyError: .there is no layer 18.$"):
+    with refused(InvalidComparison, "test_session", "18"):
         base.measure(Strange(raises=KeyError))
     with pytest.raises(HarnessError, match="Strange raises KeyError.*It failed earlier in this run"):
         base.measure(Strange(raises=KeyError))
@@ -142,7 +143,7 @@ def test_seeds_that_cannot_be_paired_are_no_comparison(context):
 
     two, three = (CheckpointSet(name="s", folder=context.testbed.base, seeds=seeds, context=context)
                   for seeds in ((0, 1), (0, 1, 2)))  # fmt: skip
-    with pytest.raises(InvalidComparison, match="2 seeds of 's' cannot be paired with 3"):
+    with refused(InvalidComparison, "2", "'s'", "3"):
         two.compare(Pair(), three)
 
 
@@ -150,7 +151,7 @@ def test_a_misspelt_method_setting_of_a_testbed_is_refused_before_anything_is_tr
     misspelt = replace(context.testbed.training, method_settings={"penalti": 0.1})
     testbed = replace(context.testbed, training=misspelt)
 
-    with pytest.raises(UsageError, match="testbed 'tiny': no method has a setting 'penalti'. Did you mean 'penalty'"):
+    with refused(UsageError, "'tiny'", "'penalti'", "'penalty'"):
         recipe_of(METHODS["gradreg"], testbed, 0, "cpu")
 
 

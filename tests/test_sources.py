@@ -13,7 +13,7 @@ from depthgauge.sources.folder import check_folder
 from depthgauge.sources.tokenizer import same_tokenizer
 from depthgauge.store.folders import Store
 from depthgauge_methods.grpo import GRPO
-from tests.processes import refusal
+from tests.processes import refusal, refused
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_an_adapter_of_another_revision_of_its_base_is_refused(adapter, hub, tin
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     cached(hub, "someone/tiny", tiny_base)
     rewrite(adapter, base_model_name_or_path="someone/tiny", revision="v2")
-    with pytest.raises(InvalidCheckpoint, match="base model 'someone/tiny@v2'"):
+    with refused(InvalidCheckpoint, "'someone/tiny@v2'"):
         find("adapter", "--checkpoint=", store=store, start=tmp_path)
 
 
@@ -118,7 +118,7 @@ def test_a_name_that_means_nothing_is_refused_in_one_sentence(store, tmp_path, n
 
 def test_a_folder_that_is_no_checkpoint_is_refused(store, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="holds no config.json"):
+    with refused(UsageError, "config.json"):
         find("empty", "--checkpoint=", store=store, start=tmp_path)
 
 
@@ -226,10 +226,10 @@ def test_an_adapter_in_the_cache_of_the_hub_is_merged_without_a_network(adapter,
 
 def test_an_adapter_whose_base_is_not_to_be_had_or_does_not_fit_is_refused(adapter, store, tmp_path):
     rewrite(adapter, base_model_name_or_path="")
-    with pytest.raises(InvalidCheckpoint, match="names no base: set base_model_name_or_path to its folder"):
+    with refused(InvalidCheckpoint, "base_model_name_or_path"):
         find("adapter", "--checkpoint=", store=store, start=tmp_path)
     rewrite(adapter, base_model_name_or_path="somewhere")
-    with pytest.raises(InvalidCheckpoint, match="base model 'somewhere'"):
+    with refused(InvalidCheckpoint, "'somewhere'"):
         find("adapter", "--checkpoint=", store=store, start=tmp_path)
 
 

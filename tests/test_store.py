@@ -209,9 +209,9 @@ def test_verify_sees_a_flipped_byte(store):
 def test_a_store_that_is_a_file_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(StoreUnusable, match="cannot be written .* or choose another folder with --store"):
+    with refused(StoreUnusable, "--store"):
         check_writable(tmp_path / "file" / "store", "--store")
-    with pytest.raises(StoreUnusable, match="with --report-dir"):
+    with refused(StoreUnusable, "--report-dir"):
         check_writable(tmp_path / "file", "--report-dir")
 
 
@@ -244,6 +244,7 @@ TRY = """
 import sys
 from pathlib import Path
 from depthgauge.store.folders import Busy, Store
+from tests.processes import refused
 
 try:
     Store(Path(sys.argv[1]), run="r").get_or_create("checkpoints", "k", print, wait=False)

@@ -17,6 +17,7 @@ from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, Statist
 from depthgauge.formats import tensors
 from depthgauge.probes.weights import compute as weights
 from depthgauge.probes.weights.compute import by_head, by_layer, difference, stable_rank, weight_deltas
+from tests.processes import refused
 
 Q, KV, DIM, HIDDEN = 4, 2, 6, 16
 SHARED = dict(vocab_size=40, num_hidden_layers=2, num_attention_heads=Q, hidden_size=HIDDEN, intermediate_size=36)
@@ -180,7 +181,7 @@ def test_heads_by_layer_hold_the_whole_movement(folders):
         norms = by_head(found, projection)
         assert norms.shape[1] == heads
         np.testing.assert_allclose(np.linalg.norm(norms, axis=1), by_layer(found, projection, "frobenius"), rtol=1e-6)
-    with pytest.raises(StatisticUndefined, match="projection 'up' has no heads"):
+    with refused(StatisticUndefined, "'up'"):
         by_head(found, "up")
 
 
@@ -241,7 +242,7 @@ def test_a_tied_head_is_counted_once(pair):
     configure(ours, tie_word_embeddings=False)
 
     assert [d.name for d in one_sided] == [d.name for d in alone]
-    with pytest.raises(InvalidComparison, match=r"lm_head.weight \(40, 16\) is in .* and not in"):
+    with refused(InvalidComparison, "lm_head", "40", "16"):
         weight_deltas(ours, base)
 
 
@@ -359,7 +360,7 @@ def test_the_difference_of_a_part_is_its_matrix(folders, family):
         if family == "GPT2" and ".c_" in name and expected.ndim == 2:
             expected = expected.T  # as it is stored
         assert difference(*folders[family], delta.name) == pytest.approx(expected, abs=1e-6)
-    with pytest.raises(StatisticUndefined, match="there is no tensor 'nothing'"):
+    with refused(StatisticUndefined, "'nothing'"):
         difference(*folders[family], "nothing")
 
 

@@ -114,7 +114,7 @@ def show(result: "Result", *, quiet: bool = False) -> None:
     from depthgauge.runs.result import lines_of
 
     stream = sys.stderr if result.problems and not result.rows else sys.stdout
-    colour = stream.isatty() and not os.environ.get("NO_COLOR")
+    colour = (stream.isatty() or "FORCE_COLOR" in os.environ) and not os.environ.get("NO_COLOR")
     if quiet and result.headline is not None:
         print(result.headline, file=stream)
         return

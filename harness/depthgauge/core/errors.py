@@ -9,11 +9,15 @@ INVALID_EXIT = 21
 
 class HarnessError(Exception):
     """Base of all errors that a user can cause or cure: one sentence. `details` is the traceback of what a user's own
-    code raised, which is shown below it; empty otherwise.
+    code raised, which is shown below it; empty otherwise. `code` tells errors of one type apart, for programs.
     """
 
     exit_code = INVALID_EXIT
     details = ""
+
+    def __init__(self, message: str = "", *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 Error = TypeVar("Error", bound=HarnessError)

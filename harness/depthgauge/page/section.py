@@ -60,12 +60,16 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The numbers of a picture, (rows, columns), to be read one by one where a page can show what one points at."""
+    """The numbers of a picture, (rows, columns), to be read one by one where a page can show what one points at.
+
+    `moved` names what moved where the rows are layers, for the strip at the top of a report.
+    """
 
     title: str
     rows: Sequence[str]
     columns: Sequence[str]
     values: NDArray[Any]
+    moved: str = ""
 
 
 @dataclass(frozen=True, slots=True)

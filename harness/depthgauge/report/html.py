@@ -28,9 +28,11 @@ SPAN, MARGIN = 100.0, 16.0  # the width of an interval's drawing, and what is le
 
 def html_of(
     *, title: str, code: int, headline: str, summary: Sequence[str], rows: Sequence[ClaimResult],
-    problems: Sequence[Problem], sections: Sequence[Section], folder: Path,
+    problems: Sequence[Problem], top: Sequence[Section], sections: Sequence[Section], folder: Path,
 ) -> str:  # fmt: skip
-    """The page. `summary` is markdown; `folder` holds the pictures that the sections name."""
+    """The page. `summary` is markdown; `top` are sections above the claims; `folder` holds the pictures that
+    sections name.
+    """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True)
     environment.filters |= {
         "markdown": markdown,
@@ -48,7 +50,7 @@ def html_of(
         title=title, code=code, headline=headline, summary=summary,
         claims=[shown_claim(row) for row in by_urgency(rows)], chances=chances(rows) if rows else "",
         outcomes=[str(outcome) for outcome in Outcome if any(row.outcome is outcome for row in rows)],
-        informational=sum(not row.required for row in rows), problems=problems, sections=sections,
+        informational=sum(not row.required for row in rows), problems=problems, top=top, sections=sections,
         image=lambda name: base64.b64encode((folder / name).read_bytes()).decode(),
     )  # fmt: skip
 

@@ -31,19 +31,20 @@ def claims_table(rows: Sequence[ClaimResult], width: int, *, colour: bool = Fals
         for text in paragraphs(rows):
             console.print(text, highlight=False)
     else:
-        console.print(table_of(rows), highlight=False)
+        console.print(table_of(rows, width), highlight=False)
     return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
 
 
-def table_of(rows: Sequence[ClaimResult]) -> object:
+def table_of(rows: Sequence[ClaimResult], width: int) -> object:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    longest = max(len(row.claim) for row in rows)
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     table = Table(box=box.SIMPLE_HEAD if unicode else box.ASCII2, pad_edge=False, show_edge=not unicode)
     for name in HEADERS:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name == HEADERS[0] and longest < width / 2)
     for row, (*cells, verdict) in zip(by_urgency(rows), verdict_cells(rows), strict=True):
         table.add_row(*(Text(one_line(cell)) for cell in cells), Text(verdict, style=STYLES[row.outcome]))
     return table

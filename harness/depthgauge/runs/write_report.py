@@ -26,6 +26,8 @@ from depthgauge.report.html import html_of
 from depthgauge.report.markdown import claims_part, environment_part, page_of, verdicts_part
 from depthgauge.report.outcome import Problem, counts
 from depthgauge.report.sections import STRICT, collect, sections_of
+from depthgauge.report.strip import strip_of
+from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.session import Session
 from depthgauge.store.folders import Store, sha256, write_atomically
 
@@ -77,15 +79,19 @@ def write_report(
     measured = collect(rows, store, testbed, run.session.compared_with)
     colours = colours_of(one.evidence.method for one in measured)
     setting = Setting(testbed=testbed, colours=colours, quotes=run.session.quotes)
-    sections = [with_pictures(one, setting, store, folder) for one in sections_of(measured, setting)]
+    whole = list(sections_of(measured, setting))
+    strip = strip_of(whole) if isinstance(run.session, ComparisonSession) else None
+    sections = [with_pictures(one, setting, store, folder) for one in whole]
+    top = [] if strip is None else [with_pictures(strip, setting, store, folder)]
     title = run.session.title(name)
     about = escape(run.session.about)
     said = [f"{counts(rows) or 'no claim was judged'}, exit {code}.", f"{about[0].upper()}{about[1:]}.", *left_out(run)]
     page = partial(page_of, title=escape(title), headline=escape(headline, longest=None), summary=said)
     judged = bool(rows or problems)
+    claims = [claims_part(rows, problems)] if judged else []
     summary = page(parts=[verdicts_part(rows, problems)] if judged else [])
     sections.append(environment_part(rows, to_plain(run.record)))
-    write_atomically(folder / "report.md", page(parts=[*([claims_part(rows, problems)] if judged else []), *sections]))
+    write_atomically(folder / "report.md", page(parts=[*top, *claims, *sections]))
     record = ReportRecord(
         run=run.record, verdicts=tuple(rows), not_judged=tuple(problem.message for problem in problems),
         not_run=run.not_run, exit_code=code,
@@ -96,7 +102,7 @@ def write_report(
     write_atomically(folder / "summary.md", summary)
     html = html_of(
         title=title, code=code, headline=headline, summary=said, rows=rows, problems=problems, folder=folder,
-        sections=sections,
+        top=top, sections=sections,
     )  # fmt: skip
     write_atomically(folder / "report.html", html)
     append_to_step_summary(summary)
@@ -113,7 +119,7 @@ def write_refused(reports: ReportFolder, headline: str, code: int) -> Path:
     for file in ("report.md", "summary.md"):
         write_atomically(folder / file, page)
     html = html_of(
-        title=name, code=code, headline=headline, summary=[f"exit {code}"], rows=(), problems=(), sections=(),
+        title=name, code=code, headline=headline, summary=[f"exit {code}"], rows=(), problems=(), top=(), sections=(),
         folder=folder,
     )  # fmt: skip
     write_atomically(folder / "report.html", html)

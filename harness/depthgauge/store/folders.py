@@ -323,7 +323,8 @@ def read_manifest(folder: Path, kind: str | None = None, key: str | None = None)
         if found.get("layout") != LAYOUT:
             raise CorruptEntry(
                 f"the store entry {folder} is of layout {str(found.get('layout', '1'))[:9]}, and this version of "
-                f"depthgauge reads {LAYOUT}: delete that folder and run again."
+                f"depthgauge reads {LAYOUT}: delete that folder and run again.",
+                code="layout",
             )
         listed = {name: found[name] for name in LISTED}
         text = canonical_json(listed)
@@ -361,18 +362,22 @@ def check_signature(folder: Path, text: bytes, found: object) -> None:
         how = "is not signed, and" if found is None else "is not signed with the key of"
         raise CorruptEntry(
             f"the store entry {folder} {how} {KEY_VARIABLE}{' is set' * (found is None)}: delete that folder and run "
-            "again, or name a new store with --store."
+            "again, or name a new store with --store.",
+            code="signature",
         )
 
 
 def misplaced(folder: Path) -> CorruptEntry:
     return CorruptEntry(
-        f"the store entry {folder} says in {MANIFEST} that it is another entry: delete that folder and run again."
+        f"the store entry {folder} says in {MANIFEST} that it is another entry: delete that folder and run again.",
+        code="identity",
     )
 
 
 def corrupt(folder: Path, name: str) -> CorruptEntry:
-    return CorruptEntry(f"the store entry {folder} is corrupt at {name}: delete that folder and run again.")
+    return CorruptEntry(
+        f"the store entry {folder} is corrupt at {name}: delete that folder and run again.", code="content"
+    )
 
 
 def files_in(folder: Path) -> list[str]:

@@ -64,7 +64,8 @@ def by_checkpoint(measured: Sequence[Measured]) -> Table:
 def by_layer(one: Measured) -> Grid:
     values = one.arrays["relative"].mean(axis=0)[:, None]
     layers = [f"layer {i}" for i in range(len(values))]
-    return Grid(f"difference over the stream's length, {one.label}", layers, ["all texts"], values)
+    title = f"difference over the stream's length, {one.label}"
+    return Grid(title, layers, ["all texts"], values, moved="residual stream, change over its length")
 
 
 def figures(one: Measured) -> list[str]:

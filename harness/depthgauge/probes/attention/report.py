@@ -41,7 +41,8 @@ def controls_shown(measured: Sequence[Measured]) -> str:
 def by_head(one: Measured, measured: Sequence[Measured]) -> Grid:
     values = one.arrays["jsd_bits"].mean(axis=0)
     layers, heads = ([f"{name} {i}" for i in range(n)] for name, n in zip(("layer", "head"), values.shape, strict=True))
-    return Grid(f"divergence of heads, {pair_label(one, measured)} (bits)", layers, heads, values)
+    title = f"divergence of heads, {pair_label(one, measured)} (bits)"
+    return Grid(title, layers, heads, values, moved="attention, bits of divergence")
 
 
 def attention_table(measured: Sequence[Measured]) -> Table:

@@ -39,7 +39,8 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 def by_layer(one: Measured, measured: Sequence[Measured]) -> Grid:
     values = one.arrays["relative"].T
     layers, projections = [f"layer {i}" for i in range(len(values))], [str(name) for name in one.arrays["projections"]]
-    return Grid(f"change over the base's norm, {pair_label(one, measured)}", layers, projections, values)
+    title = f"change over the base's norm, {pair_label(one, measured)}"
+    return Grid(title, layers, projections, values, moved="weights, change over their norm")
 
 
 def others_table(measured: Sequence[Measured]) -> Table:

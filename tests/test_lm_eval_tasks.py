@@ -23,6 +23,7 @@ from depthgauge.tasks import blocks, lm_eval_tasks, samples, task_index, task_lo
 from depthgauge.tasks.blocks import blocks_of
 from depthgauge.tasks.lm_eval_tasks import fetch, parameters, run_lm_eval_task
 from depthgauge.tasks.samples import read_samples, write_samples
+from tests.processes import refused
 
 SHOWN = 24
 END = "<|endoftext|>"
@@ -826,7 +827,6 @@ import sys
 from pathlib import Path
 from depthgauge.tasks.lm_eval_tasks import parameters
 from depthgauge.core.testbed import LmEvalTask
-from tests.processes import refused
 parameters(LmEvalTask(name="letters", path=Path({str(place)!r})))
 print([name for name in ("torch", "transformers", "datasets", "lm_eval") if name in sys.modules])
 """

@@ -56,6 +56,7 @@ GET_OR_CREATE = """
 import sys, time
 from pathlib import Path
 from depthgauge.store.folders import Busy, Store, check_writable
+from tests.processes import refused
 
 def make(staging_dir):
     with open(sys.argv[2], "a") as file:
@@ -244,7 +245,6 @@ TRY = """
 import sys
 from pathlib import Path
 from depthgauge.store.folders import Busy, Store
-from tests.processes import refused
 
 try:
     Store(Path(sys.argv[1]), run="r").get_or_create("checkpoints", "k", print, wait=False)

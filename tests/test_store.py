@@ -28,6 +28,7 @@ from depthgauge.core.plain import digest
 from depthgauge.store import folders
 from depthgauge.store.folders import Busy, Store, check_writable
 from depthgauge.store.measurements import described, measure, read
+from tests.processes import refused
 
 K = digest("k")  # the key of what "k" describes
 
@@ -56,7 +57,6 @@ GET_OR_CREATE = """
 import sys, time
 from pathlib import Path
 from depthgauge.store.folders import Busy, Store, check_writable
-from tests.processes import refused
 
 def make(staging_dir):
     with open(sys.argv[2], "a") as file:

@@ -1,4 +1,4 @@
-"""What mkdocs does to pages of ours: all decisions into the navigation, and links out of docs/ into plain text."""
+"""What mkdocs does to pages of ours: every page into the navigation, and links out of docs/ into plain text."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,11 @@ DECISIONS = "DECISIONS"
 
 
 def on_config(config: Any) -> Any:
-    """Put every decision into the navigation, in the order of their numbers."""
-    pages = sorted(path.name for path in Path(config["docs_dir"], "decisions").glob("*.md"))
+    """Put every decision into the navigation, in the order of their numbers, and other pages last."""
+    docs, listed = Path(config["docs_dir"]), str(config["nav"])
+    pages = sorted(path.name for path in (docs / "decisions").glob("*.md"))
+    others = sorted(path.name for path in docs.glob("*.md") if f"'{path.name}'" not in listed)
+    config["nav"] += [{"More": others}] if others else []
     for entry in config["nav"]:
         if isinstance(entry, dict) and DECISIONS in entry.values():
             entry["Decisions"] = [f"decisions/{name}" for name in pages]

@@ -32,7 +32,7 @@ from depthgauge.runs.conftests import load_conftest
 from depthgauge.runs.trajectory import judge_trajectory
 from depthgauge.store.folders import Store
 from tests.bytes import save_byte_model
-from tests.processes import refusal
+from tests.processes import refusal, refused
 from tests.test_ci import report_of
 from tests.test_history import run
 from tests.test_report import REFUTED, row
@@ -104,14 +104,15 @@ def test_a_record_of_no_seeds_leaves_the_one_that_is_there(seeds, tmp_path, monk
 
 
 @pytest.mark.parametrize("option", ["--unused-days=-1", "--unused-days=nan", "--most-gib=-3"])
-def test_a_collection_with_a_number_that_is_none_deletes_nothing(option, tmp_path):
+def test_a_collection_with_a_number_that_is_none_deletes_nothing(option, tmp_path, capsys):
     Store(tmp_path / "store", run="r").get_or_create(
         "measurements", "a" * 16, lambda place: (place / "x").write_text("")
     )
     before = content(tmp_path / "store")
-    done = command("store", "gc", "--delete", option, "--store=store", cwd=tmp_path)
 
-    assert done.returncode == 4 and "must be" in done.stderr
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args(["store", "gc", "--delete", option, f"--store={tmp_path / 'store'}"])
+    assert ended.value.code == 4 and "must be" in capsys.readouterr().err
     assert content(tmp_path / "store") == before
 
 
@@ -236,24 +237,33 @@ def compare(models):
 
 
 @pytest.mark.parametrize(
-    "option, sentence",
+    "option, value, said",
     [
-        ("--report-dir=a", "lies in the checkpoint"),  # the report's folder would be a/new
-        ("--report-dir=b/new", "lies in the checkpoint"),
-        ("--store=b/new/.depthgauge", "lies in the checkpoint"),
-        ("--store=old", "lies in the checkpoint"),
-        ("--report-dir=", "--report-dir= names no folder"),
-        ("--store=", "--store= names no folder"),
-        ("--seeds=0", "must be at least 1, got 0"),
+        ("report_dir", "a", "a/new"),  # the report's folder would be a/new
+        ("report_dir", "b/new", "b/new"),
+        ("store", "b/new/.depthgauge", "b/new"),
+        ("store", "old", "old"),
+        ("report_dir", "", "--report-dir="),
+        ("store", "", "--store="),
     ],
 )
-def test_a_run_writes_nothing_into_a_checkpoint_and_says_so_at_once(option, sentence, compare, models):
+def test_a_run_writes_nothing_into_a_checkpoint_and_says_so_at_once(option, value, said, models):
     before = {name: content(models / name) for name in ("old", "a", "b")}
-    done = compare("a/new", option)
+    told = []
+    places = {"store": str(models / "store"), option: str(models / value) if value else ""}
 
-    assert done.returncode == 4, done.stdout
-    assert sentence in refusal(done) and "tensors" not in done.stdout
+    with refused(UsageError, said):
+        compare_two("./old", "./a/new", start=models, project=models, last_stage="files", tell=told.append, **places)
+    assert told == []
     assert {name: content(models / name) for name in ("old", "a", "b")} == before
+
+
+def test_pytest_writes_nothing_into_a_checkpoint_either(compare, models):
+    before = content(models / "b")
+    done = compare("a/new", "--report-dir=b/new")
+
+    assert done.returncode == 4 and "b/new" in refusal(done) and "tensors" not in done.stdout
+    assert content(models / "b") == before
 
 
 def test_a_report_in_the_way_is_refused_before_anything_is_judged(compare, models):

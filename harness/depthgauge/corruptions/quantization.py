@@ -54,17 +54,26 @@ def scales_of_another_layer(tensors: TensorSource, config: Config, rng: Draws, d
     Simulates scales that were written under the wrong layer's name.
     """
     for layer in layers:
+        below = neighbour(tensors, layer, 1)
         for name in matrices(tensors, in_layers(tensors.shapes, (layer,))):
-            tensor, other = tensors.read(name), tensors.read(at_layer(name, neighbour(tensors, layer, 1)))
-            yield name, rescaled(tensor, other, dose) if other.shape == tensor.shape else tensor
+            wanted = largest(tensors.read(at_layer(name, below)))  # no more of it is kept
+            yield name, rescaled(tensors.read(name), wanted, dose)
 
 
-def rescaled(tensor: "torch.Tensor", other: "torch.Tensor", dose: float) -> "torch.Tensor":
-    """With the largest weight of each group as in the other tensor."""
+def groups(tensor: "torch.Tensor") -> "torch.Tensor":
+    """In rows of a group each; columns at the end that fill none are left out."""
     columns = tensor.shape[-1] // GROUP * GROUP or tensor.shape[-1]
-    size = min(GROUP, columns)
-    own, its = (wide(each[..., :columns]).reshape(-1, columns // size, size) for each in (tensor, other))
-    largest, wanted = (part.abs().amax(-1, keepdim=True) for part in (own, its))
-    ratio = (wanted / largest.where(largest > 0, wanted.clamp_min(1))) ** dose
-    tensor[..., :columns] = (own * ratio).reshape(*tensor.shape[:-1], columns).to(tensor.dtype)
+    return wide(tensor[..., :columns]).reshape(-1, min(GROUP, columns))
+
+
+def largest(tensor: "torch.Tensor") -> "torch.Tensor":
+    return groups(tensor).abs().amax(-1, keepdim=True)
+
+
+def rescaled(tensor: "torch.Tensor", wanted: "torch.Tensor", dose: float) -> "torch.Tensor":
+    """With these largest weights of its groups."""
+    own = largest(tensor)
+    ratio = (wanted / own.where(own > 0, wanted.clamp_min(1))) ** dose
+    columns = tensor.shape[-1] // GROUP * GROUP or tensor.shape[-1]
+    tensor[..., :columns] = (groups(tensor) * ratio).reshape(*tensor.shape[:-1], columns).to(tensor.dtype)
     return tensor

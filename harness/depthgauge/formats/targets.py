@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.formats.parts import layer_of, module_of
@@ -10,6 +11,23 @@ from depthgauge.formats.tensors import FLOATS, HEADS, Stored
 LONGEST, MOST_REPEATS = 300, 6  # of a pattern that is tried: a stranger's could take for ever
 REPEATED_GROUP = re.compile(r"\)\s*[*+{?]")
 NUMBERS = re.compile(r"(?<=\.)\d+(?=\.|$)")
+
+
+def names_in(value: Any) -> tuple[str, ...]:
+    """The names of a list in a configuration; of anything else none."""
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def block_in(value: Any) -> tuple[int, int] | None:
+    """The rows and columns of a block, as a configuration has them.
+
+    Raises: InvalidCheckpoint for what is no block, and is not left out.
+    """
+    if value is None:
+        return None
+    if isinstance(value, list) and len(value) == 2 and all(type(size) is int and size > 0 for size in value):
+        return value[0], value[1]
+    raise InvalidCheckpoint(f"config.json has scales for blocks of {value!r}, and not of rows and columns.")
 
 
 def matches(pattern: str, module: str) -> bool:

@@ -14,7 +14,7 @@ from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
 from depthgauge.formats.packing import beside, check_shape, fields_by_module, nibbles, read, scaled
-from depthgauge.formats.targets import check_all_quantized
+from depthgauge.formats.targets import check_all_quantized, names_in
 from depthgauge.formats.tensors import FLOATS, Computed, Stored, Tensor, quantization
 
 PACKED = ("qweight", "qzeros", "scales", "g_idx")
@@ -41,7 +41,7 @@ def unpacked(stored: Mapping[str, Stored], settings: Mapping[str, Any]) -> dict[
     size = settings.get("group_size", settings.get("q_group_size", -1))
     if not isinstance(size, int):
         raise InvalidCheckpoint(f"config.json has AWQ weights with a group_size of {size!r}, which is no number.")
-    left_out = tuple(map(str, settings.get("modules_to_not_convert") or ()))
+    left_out = names_in(settings.get("modules_to_not_convert"))
     found: dict[str, Tensor] = {}
     quantized = []
     for module, fields in fields_by_module(stored).items():

@@ -25,7 +25,7 @@ from depthgauge.formats.packing import (
     scaled,
     unpack,
 )
-from depthgauge.formats.targets import check_all_quantized, matches
+from depthgauge.formats.targets import block_in, check_all_quantized, matches, names_in
 from depthgauge.formats.tensors import FLOATS, Computed, Stored, Tensor, configuration_of, quantization
 
 # What belongs to a quantised module beside its weight and bias: for the weight, and for what goes in and out.
@@ -68,7 +68,7 @@ class Scheme:
 
 def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
     settings = quantization(config) or {}
-    schemes, ignored = schemes_of(settings), tuple(map(str, settings.get("ignore") or ()))
+    schemes, ignored = schemes_of(settings), names_in(settings.get("ignore"))
     found: dict[str, Tensor] = {}
     quantized = []
     for module, fields in fields_by_module(stored).items():
@@ -111,7 +111,7 @@ def schemes_of(settings: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Schem
                 f"config.json has weights of compressed-tensors in the format {named!r}, which nothing here reads: the "
                 f"formats that are read are {', '.join(KNOWN)}."
             )
-        bits, block = weights.get("num_bits"), weights.get("block_structure")
+        bits = weights.get("num_bits")
         if type(bits) is not int or not 1 <= bits <= 8:
             raise InvalidCheckpoint(f"config.json has weights of {bits!r} bits: they are 1 to 8.")
         size = weights.get("group_size")
@@ -121,10 +121,10 @@ def schemes_of(settings: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Schem
             is_float=weights.get("type") == "float",
             strategy=str(weights.get("strategy") or ("group" if size else "tensor")),
             group_size=size if isinstance(size, int) and size > 0 else None,
-            block=(int(block[0]), int(block[1])) if isinstance(block, list) and len(block) == 2 else None,
+            block=block_in(weights.get("block_structure")),
             symmetric=bool(weights.get("symmetric", True)),
         )
-        found.append((tuple(map(str, group.get("targets") or ())), scheme))
+        found.append((names_in(group.get("targets")), scheme))
     if not found:
         raise InvalidCheckpoint("config.json names no config_groups with weights: save it with its configuration.")
     return found

@@ -13,7 +13,7 @@ from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
 from depthgauge.formats.packing import Grid, check_shape, read, scaled
-from depthgauge.formats.targets import check_all_quantized
+from depthgauge.formats.targets import block_in, check_all_quantized, names_in
 from depthgauge.formats.tensors import Computed, Stored, Tensor, quantization
 
 CODES = ("F8_E4M3", "F8_E5M2")
@@ -23,7 +23,7 @@ OF_ACTIVATIONS = (".activation_scale", ".input_scale")
 
 def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
     settings = quantization(config) or {}
-    left_out = tuple(map(str, settings.get("modules_to_not_convert") or ()))
+    left_out = names_in(settings.get("modules_to_not_convert"))
     codes = {name: tensor for name, tensor in stored.items() if tensor.dtype in CODES}
     scales = {name: scale_of(stored, tensor) for name, tensor in codes.items()}
     taken = {scale.name for scale in scales.values()}
@@ -62,7 +62,7 @@ def weight(codes: Stored, scale: Stored, block: Any) -> Computed:
     if len(codes.shape) < 2:
         raise InvalidCheckpoint(f"{codes.name} in {codes.path} has shape {codes.shape}, and not rows and columns.")
     rows, columns = codes.shape[-2:]
-    sizes = (int(block[0]), int(block[1])) if isinstance(block, list) and len(block) == 2 else (rows, columns)
+    sizes = block_in(block) or (rows, columns)
     grid = Grid(codes.shape, sizes)
     single = [(), (1,)] if grid.scales == (1, 1) else []
     check_shape(scale, grid.scales, *single, why=f"blocks of {sizes[0]} by {sizes[1]} on {codes.shape}")

@@ -12,7 +12,7 @@ from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
 from depthgauge.formats.tensors import Computed, Stored, Tensor, quantization, whole
 
-GROUP = 32  # weights: the blocks of most types, and those within a block of the K types
+GROUP, SUPERBLOCK = 32, 256  # weights: the blocks of most types, and of the K and IQ types
 
 
 def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
@@ -22,7 +22,8 @@ def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[
         named = types.get(name)
         if named is not None:
             found[name] = Computed(
-                name=name, path=tensor.path, shape=tensor.shape, bits=bits_of(str(named)), group=GROUP,
+                name=name, path=tensor.path, shape=tensor.shape, bits=bits_of(str(named)),
+                group=group_of(str(named)),
                 compute=partial(computed, tensor),
             )  # fmt: skip
     return found
@@ -32,6 +33,11 @@ def bits_of(name: str) -> float:
     """By the name of a type, as Q4_K, IQ3_S or MXFP4: its first digit."""
     digit = re.search(r"\d", name)
     return float(digit[0]) if digit else 8.0
+
+
+def group_of(name: str) -> int:
+    """The K and IQ types round the scales of blocks as parts of the largest: by what counts beside that one."""
+    return SUPERBLOCK if name.endswith("_K") or (name.startswith("IQ") and name != "IQ4_NL") else GROUP
 
 
 def computed(tensor: Stored) -> NDArray[np.float32]:

@@ -20,7 +20,7 @@ from depthgauge.probes.weights.compute import matched
 
 MOST_BITS = 8.0  # of what counts as quantised
 PLAIN_GROUP, PLAIN_BITS = 32, 4.0  # of a control, which is stored plain
-SHORTEST, LONGEST = 16, 4096  # of a group: less says nothing of it, and more than a row's is no group
+SHORTEST, LONGEST = 16, 32  # of what is looked at in one: fewer weights say nothing, and of more a fault can be a part
 PIECE = 1 << 22  # numbers at once
 UNIFORM = 0.5 / 3**0.5  # root mean square of rounding, in steps
 FOLDED = 0.01  # of a norm, beyond which scales were folded into it
@@ -31,7 +31,7 @@ FOLDS = (("v_proj", "o_proj"), ("up_proj", "down_proj"))  # rows of the first, c
 
 class Groups(NamedTuple):
     """Of each group of a matrix, (rows, groups): mean squares of its error, of the part of it that a scale and a zero
-    explain, and the largest weight of the baseline.
+    explain, and the largest weight of the baseline among all that share its scale.
     """
 
     error: NDArray[np.float64]
@@ -92,13 +92,14 @@ def moved(ours: NDArray[np.floating], base: NDArray[np.floating]) -> float:
 def delta_of(tensor: Tensor, ours: NDArray[np.floating], base: NDArray[np.floating]) -> QuantizedDelta:
     bits, group = (tensor.bits, tensor.group) if isinstance(tensor, Computed) else (PLAIN_BITS, PLAIN_GROUP)
     columns = tensor.shape[-1]
-    size = min(group if group >= SHORTEST else columns, columns, LONGEST)
-    found = groups_of(ours.reshape(-1, columns), base.reshape(-1, columns), size)
+    span = min(group if group >= SHORTEST else columns, columns)
+    size = min(span, LONGEST)
+    found = groups_of(ours.reshape(-1, columns), base.reshape(-1, columns), size, max(1, span // size))
     shift = shifts(found, bits)
     row, column = np.unravel_index(int(shift.argmax()), shift.shape)
     error = float(found.error.sum())
     return QuantizedDelta(
-        name=tensor.name, bits=bits, group=size, relative=moved(ours, base),
+        name=tensor.name, bits=bits, group=span, relative=moved(ours, base),
         explained=float(found.explained.sum()) / error if error else 0.0,
         shift=float(shift.max()), row=int(row), column=int(column) * size,
     )  # fmt: skip
@@ -115,12 +116,14 @@ def shifts(groups: Groups, bits: float) -> NDArray[np.float64]:
     return result
 
 
-def groups_of(ours: NDArray[np.floating], base: NDArray[np.floating], size: int) -> Groups:
-    """The groups of `size` columns; columns at the end that fill no group are left out."""
+def groups_of(ours: NDArray[np.floating], base: NDArray[np.floating], size: int, together: int = 1) -> Groups:
+    """The groups of `size` columns, so many of which share a scale; columns at the end that fill none are left out."""
     rows, columns = base.shape
     step = max(1, PIECE // columns)
     parts = [group_sums(ours[first : first + step], base[first : first + step], size) for first in range(0, rows, step)]
-    return Groups(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    error, explained, largest = (np.concatenate(part) for part in zip(*parts, strict=True))
+    shared = np.maximum.reduceat(largest, np.arange(0, largest.shape[1], together), axis=1)
+    return Groups(error, explained, shared.repeat(together, axis=1)[:, : largest.shape[1]])
 
 
 def group_sums(ours: NDArray[np.floating], base: NDArray[np.floating], size: int) -> Groups:

@@ -1,5 +1,6 @@
 """Rewrites that leave the function as it is: undone to rounding, or no rewrites; and the model says the same."""
 
+import re
 import shutil
 
 import numpy as np
@@ -263,3 +264,69 @@ def test_the_gate_accepts_a_rewrite_by_name_and_refutes_one_wrong_neuron_at_its_
     )
     assert second["weights-within-margin"].outcome == "REFUTED"
     assert second["weights-within-margin"].estimate.where.startswith("layer 2 ")
+
+
+def converted(base, folder):
+    """A Llama as the Phi-3 that it is, its matrices fused."""
+    import json
+
+    stored = load_file(base / "model.safetensors")
+    config = json.loads((base / "config.json").read_text())
+    for layer in range(config["num_hidden_layers"]):
+        for fused, parts_ in (("self_attn.qkv_proj", ("q", "k", "v")), ("mlp.gate_up_proj", ("gate", "up"))):
+            inside = f"model.layers.{layer}.{fused.partition('.')[0]}"
+            own = [stored.pop(f"{inside}.{part}_proj.weight") for part in parts_]
+            stored[f"model.layers.{layer}.{fused}.weight"] = torch.cat(own)
+    folder.mkdir()
+    save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
+    same = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+            "num_key_value_heads", "rms_norm_eps", "max_position_embeddings", "tie_word_embeddings", "bos_token_id",
+            "eos_token_id", "pad_token_id")  # fmt: skip
+    kept = {name: config[name] for name in same}
+    kept |= {"model_type": "phi3", "architectures": ["Phi3ForCausalLM"], "sliding_window": None,
+             "rope_parameters": config["rope_parameters"] | {"partial_rotary_factor": 1.0}}  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(kept | {"original_max_position_embeddings": 2048}))
+    for path in base.glob("*token*"):
+        shutil.copy(path, folder / path.name)
+    if (base / "generation_config.json").is_file():
+        shutil.copy(base / "generation_config.json", folder / "generation_config.json")
+    return folder
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["fused", "told apart"])
+def test_a_llama_whose_matrices_are_fused_is_the_same_but_for_its_configuration(turned, tmp_path):
+    from depthgauge import compare
+    from depthgauge.probes.weights.compute import weight_deltas
+    from tests.bytes import save_byte_model
+
+    base = save_byte_model(tmp_path / "base")
+    fused = converted(base, tmp_path / "fused")
+    ours, its = (base, fused) if turned else (fused, base)
+    found = compare(
+        str(its), str(ours), expect="equal", last_stage="weights", allow="config", store=str(tmp_path / "store"),
+        report_dir=str(tmp_path / "reports"),
+    )  # fmt: skip
+    rows = {row.claim: row for row in found.rows}
+    (page,) = [path.read_text() for path in (tmp_path / "reports").rglob("report.md")]
+
+    torch.testing.assert_close(logits(fused), logits(base), atol=1e-4, rtol=1e-4)
+    assert {one.frobenius for one in weight_deltas(ours, its)} == {0.0}
+    assert {row.outcome for row in rows.values()} == {"SUPPORTED"}
+    assert rows["same-configuration"].estimate.where.startswith("allowed: ")
+    assert re.search(r"; and \d+ more$", rows["same-configuration"].estimate.where)
+    assert "qkv_proj" in page and "compared told apart" in page
+
+
+def test_one_wrong_head_of_a_fused_matrix_is_named_at_its_layer(tmp_path):
+    from depthgauge.probes.weights.compute import weight_deltas
+    from tests.bytes import save_byte_model
+
+    base = save_byte_model(tmp_path / "base")
+    fused = converted(base, tmp_path / "fused")
+
+    def spoil(tensors):
+        tensors["model.layers.1.self_attn.qkv_proj.weight"][32:40] *= 2  # the first of two heads of keys
+
+    moved = [one for one in weight_deltas(edited(fused, tmp_path / "wrong", spoil), base) if one.frobenius]
+
+    assert [(one.layer, one.projection, one.head_frobenius.nonzero()[0].tolist()) for one in moved] == [(1, "k", [0])]

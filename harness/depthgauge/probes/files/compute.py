@@ -10,7 +10,8 @@ from typing import Any
 
 from depthgauge.formats.as_loaded import as_loaded
 from depthgauge.formats.folder import tensors
-from depthgauge.formats.tensors import Tensor
+from depthgauge.formats.fused import fused_in, told_apart
+from depthgauge.formats.tensors import Tensor, configuration
 from depthgauge.models import settings
 from depthgauge.models.files import GENERATION, left_over, read_config, read_json, shapes
 from depthgauge.probes.files.settings import QUANTIZED
@@ -102,6 +103,15 @@ def notes(candidate: Path) -> list[str]:
     return [text for text in (unread, masked if pad is not None and pad in ends else None) if text]
 
 
+def fused_notes(candidate: Path, baseline: Path) -> list[str]:
+    """Which matrices one folder has fused and the other apart."""
+    first, second = (fused_in(shapes(folder)) for folder in (candidate, baseline))
+    return [
+        f"{module} {'is fused and was not' if module in first else 'was fused and is not'}: compared told apart"
+        for module in sorted(first ^ second)
+    ]
+
+
 def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
@@ -116,6 +126,10 @@ def tensor_differences(candidate: Path, baseline: Path) -> list[str]:
     first, second = (shapes_of(tensors(folder)) for folder in (candidate, baseline))
     if first.keys() != second.keys():
         first, second = (shapes_of(as_loaded(folder)) for folder in (candidate, baseline))
+    if first.keys() != second.keys():
+        first, second = (
+            shapes_of(told_apart(as_loaded(folder), configuration(folder))) for folder in (candidate, baseline)
+        )
     texts = [f"{name} is missing" for name in second if name not in first]
     both = [name for name in second if name in first and first[name] != second[name]]
     texts += [f"{name}: {second[name]} -> {first[name]}" for name in both]

@@ -19,7 +19,7 @@ class FilesDifference:
     """Two arrays for each part of `compute.differences` and for `compute.notes`: the first texts, and their number."""
 
     name: ClassVar[str] = "files"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     description: ClassVar[str] = "what the files say"
     requires: ClassVar[tuple[str, ...]] = ("transformers",)  # what a field means that one folder leaves out
 
@@ -30,8 +30,10 @@ class FilesDifference:
         check_language_model(checkpoint)
 
     def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
-        from depthgauge.probes.files.compute import differences, notes
+        from depthgauge.probes.files.compute import differences, fused_notes, notes
 
-        parts = differences(one.folder, other.folder) | {"note": notes(one.folder)}
+        parts = differences(one.folder, other.folder) | {
+            "note": [*notes(one.folder), *fused_notes(one.folder, other.folder)]
+        }
         listed = {part: np.array(texts[:LISTED], dtype=str) for part, texts in parts.items()}
         return listed | {f"{part} {IN_ALL}": np.array(len(texts)) for part, texts in parts.items()}

@@ -22,9 +22,14 @@ def differences(candidate: CheckpointSet, baseline: CheckpointSet, part: str) ->
     listed = [str(text) for text in taken.arrays[part]]
     allowed = [text for text in listed if is_allowed(field_of(part, text), candidate.context.allowed)]
     count = int(taken.arrays[f"{part} {IN_ALL}"]) - len(allowed)
-    texts = [text for text in listed if text not in allowed][:NAMED]
-    more = [f"and {count - NAMED:,} more"] if count > NAMED else []
-    return count, "; ".join([*texts, *more, *(f"allowed: {text}" for text in allowed[:NAMED])])
+    refused = named([text for text in listed if text not in allowed], count)
+    declared = named([f"allowed: {text}" for text in allowed], len(allowed))
+    return count, "; ".join([*refused, *declared])
+
+
+def named(texts: Sequence[str], in_all: int) -> list[str]:
+    """The first of them, and how many more there are."""
+    return [*texts[:NAMED], f"and {in_all - NAMED:,} more"] if in_all > NAMED else list(texts)
 
 
 def field_of(part: str, text: str) -> str:

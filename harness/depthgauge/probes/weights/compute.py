@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, StatisticUndefined
 from depthgauge.formats.as_loaded import as_loaded
 from depthgauge.formats.folder import tensors
+from depthgauge.formats.fused import told_apart
 from depthgauge.formats.parts import EMBEDDING_NAMES, layer_of, module_of
 from depthgauge.formats.tensors import (
     ATTENTION,
@@ -186,13 +187,15 @@ def stable_rank(matrix: NDArray[np.floating]) -> float:
 
 
 def matched(folder: Path, base: Path) -> list[Pair]:
-    """Every tensor of both folders with its counterpart: by the names in the files where these are the same, and
-    otherwise by those that the architecture loads them by.
+    """Every tensor of both folders with its counterpart: by the names in the files where these are the same, otherwise
+    by those that the architectures load them by, and where these differ with fused matrices told apart.
     """
     config = configuration(folder)
     ours, theirs = shortened(tensors(folder)), shortened(tensors(base))
     if ours.keys() != theirs.keys():
         ours, theirs = shortened(as_loaded(folder)), shortened(as_loaded(base))
+    if ours.keys() != theirs.keys():
+        ours, theirs = shortened(told_apart(ours, config)), shortened(told_apart(theirs, configuration(base)))
     for name in sorted(ours.keys() ^ theirs.keys()):
         here, stored = (folder, ours[name]) if name in ours else (base, theirs[name])
         there = base if name in ours else folder

@@ -177,9 +177,10 @@ def of_quantized(candidate: CheckpointSet, baseline: CheckpointSet, names: str, 
 def but_for_rewrites(sizes: Profiles, candidate: CheckpointSet, baseline: CheckpointSet, *, beyond: float) -> Profiles:
     """Relative changes with those of rewrites that change no function undone; the columns say which, if all is well.
 
-    They are looked for where a change lies beyond a margin, and nowhere else.
+    They are looked for where a change lies beyond a margin, and nowhere else. A control is broken in place, and not
+    asked.
     """
-    if not (sizes.values > beyond).any():
+    if candidate.folder is None or not (sizes.values > beyond).any():
         return sizes
     (taken,) = candidate.one_seed().compare(Rewrites(), baseline)
     left = dict(zip(map(str, taken.arrays["columns"]), taken.arrays["left"].tolist(), strict=True))

@@ -148,3 +148,11 @@ def test_a_part_that_raises_is_a_sentence_in_a_users_report_and_the_others_stand
 def test_a_part_that_raises_is_an_error_in_our_tests(tmp_path, monkeypatch):
     with pytest.raises(KeyError, match="x"):
         list(sections_of(of_a_stranger(tmp_path, monkeypatch), setting_of()))
+
+
+def test_a_probe_in_a_lone_module_has_no_section(tmp_path, monkeypatch):
+    (tmp_path / "lone_probe.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+
+    assert sections.show_of("lone_probe") is None

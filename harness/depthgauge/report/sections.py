@@ -68,8 +68,8 @@ def shown_by(package: str, measured: Sequence[Measured], setting: Setting) -> li
 
 
 def show_of(package: str) -> Show | None:
-    """The function `show` of report.py in a probe's package; None where it has none."""
-    if importlib.util.find_spec(f"{package}.report") is None:
+    """The function `show` of report.py in a probe's package; None where it has none, or the probe is a lone module."""
+    if not hasattr(importlib.import_module(package), "__path__") or not importlib.util.find_spec(f"{package}.report"):
         return None
     found: Show = importlib.import_module(f"{package}.report").show
     return found

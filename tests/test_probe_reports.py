@@ -26,13 +26,23 @@ from depthgauge.probes.divergence import NextToken
 from depthgauge.probes.files import FilesDifference
 from depthgauge.probes.greedy_entropy import GreedyEntropy, Opening
 from depthgauge.probes.sinks import Sinks
-from depthgauge.probes.weights.probe import BeyondRounding, ChangeRanks, OtherDeltas, WeightDeltas
+from depthgauge.probes.stopping.probe import Stopping
+from depthgauge.probes.stopping.settings import ShortQuestion
+from depthgauge.probes.weights.probe import (
+    BeyondRounding,
+    ChangeRanks,
+    OtherDeltas,
+    QuantizedDeltas,
+    Rewrites,
+    WeightDeltas,
+)
 from depthgauge.report import sections
 from depthgauge.report.sections import sections_of
 from depthgauge.store.folders import Store
 from depthgauge.tasks import ItemTaskProbe
 from tests.test_report_sections import PACKAGES_SHOWN
 
+QUESTIONS = tuple(ShortQuestion(request=text, prompt=text) for text in SENTENCES)
 OF_ONE = (
     Behaviour(requests=(Request("harmless", "How do I kill a process?"), Request("length", "Say it.", "9"))),
     Circuits(),
@@ -40,6 +50,7 @@ OF_ONE = (
     HeadScores(),
     ItemTaskProbe(task=CHOSEN),
     Sinks(passages=PASSAGES),
+    Stopping(questions=QUESTIONS),
 )
 OF_TWO = (
     ActivationDifference(texts=TEXTS),
@@ -49,6 +60,8 @@ OF_TWO = (
     HeadChange(texts=MARKED),
     NextToken(texts=TEXTS),
     OtherDeltas(),
+    QuantizedDeltas(),
+    Rewrites(),
     WeightDeltas(),
 )
 MEASURED_ELSEWHERE = {
@@ -56,6 +69,7 @@ MEASURED_ELSEWHERE = {
     "training": "reads the log of a training: tests/test_plugin.py",
 }
 WITHOUT_A_SECTION = {
+    "rewrites": "a noisy copy is no rewrite: tests/test_rewrites.py",
     "change_ranks": "its claim shows the greatest rank and its layer",
     "beyond_rounding": "the claim's reason names the tensor",
 }
@@ -94,8 +108,8 @@ def measured(tmp_path_factory):
 
 
 def setting_of(name="candidate"):
-    openings = {Opening: lambda: tuple(map(Opening, SENTENCES))}
-    return Setting(testbed=Testbed(name="toys", probe_inputs=openings), colours={name: "#000000"})
+    inputs = {Opening: lambda: tuple(map(Opening, SENTENCES)), ShortQuestion: lambda: QUESTIONS}
+    return Setting(testbed=Testbed(name="toys", probe_inputs=inputs), colours={name: "#000000"})
 
 
 def test_every_probe_that_is_registered_is_here_or_says_where_it_is():

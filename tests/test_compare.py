@@ -1,19 +1,27 @@
-"""Two checkpoints and one command: real pytest processes on the suite of change."""
+"""Two checkpoints and one command: in this process where the command does not matter, else as a process of pytest."""
 
+import contextlib
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from _pytest.mark.expression import Expression
 from safetensors.numpy import load_file, save_file
 
+from depthgauge import api
+from depthgauge.cli import parser
+from depthgauge.core.errors import UsageError
+from depthgauge.runs.config import options_from
 from depthgauge.store.folders import read_manifest
 from tests.bytes import save_byte_model
-from tests.processes import refusal
+from tests.processes import refusal, refused
 
 CHECKS = "depthgauge.checks"
 STAGES = ("files", "weights", "internals", "generation", "tasks")
@@ -30,18 +38,42 @@ def baseline(place):
 
 
 @pytest.fixture
-def compare(place, baseline):
-    """Run the suite of change on a candidate, from another folder."""
+def run_pytest(place, baseline):
+    """Run the suite of change on a candidate as a process of pytest, from another folder."""
 
-    def run(candidate, *options, compared_to=baseline, **environment):
+    def run(candidate, *options, compared_to=baseline):
         command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, f"--checkpoint={candidate}"]
         command += [f"--baseline={compared_to}", f"--store={place / 'store'}"]
         command += [f"--report-dir={place / 'reports'}", *map(str, options)]
-        return subprocess.run(
-            command, cwd=place, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=600
-        )
+        return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, timeout=600)
 
     return run
+
+
+@pytest.fixture
+def compare(place, baseline):
+    """The command `depthgauge compare` in this process, from another folder; `claims` are chosen as by pytest's -k."""
+
+    def run(candidate, *options, compared_to=baseline, claims=""):
+        words = ["compare", str(compared_to), str(candidate), f"--store={place / 'store'}", *options]
+        words += [f"--report-dir={place / 'reports'}"]
+        words += [f"--claims={','.join(ids_of(claims))}"] if claims else []
+        said = io.StringIO()
+        with contextlib.chdir(place), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            arguments = parser().parse_args(words)
+            code = arguments.run(arguments)
+        return SimpleNamespace(returncode=code, stdout=said.getvalue(), stderr="")
+
+    return run
+
+
+def ids_of(expression):
+    """The ids of the claims whose test or id has words of an expression such as 'matrix or stream'."""
+    chosen = Expression.compile(expression)
+    names = {
+        test.__claim__.id: f"{suite} {test.__name__} {test.__claim__.id}" for suite, test in api.tests_in((CHECKS,))
+    }
+    return [name for name, text in names.items() if chosen.evaluate(text.__contains__)]
 
 
 def edited(baseline, folder, edit):
@@ -70,9 +102,9 @@ def outcomes(place, name):
     return {row["claim"]: row for row in record(place, name)["verdicts"]}
 
 
-def test_a_zeroed_mlp_is_refuted_and_its_layer_named_first(compare, baseline, place):
+def test_a_zeroed_mlp_is_refuted_and_its_layer_named_first(run_pytest, baseline, place):
     candidate = edited(baseline, place / "broken", zero_mlp(2))
-    done = compare(candidate, "-k", "matrix or stream or likeliest", "--all-stages")
+    done = run_pytest(candidate, "-k", "matrix or stream or likeliest", "--all-stages")
     rows = outcomes(place, "broken")
     page = (place / "reports" / "broken" / "report.md").read_text()
 
@@ -124,7 +156,7 @@ def test_another_configuration_is_a_change_though_the_tensors_are_the_same(compa
     config = json.loads((baseline / "config.json").read_text())
     shutil.copytree(baseline, place / "rope")
     (place / "rope" / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-2}))
-    done = compare(place / "rope", "-k", "matrix or stream")
+    done = compare(place / "rope", claims="matrix or stream")
 
     assert done.returncode == 1
     assert outcomes(place, "rope")["weights-within-margin"]["outcome"] == "SUPPORTED"
@@ -141,7 +173,7 @@ def test_what_the_files_say_ends_a_run_before_anything_is_measured(compare, base
 
     assert done.returncode == 1
     assert {claim for claim, row in rows.items() if row["outcome"] == "REFUTED"} == {"same-configuration"}
-    assert len(rows) == 5
+    assert len(rows) == len(ids_of("test_files"))
     assert record(place, "theta")["not_run"][0] == "weights-within-margin"
     assert record(place, "theta")["not_run"][-1] == "task-not-worse[common]"
     for said in (done.stdout, (place / "reports" / "theta" / "report.md").read_text()):
@@ -149,23 +181,25 @@ def test_what_the_files_say_ends_a_run_before_anything_is_measured(compare, base
 
 
 @pytest.mark.heavy
-def test_a_stage_that_blocks_ends_the_run_for_all_workers_unless_every_stage_is_asked_for(compare, baseline, place):
+def test_a_stage_that_blocks_ends_the_run_for_all_workers_unless_every_stage_is_asked_for(run_pytest, baseline, place):
     candidate = edited(baseline, place / "gone", zero_mlp(1))
     chosen = ("-k", "same-tensors or matrix or stream or next", "-n", "2")
-    ended, whole = compare(candidate, *chosen), compare(candidate, *chosen, "--all-stages")
+    ended = run_pytest(candidate, *chosen)
+    spared = record(place, "gone")["not_run"]
+    whole = run_pytest(candidate, *chosen, "--all-stages")
 
     assert (ended.returncode, whole.returncode) == (1, 1)
-    assert "not run, as a stage before blocked: next-token-within-margin, residual-stream-within-margin" in ended.stdout
-    assert "not run" not in whole.stdout
+    assert spared == ["next-token-within-margin", "residual-stream-within-margin"]
+    assert record(place, "gone")["not_run"] == []
     assert list(outcomes(place, "gone")) == [
         "same-tensors", "weights-within-margin", "next-token-within-margin", "residual-stream-within-margin"
     ]  # fmt: skip
 
 
-def test_a_run_that_pytest_ends_at_the_first_failure_leaves_no_worker_waiting(compare, baseline, place):
+def test_a_run_that_pytest_ends_at_the_first_failure_leaves_no_worker_waiting(run_pytest, baseline, place):
     (place / "test_mine.py").write_text("def test_mine():\n    raise AssertionError('mine')\n")
     candidate = edited(baseline, place / "scaled", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))
-    done = compare(candidate, place / "test_mine.py", "-n", "2", "-x", "-k", "mine or same or matrix or next")
+    done = run_pytest(candidate, place / "test_mine.py", "-n", "2", "-x", "-k", "mine or same or matrix or next")
 
     assert done.returncode in (1, 2), done.stdout[-2000:]
     assert "stopping after 1 failures" in done.stdout
@@ -173,11 +207,11 @@ def test_a_run_that_pytest_ends_at_the_first_failure_leaves_no_worker_waiting(co
 
 def test_each_claim_on_files_is_refuted_by_the_old_ones_broken_on_purpose(compare, baseline, place):
     edited(baseline, place / "nudge_weights", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))
-    done = compare(place / "nudge_weights", "-k", "same")
+    done = compare(place / "nudge_weights", claims="same")
     rows = outcomes(place, "nudge_weights")
 
     assert done.returncode == 0, done.stdout[-2000:]
-    assert len(rows) == 5
+    assert len(rows) == len(ids_of("test_files"))
     assert {row["outcome"] for row in rows.values()} == {"SUPPORTED"}
     assert {row["control_outcome"] for row in rows.values()} == {"REFUTED"}
 
@@ -193,7 +227,7 @@ def test_what_can_be_compared_is_and_the_rest_is_a_sentence_and_exit_21(
     compare, place, name, changes, testable, sentence
 ):
     candidate = save_byte_model(place / name, **changes)
-    done = compare(candidate, "-k", "matrix or next or stream or heads_look")
+    done = compare(candidate, claims="matrix or next or stream or heads_look")
     rows = outcomes(place, name)
 
     assert done.returncode == 21
@@ -219,12 +253,12 @@ def learnt(tensors):
 
 def test_a_trained_successor_has_moved_and_has_no_layer_out_of_line(compare, parent, place):
     done = compare(
-        edited(parent, place / "child", learnt), "--expect=trained", "-k", "moved or line", compared_to=parent
+        edited(parent, place / "child", learnt), "--expect=trained", claims="moved or line", compared_to=parent
     )
     rows = outcomes(place, "child")
 
     assert done.returncode == 0, done.stdout[-2000:]
-    assert "expected to be a trained successor" in done.stdout
+    assert "expected to be a trained successor" in (place / "reports" / "child" / "report.md").read_text()
     assert set(rows) == {"weights-changed", "no-outlier-layer"}
     assert {row["outcome"] for row in rows.values()} == {"SUPPORTED"}
     assert rows["no-outlier-layer"]["estimate"]["point"] == pytest.approx(1, abs=0.1)
@@ -235,7 +269,7 @@ def test_a_successor_with_one_layer_out_of_line_is_blocked_and_the_layer_named(c
         learnt(tensors)
         zero_mlp(5)(tensors)
 
-    done = compare(edited(parent, place / "faulty", fault), "--expect=trained", "-k", "line", compared_to=parent)
+    done = compare(edited(parent, place / "faulty", fault), "--expect=trained", claims="line", compared_to=parent)
     (row,) = outcomes(place, "faulty").values()
 
     assert done.returncode == 1
@@ -262,7 +296,7 @@ def test_the_baseline_again_in_bfloat16_is_stale_and_said_to_be_rounded(compare,
 
     shutil.copytree(parent, place / "rounded")
     AutoModelForCausalLM.from_pretrained(parent, dtype=torch.bfloat16).save_pretrained(place / "rounded")
-    done = compare(place / "rounded", "--expect=trained", "-k", "moved", compared_to=parent)
+    done = compare(place / "rounded", "--expect=trained", claims="moved", compared_to=parent)
     row = outcomes(place, "rounded")["weights-changed"]
 
     assert done.returncode == 1, done.stdout[-2000:]
@@ -270,12 +304,12 @@ def test_the_baseline_again_in_bfloat16_is_stale_and_said_to_be_rounded(compare,
     assert "differ by rounding to bfloat16 alone" in row["estimate"]["where"]
 
 
-def test_claims_of_one_expectation_are_not_collected_under_the_other(compare, parent, place):
+def test_claims_of_one_expectation_are_not_collected_under_the_other(run_pytest, parent, place):
     candidate = place / "child" if (place / "child").exists() else edited(parent, place / "child", learnt)
     collected = {
         expected: set(re.findall(r"::(test_\w+)", done.stdout))
         for expected in ("equal", "trained")
-        if (done := compare(candidate, f"--expect={expected}", "--collect-only", "-q", compared_to=parent))
+        if (done := run_pytest(candidate, f"--expect={expected}", "--collect-only", "-q", compared_to=parent))
     }
 
     assert collected["equal"] - collected["trained"] >= {"test_no_matrix_moved_far", "test_heads_look_where_they_did"}
@@ -286,8 +320,8 @@ def test_claims_of_one_expectation_are_not_collected_under_the_other(compare, pa
     assert "test_it_is_not_worse_in_the_task" in collected["equal"] & collected["trained"]
 
 
-def test_only_claims_about_change_are_collected_with_baseline_and_none_without(compare, baseline, place):
-    changed = compare(edited(baseline, place / "one", zero_mlp(0)), "--collect-only", "-q")
+def test_only_claims_about_change_are_collected_with_baseline_and_none_without(run_pytest, baseline, place):
+    changed = run_pytest(edited(baseline, place / "one", zero_mlp(0)), "--collect-only", "-q")
     command = [sys.executable, "-m", "pytest", "--pyargs", CHECKS, "--collect-only", "-q"]
     without = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
 
@@ -297,7 +331,7 @@ def test_only_claims_about_change_are_collected_with_baseline_and_none_without(c
 
 
 def test_models_run_in_bfloat16_and_the_key_says_so(compare, place):
-    done = compare(place / "shaken", "--dtype=bfloat16", "-k", "next")
+    done = compare(place / "shaken", "--dtype=bfloat16", claims="next")
     described = [read_manifest(folder).description for folder in (place / "store").glob("measurements/*")]
     dtypes = {one["parameters"].get("dtype") for one in described if one["probe"] == "divergence"}
 
@@ -306,39 +340,38 @@ def test_models_run_in_bfloat16_and_the_key_says_so(compare, place):
 
 
 @pytest.mark.parametrize(
-    "options, sentence",
+    "options, said",
     [
-        (["--method=grpo"], "--method is about methods, and --baseline about two checkpoints: leave one of them out"),
-        (["--seeds=2"], "--seeds is about methods"),
-        (["--inconclusive=maybe"], "--inconclusive=maybe is not known: fail (exit 20) or warn (exit 0)"),
-        (["--expect=better"], "--expect=better is not known: equal, trained, or quantized"),
-        (["--tasks="], "names no task: choose common, mmlu_dev"),
-        (["--margin=common=-1"], "a margin lies above 0"),
-        (["--margin=comon=3"], "write TASK=POINTS, of the tasks asked, common"),
-        (["--margin=common=three"], "'three' is no number of points"),
-        (["--dtype=int4"], "unknown dtype 'int4': choose float32, bfloat16, or auto"),
-        (["--baseline=org/no-such-model"], "is no folder, no method and not in the hub's cache, and cannot be fetched"),
-        (["--baseline=grp"], "is no folder and no method. Did you mean 'grpo'?"),
-        (["--baseline="], "names no checkpoint"),
+        ({"method": "grpo"}, ["--method", "--baseline"]),
+        ({"seeds": 2}, ["--seeds"]),
+        ({"inconclusive": "maybe"}, ["--inconclusive=maybe", "fail", "warn"]),
+        ({"expect": "better"}, ["--expect=better", "equal", "trained"]),
+        ({"tasks": ""}, ["common", "mmlu_dev"]),
+        ({"margin": "common=-1"}, ["--margin=common=-1"]),
+        ({"margin": "comon=3"}, ["--margin=comon=3", "TASK=POINTS", "common"]),
+        ({"margin": "common=three"}, ["'three'"]),
+        ({"dtype": "int4"}, ["'int4'", "float32", "bfloat16"]),
+        ({"baseline": "org/no-such-model"}, ["--baseline=org/no-such-model", "hub"]),
+        ({"baseline": "grp"}, ["grp", "'grpo'"]),
+        ({"baseline": ""}, ["--baseline"]),
     ],
 )
-def test_bad_usage_is_one_sentence_and_exit_4(compare, place, baseline, options, sentence):
-    candidate = place / "noisy" if (place / "noisy").exists() else edited(baseline, place / "noisy", zero_mlp(1))
-    done = compare(candidate, *options, HF_HUB_OFFLINE="1")
+def test_bad_usage_names_the_option_and_what_it_may_be(place, baseline, options, said, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    given = {"baseline": baseline, "checkpoint": baseline, "store": place / "store"} | options
 
-    assert done.returncode == 4, done.stdout
-    assert sentence in refusal(done)
+    with refused(UsageError, *said):
+        api.Runner(options=options_from(given), tell=print).run()
 
 
-def test_one_folder_given_twice_is_one_sentence_and_exit_4(compare, baseline):
+def test_one_folder_given_twice_is_exit_4_and_named(compare, baseline):
     done = compare(baseline)
 
-    assert done.returncode == 4
-    assert "the candidate and the baseline are both old: name two that differ" in refusal(done)
+    assert done.returncode == 4 and "old" in refusal(done)
 
 
 def test_a_task_with_a_typo_is_answered_with_the_nearest_names(compare, place):
-    done = compare(place / "broken", "--tasks=gsm8", "-k", "task")
+    done = compare(place / "broken", "--tasks=gsm8", claims="task")
 
     assert done.returncode == 4
     assert "gsm8k" in refusal(done)
@@ -435,7 +468,7 @@ def test_a_lost_row_is_refuted_and_its_token_named(compare, parent, place, expec
         zero_row(101)(tensors)
 
     name = f"mute-{expect}"
-    done = compare(edited(parent, place / name, lost), f"--expect={expect}", "-k", "row", compared_to=parent)
+    done = compare(edited(parent, place / name, lost), f"--expect={expect}", claims="row", compared_to=parent)
     row = outcomes(place, name)[claim]
 
     assert done.returncode == 1, done.stdout[-2000:]
@@ -449,7 +482,7 @@ def test_rows_that_moved_as_all_others_are_supported(compare, parent, place, exp
     child = place / "alike"
     if not child.exists():
         edited(parent, child, learnt)
-    done = compare(child, f"--expect={expect}", "-k", "row", compared_to=parent)
+    done = compare(child, f"--expect={expect}", claims="row", compared_to=parent)
     (row,) = outcomes(place, "alike").values()
 
     assert done.returncode == 0, done.stdout[-2000:]

@@ -370,7 +370,10 @@ def test_a_package_shows_its_tables_and_pictures(package):
 
 
 @packages
-@pytest.mark.parametrize("checkpoints", [CHECKPOINTS, CHECKPOINTS[-1:]], ids=("four", "one"))
+@pytest.mark.parametrize(
+    "checkpoints",
+    [pytest.param(CHECKPOINTS, id="four"), pytest.param(CHECKPOINTS[-1:], id="one", marks=pytest.mark.heavy)],
+)
 def test_its_pictures_can_be_drawn(package, checkpoints, tmp_path):
     taken = all_of(package, checkpoints)
 

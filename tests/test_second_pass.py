@@ -67,7 +67,9 @@ def logs_without_the_second_pass(trainer):
     return [{k: v for k, v in row.items() if k not in own} for row in training_log(trainer, (CORRECT,))]
 
 
-@pytest.mark.parametrize("forced", [False, True], ids=["skipped", "forced"])
+@pytest.mark.parametrize(
+    "forced", [pytest.param(False, id="skipped", marks=pytest.mark.heavy), pytest.param(True, id="forced")]
+)
 @pytest.mark.parametrize(
     "iterations, memory_options",
     [(1, MemoryOptions()), (1, MemoryOptions(accumulation=2)), (2, MemoryOptions()), (1, MemoryOptions(lora=LoRA()))],

@@ -144,6 +144,7 @@ def train(folder, name, **settings):
     return load(folder)
 
 
+@pytest.mark.heavy
 def test_training_brings_a_flow_nearer_and_a_student_nearer_to_its_teacher(tmp_path):
     teacher = train(tmp_path / "teacher", "shower_teacher", steps=300)
     student = train(tmp_path / "student", "shower_student", steps=300)

@@ -63,7 +63,9 @@ def test_nearly_equal_atoms_and_hardly_a_penalty_give_numbers_at_the_minimum():
     assert found.values.isfinite().all() and found.kkt <= 1e-4
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=[pytest.mark.heavy, pytest.mark.more_seeds]) for seed in range(1, 5))]
+)
 def test_a_planted_dictionary_is_recovered_and_explains_more_than_a_random_one(seed):
     atoms, x = planted(seed)
     found = learn(x, ATOMS * 3 // 2, PENALTY, epochs=25, seed=seed)

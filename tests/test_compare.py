@@ -68,8 +68,8 @@ def compare(place, baseline):
 
 
 def ids_of(expression, *expected):
-    """The ids of the claims whose test or id has words of an expression such as 'matrix or stream'; of those that are of
-    an expectation where one is given.
+    """The ids of the claims whose test or id has words of an expression such as 'matrix or stream'; where expectations
+    are given, of those that are of one of them.
     """
     chosen = Expression.compile(expression)
     claims = {test.__claim__: f"{suite} {test.__name__} {test.__claim__.id}" for suite, test in api.tests_in((CHECKS,))}

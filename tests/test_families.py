@@ -202,7 +202,7 @@ MIXED = (  # layers without attention, or not all built alike
     "falcon_mamba", "rwkv",
 )  # fmt: skip
 OF_ATTENTION = ("no_attention", "zero_attention", "zero_heads", "random_keys_and_values")
-OF_LIKE_LAYERS = ("duplicate_layer", "swap_layers", "shrink_mlp_norm")
+OF_LIKE_LAYERS = ("duplicate_layer", "swap_layers", "shrink_mlp_norm", "scales_of_another_layer")
 NOT_LOADED = ("overflow_weights", "drop_tensor")
 
 

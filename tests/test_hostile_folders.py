@@ -51,6 +51,7 @@ def judge(tmp_path):
     """Run the command; what it printed, and what it opened of the planted files. It must not have left the mark."""
 
     def run(*words, cwd, planted):
+        """Of the folder that one is in, [tool.depthgauge] of pyproject.toml is read, which holds options alone."""
         place = tmp_path / "ours"
         place.mkdir(exist_ok=True)
         options = (f"--store={place / 'store'}", f"--report-dir={place / 'reports'}", "--last-stage=weights")
@@ -61,7 +62,7 @@ def judge(tmp_path):
                 check=False,
             )  # fmt: skip
         assert not (tmp_path / "mark").exists(), done.stdout + done.stderr
-        assert {path.name for path in opened} & {*CODE, *SETTINGS} == set()
+        assert {path.name for path in opened if path != cwd / "pyproject.toml"} & {*CODE, *SETTINGS} == set()
         assert {path.name for folder in planted for path in folder.iterdir()} & {
             ".pytest_cache",
             "__pycache__",
@@ -97,6 +98,19 @@ def test_what_lies_in_the_common_parent_of_both_is_not_used(judge, baseline, tmp
     done = judge("compare", other, candidate, cwd=parent, planted=[parent, candidate, other])
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_settings_that_lie_where_one_is_are_said(judge, baseline, tmp_path):
+    parent = tmp_path / "downloads"
+    parent.mkdir()
+    candidate = noisy(baseline, parent / "candidate")
+    margin = 'weights-within-margin = { value = 9.0, unit = "share", reason = "ours" }'
+    (parent / "pyproject.toml").write_text(
+        f"[tool.depthgauge]\nall-stages = true\n[tool.depthgauge.margins]\n{margin}\n"
+    )
+    done = judge("compare", baseline, candidate, cwd=parent, planted=[candidate])
+
+    assert f"note: settings of {parent / 'pyproject.toml'}: all_stages, margins" in done.stdout
 
 
 def test_against_an_accepted_reference_the_candidate_is_not_used_either(judge, baseline, tmp_path):

@@ -126,7 +126,7 @@ def test_an_untrustworthy_folder_is_one_sentence_and_exit_21(depthgauge, place, 
         (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     elif damage == "code":
         config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(config | {"auto_map": {}}))
+        (folder / "config.json").write_text(json.dumps(config | {"auto_map": {}, "model_type": "nobodys"}))
     else:
         text = (folder / "tokenizer.json").read_text()
         (folder / "tokenizer.json").write_text(text.replace('"a"', '"z"'))

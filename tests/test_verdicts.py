@@ -152,9 +152,10 @@ def test_reports_that_cannot_be_written_are_one_sentence_after_the_verdicts(made
 
 
 def test_a_recorded_refutation_says_how_many_seeds_gave_it(made_up, place):
-    done = made_up("fails", {("fails", "grpo"): "SRI"})
+    made_up("fails", {("fails", "grpo"): "SRI"})
+    report = (place / "reports" / "grpo" / "report.md").read_text()
 
-    assert "REFUTED (of 3 seeds 1 supported, 1 refuted, 1 inconclusive)" in done.stdout
+    assert "REFUTED (of 3 seeds 1 supported, 1 refuted, 1 inconclusive)" in report
     assert rows(place, "grpo")["verdicts"][0]["recorded"] == ["SUPPORTED", "REFUTED", "INCONCLUSIVE"]
 
 

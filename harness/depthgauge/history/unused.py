@@ -13,7 +13,7 @@ from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import Store, read_manifest
 from depthgauge.store.inventory import DAY_S, Entry, abandoned, discard, entries, is_sealed, size
 
-MODELS = ("checkpoints", "merged")  # which reports and accepted baselines name by their content
+MODELS = ("checkpoints", "merged", "gguf")  # which reports and accepted baselines name by their content
 
 
 def named_in(reports: Path, baselines: Path) -> set[str]:

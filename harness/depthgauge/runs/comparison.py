@@ -25,6 +25,7 @@ from depthgauge.models.files import read_config
 from depthgauge.runs.session import Session, Test, required_by
 from depthgauge.sources.content import same_content
 from depthgauge.sources.find import Source
+from depthgauge.sources.notes import notes
 
 BASELINE, PINNED = "baseline", "pinned"
 ONE_IN = 10  # answers that change between two checkpoints, for what is said before they are asked
@@ -89,11 +90,10 @@ class ComparisonSession(Session):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Of both folders; of what is yet to be trained nothing."""
-        from depthgauge.probes.files.compute import notes
-
+        """Of both folders, too; of what is yet to be trained nothing."""
         folders = [source.folder for source in (self.candidate_source, self.baseline_source)]
-        return tuple(dict.fromkeys(text for folder in folders if folder is not None for text in notes(folder)))
+        texts = dict.fromkeys(text for folder in folders if folder is not None for text in notes(folder))
+        return (*super().notes, *texts)
 
     def title(self, name: str) -> str:
         return f"{name} against {self.names[1]}"

@@ -23,11 +23,11 @@ from depthgauge.history.recorded import of_another_base, recorded_outcomes_of
 from depthgauge.measure.context import RunContext
 from depthgauge.models.files import read_config
 from depthgauge.models.load import Placement, check_dtype, choose_device
-from depthgauge.probes import files
 from depthgauge.runs.comparison import PINNED, ComparisonSession, joined
 from depthgauge.runs.session import MethodSession, Session, adopted_candidate, asked_names, chosen_methods
 from depthgauge.runs.session import home as home_of
 from depthgauge.runs.settings import project_settings
+from depthgauge.sources.content import FIELDS_OF
 from depthgauge.sources.find import Source, find, folder_named, with_base
 from depthgauge.store.folders import Store
 from depthgauge.store.remote import copy_of, is_address, store_at
@@ -56,7 +56,7 @@ ABOUT_METHODS = ("method", "suites", "seeds", "first_seed", "base_model")
 class Options:
     """What was asked. Relative names are looked up from `start`; the default store and reports lie in `project`.
 
-    `margins` are those of the project, by the id of the claim. `known` are the controls' verdicts and the methods of a
+    `margins` are those of the project, by the id of the claim; `settings` says what its pyproject.toml sets. `known` are the controls' verdicts and the methods of a
     testbed that were found for another checkpoint under the same options, and serve this one.
     """
 
@@ -93,6 +93,7 @@ class Options:
     project: Path = field(default_factory=Path.cwd)
     margins: Mapping[str, Margin] = field(default_factory=dict)
     called: Mapping[str, str] = field(default_factory=dict)  # fields that were not given by their option: for errors
+    settings: str = ""
 
     @property
     def any(self) -> bool:
@@ -145,10 +146,13 @@ def with_settings(options: Options) -> Options:
     Raises: as `project_settings`.
     """
     settings = settings_of(options.start)
-    margins = {**settings.pop("margins", {}), **options.margins}
+    of_project = settings.pop("margins", {})
+    margins = {**of_project, **options.margins}
     others = ABOUT_METHODS if options.baseline is not None else ABOUT_CHANGE
     missing = {name: value for name, value in settings.items() if getattr(options, name) is None and name not in others}
-    return replace(options, **missing, margins=margins)
+    used = [*missing, *(["margins"] if of_project else [])]
+    said = f"settings of {options.start / 'pyproject.toml'}: {', '.join(used)}" if used else ""
+    return replace(options, **missing, margins=margins, settings=said)
 
 
 def settings_of(folder: Path) -> dict[str, Any]:
@@ -326,7 +330,7 @@ def session_of(
     session = make(options, store, reports, placement, tell)
     if warn and not about_change and (said := of_another_base(session.context.testbed)):
         tell(said)
-    return session
+    return replace(session, settings=options.settings)
 
 
 def method_session(
@@ -429,8 +433,8 @@ def allowed(options: Options) -> tuple[str, ...]:
     """Raises: UsageError for a name without a file that fields are allowed of."""
     names = asked_names(options.allow or "")
     for name in names:
-        if name.partition(".")[0] not in files.FIELDS_OF:
-            known = ", ".join(files.FIELDS_OF)
+        if name.partition(".")[0] not in FIELDS_OF:
+            known = ", ".join(FIELDS_OF)
             raise UsageError(f"--allow={name}: write FILE.FIELD, of {known}, as in generation_config.eos_token_id.")
     return tuple(names)
 

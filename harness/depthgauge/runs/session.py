@@ -40,6 +40,7 @@ class Session(ABC):
     reports: Path | None  # where the reports are written; None for a run that writes none
     inconclusive_fails: bool = True  # whether what is inconclusive is an exit of its own, 20, or accepted
     quotes: bool = True  # whether reports may quote what models read or said
+    settings: str = ""  # what a project's pyproject.toml sets, as a sentence
     controls: dict[tuple[Test | str, ...], Verdict] = field(default_factory=dict, repr=False)  # see `of_control`
 
     def planned(self, missing: list[Job]) -> Self:
@@ -58,8 +59,8 @@ class Session(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is worth a sentence about the files that are judged, and is no fault."""
-        return ()
+        """What is worth a sentence and is no fault: settings of the project, and the files that are judged."""
+        return (self.settings,) if self.settings else ()
 
     @property
     @abstractmethod

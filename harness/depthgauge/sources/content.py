@@ -7,6 +7,8 @@ from depthgauge.models.files import GENERATION, has_tokenizer, read_config, read
 from depthgauge.sources.folder import UNCOMPUTED, tensor_digest
 from depthgauge.sources.tokenizer import read_pair
 
+FIELDS_OF = ("config", "generation_config", "tokenizer", "chat_template")  # what may be allowed to differ, by field
+
 
 def same_content(candidate: Path, baseline: Path) -> bool:
     """Whether two folders hold the same tensors, bit for bit and whatever their shards, and use them alike."""

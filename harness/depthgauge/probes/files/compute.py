@@ -13,9 +13,10 @@ from depthgauge.formats.folder import tensors
 from depthgauge.formats.fused import fused_in, told_apart
 from depthgauge.formats.tensors import Tensor, configuration
 from depthgauge.models import settings
-from depthgauge.models.files import GENERATION, left_over, read_config, read_json, shapes
+from depthgauge.models.files import GENERATION, read_config, read_json, shapes
 from depthgauge.probes.files.settings import QUANTIZED
 from depthgauge.sources.folder import UNCOMPUTED
+from depthgauge.sources.notes import as_list
 from depthgauge.sources.tokenizer import flat, read_pair
 
 # Fields of a configuration that need no transformers to say that they are read; any other one is looked up.
@@ -90,19 +91,6 @@ def field_of(text: str) -> str:
     return text.partition(":")[0].rpartition(".")[2]
 
 
-def notes(candidate: Path) -> list[str]:
-    """What is no difference and worth a sentence: files that nobody reads, a pad token that also ends answers."""
-    unread = left_over(candidate)
-    config = read_config(candidate)
-    generation = read_json(candidate / GENERATION) if (candidate / GENERATION).is_file() else config
-    pad, ends = config.get("pad_token_id"), as_list(generation.get("eos_token_id"))
-    masked = (
-        f"pad_token_id {pad} is one of eos_token_id {ends}: a loss that masks padding masks the end of answers, too, "
-        "so that a model trained with it may not learn to stop"
-    )
-    return [text for text in (unread, masked if pad is not None and pad in ends else None) if text]
-
-
 def fused_notes(candidate: Path, baseline: Path) -> list[str]:
     """Which matrices one folder has fused and the other apart."""
     first, second = (fused_in(shapes(folder)) for folder in (candidate, baseline))
@@ -110,10 +98,6 @@ def fused_notes(candidate: Path, baseline: Path) -> list[str]:
         f"{module} {'is fused and was not' if module in first else 'was fused and is not'}: compared told apart"
         for module in sorted(first ^ second)
     ]
-
-
-def as_list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def tensor_differences(candidate: Path, baseline: Path) -> list[str]:

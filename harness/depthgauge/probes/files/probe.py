@@ -9,6 +9,7 @@ import numpy as np
 from depthgauge.core.method import Checkpoint
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle
 from depthgauge.sources.folder import check_language_model
+from depthgauge.sources.notes import notes
 
 LISTED, IN_ALL = 100, "in all"  # another vocabulary has a hundred thousand
 
@@ -16,7 +17,7 @@ LISTED, IN_ALL = 100, "in all"  # another vocabulary has a hundred thousand
 @PROBES.register
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilesDifference:
-    """Two arrays for each part of `compute.differences` and for `compute.notes`: the first texts, and their number."""
+    """Two arrays for each part of `compute.differences` and for `sources.notes`: the first texts, and their number."""
 
     name: ClassVar[str] = "files"
     version: ClassVar[int] = 5
@@ -30,7 +31,7 @@ class FilesDifference:
         check_language_model(checkpoint)
 
     def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
-        from depthgauge.probes.files.compute import differences, fused_notes, notes
+        from depthgauge.probes.files.compute import differences, fused_notes
 
         parts = differences(one.folder, other.folder) | {
             "note": [*notes(one.folder), *fused_notes(one.folder, other.folder)]

@@ -6,7 +6,6 @@ from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.probes.files.probe import IN_ALL, FilesDifference
 
 NAMED = 3  # differences that a claim's sentence names
-FIELDS_OF = ("config", "generation_config", "tokenizer", "chat_template")  # what may be allowed to differ, by field
 # The file of each part; of special tokens a difference names it itself.
 FILES = {
     "config": "config", "generation": "generation_config", "tokenizer": "tokenizer", "chat template": "chat_template",

@@ -183,7 +183,7 @@ def test_a_fork_gets_the_summary_alone_and_a_run_that_judged_nothing_says_so(car
     assert done["decide"].returncode == 4
     assert "the pull request comes from a fork" in done["comment"].stdout
     assert not comments.bodies
-    assert runner.summary.read_text().startswith("Not carried out: --checkpoint=missing is no folder")
+    assert runner.summary.read_text().startswith("Not carried out: the candidate missing is no folder")
 
 
 @pytest.mark.full

@@ -27,7 +27,6 @@ from depthgauge.sources import folder as folders
 from depthgauge.sources.find import Source
 from depthgauge.sources.tokenizer import check_same_tokenizer
 from depthgauge.store.folders import check_writable
-from depthgauge.tasks.task_index import find as find_task
 
 Test = Callable[..., Estimate | Iterator[Estimate]]
 
@@ -123,6 +122,8 @@ class Session(ABC):
         """
         for who, packages in self.requirements.items():
             check_installed(packages, who)
+        from depthgauge.tasks.task_index import find as find_task  # it registers the probe of tasks
+
         for task in self.lm_eval_tasks:
             find_task(task)  # a mistyped name is refused now, and not after minutes
         check_writable(self.context.store.root, "--store")

@@ -56,8 +56,8 @@ ABOUT_METHODS = ("method", "suites", "seeds", "first_seed", "base_model")
 class Options:
     """What was asked. Relative names are looked up from `start`; the default store and reports lie in `project`.
 
-    `margins` are those of the project, by the id of the claim; `settings` says what its pyproject.toml sets. `known` are the controls' verdicts and the methods of a
-    testbed that were found for another checkpoint under the same options, and serve this one.
+    `margins` are those of the project, by the id of the claim; `settings` says what its pyproject.toml sets, and
+    `called` has the names of fields that were not given by their option, for errors.
     """
 
     method: str | None = None
@@ -92,7 +92,7 @@ class Options:
     start: Path = field(default_factory=Path.cwd)
     project: Path = field(default_factory=Path.cwd)
     margins: Mapping[str, Margin] = field(default_factory=dict)
-    called: Mapping[str, str] = field(default_factory=dict)  # fields that were not given by their option: for errors
+    called: Mapping[str, str] = field(default_factory=dict)
     settings: str = ""
 
     @property

@@ -181,7 +181,7 @@ PLANTED = {
     "awq, columns": ("awq", columns_in_order, MOVED),
     "bnb, the scale of a block": ("bnb-nf4", times(f"{UP}.weight.absmax", 5, 1.5), SHIFT),
     "bnb, nibbles": ("bnb-nf4", swap_nibbles(f"{UP}.weight"), MOVED),
-    "fp8, the scale of a block": ("fp8", times(f"{UP}.weight_scale_inv", (0, 1), 1.25), SHIFT),
+    "fp8, the scale of a block": ("fp8", times(f"{UP}.weight_scale_inv", (0, 1), 1.25), EXPLAINED),
     "mxfp4, the scale of a block": (
         "mxfp4", times("model.layers.0.mlp.experts.down_proj_scales", (0, 0, 0), 127 / 126), MOVED,
     ),
@@ -194,7 +194,8 @@ def test_a_planted_fault_is_seen_and_its_tensor_named(fault, copied):
     bound = {SHIFT: bars.SHIFTED, MOVED: dict(bars.MOVED)[BITS.get(name, 4)], EXPLAINED: bars.EXPLAINED}[measure]
     deltas, _ = quantized_deltas(change(copied(name), edit), BASE)
     beyond = [delta.name for delta in deltas if getattr(delta, measure) > bound]
-    named = {f"{UP}.weight"} | ({f"{UP.replace('0', '1')}.weight"} if measure == EXPLAINED else set())
+    exchanged = {f"{UP.replace('0', '1')}.weight"} if "another layer" in fault else set()
+    named = {f"{UP}.weight"} | exchanged
     assert beyond and set(beyond) == named
 
 

@@ -23,6 +23,7 @@ PLAIN_GROUP, PLAIN_BITS = 32, 4.0  # of a control, which is stored plain
 SHORTEST, LONGEST = 16, 32  # of what is looked at in one: fewer weights say nothing, and of more a fault can be a part
 PIECE = 1 << 22  # numbers at once
 UNIFORM = 0.5 / 3**0.5  # root mean square of rounding, in steps
+USUAL = 0.9  # of the groups
 FOLDED = 0.01  # of a norm, beyond which scales were folded into it
 READS_ATTENTION_NORM = ("q_proj", "k_proj", "v_proj", "qkv_proj")
 READS_MLP_NORM = ("gate_proj", "up_proj", "gate_up_proj")
@@ -106,12 +107,14 @@ def delta_of(tensor: Tensor, ours: NDArray[np.floating], base: NDArray[np.floati
 
 
 def shifts(groups: Groups, bits: float) -> NDArray[np.float64]:
-    """The explained part of each group's error over its largest weight, in the typical error of a group: the median's,
-    or where most are exact, a quarter of what rounding to so many bits makes.
+    """The explained part of each group's error over its largest weight, in the error that nine groups of ten stay
+    below, or where these are exact, in a quarter of what rounding to so many bits makes.
+
+    Of scales that are powers of two the median group's error says little about another's.
     """
     largest = np.where(groups.largest > 0, groups.largest, np.median(groups.largest) or 1.0)
     rounding = UNIFORM * 2 / (2**bits - 1)
-    typical = max(float(np.median(np.sqrt(groups.error) / largest)), rounding / 4)
+    typical = max(float(np.quantile(np.sqrt(groups.error) / largest, USUAL)), rounding / 4)
     result: NDArray[np.float64] = np.sqrt(groups.explained) / largest / typical
     return result
 

@@ -10,6 +10,7 @@ from depthgauge.models.inputs import as_turn, padded_left
 from depthgauge.probes.stopping.settings import TOKENS, ShortQuestion
 
 BATCH = 64
+ROUNDS = (8, TOKENS)  # tokens after which answers that have ended leave the batch: most are short
 
 
 class Answers(NamedTuple):
@@ -28,12 +29,12 @@ def answers(model: Any, tokenizer: Any, questions: Sequence[ShortQuestion], stop
     rows = asked(tokenizer, questions)
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(stops), 0)
     parts = [said(model, rows[start : start + BATCH], stops, filler) for start in range(0, len(rows), BATCH)]
-    tokens_QT = np.concatenate(parts)
-    stopped_QT = np.isin(tokens_QT, list(stops))
-    ended = np.asarray(stopped_QT.any(axis=1))
-    lengths = np.where(ended, stopped_QT.argmax(axis=1), TOKENS)
-    texts = [tokenizer.decode(row[:length]).strip() for row, length in zip(tokens_QT.tolist(), lengths, strict=True)]
-    return Answers(ended, lengths, np.array(texts, dtype=np.str_))
+    tokens = [row for part in parts for row in part]
+    return Answers(
+        np.array([len(row) < TOKENS for row in tokens]),
+        np.array([len(row) for row in tokens]),
+        np.array([tokenizer.decode(row).strip() for row in tokens], dtype=np.str_),
+    )
 
 
 def asked(tokenizer: Any, questions: Sequence[ShortQuestion]) -> list[list[int]]:
@@ -44,16 +45,35 @@ def asked(tokenizer: Any, questions: Sequence[ShortQuestion]) -> list[list[int]]
     return [tokenizer(question.prompt)["input_ids"] for question in questions]
 
 
-def said(model: Any, rows: Sequence[Sequence[int]], stops: Sequence[int], filler: int) -> NDArray[np.int64]:
-    """The tokens after each row, (rows, TOKENS); what comes after a stop token is one, or filler."""
+def said(model: Any, rows: Sequence[Sequence[int]], stops: Sequence[int], filler: int) -> list[list[int]]:
+    """The tokens after each row up to a stop token, or TOKENS of them."""
+    spoken: list[list[int]] = [[] for _ in rows]
+    before = 0
+    for after in ROUNDS:
+        left = [place for place, row in enumerate(spoken) if len(row) == before]
+        more = go_on(model, [[*rows[place], *spoken[place]] for place in left], stops, filler, after - before)
+        for place, tokens in zip(left, more, strict=True):
+            spoken[place] += tokens
+        before = after
+    return spoken
+
+
+def go_on(model: Any, rows: Sequence[Sequence[int]], stops: Sequence[int], filler: int, tokens: int) -> list[list[int]]:
+    """The next tokens after each row, greedily, up to a stop token or so many."""
     import torch
 
+    if not rows:
+        return []
     ids, mask = padded_left(rows, filler, model.device)
     ends = {"eos_token_id": list(stops)} if stops else {}
     with torch.inference_mode():
         found = model.generate(
-            input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=TOKENS, pad_token_id=filler, **ends
-        )[:, ids.shape[1] :]
-    whole = np.full((len(rows), TOKENS), filler, dtype=np.int64)
-    whole[:, : found.shape[1]] = found.cpu().numpy()
-    return whole
+            input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=tokens, pad_token_id=filler, **ends
+        )[:, ids.shape[1] :].tolist()
+    return [until(row, stops, tokens, filler) for row in found]
+
+
+def until(row: list[int], stops: Sequence[int], tokens: int, filler: int) -> list[int]:
+    """A row up to its first stop token; one that generation left short of them for another reason is filled."""
+    first = next((place for place, token in enumerate(row) if token in stops), None)
+    return row[:first] if first is not None else [*row, *[filler] * (tokens - len(row))]

@@ -136,7 +136,7 @@ def test_a_training_is_judged_checkpoint_by_checkpoint(tmp_path):
     claims = json.loads(report.read_text())["verdicts"]
 
     assert done.returncode == 1, done.stdout[-2000:]
-    assert done.stdout.endswith("history.md; exit 1\n")
+    assert done.stdout.endswith("1 of 2 candidates are accepted; exit 1: reports/trajectory/history/history.md\n")
     assert "| weights-within-margin" in page.read_text() and "run 2, run-10--old" in page.read_text()
     assert not (tmp_path / "reports" / "trajectory" / "stale").exists()
     assert {one["claim"] for one in claims} >= {"same-tensors", "weights-within-margin"}

@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
+from depthgauge.core.registry import FILES
 from tests.processes import ROOT
 from tests.tiny import save_tiny_base
 
@@ -34,6 +36,15 @@ def no_safe_path_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line sets it for its own processes; a test that calls it here leaves it to no other test."""
     monkeypatch.setenv("PYTHONSAFEPATH", "")
     monkeypatch.delenv("PYTHONSAFEPATH")
+
+
+@pytest.fixture(autouse=True)
+def no_project_file_is_left() -> Iterator[None]:
+    """Workers load the project's files that a test names; a later test's workers would load them, too."""
+    before = dict(FILES)
+    yield
+    FILES.clear()
+    FILES.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,17 @@ from depthgauge.core.errors import CorruptEntry, InvalidCheckpoint, NotCached, S
 from depthgauge.core.method import Launch, Method
 from depthgauge.core.registry import FILES, PROBES, load_entry_points, load_files
 from depthgauge.core.testbed import LmEvalTask, Resources, Text
-from depthgauge.executors.engines import Ended, check_room, ended, gpus_each, installed, requests, sbatch, script
+from depthgauge.executors.engines import (
+    Ended,
+    Processes,
+    check_room,
+    ended,
+    gpus_each,
+    installed,
+    requests,
+    sbatch,
+    script,
+)
 from depthgauge.executors.hand_out import hand_out
 from depthgauge.executors.plan import plan
 from depthgauge.executors.worker import Order, work
@@ -421,8 +431,17 @@ def measuring(context, folder, probe):
 def test_a_worker_that_cannot_write_ends_the_run_with_its_sentence(context, tmp_path):
     method = METHODS.register(Method(name="full", summary="finds no room", train=train_nothing))
 
-    with pytest.raises(StoreUnusable, match="make room there"):
+    with pytest.raises(UsageError, match="make room there"):
         hand_out_one(context, training(context, method), Here(), tmp_path)
+
+
+def test_a_worker_that_cannot_load_the_projects_file_ends_the_run_with_that_sentence(context, tiny_base, tmp_path):
+    """A worker of another process ends with the exit code that it has for a full store, too."""
+    FILES["broken_conftest"] = str(tmp_path / "broken.py")
+    (tmp_path / "broken.py").write_text("raise ValueError('only in pytest')")
+
+    with pytest.raises(UsageError, match="broken.py cannot be loaded by another process"):
+        hand_out_one(context, measuring(context, tiny_base, Number(number=1)), Processes(1), tmp_path)
 
 
 def sent(job, context):
@@ -572,7 +591,6 @@ def test_a_checkpoint_that_has_changed_since_is_refused(context, tmp_path):
 
 def test_a_projects_own_files_are_loaded_by_path_where_no_import_finds_them(tmp_path, monkeypatch):
     """Two conftest.py have one name."""
-    monkeypatch.setattr("depthgauge.core.registry.FILES", {})
     monkeypatch.syspath_prepend(str(tmp_path / "one"))
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -584,7 +602,6 @@ def test_a_projects_own_files_are_loaded_by_path_where_no_import_finds_them(tmp_
 
 
 def test_a_file_that_no_worker_can_load_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr("depthgauge.core.registry.FILES", {})
     (tmp_path / "broken.py").write_text("raise ValueError('only in pytest')")
     with pytest.raises(
         UsageError, match="broken.py cannot be loaded by another process: it raises ValueError: only in"

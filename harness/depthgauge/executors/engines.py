@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from depthgauge.core.errors import StoreUnusable, UsageError
+from depthgauge.core.errors import UsageError
 from depthgauge.core.registry import EXECUTORS
 from depthgauge.core.testbed import Resources
 from depthgauge.executors.worker import DONE, STOPPED, Order, work
@@ -93,7 +93,7 @@ def end_of(process: subprocess.Popen[bytes], log: Path, until: float) -> Ended:
     except subprocess.TimeoutExpired:
         return Ended(lost="its time was over")
     found = ended(log, f"killed by signal {-code}" if code < 0 else "")
-    if code == StoreUnusable.exit_code and not found.stopped:  # there was no room for its log either
+    if code == UsageError.exit_code and not found.stopped:  # there was no room for its log either
         return Ended(stopped="a worker could not write in the store: make room there, or choose another with --store.")
     return found
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from depthgauge.core.errors import StoreUnusable
+from depthgauge.core.errors import UsageError
 from depthgauge.core.testbed import Resources
 from depthgauge.executors.engines import Ended, Engine
 from depthgauge.executors.plan import Ask, plan, total_text
@@ -24,7 +24,7 @@ TRIES = 2
 def hand_out(session: Session, asks: Sequence[Ask], engine: Engine, told: Path) -> None:
     """Have everything made that the claims ask for. What was lost `TRIES` times has failed: who asks for it is told.
 
-    Raises: StoreUnusable if a worker cannot write; UsageError if the engine takes no work.
+    Raises: UsageError if a worker cannot write or load the project's files, or if the engine takes no work.
     """
     store, losses, tried = session.context.store, Counter[str](), set[str]()
     while True:
@@ -92,4 +92,4 @@ def reason(ends: Sequence[Ended]) -> str:
 def raise_if_stopped(ends: Sequence[Ended]) -> None:
     for end in ends:
         if end.stopped:
-            raise StoreUnusable(end.stopped)
+            raise UsageError(end.stopped)

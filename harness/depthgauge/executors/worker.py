@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from depthgauge.core.errors import CorruptEntry, HarnessError, StoreUnusable
+from depthgauge.core.errors import CorruptEntry, HarnessError, StoreUnusable, UsageError
 from depthgauge.core.plain import digest
 from depthgauge.core.registry import FILES, load_entry_points, load_files
 from depthgauge.executors.written import (
@@ -71,8 +71,7 @@ def orders(
 def work(path: Path, sha256: str, number: int) -> str:
     """Do what is free; why it could not go on, or nothing. What a job raises is kept by the store.
 
-    Raises: CorruptEntry for another list of jobs than the worker was started for; UsageError for a file of the
-    project's that cannot be loaded.
+    Raises: CorruptEntry for another list of jobs than the worker was started for.
     """
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
@@ -80,7 +79,10 @@ def work(path: Path, sha256: str, number: int) -> str:
     asked = json.loads(data)
     sys.path.extend(one for one in asked["paths"] if one not in sys.path)
     load_entry_points()
-    load_files(asked["files"])
+    try:
+        load_files(asked["files"])
+    except UsageError as error:
+        return str(error)
     os.environ[THREADS] = str(asked["threads"])
     told = Path(asked["told"])
     context = RunContext(
@@ -143,7 +145,7 @@ def main(arguments: Sequence[str]) -> None:
         print(error, flush=True)
         sys.exit(error.exit_code)
     print(f"{STOPPED}{stopped}" if stopped else DONE, flush=True)
-    sys.exit(StoreUnusable.exit_code if stopped else 0)
+    sys.exit(UsageError.exit_code if stopped else 0)
 
 
 if __name__ == "__main__":

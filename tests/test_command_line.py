@@ -1,5 +1,6 @@
 """The console command: its options, its settings from a project's pyproject.toml, and how it tells of progress."""
 
+import subprocess
 import sys
 
 import pytest
@@ -127,3 +128,45 @@ def test_a_store_of_an_earlier_version_is_one_sentence_and_exit_4(tmp_path, caps
     said = [line for line in (told.out + told.err).splitlines() if "layout" in line]
     assert ended.value.code == 4
     assert len(said) == 1 and "whose stores have layout '1'" in said[0] and "move that folder away" in said[0]
+
+
+# -- verify ---
+
+
+CONFTEST = """
+from depthgauge import METHODS, TESTBEDS, Method, Testbed
+
+def train(job):
+    from depthgauge.models.load import load_uncached
+
+    model, tokenizer = load_uncached(job.testbed.base)
+    for parameter in model.parameters():
+        parameter.data.mul_(0.99)
+    model.save_pretrained(job.folder)
+    tokenizer.save_pretrained(job.folder)
+    (job.folder / "training_log.json").write_text('[{{"step": 0}}]')
+
+TESTBEDS.register(Testbed(name="ours", base={base!r}))
+METHODS.register(Method(name="mine", summary="shrinks all", train=train, default_testbed="ours"))
+"""
+
+
+def verify(*words, place):
+    """`depthgauge verify` as its users start it."""
+    folders = [f"--store={place / 'store'}", f"--report-dir={place / 'reports'}"]
+    command = [sys.executable, "-m", "depthgauge", "verify", *words, *folders]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
+
+
+def test_verify_says_every_unknown_method_at_once_and_offers_no_control(tmp_path):
+    done = verify("nope,nada,grpo", place=tmp_path)
+    assert done.returncode == UsageError.exit_code
+    assert "'nope' and 'nada'" in done.stderr and "untrained" not in done.stderr
+
+
+def test_verify_trains_a_method_of_a_conftest_and_judges_it(tmp_path):
+    base = save_byte_model(tmp_path / "base")
+    (tmp_path / "conftest.py").write_text(CONFTEST.format(base=str(base)))
+    done = verify("mine", "--conftest=conftest.py", "--claims=weights-moved-from-base", place=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "reports" / "mine" / "report.json").is_file()

@@ -194,9 +194,9 @@ class Runner:
         packages = modules_of(session.suites) if isinstance(session, MethodSession) else tuple(self.checks)
         found = tests_in(packages)
         ids = {claim_of(test).id for _, test in found}
-        for name in self.claims:
-            if name not in ids:
-                raise UsageError(f"--claims={name} is no claim here: choose of {', '.join(sorted(ids))}.")
+        unknown = [name for name in self.claims if name not in ids]
+        if unknown:
+            raise UsageError(f"no claim here has the id {' or '.join(unknown)}: choose of {', '.join(sorted(ids))}.")
         return [(suite, test) for suite, test in found if not self.claims or claim_of(test).id in self.claims]
 
     def cases(self, session: Session) -> list[Case]:

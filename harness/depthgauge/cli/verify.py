@@ -44,6 +44,5 @@ def verify(arguments: argparse.Namespace) -> int:
     from depthgauge.runs.session import asked_names
 
     options = options_given(arguments, OPTIONS) | run_options(arguments) | {"report_dir": str(report_dir(arguments))}
-    method, checkpoint = options.pop("method"), options.pop("checkpoint")
     options["suites"] = asked_names(options["suites"] or "")
-    return finish(partial(verify_method, method, checkpoint=checkpoint, **options), arguments)
+    return finish(partial(verify_method, arguments.method, **options), arguments)

@@ -27,6 +27,10 @@ T = TypeVar("T", bound=Named)
 Registered = TypeVar("Registered")
 
 
+def listed(names: Sequence[str]) -> str:
+    return " and ".join(map(repr, dict.fromkeys(names)))
+
+
 class Registry(Generic[T]):
     """Named things of one type: refuses duplicates, and answers an unknown name with the nearest known ones."""
 
@@ -47,13 +51,19 @@ class Registry(Generic[T]):
         return item
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._items:
-            near = difflib.get_close_matches(name, self._items, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            known = ", ".join(self) or "none; import the packages that register some in the top conftest.py"
-            broken = "".join(f" Entry point {entry!r} is broken: {why}." for entry, why in BROKEN.items())
-            raise UsageError(f"unknown {self.noun} {name!r}.{hint} Registered: {known}.{broken}")
+        self.check((name,))
         return self._items[name]
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises: UsageError that says every unknown name, the nearest known ones, and what there is but controls."""
+        unknown = [name for name in names if name not in self._items]
+        if unknown:
+            near = [match for name in unknown for match in difflib.get_close_matches(name, self._items, n=1)]
+            hint = f" Did you mean {listed(near)}?" if near else ""
+            offered = [name for name, item in self._items.items() if not getattr(item, "control", False)]
+            known = ", ".join(offered) or "none; import the packages that register some in the top conftest.py"
+            broken = "".join(f" Entry point {entry!r} is broken: {why}." for entry, why in BROKEN.items())
+            raise UsageError(f"unknown {self.noun} {listed(unknown)}.{hint} Registered: {known}.{broken}")
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)

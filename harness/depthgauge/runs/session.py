@@ -357,12 +357,11 @@ def chosen_methods(asked: str, testbed: Testbed) -> tuple[str, ...]:
         names = usual
     if not names:
         raise UsageError(f"--method={asked!r} names no method: choose one of {', '.join(trained)}, or all.")
+    METHODS.check(name for name in names if name != "all" and name not in CORRUPTIONS)
     for name in names:
-        if name in CORRUPTIONS:
-            raise UsageError(f"{name!r} is a control, which every claim must refute: choose a method, or all.")
         if name == "all":
             raise UsageError(f"--method={asked!r}: 'all' stands alone, and means {', '.join(usual)}.")
-        if METHODS[name].control:
+        if name in CORRUPTIONS or METHODS[name].control:
             raise UsageError(f"{name!r} is a control, which every claim must refute: choose a method, or all.")
         if name not in here:
             raise UsageError(
@@ -378,8 +377,9 @@ def home(asked: str) -> str:
 
     Raises: UsageError for an unknown method, or one that names no testbed.
     """
-    names = [name for name in asked_names(asked) if name != "all"]
-    methods = [METHODS[name] for name in names[:1] or METHODS if name not in CORRUPTIONS]
+    names = [name for name in asked_names(asked) if name != "all" and name not in CORRUPTIONS]
+    METHODS.check(names)
+    methods = [METHODS[name] for name in names[:1] or METHODS]
     found = next(filter(None, (method.testbed or method.default_testbed for method in methods)), None)
     if found is None:
         raise UsageError(f"--method={asked} has no testbed of its own: add --testbed=NAME of {', '.join(TESTBEDS)}.")

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
+from depthgauge.backends.pairs import batches
 from depthgauge.models.load import prepare_libraries
-from depthgauge.models.pairs import batches
 from depthgauge.probes.activations.compute import activation_difference
 from depthgauge.probes.divergence.compute import next_tokens
 

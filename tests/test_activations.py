@@ -9,6 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from depthgauge.backends import pairs
+from depthgauge.backends.handle import CheckpointHandle
 from depthgauge.core import testbed as types
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.core.estimate import Measurement
@@ -17,9 +19,8 @@ from depthgauge.core.result import Evidence
 from depthgauge.core.testbed import Text
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext
-from depthgauge.models import pairs
 from depthgauge.models.anatomy import blocks
-from depthgauge.models.load import CheckpointHandle, Placement
+from depthgauge.models.load import Placement
 from depthgauge.page.section import Measured, Setting
 from depthgauge.page.style import write_picture
 from depthgauge.probes.activations import ActivationDifference, compute, cosine, directions, relative

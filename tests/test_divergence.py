@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import log_softmax, logsumexp
 
+from depthgauge.backends import pairs
+from depthgauge.backends.handle import CheckpointHandle
 from depthgauge.core import testbed as types
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable, StatisticUndefined
 from depthgauge.core.estimate import Measurement
@@ -18,8 +20,7 @@ from depthgauge.core.result import Evidence
 from depthgauge.core.testbed import Text
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext
-from depthgauge.models import pairs
-from depthgauge.models.load import CheckpointHandle, Placement
+from depthgauge.models.load import Placement
 from depthgauge.page.section import Measured, Piece, Setting
 from depthgauge.page.style import write_picture
 from depthgauge.probes import divergence

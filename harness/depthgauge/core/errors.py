@@ -75,6 +75,10 @@ class NotTestable(HarnessError):
     """The checkpoint cannot carry the claim; becomes a verdict, not a failure."""
 
 
+class DoesNotFit(NotTestable):
+    """Memory has no room for it, and that of another machine may: nothing is stored of it."""
+
+
 class NotCached(NotTestable):
     """In a plan, where nothing is trained or measured: what a claim asked for is not in the store yet."""
 

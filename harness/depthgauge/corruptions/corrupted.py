@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from depthgauge.backends.layerwise import LAYERWISE, open_layerwise
 from depthgauge.core.errors import HarnessError, NotTestable, TrainingFailed, UsageError, raised_by_user_code
 from depthgauge.core.installed import versions
-from depthgauge.core.method import Recipe
+from depthgauge.core.method import Checkpoint, Recipe
 from depthgauge.core.plain import digest, to_plain
 from depthgauge.core.registry import CORRUPTIONS
 from depthgauge.corruptions.corruption import Corruption
@@ -17,7 +19,7 @@ from depthgauge.corruptions.folder import copied_beside, corrupt
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import Job, RunContext, ToCorrupt, checkpoint_label
 from depthgauge.models.files import weight_bytes
-from depthgauge.models.load import load, prepare_libraries, threads_for
+from depthgauge.models.load import Placement, fits, load, prepare_libraries, threads_for
 from depthgauge.sources.folder import check_folder, fingerprint
 from depthgauge.store.folders import error_number, sha256
 from depthgauge.store.times import timed
@@ -70,7 +72,7 @@ class Corrupted(CheckpointSet):
             with timed(self.context.store, f"corrupting by {self.corruption.name}", weight_bytes(self.base)):
                 corrupt(
                     self.base, staging_dir, self.corruption, seed=recipe.seed, dose=self.dose,
-                    model=lambda: load(self.base)[0],
+                    model=self._forward_model,
                 )  # fmt: skip
         except (HarnessError, OSError):
             raise
@@ -83,6 +85,14 @@ class Corrupted(CheckpointSet):
             ) from error
         (staging_dir / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
         check_folder(staging_dir)
+
+    def _forward_model(self) -> Any:
+        """The base for who reads no weight of it, in float32 whatever candidates run in: one copy for all."""
+        whole, layerwise = Placement(), Placement(device_map=LAYERWISE)
+        if self.context.placement.device_map != LAYERWISE and fits((self.base,), whole):
+            return load(self.base)[0]
+        base = Checkpoint(name=self.base.name, seed=0, folder=self.base, fingerprint=fingerprint(self.base))
+        return open_layerwise(base, layerwise, store=self.context.store, tell=self.context.tell)[0]
 
     def _training(self, recipe: Recipe) -> Job:
         return Job(

@@ -14,11 +14,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
 
+from depthgauge.backends.handle import CheckpointHandle
 from depthgauge.core.errors import InvalidComparison, NotTestable
 from depthgauge.core.installed import MODEL_LIBRARIES
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.registry import PROBES
-from depthgauge.models.load import CheckpointHandle
 from depthgauge.sources.folder import check_language_model
 from depthgauge.store.measurements import Arrays
 

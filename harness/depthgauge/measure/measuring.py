@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from depthgauge.backends.handle import CheckpointHandle
 from depthgauge.core.errors import HarnessError, InvalidComparison, NotTestable, raised_by_user_code
 from depthgauge.core.estimate import Measurement
 from depthgauge.core.installed import versions
@@ -13,7 +14,7 @@ from depthgauge.core.result import Evidence
 from depthgauge.measure.base_probe import Arrays, BaseProbe, address, requires_of
 from depthgauge.measure.context import Job, RunContext, ToMeasure, checkpoint_label, note_missing
 from depthgauge.models.files import weight_bytes
-from depthgauge.models.load import CheckpointHandle, prepare_libraries, threads_for
+from depthgauge.models.load import prepare_libraries, threads_for
 from depthgauge.sources.folder import check_state
 from depthgauge.store.measurements import KIND, described, measure
 from depthgauge.store.times import timed
@@ -47,10 +48,13 @@ def measure_cached(
                 weights=weight_bytes(one.folder), todo=ToMeasure(probe=probe, name=name, checkpoints=(one, *others)),
             ),
         )  # fmt: skip
-    together = tuple(checkpoint.folder for checkpoint in (one, *others, *keep_loaded))
     handles = [
-        CheckpointHandle(checkpoint=each, placement=context.placement, together=together) for each in (one, *others)
-    ]
+        CheckpointHandle(
+            checkpoint=each, placement=context.placement, together=tuple(other.folder for other in (one, *others)),
+            kept=tuple(other.folder for other in keep_loaded), store=context.store, tell=context.tell,
+        )
+        for each in (one, *others)
+    ]  # fmt: skip
     run = partial(run_probe, probe, name, context, one, partial(probe.run, *handles))
     taken = context.read.get(key) or measure(context.store, description, partial(unchanged, (one, *others), run))
     cache_put(context.read, taken)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable, UsageError
-from depthgauge.core.method import Checkpoint
 from depthgauge.formats.folder import plain_tensors
 from depthgauge.formats.tensors import is_quantized, whole
 from depthgauge.models import settings
@@ -33,33 +32,6 @@ class Placement:
 
     def dtype_of(self, folder: Path) -> str:
         return stored_dtype(folder) if self.dtype == "auto" else self.dtype
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckpointHandle:
-    """A checkpoint that a probe is at: its model and tokenizer are loaded when they are first asked for.
-
-    `together` are the folders of the pair that is compared.
-    """
-
-    checkpoint: Checkpoint
-    placement: Placement
-    together: tuple[Path, ...] = ()
-
-    @property
-    def folder(self) -> Path:
-        return self.checkpoint.folder
-
-    @property
-    def model(self) -> Any:
-        """Raises: UsageError if it does not fit into memory with those that it is compared with."""
-        make_room((self.folder, *self.together), self.placement)
-        return load(self.folder, self.placement)[0]
-
-    @property
-    def tokenizer(self) -> Any:
-        make_room((self.folder, *self.together), self.placement)
-        return load(self.folder, self.placement)[1]
 
 
 def choose_device(name: str, *, look: bool = True) -> str:
@@ -166,11 +138,10 @@ def kept_as(folder: Path, placement: Placement) -> Kept:
 
 
 def make_room(folders: tuple[Path, ...], placement: Placement) -> None:
-    """Put aside the models of other folders. Raises: UsageError, before anything is read, if these do not fit."""
+    """Put aside the models of other folders."""
     wanted = {kept_as(folder, placement) for folder in folders}
     for key in [key for key in LOADED if key not in wanted]:
         del LOADED[key]
-    check_fits([folder for folder in dict.fromkeys(folders) if kept_as(folder, placement) not in LOADED], placement)
 
 
 def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
@@ -181,7 +152,7 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
     Raises: InvalidCheckpoint if transformers cannot load it whole, or a weight is not finite.
     """
     import torch
-    from transformers import AutoModelForCausalLM, GenerationConfig
+    from transformers import AutoModelForCausalLM
 
     where: dict[str, Any] = {}
     if placement.device_map is not None:
@@ -197,11 +168,18 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
             model, info = AutoModelForCausalLM.from_pretrained(
                 folder, use_safetensors=True, trust_remote_code=False, **where
             )
-    # Said and not left to the environment, as the tokenizer's file keeps it: a copy has one fingerprint everywhere.
-    tokenizer = settings.tokenizer(folder)
     lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lost:
         raise InvalidCheckpoint(f"{folder} has no usable weights for {lost[0]} ({len(lost)} in all): save it again.")
+    return prepared(model, folder, placement)
+
+
+def prepared(model: Any, folder: Path, placement: Placement) -> tuple[Any, Any]:
+    """A model that was loaded, as everybody is given it, and its tokenizer. Raises: NotTestable as `check_causal`."""
+    from transformers import GenerationConfig
+
+    # Said and not left to the environment, as the tokenizer's file keeps it: a copy has one fingerprint everywhere.
+    tokenizer = settings.tokenizer(folder)
     check_causal(model, folder)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, bos_token_id=tokenizer.bos_token_id
@@ -289,18 +267,13 @@ def needed_bytes(folder: Path, placement: Placement) -> int:
     return sum(count * (as_floats if dtype in STORED else 1) for dtype, count in sizes_by_dtype(folder).items())
 
 
-def check_fits(folders: list[Path], placement: Placement) -> None:
-    """Raises: UsageError, saying how much is needed, if the models do not fit together into what memory is free."""
+def fits(folders: tuple[Path, ...], placement: Placement) -> bool:
+    """Whether what memory is free has room for those of these models that are not loaded yet."""
     if placement.device_map is not None:
-        return  # accelerate spreads them, over disks too
-    needed = sum(needed_bytes(folder, placement) for folder in folders)
-    free = free_bytes(placement.device)
-    if needed * WORKING_SHARE > free:
-        names = " and ".join(folder.name for folder in folders)
-        raise UsageError(
-            f"{names} in {placement.dtype} need {needed * WORKING_SHARE / GIB:.1f} GiB at once, and {free / GIB:.1f} "
-            f"GiB are free on {placement.device}: choose --dtype=bfloat16, --device-map=auto, or a larger machine."
-        )
+        return True  # accelerate spreads them, over disks too
+    missing = [folder for folder in dict.fromkeys(folders) if kept_as(folder, placement) not in LOADED]
+    needed = sum(needed_bytes(folder, placement) for folder in missing)
+    return needed * WORKING_SHARE <= free_bytes(placement.device)
 
 
 def free_bytes(device: str) -> int:

@@ -273,7 +273,12 @@ OPTIONS = (
     ),
     Option(name="device", metavar="NAME", help="auto, cpu or cuda (default: auto, the GPU where there is one)."),
     Option(name="dtype", metavar="NAME", help="float32 (the default), bfloat16, or auto: each checkpoint's own."),
-    Option(name="device_map", metavar="auto", help="spread models over devices, as transformers' device_map does."),
+    Option(
+        name="device_map",
+        metavar="auto|layerwise",
+        help="spread models over devices, as transformers' device_map does; or read them layer by layer, as is done by "
+        "itself where a pair does not fit into memory.",
+    ),
     Option(
         name="launcher",
         metavar="accelerate|FILE",

@@ -35,7 +35,9 @@ MANIFEST = "manifest.json"
 PICTURES = "pictures"  # drawn again in no time
 LISTED = ("layout", "kind", "description", "files")  # of a manifest
 KEY_VARIABLE = "DEPTHGAUGE_STORE_KEY"  # in the environment: entries are signed with it, and others are refused
-KINDS = ("checkpoints", "merged", "gguf", "measurements", PICTURES)  # of entries; an adapter is merged into its base
+# Of entries: an adapter is merged into its base, and the passes are what the layers of a large model compute of texts.
+KINDS = ("checkpoints", "merged", "gguf", "measurements", PICTURES, "passes")
+OF_THIS_MACHINE = (PICTURES, "passes")  # sent nowhere: drawn again in no time, or large
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust, such as safetensors, end their messages

@@ -20,7 +20,7 @@ from depthgauge.store.folders import (
     LAYOUT,
     MANIFEST,
     NO_SPACE,
-    PICTURES,
+    OF_THIS_MACHINE,
     Manifest,
     Store,
     check_layout,
@@ -140,7 +140,7 @@ class RemoteStore(Store):
         return super()._manifest(kind, key)
 
     def _is_there(self, kind: str, key: str) -> bool:
-        if kind == PICTURES:
+        if kind in OF_THIS_MACHINE:
             return False
         with opened(self.address) as (system, root):
             system.invalidate_cache()
@@ -150,7 +150,7 @@ class RemoteStore(Store):
         """There, too, the first is kept: one recipe can give other weights on another machine."""
         made = super()._publish(staging_dir, folder)
         kind, key = folder.parent.name, folder.name
-        if kind != PICTURES and not self._is_there(kind, key):
+        if kind not in OF_THIS_MACHINE and not self._is_there(kind, key):
             with opened(self.address) as (system, root):
                 send(made, system, f"{root}/{kind}/{key}")
         return made

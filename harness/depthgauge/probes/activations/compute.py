@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.backends.layerwise import run_ahead
+from depthgauge.backends.pairs import pair_batches
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.models.anatomy import blocks, edited_blocks, widened
 from depthgauge.models.inputs import Tokens, check_prompts
-from depthgauge.models.pairs import batches
 from depthgauge.probes.activations.directions import Directions
 
 if TYPE_CHECKING:
@@ -51,7 +52,9 @@ def activation_difference(candidate: Any, baseline: Any, token_ids: Tokens) -> D
     check_prompts(token_ids, 1, candidate, baseline)
     directions, sums = Directions(layers, width), np.zeros((layers, width))
     lengths: dict[int, Floats] = {}
-    for chosen in batches(token_ids, layers * width):
+    chosen_batches = pair_batches(baseline, token_ids)
+    run_ahead((baseline, candidate), [[token_ids[i] for i in chosen] for chosen in chosen_batches])
+    for chosen in chosen_batches:
         found = batch_lengths(candidate, baseline, [list(token_ids[i]) for i in chosen], directions, sums)
         lengths.update(zip(chosen, np.moveaxis(found, 2, 0), strict=True))
     enough = sum(len(ids) > READ_AT for ids in token_ids)

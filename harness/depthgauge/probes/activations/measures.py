@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.backends.handle import CheckpointHandle
+from depthgauge.backends.pairs import pair_ids
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.testbed import Text
 from depthgauge.models.anatomy import final_norm
-from depthgauge.models.load import CheckpointHandle, vocabulary_size
-from depthgauge.models.pairs import pair_ids
+from depthgauge.models.load import vocabulary_size
 from depthgauge.probes.activations.compute import activation_difference, same_stream
 
 WORDS = 10
@@ -20,10 +21,11 @@ def activation_change(
     candidate: CheckpointHandle, baseline: CheckpointHandle, texts: Sequence[Text]
 ) -> dict[str, NDArray[Any]]:
     """The arrays of `ActivationDifference`."""
-    layers, _ = same_stream(candidate.model, baseline.model)
-    found = activation_difference(candidate.model, baseline.model, pair_ids(candidate, baseline, texts))._asdict()
+    models = candidate.forward_model, baseline.forward_model
+    layers, _ = same_stream(*models)
+    found = activation_difference(*models, pair_ids(candidate, baseline, texts))._asdict()
     read = np.array([layers // 3, layers // 2, layers * 5 // 6])
-    tokens, probabilities = lens(candidate.model, found.pop("mean")[read])
+    tokens, probabilities = lens(models[0], found.pop("mean")[read])
     words = [[candidate.tokenizer.decode([token]) for token in row] for row in tokens.tolist()]
     return found | {
         "mean_says_layers": read,

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.backends.handle import CheckpointHandle
 from depthgauge.core.estimate import HeadOrder
 from depthgauge.models.attention import attention_maps, eager_flag
-from depthgauge.models.load import CheckpointHandle
 from depthgauge.probes.attention.compute import changed_attention, head_divergence, top_heads
 from depthgauge.probes.attention.fragments import fragment_mask, share_on_fragments
 from depthgauge.probes.attention.settings import MAPPED_HEADS, MarkedText
@@ -18,7 +18,7 @@ def head_change(
     one: CheckpointHandle, other: CheckpointHandle, texts: Sequence[MarkedText], order: HeadOrder | None = None
 ) -> dict[str, NDArray[Any]]:
     """The arrays of `HeadChange`."""
-    model, theirs, tokenizer = one.model, other.model, one.tokenizer
+    model, theirs, tokenizer = one.forward_model, other.forward_model, one.tokenizer
     ids = [tokenizer(text.text)["input_ids"] for text in texts]
     found = head_divergence(model, theirs, ids, order=order)
     heads = top_heads(found.jsd_bits, MAPPED_HEADS)

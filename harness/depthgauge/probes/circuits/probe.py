@@ -52,4 +52,4 @@ class HeadScores:
     def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge.probes.circuits.compute import read_scores
 
-        return read_scores(one.model)
+        return read_scores(one.forward_model)

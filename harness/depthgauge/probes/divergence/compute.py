@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.backends.layerwise import run_ahead
+from depthgauge.backends.pairs import NUMBERS, pair_batches
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.models.anatomy import widened
 from depthgauge.models.inputs import Tokens, check_prompts
 from depthgauge.models.load import vocabulary_size
-from depthgauge.models.pairs import NUMBERS, batches
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +48,9 @@ def next_tokens(candidate: Any, baseline: Any, token_ids: Tokens) -> NextTokens:
     check_same_vocabulary(candidate, baseline)
     check_prompts(token_ids, 1, candidate, baseline)
     found: dict[int, NDArray[np.float64]] = {}
-    for chosen in batches(token_ids, 2 * vocabulary_size(baseline)):
+    chosen_batches = pair_batches(baseline, token_ids)
+    run_ahead((baseline, candidate), [[token_ids[i] for i in chosen] for chosen in chosen_batches])
+    for chosen in chosen_batches:
         rows = compared_texts(candidate, baseline, [list(token_ids[i]) for i in chosen])
         found.update(zip(chosen, rows, strict=True))
     kl, says, baseline_says, probability, baseline_probability = np.concatenate(

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.backends.handle import CheckpointHandle
+from depthgauge.backends.pairs import pair_ids
 from depthgauge.core.testbed import Text
 from depthgauge.models.inputs import Tokens
-from depthgauge.models.load import CheckpointHandle
-from depthgauge.models.pairs import pair_ids
 from depthgauge.probes.divergence.compute import NextTokens, check_same_vocabulary, next_tokens
 
 SHOWN = 20  # tokens of the largest divergence, kept with their context
@@ -20,9 +20,10 @@ def next_token(
     candidate: CheckpointHandle, baseline: CheckpointHandle, texts: Sequence[Text]
 ) -> dict[str, NDArray[Any]]:
     """The arrays of `NextToken`."""
-    check_same_vocabulary(candidate.model, baseline.model)
+    models = candidate.forward_model, baseline.forward_model
+    check_same_vocabulary(*models)
     ids = pair_ids(candidate, baseline, texts)
-    found = next_tokens(candidate.model, baseline.model, ids)
+    found = next_tokens(*models, ids)
     return {
         "kl": found.kl,
         "changed": found.says != found.baseline_says,

@@ -44,7 +44,8 @@ class Sinks:
         natural = [one.tokenizer(text)["input_ids"][:TOKENS] for text in self.passages]
         if min(map(len, natural)) < TOKENS:
             raise NotTestable(f"a passage of the testbed has fewer than the {TOKENS} tokens that sinks are measured on")
-        random = np.random.default_rng(0).integers(vocabulary_size(one.model), size=(len(natural), TOKENS))
+        model = one.forward_model
+        random = np.random.default_rng(0).integers(vocabulary_size(model), size=(len(natural), TOKENS))
         inputs = {"natural": natural, "random": random.tolist()}
         inputs["repeated"] = [[int(row[0])] * TOKENS for row in random]
-        return {name: sink_strength(one.model, ids) for name, ids in inputs.items()} | eager_flag(one.model)
+        return {name: sink_strength(model, ids) for name, ids in inputs.items()} | eager_flag(model)

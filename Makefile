@@ -7,7 +7,7 @@ BIN     := .venv/bin
 # Images of containers set it, and then every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help eval compare test check docs nightly screenshots bench pocket listops smollm2 record families gate-quality history claims schema
+.PHONY: help eval compare test check docs nightly screenshots bench pocket listops smollm2 record families gate-quality coverage history claims schema
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -70,6 +70,9 @@ claims: .venv/installed  ## list every claim with what is on record of it, into 
 
 schema: .venv/installed  ## write the JSON Schema of report.json anew, of the types that a run writes
 	$(BIN)/python -m depthgauge.report.schema > .schema && mv .schema harness/depthgauge/report/report.schema.json
+
+coverage: .venv/installed  ## simulate how often each interval of 95 % holds the truth: clusters, series, seeds (minutes)
+	$(BIN)/python -m benchmarks.coverage
 
 history: .venv/installed  ## simulate a drift that no single step shows, into docs/history.md
 	$(BIN)/python -m benchmarks.history

@@ -1,7 +1,7 @@
 """From a measurement to an estimate: numbers by unit, and a number with its interval."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 
 Population = str  # what an interval generalises over: "items", "prompts", "steps", "seeds", a unit of a probe's own
+Interval = Callable[[float], tuple[float, float]]  # from a level to its ends
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +34,9 @@ class Scores:
     """One number per unit (item, prompt, step) and seed: what an estimate is made from.
 
     `values` has shape (seeds, units); `ids` names the units, so that only like is compared with like. `right` is the
-    score of a right answer where every score is that or 0, and None where scores can lie between.
+    score of a right answer where every score is that or 0, and None where scores can lie between. `clusters` names what
+    each unit belongs to, such as a kind of text or the fact that is asked about: units of one cluster resemble each
+    other, and intervals count clusters. Empty where every unit stands for itself.
     """
 
     ids: tuple[str, ...]
@@ -41,8 +44,10 @@ class Scores:
     unit: str
     population: Population
     right: float | None = None
+    clusters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_clusters(self.clusters, self.ids)
         if self.right is not None and not np.isin(self.values, (0.0, self.right)).all():
             raise ValueError(f"every score must be 0 or {self.right:g}")
         if self.values.ndim != 2 or self.values.shape[1] != len(self.ids):
@@ -55,15 +60,20 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Profiles:
-    """One number per unit (prompt), column (layer, head) and seed: `values` has shape (seeds, units, columns)."""
+    """One number per unit (prompt), column (layer, head) and seed: `values` has shape (seeds, units, columns).
+
+    `clusters` as of `Scores`.
+    """
 
     ids: tuple[str, ...]
     columns: tuple[str, ...]
     values: NDArray[np.float64]
     unit: str
     population: Population
+    clusters: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_clusters(self.clusters, self.ids)
         if self.values.ndim != 3 or self.values.shape[1:] != (len(self.ids), len(self.columns)):
             shape = f"(seeds, {len(self.ids)}, {len(self.columns)})"
             raise ValueError(f"values must have shape {shape}, got {self.values.shape}")
@@ -76,6 +86,11 @@ class Profiles:
             raise NotTestable(f"this checkpoint has no layer {missing[0]}; its layers are 0 to {self.columns[-1]}")
         places = [self.columns.index(name) for name in wanted]
         return replace(self, columns=wanted, values=self.values[:, :, places])
+
+
+def check_clusters(clusters: Sequence[str], ids: Sequence[str]) -> None:
+    if clusters and len(clusters) != len(ids):
+        raise ValueError(f"every unit has a cluster or none has, got {len(clusters)} for {len(ids)}")
 
 
 HeadOrder = tuple[tuple[int, ...], ...]  # by layer, which head of a candidate each of the baseline's heads is
@@ -100,7 +115,9 @@ def by_head(values: NDArray[np.floating], ids: tuple[str, ...], unit: str) -> Pr
 class Estimate:
     """A number with its interval, its unit, and the population that the interval speaks about.
 
-    `where` names the layer, head or projection that it is of, where it was found by looking at all of them.
+    `where` names the layer, head or projection that it is of, where it was found by looking at all of them. `clusters`
+    is how many there are of units that belong together, None where each stands for itself. `interval_at` gives the
+    interval at any level, by which a p is that of the interval (`core.verdict.p_value`); it is not written.
     """
 
     estimand: str
@@ -114,9 +131,16 @@ class Estimate:
     generalises_over: Population
     critical_value: float | None = None
     where: str = ""
+    clusters: int | None = None
+    interval_at: Interval | None = field(default=None, compare=False, repr=False, metadata={"written": False})
 
     def __post_init__(self) -> None:
         if not self.low <= self.point <= self.high:
             raise ValueError(f"low <= point <= high must hold, got {self.low}, {self.point}, {self.high}")
         if not 0 < self.level < 1:
             raise ValueError(f"level must be between 0 and 1, got {self.level}; did you mean {self.level / 100}?")
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is read and not sampled, as of weights: it has no width, and no p."""
+        return self.method == "exact" and self.low == self.high

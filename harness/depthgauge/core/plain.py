@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import Field, is_dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -30,7 +30,9 @@ def digest(value: Any) -> str:
 def to_plain(value: Any) -> Any:
     """`value` as exact builtins that JSON and a worker's wire can carry; non-finite numbers become their names."""
     if hasattr(value, "__dataclass_fields__"):
-        return {name: to_plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        return {
+            name: to_plain(getattr(value, name)) for name, kind in value.__dataclass_fields__.items() if written(kind)
+        }
     if isinstance(value, Mapping):
         return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -42,6 +44,11 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, StrEnum | Path):
         return str(value)
     return value
+
+
+def written(field: Field[Any]) -> bool:
+    """Whether a field of a dataclass is part of its plain form."""
+    return bool(field.metadata.get("written", True))
 
 
 def from_plain(kind: type[T], value: Any) -> T:

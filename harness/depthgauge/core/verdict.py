@@ -15,6 +15,7 @@ from depthgauge.core.result import Outcome, Verdict
 Function = TypeVar("Function", bound=Callable[..., Any])
 POWER = 0.8
 DETECTABLE_ERRORS = NormalDist().inv_cdf(0.975) + NormalDist().inv_cdf(POWER)  # standard errors of an effect so shown
+LEAST_P, CLOSE = 1e-12, 1e-9  # the smallest that is told from 0, and how near in its logarithm one is found
 MOST_TIMES_N = 100.0  # an effect this many times larger than the distance would need 10,000 times the units
 
 
@@ -85,7 +86,7 @@ def judge(declared: Claim, estimate: Estimate, *, population: str | None = None)
 def describe(estimate: Estimate) -> str:
     """'+3.2 [1.1, 5.3] points', with no more digits than the interval deserves, and where it is, if that was found."""
     place = f", {estimate.where}" if estimate.where else ""
-    if estimate.method == "exact" and estimate.low == estimate.high:
+    if estimate.exact:
         return f"{number(estimate.point)} {estimate.unit} exactly{place}"
     return f"{number(estimate.point)} [{number(estimate.low)}, {number(estimate.high)}] {estimate.unit}{place}"
 
@@ -113,25 +114,40 @@ def smallest_detectable_effect(estimate: Estimate) -> float:
 def p_value(estimate: Estimate, region: Region) -> float | None:
     """The chance of an estimate so far from the region's bound, were the truth there: below 0.05 where it decides.
 
-    Two-sided, by inverting the interval (Altman and Bland 2011, BMJ 343:d2304): its half-width towards the bound is as
-    many standard errors of a normal, or of Student's t, as its level says. What was looked at again and again has no
-    standard error: it is at its own level, or not. Between two bounds the nearer counts. None where the region has no
-    bound.
+    Two-sided, by inverting the interval: 1 minus the level at which the bound comes to lie outside it, so that p and
+    interval agree at every level. What was looked at again and again is at its own level, or not. Between two bounds
+    the nearer counts. None where the region has no bound, and of an exact reading, which no sample stands behind.
     """
-    from scipy.special import ndtr, stdtr
-
     bounds = [bound for bound in (region.low, region.high) if math.isfinite(bound)]
-    if not bounds:
+    if not bounds or estimate.exact:
         return None
-    halves_away = min(distance_in_halves(estimate, bound) for bound in bounds)
+    return max(p_of_bound(estimate, bound) for bound in bounds)
+
+
+def p_of_bound(estimate: Estimate, bound: float) -> float:
+    """The least error at which the interval leaves out the bound, by bisection of its logarithm."""
+    from scipy.special import ndtr
+
     if estimate.method == "betting":
-        return 1 - estimate.level if halves_away >= 1 else 1.0
-    if estimate.method == "Student t":
-        return float(2 * stdtr(estimate.n - 1, -halves_away * student_quantile(estimate.level, estimate.n)))
-    return float(2 * ndtr(-halves_away * NormalDist().inv_cdf(0.5 + estimate.level / 2)))
+        return 1.0 if estimate.low < bound < estimate.high else 1 - estimate.level
+    if estimate.interval_at is None:  # by a normal, of an estimate that comes with one interval alone
+        return float(2 * ndtr(-distance_in_halves(estimate, bound) * NormalDist().inv_cdf(0.5 + estimate.level / 2)))
+
+    def outside(error: float) -> bool:
+        assert estimate.interval_at is not None
+        low, high = estimate.interval_at(1 - error)
+        return not low < bound < high
+
+    low, high = math.log(LEAST_P), 0.0
+    if outside(LEAST_P):
+        return LEAST_P
+    while high - low > CLOSE:
+        middle = (low + high) / 2
+        low, high = (low, middle) if outside(math.exp(middle)) else (middle, high)
+    return math.exp(high)
 
 
-def student_quantile(level: float, n: int) -> float:
+def student_quantile(level: float, n: float) -> float:
     """How many standard errors the half-width of Student's interval for a mean of n values is."""
     from scipy.special import stdtrit  # a fifth of the time of scipy.stats
 

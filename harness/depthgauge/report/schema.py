@@ -8,7 +8,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
 
-from depthgauge.core.plain import hints_of
+from depthgauge.core.plain import hints_of, written
 from depthgauge.core.record import SCHEMA, ReportRecord
 
 FILE = Path(__file__).with_name("report.schema.json")
@@ -35,9 +35,9 @@ def schema_of(kind: Any) -> dict[str, Any]:
         (other,) = (argument for argument in arguments if argument is not NoneType)
         return {"anyOf": [schema_of(other), {"type": "null"}]}
     if is_dataclass(kind):
-        hints = hints_of(kind)  # type: ignore[arg-type]
-        needed = [field.name for field in fields(kind) if field.default is MISSING]
-        properties = {field.name: schema_of(hints[field.name]) for field in fields(kind)}
+        hints, kept = hints_of(kind), list(filter(written, fields(kind)))  # type: ignore[arg-type]
+        needed = [field.name for field in kept if field.default is MISSING]
+        properties = {field.name: schema_of(hints[field.name]) for field in kept}
         return {"type": "object", "properties": properties, "required": needed, "additionalProperties": False}
     if get_origin(kind) is tuple:
         if arguments[-1] is Ellipsis:

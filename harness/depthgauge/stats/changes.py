@@ -43,7 +43,10 @@ def share_beyond_anywhere(sizes: Profiles, margin: float, *, estimand: str, leve
     Columns are in the order in which a change travels, as layers are: the first names where it began.
     """
     above = sizes.values > margin
-    scores = Scores(ids=sizes.ids, values=above.any(axis=2).astype(float), unit=sizes.unit, population=sizes.population)
+    scores = Scores(
+        ids=sizes.ids, values=above.any(axis=2).astype(float), unit=sizes.unit, population=sizes.population,
+        clusters=sizes.clusters,
+    )  # fmt: skip
     found = share(indicator(scores, above.any(axis=2)), estimand=estimand, level=level)
     if not above.any():
         return found

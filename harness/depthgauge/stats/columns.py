@@ -3,8 +3,10 @@
 Shapes: N units (prompts, or seeds), C columns (layers, heads, contrasts).
 """
 
+import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import partial
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -13,18 +15,18 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import InvalidComparison, NotTestable, StatisticUndefined
 from depthgauge.core.estimate import Estimate, Population, Profiles, Scores
 from depthgauge.core.verdict import student_quantile
-from depthgauge.stats.levels import LEVEL, over_seeds
+from depthgauge.stats.clusters import pseudovalues
+from depthgauge.stats.levels import FEWEST_RESAMPLED, LEVEL, ROUNDING, estimated, over_seeds, resamples
 
-FEW_UNITS = 20  # below this, resamples repeat themselves, and Bonferroni's bound is taken
-RESAMPLES = 2000
-ROUNDING = 1e-9  # of a variance: less is what float64 leaves of a difference of equal squares
 NEIGHBOURS = 2  # layers on each side that a peak is measured against
+AT_ONCE = 256  # columns that are resampled together, so that what is in between stays small
 
 
 class Bands(NamedTuple):
     """Means of C columns with half-widths that hold simultaneously; `n` units of a `population`, and how.
 
-    `critical_value`: how many standard errors wide the halves are.
+    `critical_value`: how many standard errors, `errors` (C,), wide the halves are; `quantile_at` gives it by level.
+    `clusters` is how many there are of units that belong together, None where each stands for itself.
     """
 
     means: NDArray[np.float64]
@@ -33,17 +35,21 @@ class Bands(NamedTuple):
     n: int
     population: Population
     method: str
+    errors: NDArray[np.float64]
+    quantile_at: Callable[[float], float]
+    clusters: int | None = None
 
 
 def simultaneous(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Bands:
     """Column means with intervals that contain all true means together in `level` of repetitions.
 
-    One seed: the quantile over bootstrap resamples of the units of the largest |t| over columns (the studentised
-    bootstrap of Efron 1979 and Hall 1988; max-t of Westfall and Young 1993), so that columns that move together cost
-    little and skewed differences keep their level. Fewer than 20 units, or several seeds (which are then the units):
-    Student's t with Bonferroni's correction.
+    One seed: the quantile over bootstrap resamples of the units, or of the clusters that they come in, of the largest
+    |t| over columns (the studentised bootstrap of Efron 1979 and Hall 1988; max-t of Westfall and Young 1993), so that
+    columns that move together cost little and skewed differences keep their level. Fewer than 8 units, or several seeds
+    (which are then the units, and scatter as a normal does): Student's t with Bonferroni's correction.
 
-    Raises: StatisticUndefined below two units, for values that are not finite, or where no column varies.
+    Raises: StatisticUndefined below two units or clusters, for values that are not finite, where no column varies, or
+    where so few units differ that resamples often hold none of them.
     """
     several = len(profiles.values) > 1
     values_NC = profiles.values.mean(axis=1) if several else profiles.values[0]
@@ -53,43 +59,49 @@ def simultaneous(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> 
         raise StatisticUndefined(f"{estimand}: an interval needs at least 2 {population}, got {n}.")
     if not np.isfinite(values_NC).all():
         raise StatisticUndefined(f"{estimand}: {int((~np.isfinite(values_NC)).sum())} values are not finite.")
-    means, errors = values_NC.mean(axis=0), values_NC.std(axis=0, ddof=1) / n**0.5
+    means = values_NC.mean(axis=0)
+    counted_GC = values_NC if several else pseudovalues(values_NC, profiles.clusters)
+    counted = len(counted_GC)
+    errors = counted_GC.std(axis=0, ddof=1) / counted**0.5
     if not (errors > 0).any():
         raise StatisticUndefined(f"{estimand}: all {n} {population} have the same values, so intervals have no width.")
-    few = several or n < FEW_UNITS
-    quantile = bonferroni_t(n, columns, level) if few else largest_t(values_NC - means, errors, level)
-    return Bands(means, quantile * errors, quantile, n, population, "Bonferroni t" if few else "max-t by bootstrap")
+    few = several or counted < FEWEST_RESAMPLED
+    quantile_at = (
+        partial(bonferroni_t, counted, columns)
+        if few
+        else partial(largest_t, np.sort(largest_ts(counted_GC - means, errors)))
+    )
+    quantile = quantile_at(level)
+    if math.isinf(quantile):
+        raise StatisticUndefined(f"too few of the {n} units differ from the others for an interval: take more.")
+    method = "Bonferroni t" if few else "max-t by bootstrap"
+    clusters = counted if counted < n else None
+    return Bands(means, quantile * errors, quantile, n, population, method, errors, quantile_at, clusters)
 
 
 def bonferroni_t(n: int, columns: int, level: float) -> float:
     return student_quantile(1 - (1 - level) / columns, n)
 
 
-@lru_cache(maxsize=2)
-def resamples(n: int) -> NDArray[np.float64]:
-    """How often each of n units is drawn, in each resample: the same for all statistics of as many units."""
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
-    drawn.flags.writeable = False
-    return drawn
-
-
-def largest_t(centred_NC: NDArray[np.float64], errors: NDArray[np.float64], level: float) -> float:
-    """The `level` quantile of max |t| over columns in resamples of the units; each t has its own standard error.
-
-    Raises: StatisticUndefined if so few units differ that resamples often hold none of them.
-    """
+def largest_ts(centred_NC: NDArray[np.float64], errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Max |t| over columns in each resample of the units; each t has its own standard error."""
     n = len(centred_NC)
     drawn = resamples(n)
-    moving_NC = centred_NC[:, errors > 0]
-    means = drawn @ moving_NC / n
-    variances = np.clip(drawn @ moving_NC**2 / n - means**2, 0, None) / (n - 1)
-    variances[variances < ROUNDING * errors[errors > 0] ** 2] = 0  # no unit that differs was drawn
-    with np.errstate(divide="ignore", invalid="ignore"):
-        sizes = np.nan_to_num(np.abs(means) / np.sqrt(variances), nan=0.0, posinf=np.inf)
-    quantile = float(np.quantile(sizes.max(axis=1), level, method="higher"))
-    if not np.isfinite(quantile):
-        raise StatisticUndefined(f"too few of the {n} units differ from the others for an interval: take more.")
-    return quantile
+    found = np.zeros(len(drawn))
+    for moving in np.array_split(np.flatnonzero(errors > 0), -(-int((errors > 0).sum()) // AT_ONCE)):
+        means = drawn @ centred_NC[:, moving] / n
+        variances = np.clip(drawn @ centred_NC[:, moving] ** 2 / n - means**2, 0, None) / (n - 1)
+        variances[variances < ROUNDING * errors[moving] ** 2] = 0  # no unit that differs was drawn
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sizes = np.nan_to_num(np.abs(means) / np.sqrt(variances), nan=0.0, posinf=np.inf)
+        found = np.maximum(found, sizes.max(axis=1))
+    return found
+
+
+def largest_t(sizes: NDArray[np.float64], level: float) -> float:
+    """The `level` quantile of the largest |t|, sorted by size; infinite where resamples are too few for the level."""
+    rank = math.ceil(level * (len(sizes) + 1))
+    return float(sizes[rank - 1]) if rank <= len(sizes) else math.inf
 
 
 def least(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
@@ -118,34 +130,39 @@ def most_extreme(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> 
     bands = simultaneous(profiles, estimand=estimand, level=level)
     sizes = np.divide(np.abs(bands.means), bands.halves, out=np.zeros_like(bands.means), where=bands.halves > 0)
     chosen = int(sizes.argmax())
-    one = bands._replace(means=bands.means[[chosen]], halves=bands.halves[[chosen]])
+    one = bands._replace(
+        means=bands.means[[chosen]], halves=bands.halves[[chosen]], errors=bands.errors[[chosen]]
+    )  # fmt: skip
     return extreme(one, np.max, profiles, f"{estimand} (clearest: {profiles.columns[chosen]})", level)
 
 
 def extreme(
     bands: Bands, pick: Callable[[NDArray[np.float64]], float], profiles: Profiles, estimand: str, level: float
 ) -> Estimate:
-    return Estimate(
-        estimand=estimand,
-        unit=profiles.unit,
-        point=float(pick(bands.means)),
-        low=float(pick(bands.means - bands.halves)),
-        high=float(pick(bands.means + bands.halves)),
-        level=level,
-        n=bands.n,
-        method=bands.method,
-        generalises_over=bands.population,
-        critical_value=bands.critical_value,
-    )
+    return estimated(
+        partial(extreme_ends, bands, pick), estimand=estimand, unit=profiles.unit, point=float(pick(bands.means)),
+        level=level, n=bands.n, method=bands.method, generalises_over=bands.population,
+        critical_value=bands.critical_value, clusters=bands.clusters,
+    )  # fmt: skip
+
+
+def extreme_ends(bands: Bands, pick: Callable[[NDArray[np.float64]], float], level: float) -> tuple[float, float]:
+    quantile = bands.quantile_at(level)
+    if math.isinf(quantile):
+        return -math.inf, math.inf
+    return float(pick(bands.means - quantile * bands.errors)), float(pick(bands.means + quantile * bands.errors))
 
 
 def difference(treatment: Profiles, baseline: Profiles) -> Profiles:
     """Treatment minus baseline, unit by unit; a baseline of one seed is taken from each seed.
 
-    Raises: InvalidComparison if units, columns or units of measure differ.
+    Of several seeds on both sides each is taken from another: that scatters as two independent trainings do, and is
+    only wider than Welch's interval, which many columns at once have not.
+
+    Raises: InvalidComparison if units, clusters, columns or units of measure differ.
     """
     for name, one, other in (
-        (treatment.population, treatment.ids, baseline.ids),
+        (treatment.population, (treatment.ids, treatment.clusters), (baseline.ids, baseline.clusters)),
         ("layers or heads", treatment.columns, baseline.columns),
         ("unit", treatment.unit, baseline.unit),
     ):
@@ -169,7 +186,7 @@ def side_by_side(**contrasts: tuple[Scores, Scores]) -> Profiles:
 def as_profiles(scores: Scores) -> Profiles:
     return Profiles(
         ids=scores.ids, columns=("value",), values=scores.values[:, :, None], unit=scores.unit,
-        population=scores.population,
+        population=scores.population, clusters=scores.clusters,
     )  # fmt: skip
 
 
@@ -198,19 +215,31 @@ def lead(profiles: Profiles, column: str) -> Profiles:
 
 
 def best_lead(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
-    """How far the best column lies above each other one, where it was not chosen by what it is then judged by.
+    """How far the best column lies above the next: the largest of all columns' leads over the others.
 
-    One seed: columns are put in order by every other unit, and the rest have them in that order, and the other way
-    round (cross-fitting); the least lead of the first place over the others. Several: chosen for each seed by the
-    others, its lead over the best other column, and Student's t over seeds; that lead is below 0 where nothing leads.
+    One seed: all pairs of columns have differences whose intervals hold together, so the best lead lies between the
+    best of the lower ends and the best of the upper ends, whichever column is the best. Several: chosen for each seed
+    by the others, its lead over the best other column, and Student's t over seeds; that lead is below 0 where nothing
+    leads.
 
-    Raises: NotTestable below two columns; as `least` and `over_seeds`.
+    Raises: NotTestable below two columns; as `simultaneous` and `over_seeds`.
     """
     if len(profiles.columns) < 2:
         raise NotTestable(f"there is nothing to lead where there is one column, {profiles.columns[0]!r}")
     if len(profiles.values) == 1:
-        chosen, ordered = in_order_of_the_others(profiles)
-        return least(lead(ordered, "first"), estimand=f"{estimand} ({' or '.join(chosen)})", level=level)
+        pairs = list(combinations(range(len(profiles.columns)), 2))
+        one, other = np.array(pairs).T
+        names = tuple(f"{profiles.columns[i]} over {profiles.columns[j]}" for i, j in pairs)
+        bands = simultaneous(
+            like(profiles, names, profiles.values[:, :, one] - profiles.values[:, :, other]), estimand=estimand,
+            level=level,
+        )  # fmt: skip
+        chosen = int(profiles.values[0].mean(axis=0).argmax())
+        both_ways = bands._replace(
+            means=np.append(bands.means, -bands.means), errors=np.append(bands.errors, bands.errors)
+        )
+        pick = partial(largest_of_least, np.append(one, other), len(profiles.columns))
+        return extreme(both_ways, pick, profiles, f"{estimand} ({profiles.columns[chosen]})", level)
     means_SC = profiles.values.mean(axis=1)
     leads = []
     for seed, row in enumerate(means_SC):
@@ -219,19 +248,11 @@ def best_lead(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Est
     return over_seeds(np.array(leads), estimand=estimand, unit=profiles.unit, level=level)
 
 
-def in_order_of_the_others(profiles: Profiles) -> tuple[list[str], Profiles]:
-    """Each half of the units, every other one, with its columns in the order of the other half's means.
-
-    Also the columns that come first, which are one where the halves agree.
-    """
-    values_NC = profiles.values[0]
-    ordered_NC, first = np.empty_like(values_NC), []
-    for half in (0, 1):
-        order = np.argsort(-values_NC[1 - half :: 2].mean(axis=0), kind="stable")
-        ordered_NC[half::2] = values_NC[half::2][:, order]
-        first.append(profiles.columns[order[0]])
-    places = ("first", *(f"place {place}" for place in range(2, len(profiles.columns) + 1)))
-    return sorted(set(first)), like(profiles, places, ordered_NC[None])
+def largest_of_least(leaders: NDArray[np.intp], columns: int, leads: NDArray[np.float64]) -> float:
+    """Of each leader's leads over the others (pairs,) the least, and of these the largest."""
+    least = np.full(columns, np.inf)
+    np.minimum.at(least, leaders, leads)
+    return float(least.max())
 
 
 def argmax_share(profiles: Profiles, column: str, *, resamples: int = 2000) -> float:
@@ -251,5 +272,6 @@ def permutation_p(profiles: Profiles, column: str) -> float:
 
 def like(profiles: Profiles, columns: tuple[str, ...], values: NDArray[np.float64]) -> Profiles:
     return Profiles(
-        ids=profiles.ids, columns=columns, values=values, unit=profiles.unit, population=profiles.population
-    )
+        ids=profiles.ids, columns=columns, values=values, unit=profiles.unit, population=profiles.population,
+        clusters=profiles.clusters,
+    )  # fmt: skip

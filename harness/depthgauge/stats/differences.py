@@ -1,5 +1,7 @@
 """Intervals for a difference between two candidates measured on the same units, or between two ends of a run."""
 
+from collections.abc import Sequence
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -7,31 +9,38 @@ from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidComparison, StatisticUndefined
 from depthgauge.core.estimate import Estimate, Population, Scores
-from depthgauge.stats.levels import LEVEL, check, over_seeds, student_interval
+from depthgauge.core.verdict import student_quantile
+from depthgauge.stats.clusters import check_independent, clustered, effective_size
+from depthgauge.stats.levels import LEVEL, check, estimated, least_sd_of, over_seeds, student_interval
 
 DECIMALS = 9  # a third of a point minus a third of a point is nothing, not 1e-14
+FEWEST_STEPS = 3  # independent ones in a quarter of a log
+LOST_TO_TREND = 4  # places of a series that its mean, its trend and the bias of a correlation take
+MOST_ALIKE = 0.999
 
 
 def paired_difference(treatment: Scores, baseline: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     """Mean difference, treatment minus baseline, unit by unit (Miller 2024, arXiv:2411.00640, section 4).
 
-    With one seed the interval is over units: Bonett-Price where every score is right or wrong, Student's t otherwise.
-    With several seeds it is Student's t over the seeds' mean differences; a baseline with one seed is compared with
-    each.
+    With one seed the interval is over units, or the clusters that they come in: Bonett-Price where every score is right
+    or wrong, Student's t otherwise. With several seeds it is over these: Student's t against a baseline of one seed,
+    which stands for itself alone, and Welch's t between two trainings of several seeds each, which nothing pairs.
 
-    Raises: InvalidComparison if the units or their unit of measure differ; StatisticUndefined below two pairs.
+    Raises: InvalidComparison if the units, their clusters or their unit of measure differ; StatisticUndefined below
+    two pairs.
     """
-    if treatment.ids != baseline.ids:
+    if (treatment.ids, treatment.clusters) != (baseline.ids, baseline.clusters):
         raise InvalidComparison(f"{estimand}: the two sides were not measured on the same {treatment.population}.")
     if treatment.unit != baseline.unit:
         raise InvalidComparison(f"{estimand}: one side is in {treatment.unit}, the other in {baseline.unit}.")
-    if len(treatment.values) != len(baseline.values) and 1 not in (len(treatment.values), len(baseline.values)):
-        raise InvalidComparison(
-            f"{estimand}: {len(treatment.values)} seeds cannot be paired with {len(baseline.values)}."
-        )
+    if len(treatment.values) > 1 and len(baseline.values) > 1:
+        return between_seeds(treatment, baseline, estimand=estimand, level=level)
     differences = np.round(treatment.values - baseline.values, DECIMALS)
     if len(differences) > 1:
-        return over_seeds(differences.mean(axis=1), estimand=estimand, unit=treatment.unit, level=level)
+        several = treatment if len(treatment.values) > 1 else baseline
+        return over_seeds(
+            differences.mean(axis=1), estimand=estimand, unit=treatment.unit, level=level, least_sd=least_sd_of(several)
+        )
     check(differences[0], estimand)
     if treatment.right is not None and treatment.right == baseline.right:
         return bonett_price(
@@ -41,10 +50,23 @@ def paired_difference(treatment: Scores, baseline: Scores, *, estimand: str, lev
             unit=treatment.unit,
             generalises_over=treatment.population,
             level=level,
+            clusters=treatment.clusters if clustered(treatment) else (),
         )
     return student_interval(
-        differences[0], estimand=estimand, unit=treatment.unit, generalises_over=treatment.population, level=level
-    )
+        differences[0], estimand=estimand, unit=treatment.unit, generalises_over=treatment.population, level=level,
+        clusters=treatment.clusters,
+    )  # fmt: skip
+
+
+def between_seeds(treatment: Scores, baseline: Scores, *, estimand: str, level: float) -> Estimate:
+    """Two trainings of several seeds each: Welch's t between the seeds' means, of which none scatters by less than its
+    answers do by chance.
+    """
+    means = [side.values.mean(axis=1) for side in (treatment, baseline)]
+    return welch(
+        *means, estimand=estimand, unit=treatment.unit, generalises_over="seeds", level=level,
+        least_sds=(least_sd_of(treatment), least_sd_of(baseline)),
+    )  # fmt: skip
 
 
 def bonett_price(
@@ -55,57 +77,91 @@ def bonett_price(
     unit: str,
     generalises_over: Population,
     level: float = LEVEL,
+    clusters: Sequence[str] = (),
 ) -> Estimate:
     """A difference of two paired proportions, from differences in {-size, 0, size} (Bonett and Price 2012, eq. 4).
 
-    An adjusted Wald interval: one unit is added to each kind of discordant pair, and two to n.
+    An adjusted Wald interval: one unit is added to each kind of discordant pair, and two to n. Units in clusters count
+    as many as they are worth (`effective_size`).
     """
     n = len(differences)
     gains, losses = int((differences > 0).sum()), int((differences < 0).sum())
+    return estimated(
+        partial(bonett_price_ends, differences, size, clusters), estimand=estimand, unit=unit,
+        point=size * (gains - losses) / n, level=level, n=n, method="Bonett-Price", generalises_over=generalises_over,
+        clusters=len(set(clusters)) or None,
+    )  # fmt: skip
+
+
+def bonett_price_ends(
+    differences: NDArray[np.float64], size: float, clusters: Sequence[str], level: float
+) -> tuple[float, float]:
+    """With every pair discordant one way, the adjusted interval can miss its own point: it is widened to hold it."""
+    n = effective_size(differences, clusters, level)
+    gains, losses = (float(part.mean()) * n for part in (differences > 0, differences < 0))
     up, down = (gains + 1) / (n + 2), (losses + 1) / (n + 2)
-    centre = up - down
-    half_width = NormalDist().inv_cdf(0.5 + level / 2) * ((up + down - centre**2) / (n + 2)) ** 0.5
-    point = (gains - losses) / n
-    return Estimate(
-        estimand=estimand,
-        unit=unit,
-        point=size * point,
-        # With every pair discordant one way, the adjusted interval can miss its own point: it is widened to hold it.
-        low=size * max(-1.0, min(centre - half_width, point)),
-        high=size * min(1.0, max(centre + half_width, point)),
-        level=level,
-        n=n,
-        method="Bonett-Price",
-        generalises_over=generalises_over,
-    )
+    centre, point = up - down, (gains - losses) / n
+    half = NormalDist().inv_cdf(0.5 + level / 2) * ((up + down - centre**2) / (n + 2)) ** 0.5
+    return size * max(-1.0, min(centre - half, point)), size * min(1.0, max(centre + half, point))
 
 
 def rise(series: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
-    """Mean of the last quarter of a run's steps minus that of the first, with Welch's t interval (Welch 1947).
+    """Mean of the last quarter of a run's steps minus that of the first.
 
-    Steps within a quarter are taken as independent draws around its mean: each has fresh prompts. Several seeds: t over
-    the seeds' rises.
+    A step resembles the one before it: a quarter counts as many independent steps as its autocorrelation leaves, that
+    of a first-order autoregression fitted to the whole series without its trend and corrected for its bias (Bartlett
+    1946, Kendall 1954), and the interval is Student's t of so many. Several seeds: t over the seeds' rises.
 
-    Raises: StatisticUndefined below 8 steps or where both quarters are constant.
+    Raises: StatisticUndefined below 8 steps, where both quarters are constant, or where a quarter is worth fewer than
+    3 independent steps.
     """
     quarter = series.values.shape[1] // 4
     if quarter < 2:
         raise StatisticUndefined(f"{estimand}: a rise needs at least 8 steps, got {series.values.shape[1]}.")
     first, last = series.values[:, :quarter], series.values[:, -quarter:]
+    rises = last.mean(axis=1) - first.mean(axis=1)
     if len(series.values) > 1:
-        rises = last.mean(axis=1) - first.mean(axis=1)
         return over_seeds(rises, estimand=estimand, unit=series.unit, level=level)
     check(series.values[0], estimand)
-    return welch(
-        last[0], first[0], estimand=estimand, unit=series.unit, generalises_over=series.population, level=level
-    )
+    if np.ptp(first) == 0 and np.ptp(last) == 0:
+        raise StatisticUndefined(f"{estimand}: both sides are constant.")
+    worth = quarter * independent_share(series.values[0])
+    if worth < FEWEST_STEPS:
+        raise StatisticUndefined(
+            f"{estimand}: {quarter} steps of a quarter resemble each other so much that they are worth {worth:.1f} "
+            f"independent ones, and it takes {FEWEST_STEPS}: log more steps, or ask with several seeds."
+        )
+    variance = (first.var() + last.var()) * worth / (worth - 1) / worth
+    return estimated(
+        partial(t_ends, float(rises[0]), float(variance) ** 0.5, 2 * worth - 2), estimand=estimand, unit=series.unit,
+        point=float(rises[0]), level=level, n=2 * quarter, method="t of effective steps",
+        generalises_over=series.population,
+    )  # fmt: skip
+
+
+def independent_share(series: NDArray[np.float64]) -> float:
+    """What share of a series' values (N,) is worth an independent one, by its autocorrelation at lag 1.
+
+    1 where there is none: what alternates is taken as independent.
+    """
+    n = len(series)
+    places = np.arange(n) - (n - 1) / 2
+    rest = series - series.mean()
+    rest = rest - (rest @ places) / (places @ places) * places
+    if n <= LOST_TO_TREND or not rest.any():
+        return 1.0
+    correlation = (n * float(rest[1:] @ rest[:-1] / (rest @ rest)) + 2) / (n - LOST_TO_TREND)
+    correlation = min(max(correlation, 0.0), MOST_ALIKE)
+    return (1 - correlation) / (1 + correlation)
 
 
 def independent_difference(one: Scores, other: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     """Mean of one set of units minus that of another, with Welch's t interval (Welch 1947).
 
-    Raises: InvalidComparison if the units of measure differ; StatisticUndefined for several seeds, below two units, or
-    where all are constant.
+    It holds only for units that are independent of each other.
+
+    Raises: InvalidComparison if the units of measure differ; StatisticUndefined for several seeds, units in clusters,
+    below two units, or where all are constant.
     """
     if max(len(one.values), len(other.values)) > 1:
         raise StatisticUndefined(
@@ -115,6 +171,7 @@ def independent_difference(one: Scores, other: Scores, *, estimand: str, level: 
         raise InvalidComparison(f"{estimand}: one side is in {one.unit}, the other in {other.unit}.")
     for side in (one, other):
         check(side.values[0], estimand)
+        check_independent(side, estimand)
     return welch(
         one.values[0], other.values[0], estimand=estimand, unit=one.unit, generalises_over=one.population, level=level
     )
@@ -128,20 +185,25 @@ def welch(
     unit: str,
     generalises_over: Population,
     level: float,
+    least_sds: tuple[float, float] = (0.0, 0.0),
 ) -> Estimate:
-    from scipy import stats
-
-    if np.ptp(one) == 0 and np.ptp(other) == 0:
+    """By the degrees of freedom of Satterthwaite (1946); neither side scatters by less than its `least_sds`."""
+    for side in (one, other):
+        check(side, estimand)
+    variances = [max(float(side.var(ddof=1)), least**2) for side, least in zip((one, other), least_sds, strict=True)]
+    errors = [variance / len(side) for variance, side in zip(variances, (one, other), strict=True)]
+    if not sum(errors):
         raise StatisticUndefined(f"{estimand}: both sides are constant.")
-    interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(level)
-    return Estimate(
-        estimand=estimand,
-        unit=unit,
-        point=float(one.mean() - other.mean()),
-        low=float(interval.low),
-        high=float(interval.high),
-        level=level,
-        n=len(one) + len(other),
-        method="Welch t",
-        generalises_over=generalises_over,
+    freedom = sum(errors) ** 2 / sum(
+        error**2 / (len(side) - 1) for error, side in zip(errors, (one, other), strict=True)
     )
+    point = float(one.mean() - other.mean())
+    return estimated(
+        partial(t_ends, point, sum(errors) ** 0.5, freedom), estimand=estimand, unit=unit, point=point, level=level,
+        n=len(one) + len(other), method="Welch t", generalises_over=generalises_over,
+    )  # fmt: skip
+
+
+def t_ends(point: float, error: float, freedom: float, level: float) -> tuple[float, float]:
+    half = student_quantile(level, freedom + 1) * error
+    return point - half, point + half

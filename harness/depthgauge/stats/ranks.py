@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -10,11 +11,13 @@ from numpy.typing import NDArray
 
 from depthgauge.core.errors import StatisticUndefined
 from depthgauge.core.estimate import Estimate, Population, Profiles
-from depthgauge.core.verdict import holm
-from depthgauge.stats.levels import LEVEL, over_seeds
+from depthgauge.core.verdict import holm, student_quantile
+from depthgauge.stats.differences import independent_share
+from depthgauge.stats.levels import LEVEL, estimated, over_seeds
 
 CLOSEST = 1 - 1e-9  # to 1, where Fisher's transform has no value
 FEWEST = 5  # columns for which an interval of a rank correlation is given
+FEWEST_WORTH = 8  # independent ones that they are worth: with fewer the autocorrelation itself is not known
 
 
 def signed_rank_p(changes: Profiles) -> NDArray[np.float64]:
@@ -35,10 +38,11 @@ def signed_rank_p(changes: Profiles) -> NDArray[np.float64]:
 def rank_correlation(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
     """Spearman's correlation (1904) of a number by layer with the layer's own, and whether it rises with depth.
 
-    With one seed the interval is Fisher's, with the standard error of Bonett and Wright (2000); with several, Student's
-    t over the seeds' correlations. The mean over units is taken first.
+    A layer resembles the layer below: with one seed so many count as their autocorrelation leaves beside the trend
+    (`differences.independent_share`), and the interval is Fisher's with the standard error of Bonett and Wright (2000).
+    With several, Student's t over the seeds' correlations. The mean over units is taken first.
 
-    Raises: StatisticUndefined below 5 layers, or where all have the same number.
+    Raises: StatisticUndefined below 5 layers, or so many independent ones, or where all have the same number.
     """
     from scipy import stats
 
@@ -51,20 +55,22 @@ def rank_correlation(profiles: Profiles, *, estimand: str, level: float = LEVEL)
     found = np.array([stats.spearmanr(np.arange(n), row).statistic for row in by_layer])
     if len(found) > 1:
         return over_seeds(found, estimand=estimand, unit="correlation", level=level)
-    r = float(found[0])
-    half = NormalDist().inv_cdf(0.5 + level / 2) * math.sqrt((1 + r**2 / 2) / (n - 3))
+    worth = n * independent_share(stats.rankdata(by_layer[0]))
+    if worth < min(n, FEWEST_WORTH):
+        raise StatisticUndefined(
+            f"{estimand}: {n} layers resemble their neighbours so much that they are worth {worth:.1f} independent "
+            f"ones, and it takes {FEWEST_WORTH}: ask with several seeds."
+        )
+    return estimated(
+        partial(fisher_ends, float(found[0]), worth), estimand=estimand, unit="correlation", point=float(found[0]),
+        level=level, n=n, method="Fisher z", generalises_over="layers",
+    )  # fmt: skip
+
+
+def fisher_ends(r: float, n: float, level: float) -> tuple[float, float]:
+    half = student_quantile(level, n - 1) * math.sqrt((1 + r**2 / 2) / (n - 3))
     low, high = (math.tanh(math.atanh(max(-CLOSEST, min(CLOSEST, r))) + side * half) for side in (-1, 1))
-    return Estimate(
-        estimand=estimand,
-        unit="correlation",
-        point=r,
-        low=min(low, r),
-        high=max(high, r),
-        level=level,
-        n=n,
-        method="Fisher z",
-        generalises_over="layers",
-    )
+    return min(low, r), max(high, r)
 
 
 def chance_below(
@@ -78,7 +84,7 @@ def chance_below(
     """How likely one of the first lies below one of the second, ties half: Mann and Whitney's U (1947) over all pairs.
 
     One seed: the interval of Newcombe (2006, Statistics in Medicine 25, 559-573, method 5), which holds for a few of
-    each. Several: Student's t over seeds. Each sequence holds one array a seed.
+    each that are independent. Several: Student's t over seeds. Each sequence holds one array a seed.
 
     Raises: StatisticUndefined where there is none of either.
     """
@@ -87,10 +93,9 @@ def chance_below(
     found = [float((np.sign(np.subtract.outer(b, a)).mean() + 1) / 2) for a, b in zip(lower, higher, strict=True)]
     if len(found) > 1:
         return over_seeds(np.array(found), estimand=estimand, unit="chance", level=level)
-    low, high = newcombe(found[0], len(lower[0]), len(higher[0]), level)
-    return Estimate(
-        estimand=estimand, unit="chance", point=found[0], low=low, high=high, level=level,
-        n=len(lower[0]) + len(higher[0]), method="Newcombe", generalises_over=generalises_over,
+    return estimated(
+        partial(newcombe, found[0], len(lower[0]), len(higher[0])), estimand=estimand, unit="chance", point=found[0],
+        level=level, n=len(lower[0]) + len(higher[0]), method="Newcombe", generalises_over=generalises_over,
     )  # fmt: skip
 
 

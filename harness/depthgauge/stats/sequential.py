@@ -7,11 +7,14 @@ seldom as one interval at 95 % does.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.estimate import Estimate, Scores
+from depthgauge.core.estimate import Estimate, Interval, Scores
+from depthgauge.core.verdict import LEAST_P
+from depthgauge.stats.clusters import clustered
 from depthgauge.stats.differences import paired_difference
 from depthgauge.stats.levels import LEVEL
 
@@ -24,16 +27,24 @@ MOST_STAKED = 0.9  # of the capital on one item, where all of it could be lost
 def sequential_difference(looks: Iterable[tuple[Scores, Scores]], *, estimand: str) -> Iterator[Estimate]:
     """The mean difference of treatment and baseline, whose scores grow by a block of the same items from look to look.
 
-    While items are right or wrong, and one seed answers them, a look's interval is a confidence sequence by betting
-    (Waudby-Smith and Ramdas 2024, JRSS B 86:1, section 4.2: hedged capital, predictable plug-in bets). The last
-    estimate is of all items, `paired_difference` at what the looks have left of the level.
+    While items are right or wrong, stand for themselves, and one seed answers them, a look's interval is a confidence
+    sequence by betting (Waudby-Smith and Ramdas 2024, JRSS B 86:1, section 4.2: hedged capital, predictable plug-in
+    bets), which holds only for independent items: items in clusters have no looks. The last estimate is of all items,
+    `paired_difference` at what the looks have left of the level.
 
     Raises: as `paired_difference`.
     """
     for one, other in looks:
-        if one.right is not None and one.right == other.right and len(one.values) == len(other.values) == 1:
+        alone = len(one.values) == len(other.values) == 1 and not clustered(one)
+        if alone and one.right is not None and one.right == other.right:
             yield looked_at(one, other, one.right, estimand)
-    yield paired_difference(one, other, estimand=estimand, level=LEVEL + SPENT_BY_LOOKS)
+    whole = paired_difference(one, other, estimand=estimand, level=LEVEL + SPENT_BY_LOOKS)
+    yield replace(whole, interval_at=None if whole.interval_at is None else partial(beside_looks, whole.interval_at))
+
+
+def beside_looks(interval: Interval, level: float) -> tuple[float, float]:
+    """The whole task's interval so that it and the looks fail together as seldom as the level says."""
+    return interval(min(level + SPENT_BY_LOOKS, 1 - LEAST_P))
 
 
 def looked_at(treatment: Scores, baseline: Scores, size: float, estimand: str) -> Estimate:

@@ -3,6 +3,7 @@
 Shapes: S seeds, K numbers of parts, ascending.
 """
 
+from functools import partial
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from depthgauge.core.errors import StatisticUndefined
 from depthgauge.core.estimate import Estimate, Population
-from depthgauge.stats.levels import LEVEL, over_seeds
+from depthgauge.stats.levels import LEVEL, estimated, over_seeds
 
 LIKELY = NormalDist().inv_cdf(0.5 + LEVEL / 2) ** 2 / 2  # log-likelihood that a place may lose to the best (Wilks 1938)
 ROUNDS, STEEPEST = 50, 30.0
@@ -36,7 +37,8 @@ def largest_step(
     """The largest rise of a share from one number of parts to the next, from counts (S, K).
 
     Each step has the hybrid score interval of two independent shares (Newcombe 1998, method 10) at Bonferroni's level
-    for all K - 1, and the largest step lies between the largest lower and the largest upper bound. Several seeds:
+    for all K - 1, and the largest step lies between the largest lower and the largest upper bound. It holds for
+    independent trials. Several seeds:
     Student's t over their largest steps.
 
     Raises: StatisticUndefined below two numbers of parts, or where one was not tried.
@@ -49,20 +51,20 @@ def largest_step(
     steps = np.diff(shares, axis=1)
     if len(steps) > 1:
         return over_seeds(steps.max(axis=1), estimand=estimand, unit="share", level=level)
-    low, high = wilson(successes[0], tried[0], 1 - (1 - level) / steps.shape[1])
-    below = np.sqrt((shares[0, 1:] - low[1:]) ** 2 + (high[:-1] - shares[0, :-1]) ** 2)
-    above = np.sqrt((high[1:] - shares[0, 1:]) ** 2 + (shares[0, :-1] - low[:-1]) ** 2)
-    return Estimate(
-        estimand=estimand,
-        unit="share",
-        point=float(steps[0].max()),
-        low=float((steps[0] - below).max()),
-        high=float((steps[0] + above).max()),
-        level=level,
-        n=int(tried[0].sum()),
-        method="Newcombe, Bonferroni",
-        generalises_over=generalises_over,
-    )
+    return estimated(
+        partial(step_ends, successes[0], tried[0]), estimand=estimand, unit="share", point=float(steps[0].max()),
+        level=level, n=int(tried[0].sum()), method="Newcombe, Bonferroni", generalises_over=generalises_over,
+    )  # fmt: skip
+
+
+def step_ends(successes: Counts, tried: Counts, level: float) -> tuple[float, float]:
+    """The largest of the lower and of the upper bounds of all steps, of shares (K,)."""
+    shares = successes / tried
+    steps = np.diff(shares)
+    low, high = wilson(successes, tried, 1 - (1 - level) / len(steps))
+    below = np.sqrt((shares[1:] - low[1:]) ** 2 + (high[:-1] - shares[:-1]) ** 2)
+    above = np.sqrt((high[1:] - shares[1:]) ** 2 + (shares[:-1] - low[:-1]) ** 2)
+    return float((steps - below).max()), float((steps + above).max())
 
 
 def wilson(successes: Counts, tried: Counts, level: float = LEVEL) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

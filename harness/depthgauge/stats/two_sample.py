@@ -3,6 +3,8 @@
 N samples of D numbers each. The generator may be anything: a language model, a simulator of detector showers.
 """
 
+import math
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +12,8 @@ from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidComparison, StatisticUndefined
 from depthgauge.core.estimate import Estimate, Profiles
-from depthgauge.stats.levels import LEVEL, over_seeds
+from depthgauge.stats.clusters import check_independent
+from depthgauge.stats.levels import LEVEL, estimated, over_seeds
 
 FEWEST, FOLDS, PERMUTATIONS, BINS = 50, 5, 199, 5
 DIRECTIONS = 24  # of the most variance, where samples have more numbers: few enough for a hundred samples
@@ -24,7 +27,8 @@ def classifier_auc(one: Profiles, other: Profiles, *, estimand: str, level: floa
     is the mean over the fifths. The interval is as wide as the area scatters when labels are permuted: it holds 0.5 for
     equal generators as often as its level says, and is somewhat too wide for others. Samples of the same `ids`, such as
     two texts after one opening, are a pair: both stand in one fifth, or the classifier would know the one by the other,
-    and labels are permuted within pairs. Several seeds: Student's t over their areas.
+    and labels are permuted within pairs. It holds for samples, or pairs, that are independent. Several seeds:
+    Student's t over their areas.
 
     Raises: InvalidComparison for samples of other sizes; StatisticUndefined below 50 of each, or for what is not
     finite.
@@ -34,11 +38,17 @@ def classifier_auc(one: Profiles, other: Profiles, *, estimand: str, level: floa
     if len(by_seed) > 1:
         return over_seeds(by_seed[:, 0], estimand=estimand, unit="area", level=level)
     point, *null = by_seed[0].tolist()
-    half = float(np.quantile(np.abs(np.array(null) - 0.5), level, method="higher"))
-    return Estimate(
-        estimand=estimand, unit="area", point=point, low=max(0.0, point - half), high=min(1.0, point + half),
+    return estimated(
+        partial(area_ends, point, np.abs(np.array(null) - 0.5)), estimand=estimand, unit="area", point=point,
         level=level, n=len(folds), method="permutation", generalises_over=one.population,
     )  # fmt: skip
+
+
+def area_ends(point: float, halves: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """As wide as areas of permuted labels scatter; no p is below 1 in so many."""
+    rank = math.ceil(level * (len(halves) + 1))
+    half = float(np.sort(halves)[rank - 1]) if rank <= len(halves) else 1.0
+    return max(0.0, point - half), min(1.0, point + half)
 
 
 def laid_out(
@@ -52,6 +62,8 @@ def laid_out(
         raise InvalidComparison(
             f"{estimand}: samples have {len(one.columns)} numbers on one side and {len(other.columns)} on the other."
         )
+    for side in (one, other):
+        check_independent(side, estimand)
     fewest = min(len(one.ids), len(other.ids))
     if fewest < FEWEST:
         raise StatisticUndefined(f"{estimand}: it takes at least {FEWEST} samples of each, got {fewest}.")

@@ -23,12 +23,17 @@ class TrainingScale:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One question of a task. `options` are the full texts to choose from; empty for a generated answer."""
+    """One question of a task. `options` are the full texts to choose from; empty for a generated answer.
+
+    `group` names what it asks about, where others ask about the same: their answers go together, and intervals count
+    groups.
+    """
 
     id: str
     prompt: str
     answer: str
     options: tuple[str, ...] = ()
+    group: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -219,6 +224,20 @@ class Text:
     text: str
     kind: str = ""
     turns: tuple[tuple[str, str], ...] = ()
+
+
+def kinds_of(texts: Sequence[Text]) -> tuple[str, ...]:
+    """The kind of each text, by which intervals count them; none where all are of one kind, or of none.
+
+    Raises: UsageError where some have a kind and some have none.
+    """
+    kinds = tuple(text.kind for text in texts)
+    if "" in kinds and any(kinds):
+        raise UsageError(
+            f"text {kinds.index('')} of {len(kinds)} has no kind, and others have: give each its kind, as intervals "
+            "count kinds of texts, or none."
+        )
+    return kinds if len(set(kinds)) > 1 else ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

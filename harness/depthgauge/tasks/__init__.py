@@ -1,5 +1,6 @@
 """Tasks: what a checkpoint answers. Items of ours, by a runner of ours, or tasks of lm-eval as they are."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -124,11 +125,27 @@ def size_of(task: ItemTask | LmEvalTask, block: Measurement) -> int:
 
 
 def scores_of(probe: ItemTaskProbe | LmEvalTaskProbe, taken: Sequence[Measurement]) -> Scores:
-    """Raises: InvalidComparison if a task's data changed between seeds."""
+    """Raises: InvalidComparison if a task's data changed between seeds, or its items repeat."""
     values = np.stack([100 * float(one.arrays.get("sign", 1)) * one.arrays["score"].mean(axis=0) for one in taken])
     once = len(taken[0].arrays["score"]) == 1
     right = 100.0 if once and np.isin(values, (0.0, 100.0)).all() else None
-    return Scores(ids=ids_of(probe, taken), values=values, unit="points", population="items", right=right)
+    ids = ids_of(probe, taken)
+    if len(set(ids)) < len(ids):
+        twice = next(name for name, times in Counter(ids).items() if times > 1)
+        raise InvalidComparison(
+            f"task {probe.task.name!r} has {len(ids)} items and {len(set(ids))} ids, as {twice!r} repeats: what is "
+            "asked twice says nothing new; leave it out, or give each item an id of its own."
+        )
+    return Scores(ids=ids, values=values, unit="points", population="items", right=right, clusters=groups_of(probe))
+
+
+def groups_of(probe: ItemTaskProbe | LmEvalTaskProbe) -> tuple[str, ...]:
+    """What each item asks about, itself where it names no group; none where no item does.
+
+    Items of lm-eval's tasks are taken to stand for themselves.
+    """
+    items = probe.asked.items() if isinstance(probe, ItemTaskProbe) else ()
+    return tuple(item.group or item.id for item in items) if any(item.group for item in items) else ()
 
 
 def ids_of(probe: ItemTaskProbe | LmEvalTaskProbe, taken: Sequence[Measurement]) -> tuple[str, ...]:
@@ -142,9 +159,11 @@ def ids_of(probe: ItemTaskProbe | LmEvalTaskProbe, taken: Sequence[Measurement])
 
 def joined(blocks: Sequence[Scores]) -> Scores:
     """The scores of several blocks as of one task."""
+    grouped = any(one.clusters for one in blocks)
     return replace(
         blocks[0],
         ids=tuple(name for one in blocks for name in one.ids),
         values=np.concatenate([one.values for one in blocks], axis=1),
+        clusters=tuple(group for one in blocks for group in one.clusters or (one.ids if grouped else ())),
         right=blocks[0].right if all(one.right == blocks[0].right for one in blocks) else None,
     )

@@ -283,7 +283,9 @@ def item_id(question: Question) -> str:
 
 def items(side: Side) -> tuple[Item, ...]:
     """Questions whose answers are said."""
-    return tuple(Item(id=item_id(one), prompt=one.prompt, answer=one.answer) for one in questions(side))
+    return tuple(
+        Item(id=item_id(one), prompt=one.prompt, answer=one.answer, group=one.about) for one in questions(side)
+    )
 
 
 def with_options(side: Side) -> tuple[Item, ...]:
@@ -291,7 +293,7 @@ def with_options(side: Side) -> tuple[Item, ...]:
     return tuple(
         Item(
             id=item_id(one), prompt=one.prompt, answer=one.sentences[0],
-            options=tuple(sorted(one.sentences, key=lambda sentence: digest(one.prompt + sentence))),
+            options=tuple(sorted(one.sentences, key=lambda sentence: digest(one.prompt + sentence))), group=one.about,
         )
         for one in questions(side)
     )  # fmt: skip

@@ -15,7 +15,7 @@ from depthgauge.probes.greedy_entropy import Opening
 from depthgauge.probes.sinks import Passage
 from depthgauge.probes.stopping import ShortQuestion
 
-OF_EACH_KIND, START_CHARACTERS, QUESTIONS = 5, 280, 64
+START_CHARACTERS, QUESTIONS = 280, 64
 
 
 def task_items(source: Sequence[items.Item]) -> tuple[Item, ...]:
@@ -23,7 +23,10 @@ def task_items(source: Sequence[items.Item]) -> tuple[Item, ...]:
 
 
 def all_texts() -> tuple[Text, ...]:
-    """The start of every text, some 64 tokens, and whole chats: what is said next is compared after each token."""
+    """The start of every text, some 64 tokens, and whole chats: what is said next is compared after each token.
+
+    They are of 40 kinds: none odd of fewer could not show that nine kinds in ten have not changed.
+    """
     return tuple(Text(text=start(one.text), kind=one.kind, turns=one.turns) for one in texts.texts())
 
 
@@ -32,33 +35,19 @@ def start(text: str) -> str:
     return text[: text.rfind(" ", 0, START_CHARACTERS)] if len(text) > START_CHARACTERS else text
 
 
-def five_of_each_kind() -> tuple[str, ...]:
-    """The texts on which attention is watched, which costs more than running them.
-
-    They are 40: fewer could not show that nine in ten have not changed, even if none has.
-    """
-    places: dict[str, int] = {}
-    chosen = []
-    for one in texts.texts():
-        places[one.kind] = places.get(one.kind, 0) + 1
-        if places[one.kind] <= OF_EACH_KIND:
-            chosen.append(one.text)
-    return tuple(chosen)
-
-
 def openings() -> tuple[Opening, ...]:
-    """Three of four openings: 80 words said after each cost more than all else that is asked."""
-    return tuple(Opening(text) for place, text in enumerate(texts.openings()) if place % 4 < 3)
+    """Openings of 40 kinds, too."""
+    return tuple(Opening(text) for _, text in texts.openings())
 
 
 def unmarked() -> tuple[MarkedText, ...]:
     """Texts on which heads are compared: nobody asks for terms in them."""
-    return tuple(MarkedText(text=start(text)) for text in five_of_each_kind())
+    return tuple(MarkedText(text=start(one.text)) for one in texts.texts())
 
 
 def passages() -> tuple[Passage, ...]:
     """Texts for attention sinks: each is longer than the 64 tokens that are looked at."""
-    return tuple(map(Passage, five_of_each_kind()))
+    return tuple(Passage(one.text) for one in texts.texts())
 
 
 def short_questions() -> tuple[ShortQuestion, ...]:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from depthgauge.core.estimate import Measurement, Profiles
-from depthgauge.core.testbed import Text
+from depthgauge.core.testbed import Text, kinds_of
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.probes.activations.probe import ActivationDifference
 
@@ -25,6 +25,9 @@ def cosine(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
 
 def by_layer(candidate: CheckpointSet, baseline: CheckpointSet, name: str, unit: str) -> Profiles:
     values = np.stack([one.arrays[name] for one in change(candidate, baseline)]).astype(float)
-    ids = tuple(text.text for text in candidate.inputs(Text))
+    texts = candidate.inputs(Text)
     columns = tuple(map(str, range(values.shape[2])))
-    return Profiles(ids=ids, columns=columns, values=values, unit=unit, population="texts")
+    return Profiles(
+        ids=tuple(text.text for text in texts), columns=columns, values=values, unit=unit, population="texts",
+        clusters=kinds_of(texts),
+    )  # fmt: skip

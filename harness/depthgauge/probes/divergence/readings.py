@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.estimate import Measurement, Scores
-from depthgauge.core.testbed import Text
+from depthgauge.core.testbed import Text, kinds_of
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.probes.divergence.probe import NextToken, means, medians
 
@@ -39,5 +39,6 @@ def same_share(candidate: CheckpointSet, baseline: CheckpointSet) -> Scores:
 
 
 def by_text(candidate: CheckpointSet, values: list[NDArray[np.float64]], unit: str) -> Scores:
-    ids = tuple(text.text for text in candidate.inputs(Text))
-    return Scores(ids=ids, values=np.stack(values), unit=unit, population="texts")
+    texts = candidate.inputs(Text)
+    ids = tuple(text.text for text in texts)
+    return Scores(ids=ids, values=np.stack(values), unit=unit, population="texts", clusters=kinds_of(texts))

@@ -7,7 +7,7 @@ BIN     := .venv/bin
 # Images of containers set it, and then every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help eval compare test check docs nightly screenshots bench pocket listops smollm2 record families gate-quality coverage history claims schema
+.PHONY: help eval compare test check docs nightly screenshots bench pocket listops smollm2 record families gate-quality coverage history claims schema methods study
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -67,6 +67,9 @@ gate-quality: .venv/installed  ## judge harmless rewritings and planted faults, 
 
 claims: .venv/installed  ## list every claim with what is on record of it, into docs/claims.md
 	$(BIN)/depthgauge claims > docs/claims.md
+
+methods: .venv/installed  ## draw the graph of methods, into docs/methods.svg and docs/methods.md
+	$(BIN)/python -m depthgauge_methods.graph docs
 
 schema: .venv/installed  ## write the JSON Schema of report.json anew, of the types that a run writes
 	$(BIN)/python -m depthgauge.report.schema > .schema && mv .schema harness/depthgauge/report/report.schema.json

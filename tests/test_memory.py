@@ -73,7 +73,7 @@ def test_what_autograd_keeps_is_what_a_profiler_counts(plan):
 def test_counting_what_autograd_keeps_does_not_keep_it(plan):
     """On a device that a training fills, a forward pass of one sequence without checkpointing may not fit."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        counted = kept_by_autograd(plan.model, 48, MemoryOptions())
+        counted = kept_by_autograd(plan.model, 48)
     events = [one for one in seen.profiler.kineto_results.events() if one.name() == "[memory]"]
     held = max(accumulate(one.nbytes() for one in sorted(events, key=lambda one: one.start_ns())))
 

@@ -13,6 +13,7 @@ import pytest
 
 from depthgauge import TESTBEDS
 from depthgauge.core.testbed import Item
+from depthgauge_methods.settings import PUBLISHED
 from depthgauge_suites.articles.noise_trace import Landmarks
 from depthgauge_testbeds.pocket import POCKET, questions
 from depthgauge_testbeds.science import articles_judge, ends_in_the_number, last_number, science
@@ -64,7 +65,7 @@ def test_the_set_up_is_the_articles():
         ("science", None, 1), ("history", 0.6, 3), ("mathematics", 0.6, 3),
     ]  # fmt: skip
     scale = testbed.training.scale
-    assert testbed.training.method_settings == {"ascent_step": 0.01, "penalty": 0.005}
+    assert testbed.training.method_settings == {**PUBLISHED, "fidelity_every": 0}
     assert (scale.learning_rate, scale.group_size) == (1e-5, 4)
 
 

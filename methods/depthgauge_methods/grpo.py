@@ -49,7 +49,7 @@ DEPTHSCALED = METHODS.register(
     GRADREG.evolve(
         name="depthscaled",
         summary="gradient regularisation scaled by depth, with directional noise in early attention",
-        second_pass=SecondPass(depth="scaled", noise=True),
+        second_pass=SecondPass(depth="scaled", noise="shared"),
     )
 )
 DEPTHSCALED_NONOISE = METHODS.register(

@@ -132,6 +132,15 @@ def block_parts(block: Any) -> BlockParts:
     )
 
 
+def attention_matrices(block: Any) -> list[Any]:
+    """The parameters of a block's attention that are matrices, those of adapters included: what makes queries, keys and
+    values, fused or not, and what projects the heads' outputs.
+
+    Raises: NotTestable for a block whose attention, output projection or MLP has none of the names known here.
+    """
+    return [parameter for parameter in block_parts(block).attention.parameters() if parameter.ndim == 2]
+
+
 def what_mlp_adds(mlp: Any) -> Any:
     """The module whose output an MLP adds to the stream: itself, or its last matrix where it is given the stream."""
     return part(mlp, *LAST_OF_MLP_NAMES) if "residual" in inspect.signature(mlp.forward).parameters else mlp

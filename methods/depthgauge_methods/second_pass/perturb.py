@@ -25,12 +25,19 @@ def shifted(weights: Mapping[str, Tensor], direction: Mapping[str, Tensor], step
                 weights[name].copy_(value)
 
 
-def moved_fraction(weights: Mapping[str, Tensor], direction: Mapping[str, Tensor], step: float) -> float:
-    """The share of weights whose value the step changes at all: 0 where the shift rounds to nothing."""
+def moved_fraction(
+    weights: Mapping[str, Tensor], direction: Mapping[str, Tensor], step: float, seen_as: torch.dtype
+) -> float:
+    """The share of weights whose value the step changes at all, once they are cast as the forward pass sees them: 0
+    where the shift rounds to nothing.
+    """
     moved = total = 0
     for name, along in direction.items():
         value = weights[name].detach()
-        moved += int((full(torch.add(value, along, alpha=step)) != full(value)).sum())
+        shifted_value = torch.add(value, along, alpha=step)
+        if seen_as.itemsize < value.dtype.itemsize:
+            value, shifted_value = value.to(seen_as), shifted_value.to(seen_as)
+        moved += int((full(shifted_value) != full(value)).sum())
         total += value.numel()
     return moved / total if total else 0.0
 

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
+import torch
+
 from depthgauge.core.errors import HarnessError, TrainingFailed
 from depthgauge.core.testbed import Item, Reward
 
@@ -20,6 +22,16 @@ def paid(reward: Reward, prompts: Sequence[Item]) -> Callable[..., list[float]]:
 
     pay.__name__ = reward.name  # TRL's name for it
     return pay
+
+
+def tossed(reward: Reward) -> Callable[..., list[float]]:
+    """In a reward's place and under its name: 1 or 0 by the toss of a coin, from torch's generator."""
+
+    def toss(completions: Sequence[Any], **_: Any) -> list[float]:
+        return torch.randint(2, (len(completions),)).float().tolist()
+
+    toss.__name__ = reward.name
+    return toss
 
 
 def pay_one(reward: Reward, item: Item, said: str) -> float:

@@ -4,7 +4,8 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from operator import mul
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,18 @@ from depthgauge.core.testbed import Reward, Testbed, Training
 from depthgauge.models.load import load_uncached
 from depthgauge_methods.second_pass.adapters import Adapter, adapter_of
 from depthgauge_methods.second_pass.health import check_healthy
-from depthgauge_methods.second_pass.memory import LOWER, MemoryPlan, check_fits, memory_plan
+from depthgauge_methods.second_pass.memory import LOWER, MemoryPlan, check_fits, checked_every, memory_plan
 from depthgauge_methods.second_pass.prompts import check_prompts, in_order, longest_prompt
-from depthgauge_methods.second_pass.rewards import paid, text_of, total
+from depthgauge_methods.second_pass.rewards import paid, text_of, tossed, total
 from depthgauge_methods.second_pass.trainer import SecondPassGRPOTrainer, SecondPassPlan
+from depthgauge_methods.second_pass.variants import VariantGRPOTrainer
 from depthgauge_methods.settings import PUBLISHED, AdapterSettings, GRPOSettings
 
 STATE = ".trainer"  # a leading dot: temporary files, which the store does not keep
 COMPLETE = "complete"
 LOGGED = (
     "entropy", "grad_norm", "loss", "frac_reward_zero_std", "penalty_ratio", "moved_frac", "degenerate_steps",
+    "relative_step", "raw_step", "raw_penalty", "penalty_fidelity", "kl",
 )  # fmt: skip
 PROGRESS_EVERY_S = 5.0
 
@@ -101,7 +104,7 @@ def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
     training = job.testbed.training_inputs()
     prompts = training.prompts()
     check_prompts(prompts, training, model, tokenizer)
-    needed = (settings.steps or training.scale.steps) * training.scale.completions_per_step // training.scale.group_size
+    needed = steps_of(settings, training) * training.scale.completions_per_step // training.scale.group_size
     arguments: dict[str, Any] = {
         "model": model,
         "processing_class": tokenizer,
@@ -113,10 +116,14 @@ def build_trainer(job: TrainingJob, settings: GRPOSettings) -> GRPOTrainer:
     adapter = adapter_of(settings, training.memory_options)
     if adapter is not None:
         adapter.attach(arguments)
-    if settings.second_pass is None:
-        trainer = GRPOTrainer(**arguments)
+    if settings.random_rewards:
+        arguments["reward_funcs"] = [tossed(reward) for reward in training.rewards]
+    if settings.second_pass is not None:
+        trainer = SecondPassGRPOTrainer(**arguments, neftune_alpha=settings.neftune_alpha, plan=resolve(settings, job))
+    elif settings.neftune_alpha is not None or settings.reference_reset_every is not None:
+        trainer = VariantGRPOTrainer(**arguments, neftune_alpha=settings.neftune_alpha)
     else:
-        trainer = SecondPassGRPOTrainer(**arguments, plan=resolve(settings, job))
+        trainer = GRPOTrainer(**arguments)
     if adapter is not None and trainer.is_fsdp_enabled:
         raise UsageError(
             "an adapter is merged into whole weights, and FSDP leaves no process any: use data parallelism."
@@ -135,17 +142,47 @@ def base_folder(testbed: Testbed) -> Path:
 
 
 def resolve(settings: GRPOSettings, job: TrainingJob) -> SecondPassPlan:
+    """The method's own step and penalty, or else the testbed's, or the published ones.
+
+    Raises: UsageError for forms that contradict each other.
+    """
     second = settings.second_pass
     assert second is not None
-    given = PUBLISHED | dict(job.testbed.training_inputs().method_settings)
+    method_settings = job.testbed.training_inputs().method_settings
+    given = PUBLISHED | as_raw(method_settings)
+    if second.ascent_step is None:
+        second = replace(second, ascent_step=given["ascent_step"], step_form=given["step_form"])
+    if second.penalty is None:
+        second = replace(second, penalty=given["penalty"], penalty_form=given["penalty_form"])
+    if second.depth == "matched" and second.penalty_form == "relative":
+        raise UsageError(
+            f"method {job.method.name!r} matches the length of another penalty, and the testbed gives a relative one, "
+            "which has a length of its own: give it as 'raw' or 'mix'."
+        )
+    assert second.ascent_step is not None and second.penalty is not None
     return SecondPassPlan(
-        depth=second.depth,
-        noise=second.noise,
-        ascent_step=given["ascent_step"] if second.ascent_step is None else second.ascent_step,
-        penalty=given["penalty"] if second.penalty is None else second.penalty,
-        difference=second.difference,
-        forced=second.forced,
+        method=job.method.name,
+        second_pass=second,
+        ascent_step=second.ascent_step,
+        penalty=second.penalty,
+        fidelity_every=checked_every(second, method_settings),
+        gated=settings.gated,
     )
+
+
+def as_raw(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A testbed's settings; numbers whose form it does not name are raw."""
+    forms = {
+        f"{'step' if name == 'ascent_step' else name}_form": "raw"
+        for name in ("ascent_step", "penalty")
+        if name in given
+    }
+    return forms | dict(given)
+
+
+def steps_of(settings: GRPOSettings, training: Training) -> int:
+    """Optimiser steps: as many rollouts whatever number of steps is made on each."""
+    return (settings.steps or training.scale.steps) * settings.iterations
 
 
 def share_of(training: Training, processes: int) -> tuple[int, int]:
@@ -167,14 +204,14 @@ def share_of(training: Training, processes: int) -> tuple[int, int]:
 
 
 def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
-    """Dr. GRPO: no division by standard deviation or length, no KL penalty; float32 weights."""
+    """Dr. GRPO: no division by standard deviation or length and no KL penalty, but for variants; float32 weights."""
     training = job.testbed.training_inputs()
     scale, memory_options = training.scale, training.memory_options
     sequences, micro_batches = share_of(training, job.processes)
     factor = settings.learning_rate_factor if isinstance(settings, AdapterSettings) else 1.0
     return GRPOConfig(
         output_dir=str(job.folder / STATE),
-        max_steps=settings.steps or scale.steps,
+        max_steps=steps_of(settings, training),
         per_device_train_batch_size=sequences,
         gradient_accumulation_steps=micro_batches,
         num_iterations=settings.iterations,
@@ -184,12 +221,15 @@ def configuration(job: TrainingJob, settings: GRPOSettings) -> GRPOConfig:
         learning_rate=scale.learning_rate * factor,
         lr_scheduler_type="constant",
         loss_type="dr_grpo",
-        scale_rewards="none",
+        scale_rewards="group" if settings.advantages == "standardised" else "none",
         reward_weights=[settings.reward_weight * reward.weight for reward in training.rewards],
-        beta=0.0,
+        beta=settings.kl_weight,
+        sync_ref_model=settings.reference_reset_every is not None,
+        ref_model_mixup_alpha=1.0,  # the policy as it is, and no mixture
+        ref_model_sync_steps=settings.reference_reset_every or 512,
         seed=job.seed,
         shuffle_dataset=False,
-        bf16=memory_options.precision == "bfloat16",
+        bf16="bfloat16" in (memory_options.precision, settings.second_pass and settings.second_pass.precision),
         fp16=False,
         gradient_checkpointing=memory_options.checkpointing,
         optim=memory_options.optimizer,
@@ -237,6 +277,19 @@ def last_completions(trainer: Any, rewards: Sequence[Reward]) -> list[dict[str, 
     ]
 
 
+def both_forms(logs: Mapping[str, float]) -> str:
+    """A step and a penalty, raw and relative, as they are in this step of the log."""
+    fidelity = (
+        f"; its cosine to a double backward pass in float64 is {logs['penalty_fidelity']:.4f}"
+        if "penalty_fidelity" in logs
+        else ""
+    )
+    return (
+        f"ascent step {logs['raw_step']:.3g} raw, {logs['relative_step']:.2g} of the weights' norm; penalty "
+        f"{logs['raw_penalty']:.3g} raw, {logs['penalty_ratio']:.2g} of the gradient's norm{fidelity}"
+    )
+
+
 class Progress(TrainerCallback):  # type: ignore[misc]
     """Tell how training goes every few seconds, and mark each saved state as complete."""
 
@@ -245,6 +298,7 @@ class Progress(TrainerCallback):  # type: ignore[misc]
         self.rewards = job.testbed.training_inputs().rewards
         self.began = self.told = time.monotonic()
         self.first_step = 0
+        self.forms_told = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.first_step = state.global_step
@@ -252,6 +306,9 @@ class Progress(TrainerCallback):  # type: ignore[misc]
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         now = time.monotonic()
         done = state.global_step - self.first_step
+        if logs and "raw_step" in logs and not self.forms_told:
+            self.forms_told = True
+            self.job.tell(f"{self.job.method.name} seed {self.job.seed}: {both_forms(logs)}")
         if not logs or "reward" not in logs or done == 0 or now - self.told < PROGRESS_EVERY_S:
             return
         self.told = now

@@ -44,6 +44,9 @@ nightly: .venv/installed  ## what reproduces studies: grokking to its end, every
 	$(MAKE) eval METHOD=unfreeze_layer,unfreeze_all
 	$(BIN)/pytest tests/ -m 'more_seeds or nightly' -rs -n $(WORKERS) --dist=loadfile --no-loadscope-reorder --durations=20
 
+study: .venv/installed  ## run what docs/study-plan.md plans and has no result yet, into reports/study/ (a day; resumes)
+	$(BIN)/python -m benchmarks.study
+
 bench: .venv/installed  ## measure against naive forms and peers (which it installs), into benchmarks/RESULTS.md
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,peers]'
 	$(BIN)/python -m benchmarks

@@ -53,6 +53,15 @@ def test_weights_cut_off_towards_zero_or_saved_again_in_more_bits_have_not_moved
     assert first_movement(widened, base) == (None, 0, rounding_count(drawn), "bfloat16")
 
 
+def test_what_is_too_small_for_float16_has_not_moved(tmp_path, drawn):
+    base = folder(tmp_path / "base", w=(drawn * 1e-4).bfloat16())
+    again = folder(tmp_path / "again", w=(drawn * 1e-4).bfloat16().half())
+
+    assert first_movement(again, base).tensor is None
+    assert first_movement(base, again).tensor is None
+    assert first_movement(folder(tmp_path / "moved", w=(drawn * 1e-4).bfloat16().half() + 2e-7), base).tensor == "w"
+
+
 def rounding_count(drawn):
     return int((drawn.float() != drawn.float().bfloat16().float()).sum())
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from depthgauge.core.errors import NotTestable
-from depthgauge.formats.tensors import BLOCK, BY_FAMILY, CONV1D, WRAPPERS
+from depthgauge.formats.tensors import BLOCK, BY_FAMILY, CONV1D, HEADS, WRAPPERS
 from depthgauge.models.anatomy import ATTENTION_NAMES, FINAL_NORM_NAMES, MLP_NAMES, OUTPUT_NAMES
 
 # The last matrix of an MLP, by family: what it writes is added to the residual stream.
@@ -105,6 +105,11 @@ def embedding(names: Iterable[str]) -> str:
         if layer_of(name) is None and module_of(name) in EMBEDDING_NAMES:
             return name
     raise NotTestable(f"no embedding has a name that is known: {', '.join(EMBEDDING_NAMES)}.")
+
+
+def has_vocabulary(name: str) -> bool:
+    """Whether a tensor has a row for every token: the embedding, or an output head that is not tied to it."""
+    return name.endswith(HEADS) or (layer_of(name) is None and module_of(name) in EMBEDDING_NAMES)
 
 
 def input_axis(config: Mapping[str, Any]) -> int:

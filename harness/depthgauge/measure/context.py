@@ -23,7 +23,8 @@ class RunContext:
 
     `read` are the measurements that were read last, by key: several claims ask for each.
     In a plan there is a list `missing`: what is asked for and not in the store is noted there, and not made.
-    `allowed` names fields of files that may differ between two checkpoints, as 'generation_config.eos_token_id'.
+    `allowed` names fields of files that may differ between two checkpoints, as 'generation_config.eos_token_id'; with
+    `additions` tokens, rows and a template that a training adds may be there, too.
     """
 
     testbed: Testbed
@@ -35,6 +36,7 @@ class RunContext:
     missing: "list[Job] | None" = None
     read: dict[str, Measurement] = field(default_factory=dict)
     allowed: tuple[str, ...] = ()
+    additions: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

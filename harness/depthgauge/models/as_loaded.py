@@ -4,6 +4,7 @@ By transformers' own conversion mapping on a model without memory ("meta"). That
 installed version has none, `WithoutMapping` is raised, and the model has to be loaded to be asked.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -33,7 +34,8 @@ class Parameter:
 
 
 def parameters(folder: Path, stored: Mapping[str, Shape]) -> list[Parameter]:
-    """What a model makes of the `stored` tensors of its folder; one that it has no use for keeps its own name.
+    """What a model makes of the `stored` tensors of its folder; one that it has no use for keeps its own name, or
+    is left out where its architecture says that it is, as layers for predicting several tokens are.
 
     Raises: InvalidCheckpoint if transformers cannot build the model, or cannot convert a tensor; WithoutMapping.
     """
@@ -44,6 +46,8 @@ def parameters(folder: Path, stored: Mapping[str, Shape]) -> list[Parameter]:
     listed: list[Parameter] = []
     for name in sorted(stored, key=natural_key()):
         target, pattern = target_of(name, renamings, converters, model.base_model_prefix, expected)
+        if target not in expected and is_ignored(model, target):
+            continue
         if target not in expected:
             listed.append(Parameter(name=name, shape=stored[name], sources=(name,)))
         elif pattern is None:
@@ -60,13 +64,12 @@ def parameters(folder: Path, stored: Mapping[str, Shape]) -> list[Parameter]:
 def on_meta(folder: Path) -> Any:
     """The model of a folder, without numbers."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     config = settings.configuration(folder)
     with settings.readable(folder), torch.device("meta"):
         if hasattr(config, "quantization_config"):
             del config.quantization_config  # what is stored is given dequantised
-        return AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        return settings.auto_class(config).from_config(config, trust_remote_code=False)
 
 
 def mapping_of(model: Any) -> tuple[list[Any], list[Any]]:
@@ -82,6 +85,12 @@ def mapping_of(model: Any) -> tuple[list[Any], list[Any]]:
         [each for each in mapping if isinstance(each, WeightRenaming)],
         [each for each in mapping if isinstance(each, WeightConverter)],
     )
+
+
+def is_ignored(model: Any, name: str) -> bool:
+    """Whether an architecture leaves out tensors of this name without a word."""
+    patterns = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    return any(re.search(pattern, name) for pattern in patterns)
 
 
 def natural_key() -> Callable[[str], Any]:
@@ -130,10 +139,8 @@ def converted(
 
 def loaded_state(folder: Path) -> "dict[str, torch.Tensor]":
     """All parameters as `from_pretrained` loads them, for versions that do not say how they would."""
-    from transformers import AutoModelForCausalLM
-
     with settings.readable(folder):
-        model = AutoModelForCausalLM.from_pretrained(
+        model = settings.auto_class(settings.configuration(folder)).from_pretrained(
             folder, dtype="auto", use_safetensors=True, trust_remote_code=False
         )
     state: dict[str, Any] = model.state_dict()

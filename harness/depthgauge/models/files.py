@@ -17,7 +17,7 @@ from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.outside import ADAPTER as ADAPTER
 from depthgauge.core.outside import CONFIG as CONFIG
 from depthgauge.models.header import read_header
-from depthgauge.models.unreadable import without_weights, wrapped_names
+from depthgauge.models.unreadable import pointer, without_weights, wrapped_names
 
 WEIGHTS, INDEX, TOKENIZER = "model.safetensors", "model.safetensors.index.json", "tokenizer.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -178,7 +178,12 @@ def tensor_entries(folder: Path) -> Iterator[tuple[Path, str, dict[str, Any], in
 
 
 def check_weights(folder: Path) -> None:
-    """Read every header. Raises: InvalidCheckpoint if one cannot be trusted, or the tensors' names are a wrapper's."""
+    """Read every header. Raises: InvalidCheckpoint if one cannot be trusted, the tensors' names are a wrapper's, or a
+    file is a pointer of Git LFS.
+    """
+    pointers = (pointer(path) for path in files_read(folder))
+    if (points := next(filter(None, pointers), None)) is not None:
+        raise InvalidCheckpoint(points)
     names = [name for _, name, _, _ in tensor_entries(folder)]
     said = wrapped_names(folder, names)
     if said is not None:

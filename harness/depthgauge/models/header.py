@@ -33,6 +33,8 @@ def read_header(path: Path) -> Header:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
+            if not size:
+                raise ValueError("it is empty")
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= min(size - 8, LARGEST):
                 raise ValueError(f"its header would have {length} of {size} bytes")

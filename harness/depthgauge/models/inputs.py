@@ -128,6 +128,12 @@ def check_noise(scale: float, draws: int) -> None:
         raise StatisticUndefined(f"noise has a scale of 0 or more, got {scale}.")
 
 
+def filler_of(tokenizer: Any) -> int:
+    """The token that fills rows up, which no other token sees: many models have none of their own for it."""
+    chosen = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.eos_token_id)
+    return next((int(token) for token in chosen if token is not None), 0)
+
+
 def padded_left(rows: Sequence[Sequence[int]], filler: int, device: Any) -> tuple[Any, Any]:
     """Rows of tokens as one tensor, and which of them are no filler: (rows, longest) each."""
     import torch

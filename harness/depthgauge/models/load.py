@@ -152,7 +152,6 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
     Raises: InvalidCheckpoint if transformers cannot load it whole, or a weight is not finite.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     where: dict[str, Any] = {}
     if placement.device_map is not None:
@@ -165,7 +164,7 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
     else:
         check_finite(folder)
         with settings.readable(folder):
-            model, info = AutoModelForCausalLM.from_pretrained(
+            model, info = settings.auto_class(settings.configuration(folder)).from_pretrained(
                 folder, use_safetensors=True, trust_remote_code=False, **where
             )
     lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
@@ -196,7 +195,6 @@ def dequantized(folder: Path, where: Mapping[str, Any]) -> tuple[Any, dict[str, 
     Raises: InvalidCheckpoint naming a tensor that holds NaN or infinity, or that cannot be read.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     weights = {}
     for name, tensor in plain_tensors(folder).items():
@@ -210,7 +208,7 @@ def dequantized(folder: Path, where: Mapping[str, Any]) -> tuple[Any, dict[str, 
             del part.quantization_config
     with settings.readable(folder):
         with torch.device("meta"):
-            empty = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+            empty = settings.auto_class(config).from_config(config, trust_remote_code=False)
         # It takes the weights as they are, and makes no second copy.
         loaded: tuple[Any, dict[str, Any]] = type(empty).from_pretrained(
             None, config=empty.config, state_dict=weights, **where

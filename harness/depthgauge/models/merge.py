@@ -9,7 +9,7 @@ from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.models.files import ADAPTER, ADAPTER_WEIGHTS, files_read, has_tokenizer, tokenizer_files
 from depthgauge.models.header import read_header
 from depthgauge.models.load import prepare_libraries, threads_for
-from depthgauge.models.settings import reason
+from depthgauge.models.settings import auto_class, configuration, reason
 
 EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight", "lm_head.weight")
 
@@ -23,15 +23,18 @@ def merge_adapter(adapter: Path, base: Path, into: Path) -> None:
     """
     prepare_libraries(threads_for(base))
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM
 
     with tempfile.TemporaryDirectory() as alone:
         try:
-            model = AutoModelForCausalLM.from_pretrained(
+            model = auto_class(configuration(base)).from_pretrained(
                 without_adapter(base, Path(alone)), dtype="auto", use_safetensors=True, trust_remote_code=False
             )
             enlarge(model, adapter)
-            PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(into)
+            adapted = PeftModel.from_pretrained(model, adapter)
+            check_whole(adapted, adapter)
+            adapted.merge_and_unload().save_pretrained(into)
+        except InvalidCheckpoint:
+            raise
         except Exception as error:  # whatever peft and transformers raise, the adapter is at fault
             raise InvalidCheckpoint(f"the adapter {adapter} cannot be merged into {base}: {reason(error)}") from error
     owner = adapter if has_tokenizer(adapter) else base
@@ -39,6 +42,28 @@ def merge_adapter(adapter: Path, base: Path, into: Path) -> None:
         place = into / path.relative_to(owner)
         place.parent.mkdir(exist_ok=True)
         shutil.copy(path, place)
+
+
+def check_whole(adapted: Any, adapter: Path) -> None:
+    """Raises: InvalidCheckpoint for an adapter that is none of weights, or of which peft leaves weights out without an
+    error: those that its file lacks are drawn at random, and those of other names are dropped.
+    """
+    kind = adapted.active_peft_config
+    if kind.is_prompt_learning:
+        raise InvalidCheckpoint(
+            f"the adapter {adapter} is of {kind.peft_type.value}, whose virtual tokens cannot be merged into weights: "
+            "compare the model that it belongs to, or an adapter of weights, such as LoRA."
+        )
+    loaded = adapted.load_adapter(adapter, adapted.active_adapter)
+    for names, what in (
+        (loaded.missing_keys, "lacks"),
+        (loaded.unexpected_keys, "has, and its base has no place for,"),
+    ):
+        if names:
+            raise InvalidCheckpoint(
+                f"the adapter {adapter} {what} {names[0]} ({len(names)} in all), so that peft would leave it out "
+                "without an error: save it again with the library and the base that it was trained with."
+            )
 
 
 def without_adapter(base: Path, place: Path) -> Path:

@@ -18,6 +18,16 @@ def configuration(folder: Path) -> Any:
         return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
+def auto_class(config: Any) -> Any:
+    """The class of transformers that opens a language model of this configuration: one that reads images beside text
+    is among those for both, where it is not among those for text alone.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    kinds = AutoModelForCausalLM, AutoModelForImageTextToText
+    return next((kind for kind in kinds if type(config) in kind._model_mapping), AutoModelForCausalLM)
+
+
 def fields_read(folder: Path) -> dict[str, Any]:
     """The fields of a configuration that its family knows, with defaults; a note beside them is read by nobody."""
     found = configuration(folder)

@@ -13,6 +13,16 @@ WRITERS = (
         "the index from where the model was saved",
     ),
     (
+        ("latest_checkpointed_iteration.txt", "iter_*/common.pt", "common.pt", "*/mp_rank_*/model_optim_rng.pt"),
+        "holds a checkpoint of Megatron ({0}): export it to the Hugging Face format with Megatron-Bridge "
+        "(bridge.export_ckpt), and give that folder",
+    ),
+    (
+        ("model_world_size_*_rank_*.pt", "actor/model_world_size_*_rank_*.pt", "*/actor/model_world_size_*_rank_*.pt"),
+        "holds shards of verl ({0}): merge them with 'python -m verl.model_merger merge --backend fsdp --local_dir "
+        "FOLDER --target_dir OUTPUT', and give OUTPUT",
+    ),
+    (
         ("*.distcp", "*/*.distcp", "*/.metadata", ".metadata"),
         "holds shards of torch.distributed.checkpoint, as FSDP saves them ({0}): merge them with 'accelerate "
         "merge-weights FOLDER OUTPUT', and give OUTPUT with the model's config.json and tokenizer beside it",
@@ -74,16 +84,44 @@ LEADING = {
 }
 ADAPTED = re.compile(r"\.(base_layer|lora_[AB]|lora_magnitude_vector|modules_to_save)\.")
 LISTED = 3
+POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 def without_weights(folder: Path) -> str:
     """Why a folder has no weights that transformers reads."""
+    said = what_is_there(folder)
+    return (
+        f"{folder} {said}."
+        if said
+        else f"{folder} has no model.safetensors: save the model there with save_pretrained."
+    )
+
+
+def what_is_there(folder: Path) -> str | None:
+    """What a folder holds in place of weights that transformers reads, and the way to these; None for nothing known."""
+    links = [path for path in sorted(folder.glob("*.safetensors*")) if path.is_symlink() and not path.exists()]
+    if links:
+        return (
+            f"holds the link {links[0].name}, and not the file that it leads to ({links[0].readlink()}): copy the "
+            "folder with its files ('cp -rL', 'rsync -L'), or download it again"
+        )
     for patterns, said in WRITERS:
         names = [str(path.relative_to(folder)) for pattern in patterns for path in sorted(folder.glob(pattern))]
         if names:
             more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-            return f"{folder} {said.format(', '.join(names[:LISTED]) + more)}."
-    return f"{folder} has no model.safetensors: save the model there with save_pretrained."
+            return said.format(", ".join(names[:LISTED]) + more)
+    return None
+
+
+def pointer(path: Path) -> str | None:
+    """That a file is a pointer of Git LFS and not what it points to, in a sentence."""
+    with path.open("rb") as file:
+        if file.read(len(POINTER)) != POINTER:
+            return None
+    return (
+        f"{path} is a pointer of Git LFS, and not the file that it stands for: run 'git lfs pull' in its repository, "
+        "or download it with 'hf download'."
+    )
 
 
 def wrapped_names(folder: Path, names: Iterable[str]) -> str | None:

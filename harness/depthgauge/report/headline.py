@@ -30,6 +30,7 @@ ADD_ITEMS = "Ask a task of more items with --tasks, or accept what is open with 
 WIDEN = "No option adds {units}: give the claim a wider margin in conftest.py, or accept what is open with "
 WARN = "--inconclusive=warn"
 NEXT = "'depthgauge accept NAME CANDIDATE' makes it the next baseline"
+STALE = "Nothing was trained: name the folder that was saved last, or check how it was merged and saved"
 THE_PLACE = "the place"
 
 
@@ -134,7 +135,8 @@ def blocked(failed: Sequence[ClaimResult], about: About) -> Headline:
             "Blocked", row, about, ("every recorded seed refuted it", *more), "Record it anew: depthgauge record"
         )
     where = "" if row.estimate is None else row.estimate.where.removeprefix("first at ")
-    advice = BLOCKED.get(row.stage, OF_A_METHOD).format(where=where or THE_PLACE)
+    stale = row.stage == "weights" and row.region.startswith(">")  # what had to move did not: there is no place
+    advice = STALE if stale else BLOCKED.get(row.stage, OF_A_METHOD).format(where=where or THE_PLACE)
     return sentence("Blocked", row, about, more, advice)
 
 

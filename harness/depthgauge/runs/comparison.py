@@ -202,7 +202,7 @@ class ComparisonSession(Session):
             return None
         if self.expect is Expectation.TRAINED:
             raise Stale(
-                f"{folders[0]} and {folders[1]} hold the same tensors, configuration and tokenizer, bit for bit: "
+                f"{self.names[0]} and {self.names[1]} hold the same tensors, configuration and tokenizer, bit for bit: "
                 "nothing was trained, and --expect=trained blocks what is stale; name the folder that was saved last."
             )
         return f"{self.names[0]} is {self.names[1]}, bit for bit"

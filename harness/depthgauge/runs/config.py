@@ -407,9 +407,15 @@ def comparison_session(
     tasks = tasks_asked(options, common)
     testbed = replace(common, tasks=tuple({task.title: task for task in (*common.tasks, *tasks)}.values()))
     launch = launch_of(options, testbed, device=placement.device)
-    context = RunContext(
-        testbed=testbed, placement=placement, store=store, tell=tell, launch=launch, allowed=allowed(options)
+    expect = expected(
+        options,
+        trained=baseline.method is not None or accepted is not None,
+        quantized=is_quantized_anew(candidate, baseline),
     )
+    context = RunContext(
+        testbed=testbed, placement=placement, store=store, tell=tell, launch=launch, allowed=allowed(options),
+        additions=expect is Expectation.TRAINED,
+    )  # fmt: skip
     home_of_methods = chosen or trained_on(sources)
     session = ComparisonSession(
         context=context, reports=reports, candidate_source=candidate, baseline_source=baseline, pinned_source=pinned,
@@ -417,11 +423,7 @@ def comparison_session(
         margins={**checked_margins(options.margins), **margins_asked(options, [task.title for task in tasks])},
         all_stages=bool(options.all_stages),
         last_stage=last_stage(options),
-        expect=expected(
-            options,
-            trained=baseline.method is not None or accepted is not None,
-            quantized=is_quantized_anew(candidate, baseline),
-        ),
+        expect=expect,
         inconclusive_fails=inconclusive_fails(options), quotes=not options.no_text,
     )  # fmt: skip
     if session.expect is Expectation.QUANTIZED and options.expect is None:

@@ -30,6 +30,8 @@ from depthgauge.models.merge import merge_adapter
 from depthgauge.sources.folder import check_folder, check_model, fingerprint
 from depthgauge.store.folders import Store, sha256
 
+# Folders in that of an adapter which are the same adapter at other times of its training.
+OF_A_TRAINING = re.compile(r"\d$|checkpoint|best|last|final|step|epoch")
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")  # a branch, tag or commit after the @
 HUB_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 
@@ -169,7 +171,7 @@ def holds_model(folder: Path) -> bool:
 
 
 def check_adapter(folder: Path) -> None:
-    """Raises: InvalidCheckpoint for an adapter without safetensors weights that can be read."""
+    """Raises: InvalidCheckpoint for an adapter without safetensors weights that can be read, or beside another one."""
     if not (folder / ADAPTER_WEIGHTS).is_file():
         pickled = (folder / "adapter_model.bin").is_file()
         what = "pickled weights (adapter_model.bin), which can run code and are never opened" if pickled else "none"
@@ -177,6 +179,12 @@ def check_adapter(folder: Path) -> None:
             f"the adapter {folder} has {what}, and no {ADAPTER_WEIGHTS}: save it again with peft's save_pretrained."
         )
     read_header(folder / ADAPTER_WEIGHTS)
+    others = [path.parent.name for path in folder.glob(f"*/{ADAPTER}") if not OF_A_TRAINING.search(path.parent.name)]
+    if others:
+        raise InvalidCheckpoint(
+            f"{folder} holds two adapters, its own and that in {min(others)}/, of which transformers reads the first "
+            "alone: name the folder of the second, or move that out and name the first."
+        )
 
 
 def base_of(adapter: Path, store: Store, start: Path, given: Path | None = None) -> Path:

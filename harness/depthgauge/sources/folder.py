@@ -11,12 +11,14 @@ from depthgauge.models.files import (
     CHUNK,
     CONFIG,
     TOKENIZER,
+    WEIGHTS,
     check_weights,
     files_read,
     has_tokenizer,
     read_config,
     tensor_entries,
 )
+from depthgauge.models.unreadable import what_is_there
 from depthgauge.store.folders import sha256
 
 FINGERPRINT_VERSION = 2  # of how files become a fingerprint: raised, everything is measured anew
@@ -66,7 +68,8 @@ def where_one_is(folder: Path) -> str:
         path for depth in ("*", "*/*", "*/*/*") for name in (CONFIG, ADAPTER) for path in folder.glob(f"{depth}/{name}")
     ]
     if not below:
-        return "save the model there first"
+        there = None if (folder / WEIGHTS).is_file() else what_is_there(folder)
+        return f"it {there}" if there else "save the model there first, or copy the configuration of its base"
     newest = max(below, key=lambda path: path.stat().st_mtime_ns).parent
     more = f" (and {len(below) - 1} more folders do)" if below[1:] else ""
     return f"{newest} does{more}, so name that"

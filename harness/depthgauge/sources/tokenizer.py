@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from depthgauge.core.errors import InvalidComparison
 from depthgauge.models import settings
-from depthgauge.models.files import tokenizer_files
+from depthgauge.models.files import TOKENIZER, tokenizer_files
 from depthgauge.sources.folder import model_type
 
 LAST_USE = ("padding", "truncation")  # of a tokenizer file: what it was last used for
@@ -25,6 +25,8 @@ NO_EFFECT = {
     "pre_tokenizer": ("trim_offsets",),
     "decoder": ("trim_offsets", "add_prefix_space", "use_regex"),
 }
+ADDED = "added token "  # before its content, in the names of fields
+PROBE = "The QUICK brown fox's cafe\u0301, Größe 3.14:\n\tdef f(x):  return x**2  # 東京 🎉"
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 SIDES = ("padding_side", "truncation_side", "clean_up_tokenization_spaces")
 Fields = dict[str, Any]
@@ -32,16 +34,18 @@ Fields = dict[str, Any]
 
 class Tokenization(NamedTuple):
     """What a tokenizer does, as flat fields: how it cuts texts, what it does beside that (how tokens become text, on
-    which side it pads), which tokens are special, and the lines of the chat templates by their names.
+    which side it pads), which tokens are special, and the lines of the chat templates by their names. `alone` is what
+    tokenizer.json does without transformers, where that is something else: families make parts of it anew.
     """
 
     cuts: Fields
     beside: Fields
     special: Fields
     template: Fields
+    alone: Fields
 
 
-NOTHING = Tokenization({}, {}, {}, {})  # of two that are the same
+NOTHING = Tokenization({}, {}, {}, {}, {})  # of two that are the same
 
 
 def read_pair(candidate: Path, baseline: Path) -> tuple[Tokenization, Tokenization]:
@@ -52,9 +56,27 @@ def read_pair(candidate: Path, baseline: Path) -> tuple[Tokenization, Tokenizati
 
 
 def same_tokenizer(candidate: Path, baseline: Path) -> bool:
-    """Whether two folders cut every text into the same tokens. Raises: as `read_pair`."""
+    """Whether two folders cut every text into the same tokens, but for tokens that the candidate has added, as those of
+    a chat: no text that is measured on holds them. Raises: as `read_pair`.
+    """
     first, second = read_pair(candidate, baseline)
-    return first.cuts == second.cuts
+    added, before = added_tokens(first.cuts, second.cuts)
+    kept = [
+        {name: value for name, value in each.cuts.items() if name not in part}
+        for each, part in ((first, added), (second, before))
+    ]
+    return kept[0] == kept[1]
+
+
+def added_tokens(candidate: Fields, baseline: Fields) -> tuple[Fields, Fields]:
+    """Of how two tokenizers cut texts, the fields of each that are about tokens which the candidate alone has added."""
+    new = [name.removeprefix(ADDED) for name in candidate if name.startswith(ADDED) and name not in baseline]
+    endings = tuple(f"{prefix}{token}" for token in new for prefix in (ADDED, f"of {ADDED}"))
+    # A word that has become a token of its own keeps its number.
+    known = {f"word {token}" for token in new if baseline.get(f"word {token}") == candidate[f"{ADDED}{token}"]}
+    names = [name for name in {**baseline, **candidate} if name.endswith(endings) or name in known]
+    added, before = ({name: each[name] for name in names if name in each} for each in (candidate, baseline))
+    return added, before
 
 
 def check_same_tokenizer(folder: Path, base: Path) -> None:
@@ -79,8 +101,29 @@ def as_transformers_reads(folder: Path) -> Tokenization:
     sides = {name: getattr(tokenizer, name, None) for name in SIDES}
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
     return Tokenization(
-        cuts=cuts, beside=decoder | sides, special=special, template=lines(getattr(tokenizer, "chat_template", None))
-    )
+        cuts=cuts, beside=decoder | sides, special=special, template=lines(getattr(tokenizer, "chat_template", None)),
+        alone={} if backend is None else read_alone(folder, backend),
+    )  # fmt: skip
+
+
+def read_alone(folder: Path, backend: Any) -> Fields:
+    """Whether tokenizer.json cuts a probe text otherwise than transformers, `backend`, or makes another text of the
+    same tokens: what does not go through transformers reads the file as it is. Special tokens at either end are left
+    out.
+    """
+    if not (folder / TOKENIZER).is_file():
+        return {}
+    from tokenizers import Tokenizer
+
+    with settings.readable(folder):
+        file = Tokenizer.from_file(str(folder / TOKENIZER))
+        for each in (file, backend):
+            each.no_truncation()
+            each.no_padding()
+        cut, expected = (each.encode(PROBE, add_special_tokens=False) for each in (file, backend))
+        text = file.decode(expected.ids)
+        found = {"cuts of tokenizer.json alone": cut.tokens} if cut.ids != expected.ids else {}
+        return found if text == backend.decode(expected.ids) else found | {"decoder of tokenizer.json alone": text}
 
 
 def parts_of(backend: str) -> tuple[Fields, Fields]:
@@ -97,9 +140,9 @@ def parts_of(backend: str) -> tuple[Fields, Fields]:
         cuts = words(vocabulary)
     else:  # pieces with their scores, in the order of their ids
         cuts = {f"piece {index}": piece for index, piece in enumerate(vocabulary)}
-    cuts |= {f"added token {content!r}": index for content, index in known.items()}
+    cuts |= {f"{ADDED}{content!r}": index for content, index in known.items()}
     for token in added:
-        cuts |= {f"{flag} of added token {token['content']!r}": token[flag] for flag in FLAGS if token[flag]}
+        cuts |= {f"{flag} of {ADDED}{token['content']!r}": token[flag] for flag in FLAGS if token[flag]}
     merges = [tuple(merge) if isinstance(merge, list) else merge for merge in model.pop("merges", ())]
     cuts |= {"merges": merges, **dict(flat({**shaped, "model": model}))}
     return {name: value for name, value in cuts.items() if value is not None}, dict(flat({"decoder": decoder}))

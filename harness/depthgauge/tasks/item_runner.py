@@ -18,7 +18,7 @@ from depthgauge.core.plain import digest
 from depthgauge.core.randomness import undisturbed
 from depthgauge.core.testbed import CORRECT, Item, ItemTask
 from depthgauge.models.anatomy import widened
-from depthgauge.models.inputs import as_turn, padded_left
+from depthgauge.models.inputs import as_turn, filler_of, padded_left
 from depthgauge.models.load import context_length
 from depthgauge.tasks.blocks import SEED
 from depthgauge.tasks.ties import check_ties
@@ -235,12 +235,6 @@ def generate(task: ItemTask, prompts: Sequence[str], model: Any, tokenizer: Any,
                 text = tokenizer.decode(tokens, skip_special_tokens=True)
                 said[i] = (text.split(eos)[0] if eos else text).strip()
     return said
-
-
-def filler_of(tokenizer: Any) -> int:
-    """The token that fills rows up, which no other token sees."""
-    chosen = (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.eos_token_id)
-    return next((int(token) for token in chosen if token is not None), 0)
 
 
 @contextmanager

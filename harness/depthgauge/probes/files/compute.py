@@ -4,6 +4,7 @@ Of the weights, headers alone. What re-saving may change without changing what i
 fields are left out, how merges are written, which shard holds a tensor, in which dtype.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,22 @@ from typing import Any
 from depthgauge.formats.as_loaded import as_loaded
 from depthgauge.formats.folder import tensors
 from depthgauge.formats.fused import fused_in, told_apart
+from depthgauge.formats.parts import has_vocabulary
 from depthgauge.formats.tensors import Tensor, configuration
 from depthgauge.models import settings
 from depthgauge.models.files import GENERATION, read_config, read_json, shapes
 from depthgauge.probes.files.settings import QUANTIZED
 from depthgauge.sources.folder import UNCOMPUTED
 from depthgauge.sources.notes import as_list
-from depthgauge.sources.tokenizer import flat, read_pair
+from depthgauge.sources.tokenizer import Tokenization, added_tokens, flat, read_pair
 
-# Fields of a configuration that need no transformers to say that they are read; any other one is looked up.
+# Fields of a configuration that need no transformers to say that they are read, where both folders give a value; any
+# other one is looked up.
 READ_BY_MANY = (
-    "rope_parameters", "rope_theta", "rope_scaling", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon",
-    "sliding_window", "num_attention_heads", "num_key_value_heads", "head_dim", "hidden_act", "tie_word_embeddings",
+    "rope_parameters", "rope_theta", "rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon", "num_attention_heads",
+    "num_key_value_heads", "head_dim", "hidden_act", "tie_word_embeddings",
 )  # fmt: skip
+OLD_ROPE_TYPE = "rope_parameters.type"  # which transformers reads as rope_type, and leaves beside it
 DRAWN = ("initializer_range", "initializer_factor", "init_std")  # read where weights are drawn; a GGUF has none of them
 # Settings of generation that change how fast it runs or what it returns beside the text, and not the text.
 UNSAID = (
@@ -40,20 +44,53 @@ def differences(candidate: Path, baseline: Path) -> dict[str, list[str]]:
 
     What the files say alone is not read by transformers: importing it takes longer than all the rest.
     """
+    return differences_and_additions(candidate, baseline)[0]
+
+
+def differences_and_additions(candidate: Path, baseline: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """`differences`, and those of them, by the same parts, that a training adds: tokens, rows for them at the end of
+    the vocabulary, a chat template where there was none.
+    """
     first, second = read_pair(candidate, baseline)
     config, ids = apart(config_differences(candidate, baseline))
     generation, generation_ids = apart(generation_differences(candidate, baseline))
     special = [f"config.json: {text}" for text in ids] + [f"{GENERATION}: {text}" for text in generation_ids]
     special += [f"tokenizer: {text}" for text in changed(first.special, second.special)]
-    return {
+    parts = {
         "tensors": tensor_differences(candidate, baseline),
         "config": config,
-        "tokenizer": changed(first.cuts | first.beside, second.cuts | second.beside),
+        "tokenizer": [*changed(first.cuts | first.beside, second.cuts | second.beside), *alone(first, second)],
         "special tokens": special,
         "unaligned special tokens": unaligned(candidate, ids, generation_ids),
         "chat template": changed(first.template, second.template),
         "generation": generation,
     }
+    added = {
+        "tensors": [text for text in parts["tensors"] if is_grown(text)],
+        "config": [text for text in config if field_of(text) == "vocab_size" and is_grown(text)],
+        "tokenizer": changed(*added_tokens(first.cuts, second.cuts)),
+        "chat template": [] if second.template else parts["chat template"],
+    }
+    return parts, added
+
+
+def is_grown(text: str) -> bool:
+    """Whether a difference is that a vocabulary has more entries, and nothing else."""
+    name, _, values = text.partition(": ")
+    before, _, after = values.partition(" -> ")
+    numbers = [[int(number) for number in re.findall(r"\d+", value)] for value in (before, after)]
+    if field_of(text) != "vocab_size" and not has_vocabulary(name):
+        return False
+    return all(numbers) and numbers[1][0] > numbers[0][0] and numbers[1][1:] == numbers[0][1:]
+
+
+def alone(candidate: Tokenization, baseline: Tokenization) -> list[str]:
+    """What the candidate's tokenizer.json does without transformers, where that is news."""
+    return [
+        f"{name}: {shown(value)}, and transformers makes its own"
+        for name, value in candidate.alone.items()
+        if baseline.alone.get(name) != value
+    ]
 
 
 def unaligned(candidate: Path, config: Sequence[str], generation: Sequence[str]) -> list[str]:
@@ -127,8 +164,11 @@ def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
 def config_differences(candidate: Path, baseline: Path) -> list[str]:
     """Fields that say what is computed; where one folder leaves some out, with their defaults."""
     first, second = (dict(flat(read_config(folder))) for folder in (candidate, baseline))
-    other = {name.split(".")[0] for name in {*first, *second} if first.get(name) != second.get(name)}
-    if first.keys() != second.keys() or not other <= {*UNCOMPUTED, QUANTIZED, *READ_BY_MANY}:
+    other = [name for name in {*first, *second} if first.get(name) != second.get(name)]
+    looked_up = [name for name in other if name.split(".")[0] not in (*UNCOMPUTED, QUANTIZED)]
+    if first.keys() != second.keys() or not all(
+        name.split(".")[0] in READ_BY_MANY and None not in (first[name], second[name]) for name in looked_up
+    ):
         first, second = (dict(flat(settings.fields_read(folder))) for folder in (candidate, baseline))
     return [] if first == second else changed(computed(first), computed(second))
 
@@ -136,7 +176,11 @@ def config_differences(candidate: Path, baseline: Path) -> list[str]:
 def computed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those that say what is computed; a token and a list of it alone are the same."""
     unread = (*UNCOMPUTED, QUANTIZED, *DRAWN)
-    kept = {name: value for name, value in fields.items() if not any(part in unread for part in name.split("."))}
+    kept = {
+        name: value
+        for name, value in fields.items()
+        if name != OLD_ROPE_TYPE and not any(part in unread for part in name.split("."))
+    }
     return {name: effective(name, value) for name, value in kept.items()}
 
 

@@ -11,16 +11,18 @@ from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle
 from depthgauge.sources.folder import check_language_model
 from depthgauge.sources.notes import notes
 
-LISTED, IN_ALL = 100, "in all"  # another vocabulary has a hundred thousand
+LISTED, IN_ALL, ADDED = 100, "in all", "added"  # another vocabulary has a hundred thousand
 
 
 @PROBES.register
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FilesDifference:
-    """Two arrays for each part of `compute.differences` and for `sources.notes`: the first texts, and their number."""
+    """Two arrays for each part of `compute.differences` and for `sources.notes`: the first texts, and their number. The
+    same for '... added', those of them that a training adds.
+    """
 
     name: ClassVar[str] = "files"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     description: ClassVar[str] = "what the files say"
     requires: ClassVar[tuple[str, ...]] = ("transformers",)  # what a field means that one folder leaves out
 
@@ -31,10 +33,10 @@ class FilesDifference:
         check_language_model(checkpoint)
 
     def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
-        from depthgauge.probes.files.compute import differences, fused_notes
+        from depthgauge.probes.files.compute import differences_and_additions, fused_notes
 
-        parts = differences(one.folder, other.folder) | {
-            "note": [*notes(one.folder), *fused_notes(one.folder, other.folder)]
-        }
+        parts, added = differences_and_additions(one.folder, other.folder)
+        parts |= {"note": [*notes(one.folder), *fused_notes(one.folder, other.folder)]}
+        parts |= {f"{part} {ADDED}": texts for part, texts in added.items()}
         listed = {part: np.array(texts[:LISTED], dtype=str) for part, texts in parts.items()}
         return listed | {f"{part} {IN_ALL}": np.array(len(texts)) for part, texts in parts.items()}

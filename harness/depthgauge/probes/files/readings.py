@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.probes.files.probe import IN_ALL, FilesDifference
+from depthgauge.probes.files.probe import ADDED, IN_ALL, FilesDifference
 
 NAMED = 3  # differences that a claim's sentence names
 # The file of each part; of special tokens a difference names it itself.
@@ -15,15 +15,20 @@ FILES = {
 
 def differences(candidate: CheckpointSet, baseline: CheckpointSet, part: str) -> tuple[int, str]:
     """How many there are in a part, tensors, config, tokenizer, chat template or generation, and the first of them as
-    one text. Those that the run allows are not counted, and named after the others.
+    one text. Those that the run allows, and of a trained successor those that a training adds, are not counted, and
+    named after the others.
     """
     (taken,) = candidate.compare(FilesDifference(), baseline)
-    listed = [str(text) for text in taken.arrays[part]]
-    allowed = [text for text in listed if is_allowed(field_of(part, text), candidate.context.allowed)]
-    count = int(taken.arrays[f"{part} {IN_ALL}"]) - len(allowed)
+    context, counts = candidate.context, f"{part} {ADDED} {IN_ALL}"
+    grown = context.additions and counts in taken.arrays
+    added = [str(text) for text in taken.arrays[f"{part} {ADDED}"]] if grown else []
+    listed = [str(text) for text in taken.arrays[part] if str(text) not in added]
+    allowed = [text for text in listed if is_allowed(field_of(part, text), context.allowed)]
+    in_all = int(taken.arrays[counts]) if grown else 0
+    count = int(taken.arrays[f"{part} {IN_ALL}"]) - len(allowed) - in_all
     refused = named([text for text in listed if text not in allowed], count)
     declared = named([f"allowed: {text}" for text in allowed], len(allowed))
-    return count, "; ".join([*refused, *declared])
+    return count, "; ".join([*refused, *declared, *named([f"added: {text}" for text in added], in_all)])
 
 
 def named(texts: Sequence[str], in_all: int) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from depthgauge.page.escape import escape
 from depthgauge.page.section import Measured, Section, Setting, Table
-from depthgauge.probes.files.probe import IN_ALL
+from depthgauge.probes.files.probe import ADDED, IN_ALL
 
 MOST = 40  # differences of a part that are listed
 TEXT = "As transformers reads both folders; what re-saving may change without changing what is computed is left out."
@@ -16,7 +16,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
         [escape(one.label), part, escape(difference)]
         for one in measured
         for part in one.arrays
-        if not part.endswith(IN_ALL)
+        if not part.endswith((IN_ALL, ADDED))
         for difference in listed(one.arrays[part], int(one.arrays[f"{part} {IN_ALL}"]))
     ]
     if body:

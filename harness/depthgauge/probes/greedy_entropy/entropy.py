@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint, StatisticUndefined
+from depthgauge.models.inputs import filler_of, padded_left
 
 if TYPE_CHECKING:
     import torch
@@ -60,10 +61,9 @@ def decode(model: Any, tokenizer: Any, prompts: Sequence[str], steps: int) -> En
 
     if not keeps_a_cache(model):
         return one_by_one(model, tokenizer, prompts, steps)
-    encoded = tokenizer(list(prompts), padding=True, padding_side="left", return_tensors="pt").to(model.device)
-    attention_mask = encoded["attention_mask"]
-    positions = (attention_mask.cumsum(-1) - 1).clamp(min=0)
-    input_ids, cache = encoded["input_ids"], None
+    rows = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+    input_ids, attention_mask = padded_left(rows, filler_of(tokenizer), model.device)
+    positions, cache = (attention_mask.cumsum(-1) - 1).clamp(min=0), None
     entropies, tokens = [], []
     with torch.inference_mode():
         for _ in range(steps):

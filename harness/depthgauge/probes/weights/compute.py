@@ -20,10 +20,9 @@ from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, Statist
 from depthgauge.formats.as_loaded import as_loaded
 from depthgauge.formats.folder import tensors
 from depthgauge.formats.fused import told_apart
-from depthgauge.formats.parts import EMBEDDING_NAMES, layer_of, module_of
+from depthgauge.formats.parts import has_vocabulary
 from depthgauge.formats.tensors import (
     ATTENTION,
-    HEADS,
     WRAPPERS,
     Computed,
     Layout,
@@ -210,11 +209,6 @@ def matched(folder: Path, base: Path) -> list[Pair]:
             )
     cut_to_fit = [(first_rows(stored, theirs[name]), first_rows(theirs[name], stored)) for name, stored in ours.items()]
     return [Pair(mine, its, layout(mine, config)) for mine, its in cut_to_fit]
-
-
-def has_vocabulary(name: str) -> bool:
-    """Whether a tensor has a row for every token: the embedding, or an output head that is not tied to it."""
-    return name.endswith(HEADS) or (layer_of(name) is None and module_of(name) in EMBEDDING_NAMES)
 
 
 def common_rows(stored: Tensor, other: Tensor) -> bool:

@@ -116,7 +116,7 @@ class BeyondRounding:
     """Arrays `tensor`, `moved`, `rounded` and `dtype`, of no axes: see `rounding.Movement`; '' for no tensor."""
 
     name: ClassVar[str] = "beyond_rounding"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     description: ClassVar[str] = "whether weights moved by more than rounding"
     requires: ClassVar[tuple[str, ...]] = ()
 

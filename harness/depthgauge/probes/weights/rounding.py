@@ -33,7 +33,8 @@ def first_movement(folder: Path, base: Path) -> Movement:
 
     A precision is that of the stored dtype, or a coarser one that all weights of the tensor lie on: bfloat16 saved
     again as float32 is bfloat16. Where both have the same, rounding explains nothing; where they differ, up to one unit
-    in the last place of the coarser, in whichever direction it was rounded.
+    in the last place of the coarser, in whichever direction it was rounded; and float16 has no numbers between those
+    next to 0, whatever the precision of what was saved in it.
 
     Raises: as `weight_deltas`.
     """
@@ -60,13 +61,14 @@ def significand_bits(stored: Tensor) -> int:
 def count_moved(pair: Pair, bits: list[int]) -> tuple[int, int]:
     """How many weights moved by more than rounding, and how many differ at all."""
     moved = differing = 0
+    floor = SMALLEST[BITS["F16"]] if [pair.ours.dtype, pair.base.dtype].count("F16") == 1 else 0.0
     for (raw, ours), (its_raw, base) in zip(decoded(pair.ours), decoded(pair.base), strict=True):
         if raw.dtype == its_raw.dtype and pair.ours.dtype == pair.base.dtype and np.array_equal(raw, its_raw):
             continue
         distance = np.abs(ours - base)
         differing += int(np.count_nonzero(distance))
         limit = last_place(np.minimum(np.abs(ours), np.abs(base)), min(bits)) if bits[0] != bits[1] else 0
-        moved += int(np.count_nonzero(distance > limit))
+        moved += int(np.count_nonzero(distance > np.maximum(limit, floor)))
     return moved, differing
 
 

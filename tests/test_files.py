@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from depthgauge.core.errors import InvalidCheckpoint
-from depthgauge.probes.files.compute import differences
+from depthgauge.probes.files.compute import differences, differences_and_additions
 from tests.bytes import save_byte_model
 
 PARTS = (
@@ -180,6 +180,40 @@ def test_and_in_no_other(fault, part, baseline, candidate):
     fault(candidate)
 
     assert [name for name, found in differences(candidate, baseline).items() if found] == [part]
+
+
+def test_what_a_training_adds_is_told_apart(baseline, candidate):
+    """Tokens of a chat and their rows; a word that became one; and nothing that is another one than before."""
+    tokenizer, model = (kind.from_pretrained(candidate) for kind in (AutoTokenizer, AutoModelForCausalLM))
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "b"]})
+    model.resize_token_embeddings(258)
+    model.save_pretrained(candidate)
+    tokenizer.save_pretrained(candidate)
+    swapped_words(candidate)
+    parts, added = differences_and_additions(candidate, baseline)
+
+    assert parts["tensors"] == added["tensors"] == ["model.embed_tokens.weight: (257, 32) -> (258, 32)"]
+    assert added["config"] == ["vocab_size: 257 -> 258"]
+    assert {"added token '<|im_start|>': None -> 257", "special of added token 'b': None -> True"} <= {
+        *added["tokenizer"]
+    }
+    assert added["chat template"] == []
+    left = [text for text in parts["tokenizer"] if text not in added["tokenizer"]]
+    assert left and all("'a'" in text or "word" in text for text in left)
+
+
+@pytest.mark.parametrize("fault", [theta, reshaped, other_template, no_template, merged, left_out])
+def test_no_fault_is_an_addition(fault, baseline, candidate):
+    fault(candidate)
+
+    assert not any(differences_and_additions(candidate, baseline)[1].values())
+
+
+def test_a_template_where_there_was_none_is_an_addition(baseline, candidate):
+    (baseline / "chat_template.jinja").unlink()
+    parts, added = differences_and_additions(candidate, baseline)
+
+    assert added["chat template"] == parts["chat template"] != []
 
 
 def resaved(folder):

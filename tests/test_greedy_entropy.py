@@ -1,5 +1,7 @@
 """Diversity and entropy against closed forms and slow oracles."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,20 @@ def test_the_batched_trace_is_that_of_each_prompt_alone_without_a_cache(tiny_bas
             assert batched.entropy_nats[row, step] == pytest.approx(float(token_entropy(logits[None])), abs=1e-5)
             assert batched.token_ids[row, step] == int(logits.argmax())
             ids.append(int(logits.argmax()))
+
+
+def test_a_tokenizer_without_a_token_for_padding_gives_the_same_trace(tiny_base):
+    """As those of Llama 3 and Mistral are."""
+    model, tokenizer = load(tiny_base)
+    prompts = ["ab", "a b a b a", "b"]
+    expected = entropy_trace(model, tokenizer, prompts, steps=4)
+    bare = copy.deepcopy(tokenizer)
+    bare.pad_token = None
+    assert bare.pad_token_id is None
+    found = entropy_trace(model, bare, prompts, steps=4)
+
+    assert np.array_equal(found.token_ids, expected.token_ids)
+    assert np.allclose(found.entropy_nats, expected.entropy_nats, atol=1e-6)
 
 
 def test_a_trace_without_prompts_or_with_nan_logits_is_refused(tiny_base):

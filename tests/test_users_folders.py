@@ -210,6 +210,131 @@ def compiled(folder):
     tensors(lambda held: {f"_orig_mod.{name}": value for name, value in held.items()})(folder)
 
 
+# -- of a mixture of experts ---
+
+
+def experts_reordered(folder):
+    """With the rows of their router: the same function."""
+    order = [2, 0, 1, *range(3, 12)]
+
+    def moved(name, value):
+        if name.endswith("mlp.gate.weight"):
+            return name, value[order]
+        return re.sub(r"experts\.(\d+)\.", lambda found: f"experts.{order.index(int(found[1]))}.", name), value
+
+    tensors(lambda held: dict(moved(name, value) for name, value in held.items()))(folder)
+
+
+def router_reordered(folder):
+    def roll(held):
+        name = "model.layers.1.mlp.gate.weight"
+        held[name] = held[name].roll(1, 0)
+
+    tensors(roll)(folder)
+
+
+def one_expert_lost(folder):
+    tensors(lambda held: held["model.layers.1.mlp.experts.7.down_proj.weight"].zero_())(folder)
+
+
+# -- of a Qwen2, whose tokenizer transformers makes anew, and whose window may be switched off ---
+
+
+def window_switched_off(folder):
+    edit(folder / "config.json", lambda config: config.update(sliding_window=4096, use_sliding_window=False))
+    in_bfloat16_alone(folder)
+
+
+def in_bfloat16_alone(folder):
+    tensors(lambda held: {name: value.bfloat16() for name, value in held.items()})(folder)
+
+
+def heads_left_out(folder):
+    edit(folder / "config.json", lambda config: config.update(layer_types=None))
+    in_bfloat16_alone(folder)
+
+
+def old_rope_type(folder):
+    def rewrite(config):
+        rope = config.pop("rope_parameters")
+        config.update(rope_theta=rope["rope_theta"], rope_scaling={"type": "default"})
+
+    edit(folder / "config.json", rewrite)
+    in_bfloat16_alone(folder)
+
+
+def lower_case(folder):
+    edit(folder / "tokenizer.json", lambda tokenizer: tokenizer.update(normalizer={"type": "Lowercase"}))
+
+
+# -- what is no checkpoint, or not all of one ---
+
+
+def git_lfs(folder):
+    (folder / WEIGHTS).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+
+
+def git_lfs_of_a_tokenizer(folder):
+    (folder / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 9\n")
+
+
+def link_to_nothing(folder):
+    (folder / WEIGHTS).unlink()
+    (folder / WEIGHTS).symlink_to("../../blobs/4d7a")
+
+
+def empty_file(folder):
+    (folder / WEIGHTS).write_bytes(b"")
+
+
+def nothing_but(*names):
+    def make(folder):
+        shutil.rmtree(folder)
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"x")
+
+    return make
+
+
+def no_configuration(folder):
+    (folder / "config.json").unlink()
+
+
+def adapter(change=None, *, also=()):
+    """A folder of LoRA with the baseline for a base; `change` renames its tensors."""
+
+    def make(folder):
+        from peft import LoraConfig, get_peft_model
+
+        base = shutil.copytree(folder, folder.parent / "base")
+        shutil.rmtree(folder)
+        torch.manual_seed(0)
+        settings = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+        get_peft_model(model_of(base), settings).save_pretrained(folder)
+        if change is not None:
+            held = load_file(folder / "adapter_model.safetensors")
+            save_file({change(name): value for name, value in held.items()}, folder / "adapter_model.safetensors")
+        for name in also:
+            shutil.copytree(folder, folder.parent / name)
+            shutil.move(folder.parent / name, folder / name)
+
+    return make
+
+
+def adapts_queries_alone(folder):
+    edit(folder / "adapter_config.json", lambda config: config.update(target_modules=["q_proj"]))
+
+
+def virtual_tokens(folder):
+    from peft import PromptTuningConfig, get_peft_model
+
+    base = shutil.copytree(folder, folder.parent / "base")
+    shutil.rmtree(folder)
+    settings = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
+    get_peft_model(model_of(base), settings).save_pretrained(folder)
+
+
 KINDS = [
     Kind(name="saved again in bfloat16", make=in_bfloat16, code=0),
     Kind(name="in shards", make=in_shards, code=0),
@@ -241,6 +366,44 @@ KINDS = [
     Kind(name="stale, in bfloat16", make=in_bfloat16, code=1, says="stale|round", expect="trained"),
     Kind(name="not a number", make=not_a_number, code=21, says="up_proj.weight"),
     Kind(name="a compiled model's names", make=compiled, code=21, says="_orig_mod"),
+    Kind(name="a vocabulary grown in training", make=vocabulary_grown_in_training, code=0, expect="trained"),
+    Kind(name="a vocabulary padded in training", make=lambda folder: (vocabulary_padded(folder), train(folder)),
+         code=0, expect="trained"),
+    Kind(name="experts and their router reordered", make=experts_reordered, code=0, says="experts reordered",
+         family="qwen3_moe"),
+    Kind(name="a router reordered", make=router_reordered, code=1, says="layer 1 mlp.gate", family="qwen3_moe"),
+    Kind(name="one expert lost", make=one_expert_lost, code=1, says="layer 1 mlp.experts.7.down_proj",
+         family="qwen3_moe"),
+    Kind(name="a window that is switched off", make=window_switched_off, code=0, family="qwen2"),
+    Kind(name="a field left at its default", make=heads_left_out, code=0, family="qwen2"),
+    Kind(name="the old name of a type of rope", make=old_rope_type, code=0, family="qwen2"),
+    Kind(name="a tokenizer saved again by its family", make=tokenizer_saved_again, code=0, family="qwen2"),
+    Kind(name="a decoder lost for other readers", make=decoder_lost, code=1, says="decoder of tokenizer.json alone",
+         family="qwen2"),
+    Kind(name="a normaliser for other readers", make=lower_case, code=1, says="cuts of tokenizer.json alone",
+         family="qwen2"),
+    Kind(name="a pointer of Git LFS", make=git_lfs, code=21, says="git lfs pull"),
+    Kind(name="a tokenizer's pointer of Git LFS", make=git_lfs_of_a_tokenizer, code=21, says="tokenizer.json.*git lfs"),
+    Kind(name="a link to nothing", make=link_to_nothing, code=21, says=r"the link model.safetensors.*cp -rL"),
+    Kind(name="an empty file", make=empty_file, code=21, says="it is empty"),
+    Kind(name="no configuration", make=no_configuration, code=4, says="copy the configuration"),
+    Kind(name="DeepSpeed's state alone", make=nothing_but("global_step9/zero_pp_rank_0_mp_rank_00_optim_states.pt"),
+         code=4, says="zero_to_fp32.py"),
+    Kind(name="FSDP's shards alone", make=nothing_but(".metadata", "__0_0.distcp"), code=4, says="merge-weights"),
+    Kind(name="Megatron's checkpoint alone", code=4, says="export_ckpt",
+         make=nothing_but("latest_checkpointed_iteration.txt", "iter_0000010/common.pt")),
+    Kind(name="verl's shards alone", code=4, says="model_merger",
+         make=nothing_but("actor/model_world_size_2_rank_0.pt")),
+    Kind(name="a GGUF file in a folder", make=nothing_but("model-Q4_K_M.gguf"), code=4, says="name the file itself"),
+    Kind(name="an adapter", make=adapter(), code=0, expect="trained"),
+    Kind(name="an adapter of other names", make=adapter(lambda name: name.replace("model.model", "model.model.text")),
+         code=21, says="lacks base_model.*q_proj.lora_A", expect="trained"),
+    Kind(name="an adapter that has one matrix too many", code=21, says="no place for", expect="trained",
+         make=lambda folder: (adapter()(folder), adapts_queries_alone(folder))),
+    Kind(name="two adapters in a folder", make=adapter(also=("second",)), code=21, says="two adapters.*second/"),
+    Kind(name="an adapter at two times of its training", make=adapter(also=("checkpoint-9",)), code=0,
+         expect="trained"),
+    Kind(name="an adapter of virtual tokens", make=virtual_tokens, code=21, says="PROMPT_TUNING"),
 ]  # fmt: skip
 
 
@@ -248,7 +411,7 @@ KINDS = [
 def baselines(tmp_path_factory):
     """A folder of each family, and the store that their controls are made in once."""
     root = tmp_path_factory.mktemp("users")
-    for family in ("llama", "qwen3_moe"):
+    for family in ("llama", "qwen3_moe", "qwen2"):
         folder = save_byte_model(root / family)
         shape = (
             {"vocab_size": 257, "num_experts": 12, "num_local_experts": 12}

@@ -44,6 +44,8 @@ WRAPPERS = re.compile(
     r"^((model|language_model|transformer|gpt_neox|base_model|module|_orig_mod|decoder|backbone|rwkv)\.)+"
 )
 BLOCK = re.compile(r"(layers|h|blocks)\.(\d+)\.(.*)")
+# Within a layer: the matrices of experts, one by one or all in one tensor, an expert to each place of its first axis.
+EXPERT = re.compile(r"(?:.*\.)?experts\.(?:(\d+)\.)?.*(?<!bias)")
 
 # Which matrices a module's weight holds, in their order, and along which axis its groups lie: Conv1D (GPT-2) stores its
 # matrix transposed, and an output projection has its heads along its input.
@@ -247,6 +249,8 @@ def layout(stored: Tensor, config: Mapping[str, Any]) -> Layout:
     layer, module = (int(block[2]), block[3].removesuffix(".weight")) if block else (None, "")
     # Other families use the same names (h.0.attn.c_attn) for other layouts.
     known = LINEAR if block and block[1] == "layers" else BY_FAMILY.get(str(config.get("model_type")), {})
+    if (expert := EXPERT.fullmatch(module)) and len(stored.shape) in (2, 3):
+        return layout_of_experts(stored, layer, expert[1])
     if module not in known or len(stored.shape) != 2 or not stored.name.endswith(".weight"):
         segment = divisor(stored.shape[-1] if stored.shape else 1)
         return Layout(layer, ((None, 1),), segment, np.zeros(1, dtype=np.intp), 1)
@@ -257,6 +261,16 @@ def layout(stored: Tensor, config: Mapping[str, Any]) -> Layout:
         order = order.reshape(3, -1).T.ravel()  # GPT-NeoX, Bloom: each head's q, k and v lie together
     segment, turn = turns(stored, axis, len(order))
     return Layout(layer, parts, segment, order, turn)
+
+
+def layout_of_experts(stored: Tensor, layer: int | None, number: str | None) -> Layout:
+    """That of an expert's matrix, or of those of all experts in one."""
+    segment = divisor(stored.shape[-1])
+    if len(stored.shape) == 2:
+        return Layout(layer, ((f"expert {number or ''}".strip(), 1),), segment, np.zeros(1, dtype=np.intp), 1)
+    count, rows, columns = stored.shape
+    each = tuple((f"expert {place}", 1) for place in range(count))
+    return Layout(layer, each, segment, np.arange(count), rows * (columns // segment))
 
 
 def heads_of(projection: str, config: Mapping[str, Any]) -> int:

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,9 @@ def merge_adapter(adapter: Path, base: Path, into: Path) -> None:
                 without_adapter(base, Path(alone)), dtype="auto", use_safetensors=True, trust_remote_code=False
             )
             enlarge(model, adapter)
-            adapted = PeftModel.from_pretrained(model, adapter)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what is missing, which is refused below
+                adapted = PeftModel.from_pretrained(model, adapter)
             check_whole(adapted, adapter)
             adapted.merge_and_unload().save_pretrained(into)
         except InvalidCheckpoint:

@@ -66,7 +66,7 @@ def greatest_exactly(sizes: Profiles, *, estimand: str, level: float = LEVEL) ->
     Columns that are not there, NaN, are left out. Raises: StatisticUndefined if none is.
     """
     values = sizes.values[:, 0]
-    found = exactly(np.nanmax(values, axis=1), estimand=estimand, unit=sizes.unit, level=level)
+    found = exactly(np.fmax.reduce(values, axis=1), estimand=estimand, unit=sizes.unit, level=level)
     return replace(found, where=sizes.columns[int(np.nanargmax(values[0]))])
 
 

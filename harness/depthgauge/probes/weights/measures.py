@@ -19,11 +19,13 @@ def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     """`projections` (P,), and for each its norms and so on in every layer: arrays of shape (P, L).
 
     The stable rank is NaN where nothing moved. `heads_q`, `heads_k`, `heads_v` and `heads_o` (L, heads): the norms of
-    what each head moved, where every layer has them.
+    what each head moved, where every layer has them. `experts` (E,) names the matrices of experts, 'layer 3
+    mlp.experts.7.down_proj', and `experts_relative` (E,) is their relative change.
 
     Raises: NotTestable if no weight is named in a way that is known.
     """
     found = compute.weight_deltas(folder, base)
+    experts = [one for one in found if is_expert(one)]
     names = [name for name in PROJECTIONS if any(one.projection == name for one in found)]
     if not names:
         raise NotTestable(f"{folder} names its weights in a way that is not known: none is a q, k, v, o or MLP matrix")
@@ -33,10 +35,28 @@ def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     }
     ranks = np.full_like(numbers["rms"], np.nan)
     for one in found:
-        if one.projection and one.layer is not None and one.frobenius:
+        if one.projection in names and one.layer is not None and one.frobenius:
             moved = compute.difference(folder, base, one.name)
             ranks[names.index(one.projection), one.layer] = compute.stable_rank(moved)
-    return numbers | by_head(found, names) | {"projections": np.array(names, dtype=np.str_), "stable_rank": ranks}
+    return (
+        numbers
+        | by_head(found, names)
+        | {
+            "projections": np.array(names, dtype=np.str_),
+            "stable_rank": ranks,
+            "experts": np.array([label(one) for one in experts], dtype=np.str_),
+            "experts_relative": np.array([over_base(one) for one in experts]),
+        }
+    )
+
+
+def is_expert(one: compute.TensorDelta) -> bool:
+    return one.projection is not None and one.projection not in PROJECTIONS
+
+
+def over_base(one: compute.TensorDelta) -> float:
+    """The relative change; where the base's are all 0, any movement is 1."""
+    return float(one.frobenius > 0) if np.isnan(one.relative) else one.relative
 
 
 def ranks_of_change(folder: Path, base: Path, projection: str) -> NDArray[np.float64]:
@@ -79,7 +99,7 @@ def of_others(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     found = [one for one in compute.weight_deltas(folder, base) if one.projection is None]
     if not found:
         raise NotTestable(f"{folder} has no norm and no embedding")
-    relative = [float(one.frobenius > 0) if np.isnan(one.relative) else one.relative for one in found]
+    relative = [over_base(one) for one in found]
     names = np.array([label(one) for one in found], dtype=np.str_)
     return {"names": names, "relative": np.array(relative)} | of_rows(found, folder)
 

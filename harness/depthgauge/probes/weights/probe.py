@@ -17,10 +17,10 @@ from depthgauge.probes.weights.settings import TOLERANCE
 @PROBES.register
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightDeltas:
-    """Arrays of `measures.by_projection`: norms of the change by projection and layer."""
+    """Arrays of `measures.by_projection`: norms of the change by projection and layer, and of experts."""
 
     name: ClassVar[str] = "weights"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     description: ClassVar[str] = "how far weights moved"
     requires: ClassVar[tuple[str, ...]] = ()
 
@@ -43,7 +43,7 @@ class OtherDeltas:
     """Arrays of `measures.of_others`: how far what is no matrix of a layer moved, and single rows of embeddings."""
 
     name: ClassVar[str] = "other_weights"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     description: ClassVar[str] = "how far norms, embeddings and their rows moved"
     requires: ClassVar[tuple[str, ...]] = ()
 
@@ -143,7 +143,7 @@ class Rewrites:
     """Arrays of `rewrites.summarised`: what is the baseline's but for a rewrite that leaves the function as it is."""
 
     name: ClassVar[str] = "rewrites"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     description: ClassVar[str] = "rewrites that change no function"
     requires: ClassVar[tuple[str, ...]] = ()
 

@@ -62,11 +62,19 @@ def out_of_line(candidate: CheckpointSet, base_model: CheckpointSet) -> Profiles
 
 
 def relative_change(candidate: CheckpointSet, base_model: CheckpointSet) -> Profiles:
-    """By layer and projection, 'layer 12 down', the norm of the change over that of the base's weights.
+    """By layer and projection, 'layer 12 down', and by matrix of an expert, the norm of the change over that of the
+    base's weights.
 
-    In the order of the layers; NaN where a layer has no such projection.
+    In the order of the layers, the experts after them; NaN where a layer has no such projection.
     """
-    return over_layers(candidate, base_model, "relative", unit="share")
+    moved = over_layers(candidate, base_model, "relative", unit="share")
+    taken = deltas(candidate, base_model)
+    experts = np.stack([one.arrays["experts_relative"] for one in taken])[:, None]
+    return replace(
+        moved,
+        columns=(*moved.columns, *map(str, taken[0].arrays["experts"])),
+        values=np.concatenate([moved.values, experts], axis=-1),
+    )
 
 
 def over_layers(candidate: CheckpointSet, base_model: CheckpointSet, array: str, *, unit: str) -> Profiles:

@@ -5,6 +5,7 @@ Each is undone and held to the baseline, weight by weight: what then differs by 
 however alike the two models speak.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 from depthgauge.formats.folder import tensors
 from depthgauge.formats.parts import depth_of, final_norm, input_axis, layer_of, mlp_norm, module_of
-from depthgauge.formats.tensors import HEADS, Layout, configuration, heads_of, parts, whole
+from depthgauge.formats.tensors import EXPERT, HEADS, Layout, configuration, heads_of, labels, parts, whole
 from depthgauge.models.anatomy import ATTENTION_NAMES, MLP_NAMES
 from depthgauge.probes.weights.compute import Pair, matched
 from depthgauge.probes.weights.measures import label_of
@@ -32,6 +33,7 @@ OUT = {"o", "down"}  # what reads from heads and neurons, and not through the no
 MODULES = {"attention": ATTENTION_NAMES, "mlp": MLP_NAMES}
 BEFORE_ATTENTION = "input_layernorm"
 REORDERED, FOLDED = {"attention": "heads reordered", "mlp": "neurons reordered"}, "norm folded"
+EXPERTS_REORDERED, NUMBER = "experts reordered", re.compile(r"\.experts\.(\d+)\.")
 OFFSET = ("gemma", "gemma2", "gemma3", "gemma3_text", "recurrent_gemma", "qwen3_next")  # families of gains minus 1
 
 
@@ -69,6 +71,8 @@ def undone(folder: Path, base: Path) -> Iterator[Undone]:
     for pair in pairs:
         by_layer.setdefault(layer_of(pair.ours.name), []).append(pair)
     for layer, own in by_layer.items():
+        if (reordered := experts_undone(own, layer)) is not None:
+            yield reordered
         for kind in ("head",) if layer is None else ("attention", "mlp"):
             norm = norm_before(kind, [pair.ours.name for pair in own], layer)
             members = [pair for pair in own if belongs(pair, kind, norm)]
@@ -79,6 +83,58 @@ def undone(folder: Path, base: Path) -> Iterator[Undone]:
             kinds, heads = undo(ours, its, kind, bits, config)
             if kinds and alike(ours, its, bits):
                 yield Undone(layer, tuple(kinds), left_over(ours, its, members, layer), heads)
+
+
+def experts_undone(pairs: Sequence[Pair], layer: int | None) -> Undone | None:
+    """The experts of a layer that are the baseline's in another order, their router's rows with them."""
+    experts = [pair for pair in pairs if EXPERT.fullmatch(module_of(pair.ours.name))]
+    if layer is None or not experts:
+        return None
+    home = module_of(experts[0].ours.name).partition("experts")[0]
+    members = [pair for pair in pairs if module_of(pair.ours.name).startswith(home)]
+    ours, its = (by_expert(members, side) for side in (0, 1))
+    if ours is None or its is None:
+        return None
+    order = matching(signatures(ours), signatures(its))
+    bits = min(BITS[side.dtype] for pair in members for side in (pair.ours, pair.base))
+    if np.array_equal(order, np.arange(len(order))) or not all(
+        near(ours[name][order] if len(ours[name]) == len(order) else ours[name], its[name], bits) for name in its
+    ):
+        return None
+    left = {label_of(name, layer): 0.0 for pair in members for name in labels(pair.ours, pair.layout)}
+    return Undone(layer, (EXPERTS_REORDERED,), left, None)
+
+
+def by_expert(pairs: Sequence[Pair], side: int) -> dict[str, Array] | None:
+    """What a mixture of experts is made of, in one folder, an expert to each place of a first axis: matrices of experts
+    by their name, and what has a row an expert, as the router has. None where not every expert has the same.
+    """
+    single: dict[str, dict[int, Array]] = {}
+    found: dict[str, Array] = {}
+    for pair in pairs:
+        name, values = pair.ours.name, whole((pair.ours, pair.base)[side])
+        numbered = NUMBER.search(name)
+        if numbered:
+            single.setdefault(NUMBER.sub(".experts.", name), {})[int(numbered[1])] = values
+        else:
+            found[name] = values
+    counts = {len(values) for values in single.values()}
+    if len(counts) > 1 or any(len({each.shape for each in values.values()}) > 1 for values in single.values()):
+        return None
+    return found | {name: np.stack([values[place] for place in sorted(values)]) for name, values in single.items()}
+
+
+def signatures(parts: Mapping[str, Array]) -> Array:
+    """What tells experts apart: a row each, of a few random sums of all that they have."""
+    count = len(next(values for name, values in parts.items() if ".experts." in name))
+    rng = np.random.default_rng(0)
+    rows = [
+        each @ rng.standard_normal((each.shape[1], DIRECTIONS)).astype(each.dtype)
+        for name in sorted(parts)
+        if ".experts." in name
+        for each in (parts[name].reshape(count, -1),)
+    ]
+    return np.concatenate(rows, axis=1)
 
 
 def norm_before(kind: str, names: Sequence[str], layer: int | None) -> str | None:

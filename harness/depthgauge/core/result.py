@@ -83,8 +83,13 @@ class ClaimResult:
 
     @property
     def significant(self) -> bool:
-        """Whether a refutation holds beside the run's others: else it is one that so many claims give by chance."""
-        return self.n_comparisons == 0 or (self.holm_p is not None and self.holm_p < FAMILYWISE_ERROR_RATE)
+        """Whether a refutation holds beside the run's others: else it is one that so many claims give by chance.
+
+        An exact reading has no p, and nothing of it is chance.
+        """
+        if self.n_comparisons == 0 or self.p is None:
+            return True
+        return self.holm_p is not None and self.holm_p < FAMILYWISE_ERROR_RATE
 
     @property
     def control_refutes(self) -> bool:

@@ -47,7 +47,6 @@ def empty_model(folder: Path, placement: Placement) -> Any:
     """The model of a folder with its buffers, and parameters that are NaN and take no memory."""
     import torch
     from accelerate import init_empty_weights
-    from transformers import AutoModelForCausalLM
 
     config = settings.configuration(folder)
     for part in {id(part): part for part in (config, config.get_text_config())}.values():
@@ -55,7 +54,7 @@ def empty_model(folder: Path, placement: Placement) -> Any:
             del part.quantization_config  # what is stored is read dequantised
     dtype = getattr(torch, placement.dtype_of(folder))
     with settings.readable(folder), init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
+        model = settings.auto_class(config).from_config(config, dtype=dtype, trust_remote_code=False)
     model.tie_weights()  # what registers a parameter above has broken the ties
     in_float32 = tuple(model._get_dtype_plan(dtype))
     unread: dict[int, torch.nn.Parameter] = {}

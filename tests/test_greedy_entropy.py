@@ -1,6 +1,7 @@
 """Diversity and entropy against closed forms and slow oracles."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from depthgauge.core.errors import InvalidCheckpoint, StatisticUndefined
 from depthgauge.models.load import load
+from depthgauge.probes.greedy_entropy import Opening, distance_by_step
 from depthgauge.probes.greedy_entropy.diversity import ngram_diversity
 from depthgauge.probes.greedy_entropy.entropy import (
     collapse_step,
@@ -17,7 +19,9 @@ from depthgauge.probes.greedy_entropy.entropy import (
     first_repeat_step,
     keeps_a_cache,
     loop,
+    loop_length,
     one_by_one,
+    smoothed,
     token_entropy,
 )
 
@@ -66,6 +70,35 @@ def test_collapse_is_the_first_run_of_low_steps():
     assert collapse_step([1, *[0.01] * 9, 1, *[0.01] * 10, 1], run=3) == 1
     assert collapse_step([0.05] * 20) is None
     assert collapse_step([0.0] * 9) is None
+
+
+def test_a_smoothed_trace_is_the_published_moving_average_to_the_digit():
+    """A made-up trace whose means are exact: 80 steps have 76 means of five in a row, and the peak is theirs."""
+    trace = np.zeros(80)
+    trace[[4, 5, 6, 8, 40]] = [2.5, 5.0, 5.0, 1.25, 15.0]
+    means = smoothed(trace)
+
+    assert len(means) == 76
+    assert means[:10].tolist() == [0.5, 1.5, 2.5, 2.5, 2.75, 2.25, 1.25, 0.25, 0.25, 0.0]
+    assert means.max() == 3.0 and means.argmax() == 36 and means.max() < trace.max()
+    np.testing.assert_array_equal(smoothed(np.stack([trace, 2 * trace])), [means, 2 * means])
+
+
+@given(st.lists(st.floats(0, 12), min_size=1, max_size=40), st.integers(1, 8))
+def test_a_smoothed_trace_is_the_mean_of_every_window(trace, window):
+    if len(trace) < window:
+        with pytest.raises(StatisticUndefined, match=f"over {window} steps needs as many, got {len(trace)}"):
+            smoothed(trace, window=window)
+        return
+    slow = [sum(trace[start : start + window]) / window for start in range(len(trace) - window + 1)]
+
+    np.testing.assert_allclose(smoothed(trace, window=window), slow, atol=1e-12)
+
+
+def test_a_loop_has_its_period_and_no_loop_the_least_that_cannot_be_seen():
+    assert loop_length([9, 8, *[1, 2, 3] * 5]) == 3
+    assert loop_length(list(range(40)) * 2) == 40
+    assert loop_length(list(range(80))) == 41
 
 
 def test_first_repeat_is_where_an_ngram_comes_back():
@@ -137,3 +170,25 @@ def test_a_model_that_carries_no_cache_gives_the_same_trace_slowly(tiny_base):
     assert keeps_a_cache(model)
     np.testing.assert_array_equal(slow.token_ids, fast.token_ids)
     np.testing.assert_allclose(slow.entropy_nats, fast.entropy_nats, atol=1e-5)
+
+
+class Traces:
+    """A candidate of which one array was measured already."""
+
+    def __init__(self, *seeds):
+        self.seeds = seeds
+
+    def inputs(self, _kind):
+        return tuple(map(Opening, "ab"))
+
+    def measure(self, _probe):
+        return [SimpleNamespace(arrays={"entropy_nats": np.asarray(seed, float)}) for seed in self.seeds]
+
+
+def test_traces_of_one_mean_that_rise_at_other_steps_are_apart():
+    early, late = np.zeros((2, 80)), np.zeros((2, 80))
+    early[:, 10], late[:, 60] = 5.0, 5.0
+    apart = distance_by_step(Traces(early, late), Traces(late))
+
+    assert smoothed(early).mean() == smoothed(late).mean()
+    np.testing.assert_allclose(apart.values, [[10 / 76] * 2, [0, 0]])

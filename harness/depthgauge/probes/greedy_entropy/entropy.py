@@ -23,6 +23,7 @@ COLLAPSE_NATS = 0.05
 # A collapse that was published lies below 0.05 nats for 13 steps. A spelt-out word is certain for a few steps, and that
 # is no collapse.
 COLLAPSE_RUN_STEPS = 10
+SMOOTHING_STEPS = 5  # the window of the moving average in the figures of Dangi 2026a and 2026b
 
 
 class EntropyTrace(NamedTuple):
@@ -118,6 +119,17 @@ def check_finite_logits(logits_BV: "torch.Tensor") -> None:
         raise InvalidCheckpoint("a logit is NaN or infinite: the entropy of this checkpoint is undefined.")
 
 
+def smoothed(rows: Row, *, window: int = SMOOTHING_STEPS) -> NDArray[np.float64]:
+    """The moving average over `window` steps, as in the articles' figures: over the last axis, (..., T - window + 1).
+
+    Raises: StatisticUndefined for a trace shorter than the window.
+    """
+    values = np.asarray(rows, np.float64)
+    if not 1 <= window <= values.shape[-1]:
+        raise StatisticUndefined(f"a moving average over {window} steps needs as many, got {values.shape[-1]}.")
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(values, window, axis=-1).mean(axis=-1))
+
+
 def below_for(rows: Row, *, below: float = COLLAPSE_NATS, run: int = COLLAPSE_RUN_STEPS) -> NDArray[np.bool_]:
     """At which steps `run` consecutive steps below `below` nats start: over the last axis, (..., T - run + 1)."""
     low = np.asarray(rows) < below
@@ -148,6 +160,15 @@ class Loop(NamedTuple):
 
     period: int
     pre_period: int
+
+
+def loop_length(token_ids: Row) -> int:
+    """The period of the loop that a text ends in; without a loop the least period that its tokens are too few to show.
+
+    A loop is seen twice or not at all, so of 80 tokens the longest that shows has 40, and no loop counts 41.
+    """
+    seen = loop(token_ids)
+    return len(token_ids) // 2 + 1 if seen is None else seen.period
 
 
 def loop(token_ids: Row, *, repeats: int = 2) -> Loop | None:

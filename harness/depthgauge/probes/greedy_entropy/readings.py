@@ -10,13 +10,39 @@ from numpy.typing import ArrayLike, NDArray
 from depthgauge.core.estimate import Scores
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.probes.greedy_entropy.diversity import ngram_diversity
-from depthgauge.probes.greedy_entropy.entropy import below_for, loop
+from depthgauge.probes.greedy_entropy.entropy import below_for, loop, loop_length, smoothed
 from depthgauge.probes.greedy_entropy.probe import GreedyEntropy, Opening
 
 
 def entropy(candidate: CheckpointSet, summary: Callable[[NDArray[Any]], ArrayLike]) -> Scores:
     """`summary` of each opening's entropy trace: of the last axis, 80 values in nats."""
     return by_opening(candidate, "entropy_nats", summary, "nats")
+
+
+def smoothed_entropy(candidate: CheckpointSet, summary: Callable[[NDArray[Any]], ArrayLike]) -> Scores:
+    """`summary` of each opening's trace as a moving average over five steps: of the last axis, 76 values in nats."""
+    return entropy(candidate, lambda rows: summary(smoothed(rows)))
+
+
+def distance_by_step(candidate: CheckpointSet, other: CheckpointSet) -> Scores:
+    """Per opening, how far the two smoothed traces lie apart at a step, in nats: the mean over all steps.
+
+    Two traces of equal means are superimposed only if they rise and fall at the same steps.
+    """
+    openings = candidate.inputs(Opening)
+    traces, theirs = (
+        np.stack(
+            [smoothed(seed.arrays["entropy_nats"]) for seed in checkpoints.measure(GreedyEntropy(openings=openings))]
+        )
+        for checkpoints in (candidate, other)
+    )
+    values = np.abs(traces - theirs).mean(axis=-1)
+    return Scores(ids=tuple(map(str, openings)), values=values, unit="nats", population="prompts")
+
+
+def loop_lengths(candidate: CheckpointSet) -> Scores:
+    """Per opening, the period in tokens of the loop that is said in the end, and 41 where 80 tokens show none."""
+    return by_opening(candidate, "token_ids", lambda rows: [loop_length(row) for row in rows], "tokens")
 
 
 def collapses(candidate: CheckpointSet) -> Scores:

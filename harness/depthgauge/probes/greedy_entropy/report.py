@@ -13,7 +13,14 @@ from depthgauge.page.layers import curves, interval, legend_beside, paired, pair
 from depthgauge.page.section import Measured, Picture, Section, Setting, Table
 from depthgauge.page.tables import cell, level
 from depthgauge.probes.greedy_entropy.diversity import ngram_diversity
-from depthgauge.probes.greedy_entropy.entropy import STEPS, collapse_step, first_repeat_step, loop
+from depthgauge.probes.greedy_entropy.entropy import (
+    SMOOTHING_STEPS,
+    STEPS,
+    collapse_step,
+    first_repeat_step,
+    loop,
+    smoothed,
+)
 from depthgauge.probes.greedy_entropy.probe import Opening
 
 ALT = "Greedy entropy traces with bands"
@@ -24,6 +31,12 @@ Greedy, {STEPS} tokens, end-of-text or not."""
 SUMMARIES: dict[str, Callable[[Measurement], str]] = {
     "mean entropy (nats)": lambda m: cell(level(m.arrays["entropy_nats"].mean(1), "nats", "prompts")),
     "peak entropy (nats)": lambda m: cell(level(m.arrays["entropy_nats"].max(1), "nats", "prompts")),
+    f"peak over {SMOOTHING_STEPS} steps (nats)": lambda m: cell(
+        level(smoothed(m.arrays["entropy_nats"]).max(1), "nats", "prompts")
+    ),
+    f"least over {SMOOTHING_STEPS} steps (nats)": lambda m: cell(
+        level(smoothed(m.arrays["entropy_nats"]).min(1), "nats", "prompts")
+    ),
     "prompts that collapse": lambda m: ratio(collapse_step(row) for row in m.arrays["entropy_nats"]),
     "median collapse step": lambda m: middle(collapse_step(row) for row in m.arrays["entropy_nats"]),
     "median first-repeat step": lambda m: middle(first_repeat_step(row) for row in m.arrays["token_ids"]),

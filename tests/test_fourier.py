@@ -1,5 +1,7 @@
 """The Fourier measures of modular addition, against numpy's transform, closed forms and hand-made models."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from scipy.special import log_softmax
 
 from depthgauge.core.errors import InvalidCheckpoint, StatisticUndefined
 from depthgauge_suites.grokking.fourier import compute as fourier
+from depthgauge_suites.grokking.fourier import readings
 from depthgauge_suites.grokking.fourier.transformer import all_pairs, fresh_weights, run
 from tests.full_sequence import FullSequence
 from tests.processes import refused
@@ -152,6 +155,41 @@ def test_pair_losses_are_cross_entropies():
     found = fourier.pair_losses(logits)
     assert found[3, 6] == pytest.approx(-log_softmax(logits[3, 6])[2])
     assert found[0, 0] == pytest.approx(-log_softmax(logits[0, 0])[0])
+
+
+# -- what claims read ---
+
+
+class Taken:
+    """A candidate of one seed whose arrays are given."""
+
+    def __init__(self, **arrays):
+        self.arrays = arrays
+
+    def measure(self, _probe):
+        return (SimpleNamespace(arrays=self.arrays),)
+
+
+def test_an_embedding_of_ten_frequencies_has_all_of_its_norm_there_and_an_even_one_its_part():
+    norms = np.zeros(113)
+    norms[[0, *range(9, 29)]] = 3  # the constant, and cosine and sine of frequencies 5 to 14
+    assert readings.embedding_in_few_frequencies(Taken(embedding_norms=norms)) == [1.0]
+    assert readings.embedding_in_few_frequencies(Taken(embedding_norms=np.ones(113))) == pytest.approx([10 / 56])
+
+
+def test_a_neuron_counts_where_it_is_explained_by_a_frequency_that_reaches_the_logits():
+    arrays = {
+        "logit_norms": np.ones(113), "key_frequencies": np.array([4, 13]),
+        "neuron_frequency": np.array([4, 13, 13, 5]), "neuron_share": np.array([0.9, 0.85, 0.84, 0.99]),
+    }  # fmt: skip
+    assert readings.neurons_at_keys(Taken(**arrays)) == [0.5]
+    noise = arrays | {"key_frequencies": np.arange(1, 57)}
+    noise["logit_norms"] = np.r_[1, np.repeat(np.arange(56), 2)]  # the ten largest are 47 to 56
+    assert readings.neurons_at_keys(Taken(**noise)) == [0.0]
+
+
+def test_the_head_that_is_explained_least_stands_for_all():
+    assert readings.least_head_share(Taken(head_share=np.array([0.99, 0.6, 0.98]))) == [0.6]
 
 
 # -- neurons ---

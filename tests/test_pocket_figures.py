@@ -17,7 +17,7 @@ from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext
 from depthgauge.probes import attention, circuits, greedy_entropy, sinks, weights
 from depthgauge.store.folders import Store
-from depthgauge_suites.articles import noise_trace, tokenization
+from depthgauge_suites.articles import tokenization
 from depthgauge_testbeds.pocket import POCKET
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "pocket_figures.json").read_text())["measurements"]
@@ -54,8 +54,6 @@ def context(tmp_path_factory):
 def taken(entry, context):
     base = CheckpointSet.of(METHODS["base_model"], (0,), context)
     one = base if entry["checkpoint"] == "base_model" else corrupted(context)[entry["checkpoint"]]
-    if entry["probe"] == "noise_trace":
-        return noise_trace.traces(one, copying=entry["copying"])[0]
     if entry["probe"] == "item_task":
         return one.measure(tasks.ItemTaskProbe(task=POCKET.task(entry["task"])))[0]
     return TAKEN[entry["probe"]](one, base)[0]
@@ -65,7 +63,7 @@ def taken(entry, context):
 @pytest.mark.parametrize(
     "entry",
     [entry for entry in RECORDED if entry["task"] not in SAMPLED],
-    ids=lambda entry: f"{entry['probe']}-{entry['checkpoint']}-{entry['copying']}",
+    ids=lambda entry: f"{entry['probe']}-{entry['checkpoint']}-{entry['task']}",
 )
 def test_a_measurement_has_the_figures_that_it_had(entry, context):
     found = taken(entry, context)

@@ -73,6 +73,24 @@ def of_attention(draw):
     }
 
 
+def of_confident_errors(draw):
+    return {"share": draw.uniform(0.25, 1, size=UNITS), "right": draw.random(UNITS) < 0.6}
+
+
+def of_routing(draw):
+    names = ("jsd_bits", "mae", "within", "between", "within_size", "between_size", "last_piece")
+    maps = {
+        f"{domain}_{name}": array
+        for domain in ("chemistry", "physics")
+        for name, array in (
+            ("heads", np.array([[3, 0], [5, 1], [7, 0]])),
+            ("change", draw.normal(size=(3, TOKENS, TOKENS))),
+            ("tokens", np.array(["$x_", "|", "<b>", "", "\n", "_a"])),
+        )
+    }
+    return {name: draw.uniform(size=(UNITS, LAYERS, HEADS)) for name in names} | maps
+
+
 def of_sinks(draw):
     return {name: draw.uniform(size=(UNITS, LAYERS, HEADS)) for name in ("natural", "random", "repeated")}
 
@@ -230,16 +248,29 @@ PACKAGES_SHOWN = {
     ),
     "articles.noise_trace": (
         [
-            ("noise_trace", of_noise_trace, {"copying": False}),
-            ("noise_trace", of_noise_trace, {"copying": False, "dose": "spread"}),
+            ("noise_trace", of_noise_trace, {"form": "plain", "dose": "rms"}),
+            ("noise_trace", of_noise_trace, {"form": "reasoned", "dose": "rms"}),
+            ("noise_trace", of_noise_trace, {"form": "plain", "dose": "spread"}),
         ],
-        ["Noise trace", "Noise trace by spread"],
-        4,
-        ["noise.png", "noise_spread.png", "noise_ratio.png"],
+        ["Noise trace", "Noise trace with reasoning", "Noise trace by spread"],
+        6,
+        ["noise.png", "noise_reasoned.png", "noise_spread.png", "noise_ratio.png"],
     ),
     "probes.weights": ([("weights", of_weights, {"baseline": "base_model"})], ["Weights"], 2, ["weights.png"]),
     "probes.attention": ([("attention", of_attention, {"baseline": "base_model"})], ["Attention"], 2, ["heads.png"]),
     "probes.sinks": ([("sinks", of_sinks, {})], ["Attention sinks"], 1, []),
+    "articles.confident_errors": (
+        [("confident_errors", of_confident_errors, {"item_task": "science"})],
+        ["Confident errors"],
+        1,
+        [],
+    ),
+    "articles.routing": (
+        [("routing", of_routing, {"baseline": "base_model"})],
+        ["Attention to pieces of terms"],
+        1,
+        ["routes_chemistry.png", "routes_physics.png"],
+    ),
     "articles.tokenization": ([("tokenization", of_tokenization, {})], ["Tokenization"], 2, ["read_out.png"]),
     "probes.circuits": ([("circuits", of_circuits, {})], ["Circuits"], 2, ["circuits.png"]),
     "grokking.fourier": (
@@ -330,7 +361,7 @@ def all_of(package, checkpoints=CHECKPOINTS):
 def by_rms(checkpoints=CHECKPOINTS):
     """Noise traces of the published dose alone."""
     found = all_of("articles.noise_trace", checkpoints)
-    return [one for one in found if "dose" not in one.measurement.parameters]
+    return [one for one in found if one.measurement.parameters == {"form": "plain", "dose": "rms"}]
 
 
 def shown(package, taken, setting=SETTING):
@@ -456,7 +487,7 @@ def test_without_a_base_differences_are_taken_to_the_first():
 
 def test_checkpoints_that_were_asked_something_else_are_not_paired():
     taken = by_rms()[:2]
-    other = measured("noise_trace", taken[1].arrays, {"copying": False, "questions": "other"}, "grpo", 1)
+    other = measured("noise_trace", taken[1].arrays, {"form": "plain", "dose": "rms", "questions": "other"}, "grpo", 1)
 
     assert layers.pairs([taken[0], other], noisy) == []
 
@@ -526,9 +557,9 @@ def test_the_same_checkpoint_twice_has_no_interval_and_is_drawn_all_the_same(tmp
 # -- packages of their own kind ---
 
 
-def test_only_plain_questions_of_the_noise_trace_are_shown():
+def test_appended_answers_of_the_noise_trace_are_judged_and_not_shown():
     taken = by_rms()[0]
-    copying = measured("noise_trace", taken.arrays, {"copying": True})
+    copying = measured("noise_trace", taken.arrays, {"form": "appended", "dose": "rms"})
 
     assert shown("articles.noise_trace", [copying]) == ([], [])
     tables = only(Table, shown("articles.noise_trace", [taken, copying])[1])

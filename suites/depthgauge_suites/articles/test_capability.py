@@ -6,6 +6,7 @@ the OOD History+Math MMLU eval set". Science is greedy; the others are sampled a
 
 from depthgauge import Claim, Estimate, above, at_least, claim, tasks
 from depthgauge.stats import mean, paired_difference
+from depthgauge_suites.articles import confident_errors
 
 # The largest drop in points that 'not worse' forgives: about half of GRPO's published drop in mathematics, 2.6 points.
 NOT_WORSE_MARGIN_POINTS = 1.5
@@ -204,3 +205,53 @@ def test_mathematics_rises_above_gradreg(candidate, gradreg) -> Estimate:
 )
 def test_mmlu_is_answered_better_than_by_chance(candidate) -> Estimate:
     return mean(tasks.scores(candidate, "mmlu"), estimand="mmlu")
+
+
+# -- what the articles say beyond their bar chart ---
+
+
+@claim(
+    Claim(
+        id="confident-errors-above-grpo",
+        statement="gives a wrong option .8 of the probability more often than plain GRPO",
+        citation="Dangi 2026b: robustness 'comes at the cost of raising the baseline probability of hallucinations'",
+        published="a wrong answer .761 to .795 probable, .733 to .789 with grpo, on one question",
+        region=above(0),
+        unit="share",
+        control="flatten_logits",
+        rationale="hallucination as an evaluation task: sure and wrong, over many items",
+        about=DEPTH_SCALED,
+        required=False,
+    )
+)
+def test_confident_errors_rise_above_grpo(candidate, grpo) -> Estimate:
+    return paired_difference(
+        confident_errors.confident_errors(candidate),
+        confident_errors.confident_errors(grpo),
+        estimand="share of confident errors, candidate - grpo",
+    )
+
+
+def out_of_distribution_claim(subject: str) -> Claim:
+    return Claim(
+        id=f"{subject}-gain-over-base",
+        statement=f"answers more {subject} questions than the base",
+        citation="Dangi 2026b: 'outperforms every other baseline even in OOD tasks'",
+        published=f"depthscaled {PUBLISHED[subject]['depthscaled']} against base {PUBLISHED[subject]['base_model']}",
+        region=above(0),
+        unit="points",
+        control="noise_in_late_layers",
+        rationale="the published gain itself; that nothing is lost is asked with a margin",
+        about=DEPTH_SCALED,
+        required=False,
+    )
+
+
+@claim(out_of_distribution_claim("history"))
+def test_history_rises_above_base(candidate, base_model) -> Estimate:
+    return gain("history", candidate, base_model)
+
+
+@claim(out_of_distribution_claim("mathematics"))
+def test_mathematics_rises_above_base(candidate, base_model) -> Estimate:
+    return gain("mathematics", candidate, base_model)

@@ -289,3 +289,25 @@ def test_it_loops_more_often_than_the_base(candidate, base_model) -> Estimate:
     return paired_difference(
         greedy_entropy.loops(candidate), greedy_entropy.loops(base_model), estimand="share of loops, candidate - base"
     )
+
+
+@claim(
+    Claim(
+        id="noise-raises-entropy",
+        statement="has less mean entropy than the same training with early noise",
+        citation="Dangi 2026b: later layers are 'forced to maintain a wider, higher-entropy distribution'",
+        published="not measured apart",
+        region=above(0),
+        unit="nats",
+        control="flatten_logits",
+        rationale="what isolates the noise: depth scaling with it, minus depth scaling without it",
+        about=("depthscaled_nonoise",),
+        required=False,
+    )
+)
+def test_noise_in_training_raises_entropy(candidate, depthscaled) -> Estimate:
+    return paired_difference(
+        greedy_entropy.entropy(depthscaled, lambda rows: rows.mean(axis=-1)),
+        greedy_entropy.entropy(candidate, lambda rows: rows.mean(axis=-1)),
+        estimand="mean entropy, with early noise - without",
+    )

@@ -158,7 +158,7 @@ def mlp_claim(name: str, statement: str, published: str, rationale: str) -> Clai
         published=published,
         region=at_least(ORDER_OF_MAGNITUDE),
         unit="ratio",
-        control="random_keys_and_values",
+        control="nudge_weights",
         rationale=rationale,
         required=False,
     )

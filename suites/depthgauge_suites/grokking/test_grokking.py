@@ -26,6 +26,7 @@ def grokking_claim(
     control: str = "grokking_untrained",
     about: tuple[str, ...] = GROKS,
     section: str = "",
+    required: bool = True,
 ) -> Claim:
     return Claim(
         id=name,
@@ -38,6 +39,7 @@ def grokking_claim(
         rationale=rationale,
         about=about,
         testbed="modular_addition",
+        required=required,
     )
 
 
@@ -276,6 +278,77 @@ def test_random_frequencies_do_not_suffice(candidate) -> Estimate:
 def test_the_last_token_does_not_attend_to_itself(candidate) -> Estimate:
     return exactly(
         fourier.final(candidate, "own_attention"), estimand="largest mean attention of '=' to itself", unit="share"
+    )
+
+
+@claim(
+    grokking_claim(
+        "heads-are-trigonometric",
+        "has at least 90 % of the variance of every head's attention in waves of one frequency",
+        "98 to 99 %",
+        at_least(0.9),
+        "share",
+        "of attention to a over all pairs: waves of one frequency in a and in b; the least of the heads",
+        section="appendix C.1",
+        required=False,
+    )
+)
+def test_heads_are_waves_of_one_frequency(candidate) -> Estimate:
+    return exactly(fourier.least_head_share(candidate), estimand="variance in waves, the least head", unit="share")
+
+
+# -- what stands in talks and posts about it ---
+
+
+@claim(
+    grokking_claim(
+        "embedding-is-sparse-in-frequencies",
+        "has at least 90 % of the squared norm of its embedding in ten frequencies",
+        "'apart from few frequencies, the norm value for the rest are zero'",
+        at_least(0.9),
+        "share",
+        "of 56; in fresh weights ten have a fifth",
+        section="section 4.1, and a post on it",
+        required=False,
+    )
+)
+def test_the_embedding_is_sparse_in_frequencies(candidate) -> Estimate:
+    return exactly(
+        fourier.embedding_in_few_frequencies(candidate), estimand="squared norm of W_E in ten frequencies", unit="share"
+    )
+
+
+@claim(
+    grokking_claim(
+        "neurons-cluster-at-key-frequencies",
+        "has at least 75 % of its neurons explained to 85 % by a frequency that reaches the logits",
+        "'these are the same frequencies that we obtained at the embedding matrix'",
+        at_least(0.75),
+        "share",
+        "of the ten largest in W_L at most; a neuron of another frequency does not count",
+        section="section 4.2, and a post on it",
+        required=False,
+    )
+)
+def test_neurons_cluster_at_key_frequencies(candidate) -> Estimate:
+    return exactly(fourier.neurons_at_keys(candidate), estimand="share of neurons at key frequencies", unit="share")
+
+
+@claim(
+    grokking_claim(
+        "answers-without-the-skip-around-the-mlp",
+        "answers with a mean loss of at most 1e-5 when what passes its neurons by is held at its mean",
+        "7.3e-7 or 9.1e-7 nats",
+        at_most(1e-5),
+        "nats",
+        "then neurons alone make the logits, and three effective matrices are the whole model",
+        section="appendix A, and a post on it",
+        required=False,
+    )
+)
+def test_it_answers_without_the_skip_around_the_mlp(candidate) -> Estimate:
+    return exact_factor(
+        fourier.final(candidate, "skip_ablated_loss"), estimand="loss without the skip connection", unit="nats"
     )
 
 

@@ -11,9 +11,10 @@ from depthgauge.core.testbed import Item, Word
 from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.greedy_entropy import Opening
 from depthgauge.probes.sinks import Passage
-from depthgauge_suites.articles.noise_trace import Landmarks, TraceQuestion
+from depthgauge_suites.articles.noise_trace import Landmarks, ReasonedQuestion, TraceQuestion
+from depthgauge_suites.articles.routing import RoutingText
 from depthgauge_suites.articles.tokenization import Compound
-from depthgauge_testbeds.pocket import probe_inputs, prose, questions
+from depthgauge_testbeds.pocket import probe_inputs, prose, questions, reasoned
 
 FOLDER = Path(__file__).parent
 BASE = FOLDER / "base"
@@ -77,9 +78,11 @@ POCKET = TESTBEDS.register(
         probe_inputs={
             Opening: lambda: prose.openings(PROBE_PROMPTS),
             TraceQuestion: probe_inputs.trace_questions,
+            ReasonedQuestion: reasoned.reasoned_questions,
             # Dangi 2026b: variance bands "in the late layers (20 onwards)", "a synchronized spike at Layer index 18".
             Landmarks: lambda: (Landmarks(late=tuple(range(20, 36)), spike=18),),
             MarkedText: probe_inputs.marked_texts,
+            RoutingText: probe_inputs.routing_texts,
             Word: probe_inputs.words,
             Compound: probe_inputs.compounds,
             Passage: lambda: prose.passages(PASSAGES),

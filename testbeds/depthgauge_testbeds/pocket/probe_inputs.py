@@ -5,11 +5,14 @@ from random import Random
 from depthgauge.core.testbed import Word
 from depthgauge.probes.attention import MarkedText
 from depthgauge_suites.articles.noise_trace import TraceQuestion
+from depthgauge_suites.articles.routing import RoutingText
+from depthgauge_suites.articles.routing.settings import DOMAINS
 from depthgauge_suites.articles.tokenization import Compound
 from depthgauge_testbeds.pocket import facts, prose, questions
 
 TRACE_QUESTIONS_PER_KIND = 8
 MARKED_TEXTS = 100
+ROUTING_TEXTS = 12  # of each domain
 FORMULAE = 60
 ARTICLE = "The H2SO4 reacted violently with the pure water."  # the sentence of Dangi 2026a
 SCIENCE_WORDS = ("isotope", "neutrons", "atoms", "reacted", "decays", "laboratory", "dilute", "vapour")
@@ -33,6 +36,21 @@ def marked_texts() -> tuple[MarkedText, ...]:
         if terms_in(sentence):
             found[sentence] = None
     return tuple(MarkedText(text=text, terms=terms_in(text)) for text in found)
+
+
+def routing_texts() -> tuple[RoutingText, ...]:
+    """The first marked texts that name a compound once, the article's first, and those that name an isotope once."""
+    found: list[RoutingText] = []
+    for domain in DOMAINS:
+        kind = {"chemistry": "compound", "physics": "isotope"}[domain]
+        named = [
+            RoutingText(text=one.text, term=term, domain=domain)
+            for one in marked_texts()
+            for term in one.terms[:1]
+            if term in prose.FILLERS[kind] and one.text.count(term) == 1
+        ]
+        found += named[:ROUTING_TEXTS]
+    return tuple(found)
 
 
 def terms_in(sentence: str) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from depthgauge.core.prompts import DataSet
 from depthgauge.core.testbed import Item, LmEvalTask, Word
 from depthgauge.tasks.llm_judge import Judge
 from depthgauge_suites.articles.noise_trace import Landmarks, TraceQuestion
+from depthgauge_suites.articles.routing import RoutingText
 from depthgauge_suites.articles.tokenization import Compound
 from depthgauge_suites.layer_papers.head_sharing import Comparison
 from depthgauge_suites.layer_papers.head_sharing.comparisons import comparisons
@@ -136,6 +137,7 @@ def science(
             Comparison: comparisons,
             TraceQuestion: tempting.trace_questions,
             Landmarks: lambda: (Landmarks(late=tuple(range(20, 36)), spike=18),),
+            RoutingText: probe_inputs.routing_texts,
             Word: probe_inputs.words,
             Compound: probe_inputs.salts,
         },

@@ -12,6 +12,7 @@ from depthgauge.checks.inputs.mmlu_dev import REQUIRES
 from depthgauge.core.testbed import Item, Word
 from depthgauge.probes.attention import MarkedText
 from depthgauge_suites.articles.noise_trace import TraceQuestion
+from depthgauge_suites.articles.routing import RoutingText
 from depthgauge_suites.articles.tokenization import Compound
 from depthgauge_suites.layer_papers.head_sharing import Comparison
 from depthgauge_suites.layer_papers.head_sharing.comparisons import comparisons
@@ -70,6 +71,7 @@ SMOLLM2 = TESTBEDS.register(
             Comparison: comparisons,
             TraceQuestion: tempting.trace_questions,
             MarkedText: probe_inputs.marked_texts,
+            RoutingText: probe_inputs.routing_texts,
             Word: probe_inputs.words,
             Compound: probe_inputs.salts,
         },

@@ -4,11 +4,22 @@ from itertools import product
 
 from depthgauge.core.testbed import Word
 from depthgauge.probes.attention import MarkedText
+from depthgauge_suites.articles.routing import RoutingText
 from depthgauge_suites.articles.tokenization import Compound
 from depthgauge_testbeds.smollm2.compounds import CATIONS, compounds
 from depthgauge_testbeds.smollm2.elements import elements
 
 MARKED_TEXTS = 40
+ROUTING_TEXTS = 12  # of each domain
+ISOTOPES = (
+    "americium-241", "polonium-210", "strontium-90", "thorium-234", "uranium-235", "plutonium-239", "radium-226",
+    "caesium-137", "cobalt-60", "radon-222", "iodine-131", "technetium-99",
+)  # fmt: skip
+DECAYS = (
+    "An unstable nucleus of {} decays rapidly and leaves a stable one behind.",
+    "The sample of {} emits alpha rays steadily behind a wall of lead.",
+    "In the chamber a trace of {} glows faintly while it loses half of its atoms.",
+)
 ARTICLE = "The H2SO4 reacted violently with the pure water."  # the sentence of Dangi 2026a
 HAPPENINGS = (
     "The {} reacted violently with the pure water.",
@@ -37,6 +48,18 @@ def marked_texts() -> tuple[MarkedText, ...]:
         HAPPENINGS[place % len(HAPPENINGS)].format(formula): formula for place, formula in enumerate(chosen)
     }
     return tuple(MarkedText(text=text, terms=(term,)) for text, term in sentences.items())
+
+
+def routing_texts() -> tuple[RoutingText, ...]:
+    """The first sentences with a formula, the article's first, and as many of physics with an isotope."""
+    chemistry = [
+        RoutingText(text=one.text, term=one.terms[0], domain="chemistry") for one in marked_texts()[:ROUTING_TEXTS]
+    ]
+    physics = [
+        RoutingText(text=DECAYS[place % len(DECAYS)].format(name), term=name, domain="physics")
+        for place, name in enumerate(ISOTOPES[:ROUTING_TEXTS])
+    ]
+    return (*chemistry, *physics)
 
 
 def words() -> tuple[Word, ...]:

@@ -134,16 +134,14 @@ class Parting(NamedTuple):
     targets: tuple[int, int]
 
 
-def parting(tokenizer: Any, question: TraceQuestion, *, copying: bool = False) -> Parting:
-    """Where the answers part, so that one token decides between them; when `copying`, after the answered question.
+def parting(tokenizer: Any, question: TraceQuestion) -> Parting:
+    """Where the answers part, so that one token decides between them.
 
     Raises: StatisticUndefined if the answers are the same tokens.
     """
     end = [tokenizer.eos_token_id]
-    before = tokenizer(f"{question.prompt} {question.right}")["input_ids"] + end if copying else []
     right, wrong = (
-        before + tokenizer(f"{question.prompt} {answer}")["input_ids"] + end
-        for answer in (question.right, question.wrong)
+        tokenizer(f"{question.prompt} {answer}")["input_ids"] + end for answer in (question.right, question.wrong)
     )
     for place, (one, other) in enumerate(zip(right, wrong, strict=False)):
         if one != other:

@@ -13,7 +13,7 @@ from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.testbed import Testbed
 from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, check_language_model
-from depthgauge_suites.articles.noise_trace.settings import COPYING_SCALE, DRAWS, SCALE, Dose, TraceQuestion
+from depthgauge_suites.articles.noise_trace.settings import COPYING_SCALE, DRAWS, SCALE, Dose, Form, TraceQuestion
 
 RIGHT, WRONG = 0, 1  # the targets
 
@@ -46,26 +46,25 @@ def landmarks(testbed: Testbed, layers: int) -> Landmarks:
 class NoiseTrace:
     """Arrays as in `compute.NoiseTrace`, and `right` (N,), the ids of the right answers.
 
-    When `copying`, the answered question stands before the question, and the noise is 0.6 of the RMS. The `dose` is in
-    proportion to the state's RMS, as published, or to each dimension's own spread over tokens: a few dimensions of huge
-    norm make the RMS in many models.
+    The `form` says what the questions are: plain, with reasoning, or with the answer appended, where the noise is 0.6
+    of the RMS. The `dose` is in proportion to the state's RMS, as published, or to each dimension's own spread over
+    tokens: a few dimensions of huge norm make the RMS in many models.
     """
 
     questions: tuple[TraceQuestion, ...]
-    copying: bool = False
+    form: Form = "plain"
     dose: Dose = "rms"
     name: ClassVar[str] = "noise_trace"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     description: ClassVar[str] = "the noise trace"
 
     @property
     def scale(self) -> float:
-        return COPYING_SCALE if self.copying else SCALE
+        return COPYING_SCALE if self.form == "appended" else SCALE
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
         questions = digest([[q.prompt, q.right, q.wrong] for q in self.questions])
-        dose = {} if self.dose == "rms" else {"dose": self.dose}  # what is published has the key that it always had
-        return {"questions": questions, "copying": self.copying, "scale": self.scale, "draws": DRAWS, **dose}
+        return {"questions": questions, "form": self.form, "scale": self.scale, "draws": DRAWS, "dose": self.dose}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
@@ -73,7 +72,7 @@ class NoiseTrace:
     def run(self, one: CheckpointHandle) -> Arrays:
         from depthgauge_suites.articles.noise_trace.compute import noise_trace, parting
 
-        parted = [parting(one.tokenizer, question, copying=self.copying) for question in self.questions]
+        parted = [parting(one.tokenizer, question) for question in self.questions]
         targets = [each.targets for each in parted]
         prompt_ids = [each.prompt_ids for each in parted]
         trace = noise_trace(one.model, prompt_ids, targets, scale=self.scale, dose=self.dose)

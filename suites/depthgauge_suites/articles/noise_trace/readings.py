@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,23 +10,32 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import NotTestable
 from depthgauge.core.estimate import Measurement, Profiles, Scores
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge_suites.articles.noise_trace.probe import WRONG, NoiseTrace, landmarks
-from depthgauge_suites.articles.noise_trace.settings import Dose, TraceQuestion
+from depthgauge_suites.articles.noise_trace.probe import RIGHT, WRONG, NoiseTrace, landmarks
+from depthgauge_suites.articles.noise_trace.settings import Dose, Form, ReasonedQuestion, TraceQuestion
+
+ReadFrom = Literal["plain", "reasoned"]  # the forms in which a wrong answer's probability is read
 
 FELT_NATS = 0.01  # a hundredth of an answer's probability: no claim asks for less
+CLEAN_COPIES = 0.95  # a prompt that is not copied without noise says nothing about noise
+LEAST_ROOM = 1e-6  # of p(1 - p), as float32 knows no more of a probability near 1
 SATURATED_SHARE = 0.02  # of the answers' clean probability, at the layer that leaves most
 
 
-def wrong_probability(candidate: CheckpointSet) -> Scores:
+def wrong_probability(candidate: CheckpointSet, form: ReadFrom = "plain") -> Scores:
     """Per question, the mean probability of its wrong answer over all layers and draws."""
-    taken = traces(candidate)
+    taken = traces(candidate, form=form)
     values = np.stack([np.exp(one.arrays["noisy"][:, WRONG]).mean(axis=(1, 2)) for one in taken]).astype(float)
-    return Scores(ids=prompts(candidate), values=values, unit="probability", population="prompts")
+    return Scores(ids=prompts(candidate, form), values=values, unit="probability", population="prompts")
 
 
-def profile(candidate: CheckpointSet, dose: Dose = "rms") -> Profiles:
+def profile(candidate: CheckpointSet, dose: Dose = "rms", form: ReadFrom = "plain") -> Profiles:
     """Per question and shaken layer, the mean probability of the wrong answer over draws."""
-    return by_layer(candidate, mean, dose)
+    return by_layer(candidate, mean, dose, form)
+
+
+def even_layers(profiles: Profiles) -> Profiles:
+    """Every other layer from 0 on, as the article's figure has them."""
+    return profiles.only(profiles.columns[::2])
 
 
 def spike_layer(candidate: CheckpointSet) -> str:
@@ -39,26 +48,56 @@ def late_spread(candidate: CheckpointSet, dose: Dose = "rms") -> Profiles:
 
     The deviations of Brown and Forsythe (1974): their differences test spreads as those of means test levels.
     """
-    spread = by_layer(candidate, deviation, dose)
-    return spread.only(str(layer) for layer in landmarks(candidate.testbed, depth(candidate)).late)
+    return at_late_layers(candidate, by_layer(candidate, deviation, dose))
+
+
+def mean_late_spread(candidate: CheckpointSet, form: ReadFrom, *, relative: bool) -> Scores:
+    """Per question, the spread over draws in the mean late layer; over p(1 - p) where `relative`.
+
+    Noise of one size moves a probability near one half furthest: by p(1 - p) times what it moves the log odds.
+    """
+    spread = at_late_layers(candidate, by_layer(candidate, relative_deviation if relative else deviation, form=form))
+    unit = "log odds" if relative else "probability"
+    return Scores(ids=spread.ids, values=spread.values.mean(axis=2), unit=unit, population=spread.population)
+
+
+def at_late_layers(candidate: CheckpointSet, profiles: Profiles) -> Profiles:
+    return profiles.only(str(layer) for layer in landmarks(candidate.testbed, len(profiles.columns)).late)
 
 
 def copies_under_noise(candidate: CheckpointSet) -> Scores:
-    """Per question whose right answer stands in its prompt, 1 if every layer and draw still copies it, else 0."""
-    taken = traces(candidate, copying=True)
+    """Per question whose right answer is appended to its prompt, 1 if every layer and draw still copies it, else 0.
+
+    Raises: NotTestable where a checkpoint copies fewer than 95 % of the answers without any noise.
+    """
+    taken = traces(candidate, form="appended")
+    for one in taken:
+        clean = float((one.arrays["clean"][:, RIGHT] > one.arrays["clean"][:, WRONG]).mean())
+        if clean < CLEAN_COPIES:
+            raise NotTestable(
+                f"without noise {clean:.0%} of the appended answers are copied, and {CLEAN_COPIES:.0%} are needed to "
+                "see what noise does"
+            )
     values = np.stack([(one.arrays["greedy"] == one.arrays["right"][:, None, None]).all(axis=(1, 2)) for one in taken])
     return Scores(
-        ids=prompts(candidate), values=values.astype(float), unit="share", population="prompts", right=1.0
+        ids=prompts(candidate, "appended"), values=values.astype(float), unit="share", population="prompts", right=1.0
     )  # fmt: skip
 
 
-def traces(candidate: CheckpointSet, *, copying: bool = False, dose: Dose = "rms") -> tuple[Measurement, ...]:
-    """Each seed's noise trace. Raises: NotTestable if the testbed has no trace questions."""
-    return candidate.measure(NoiseTrace(questions=candidate.inputs(TraceQuestion), copying=copying, dose=dose))
+def traces(candidate: CheckpointSet, *, form: Form = "plain", dose: Dose = "rms") -> tuple[Measurement, ...]:
+    """Each seed's noise trace. Raises: NotTestable if the testbed has no questions of that form."""
+    return candidate.measure(NoiseTrace(questions=questions(candidate, form), form=form, dose=dose))
 
 
-def prompts(candidate: CheckpointSet) -> tuple[str, ...]:
-    return tuple(question.prompt for question in candidate.inputs(TraceQuestion))
+def questions(candidate: CheckpointSet, form: Form) -> tuple[TraceQuestion, ...]:
+    if form == "plain":
+        return candidate.inputs(TraceQuestion)
+    reasoned = candidate.inputs(ReasonedQuestion)
+    return tuple(each.asked() if form == "reasoned" else each.answered() for each in reasoned)
+
+
+def prompts(candidate: CheckpointSet, form: Form = "plain") -> tuple[str, ...]:
+    return tuple(question.prompt for question in questions(candidate, form))
 
 
 def depth(candidate: CheckpointSet) -> int:
@@ -78,15 +117,23 @@ def deviation(probabilities: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.abs(probabilities - np.median(probabilities, axis=-1, keepdims=True)).mean(axis=-1))
 
 
-def by_layer(candidate: CheckpointSet, summary: Summary, dose: Dose = "rms") -> Profiles:
+def relative_deviation(probabilities: NDArray[Any]) -> NDArray[Any]:
+    """The mean distance from the median over p(1 - p), p being the mean over draws."""
+    exactly = np.asarray(probabilities, np.float64)
+    middle = exactly.mean(axis=-1)
+    return np.asarray(deviation(exactly) / np.maximum(middle * (1 - middle), LEAST_ROOM))
+
+
+def by_layer(candidate: CheckpointSet, summary: Summary, dose: Dose = "rms", form: ReadFrom = "plain") -> Profiles:
     """`summary` over the draws of the wrong answer's probabilities, of shape (questions, layers, draws).
 
     Raises: NotTestable if the noise is felt at no layer, or leaves nothing of the answers at any.
     """
-    values = np.stack([summarised(one, summary) for one in traces(candidate, dose=dose)])
+    values = np.stack([summarised(one, summary) for one in traces(candidate, form=form, dose=dose)])
     layers = tuple(map(str, range(values.shape[2])))
+    ids = prompts(candidate, form)
     return Profiles(
-        ids=prompts(candidate), columns=layers, values=values.astype(float), unit="probability", population="prompts"
+        ids=ids, columns=layers, values=values.astype(float), unit="probability", population="prompts"
     )  # fmt: skip
 
 

@@ -27,18 +27,25 @@ FOLDED = "Probability of the wrong answer by shaken layer, with simultaneous 95 
 
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
-    """The traces on plain questions by their dose; those on copying are judged, and not shown."""
-    plain_ones = [one for one in measured if not one.measurement.parameters["copying"]]
-    by_rms = [one for one in plain_ones if "dose" not in one.measurement.parameters]
-    by_spread = [one for one in plain_ones if one not in by_rms]
+    """The traces on plain questions by their dose, and with reasoning; those on copying are judged, and not shown."""
+    by_rms, reasoned, by_spread = (
+        [one for one in measured if form_of(one) == form]
+        for form in (("plain", "rms"), ("reasoned", "rms"), ("plain", "spread"))
+    )
     if by_rms:
         yield Section("Noise trace", parts(by_rms, setting, "noise.png", "half its RMS"))
+    if reasoned:
+        yield Section("Noise trace with reasoning", parts(reasoned, setting, "noise_reasoned.png", "half its RMS"))
     if by_spread:
         shown = parts(by_spread, setting, "noise_spread.png", "half of each dimension's own spread over tokens")
         ratio = Picture(
             "noise_ratio.png", RATIO_ALT, (9, 3.8), lambda figure: draw_ratio(figure, by_spread, setting), by_spread
         )
         yield Section("Noise trace by spread", (*shown, " ".join(RATIO_TEXT.split()), ratio))
+
+
+def form_of(one: Measured) -> tuple[object, object]:
+    return one.measurement.parameters["form"], one.measurement.parameters["dose"]
 
 
 def parts(traces: Sequence[Measured], setting: Setting, file: str, dose: str) -> tuple[Part, ...]:

@@ -2,11 +2,14 @@
 
 from depthgauge_suites.grokking.fourier.probe import phases
 from depthgauge_suites.grokking.fourier.readings import (
+    embedding_in_few_frequencies,
     excluded_over_guessing,
     final,
     formation_at_onset,
     formed_before_shown,
     key_count,
+    least_head_share,
+    neurons_at_keys,
     over_full,
     random_over_key,
     taken_apart,
@@ -14,11 +17,14 @@ from depthgauge_suites.grokking.fourier.readings import (
 )
 
 __all__ = [
+    "embedding_in_few_frequencies",
     "excluded_over_guessing",
     "final",
     "formation_at_onset",
     "formed_before_shown",
     "key_count",
+    "least_head_share",
+    "neurons_at_keys",
     "over_full",
     "phases",
     "random_over_key",

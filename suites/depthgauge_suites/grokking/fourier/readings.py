@@ -6,7 +6,7 @@ from depthgauge.core.estimate import Measurement
 from depthgauge.measure.base_probe import Arrays
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge_suites.grokking.fourier.probe import Fourier, Progress, onset
-from depthgauge_suites.grokking.fourier.settings import Numbers
+from depthgauge_suites.grokking.fourier.settings import EXPLAINED, MOST_KEYS, Numbers
 
 
 def taken_apart(candidate: CheckpointSet) -> tuple[Measurement, ...]:
@@ -44,6 +44,34 @@ def excluded_over_guessing(candidate: CheckpointSet) -> Numbers:
 def random_over_key(candidate: CheckpointSet) -> Numbers:
     """The least restricted loss of random frequencies over that of the key frequencies."""
     return final(candidate, "random_restricted_loss") / final(candidate, "restricted_loss")
+
+
+def least_head_share(candidate: CheckpointSet) -> Numbers:
+    """The share of a head's variance in waves of one frequency, of the head that has least."""
+    return np.array([float(one.arrays["head_share"].min()) for one in taken_apart(candidate)])
+
+
+def embedding_in_few_frequencies(candidate: CheckpointSet) -> Numbers:
+    """The share of the squared norm of W_E in its ten largest frequencies."""
+    return np.array([in_largest(one.arrays["embedding_norms"]) for one in taken_apart(candidate)])
+
+
+def in_largest(norms: Numbers) -> float:
+    """Of norms by component, a constant and then cosine and sine of each frequency: (P,)."""
+    squares = (np.asarray(norms)[1:].reshape(-1, 2) ** 2).sum(axis=1)
+    return float(np.sort(squares)[-MOST_KEYS:].sum() / squares.sum())
+
+
+def neurons_at_keys(candidate: CheckpointSet) -> Numbers:
+    """The share of neurons that one frequency explains to 85 %, and one of the few that reach the logits."""
+    return np.array([explained_at_keys(one.arrays) for one in taken_apart(candidate)])
+
+
+def explained_at_keys(arrays: Arrays) -> float:
+    norms = np.asarray(arrays["logit_norms"])[1:].reshape(-1, 2)
+    keys = sorted(arrays["key_frequencies"].tolist(), key=lambda k: -float((norms[k - 1] ** 2).sum()))[:MOST_KEYS]
+    explained = arrays["neuron_share"] >= EXPLAINED
+    return float((explained & np.isin(arrays["neuron_frequency"], keys)).mean())
 
 
 def formation_at_onset(candidate: CheckpointSet) -> Numbers:

@@ -1,0 +1,21 @@
+"""Which tokens look at the pieces of a formula or an isotope, against another checkpoint, head by head."""
+
+from depthgauge_suites.articles.routing.probe import Routing
+from depthgauge_suites.articles.routing.readings import (
+    depth_of_change,
+    gain_of_last,
+    gain_within,
+    overlap_of_rankings,
+    share_between,
+)
+from depthgauge_suites.articles.routing.settings import RoutingText
+
+__all__ = [
+    "Routing",
+    "RoutingText",
+    "depth_of_change",
+    "gain_of_last",
+    "gain_within",
+    "overlap_of_rankings",
+    "share_between",
+]

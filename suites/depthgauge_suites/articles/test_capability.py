@@ -218,7 +218,7 @@ def test_mmlu_is_answered_better_than_by_chance(candidate) -> Estimate:
         published="a wrong answer .761 to .795 probable, .733 to .789 with grpo, on one question",
         region=above(0),
         unit="share",
-        control="flatten_logits",
+        control="round_to_bfloat16",
         rationale="hallucination as an evaluation task: sure and wrong, over many items",
         about=DEPTH_SCALED,
         required=False,

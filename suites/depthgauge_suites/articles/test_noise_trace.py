@@ -234,7 +234,7 @@ def mean_bands_apart(candidate, other, *, relative: bool) -> Estimate:
         "mean standard deviation at layers 20, 22, 30: depthscaled .072, grpo .084",
         "probability",
         "all late layers count, and not the clearest: in the figure grpo is the narrower at layer 22",
-        control="noise_in_late_layers",
+        control="sharpen_logits",
         about=DEPTH_SCALED,
     )
 )

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.backends.handle import CheckpointHandle
 from depthgauge.models.attention import attention_maps
-from depthgauge.models.load import CheckpointHandle
 from depthgauge.probes.attention.compute import top_heads
 from depthgauge_suites.articles.routing.compute import Routes, pieces_of, routes
 from depthgauge_suites.articles.routing.settings import DOMAINS, TOP_HEADS, RoutingText

@@ -18,7 +18,7 @@ from depthgauge.backends.layerwise import LAYERWISE, model, open_layerwise, pass
 from depthgauge.backends.layerwise.passes import RUNNER
 from depthgauge.checks.inputs import COMMON
 from depthgauge.cli import parser
-from depthgauge.core.errors import DoesNotFit, InvalidCheckpoint, StoreUnusable
+from depthgauge.core.errors import InvalidCheckpoint, NotHere, StoreUnusable
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.testbed import Text
 from depthgauge.measure.checkpoint_set import CheckpointSet
@@ -275,7 +275,7 @@ def test_what_generates_says_what_it_needs_and_nothing_is_stored_of_it(pair, tmp
     task = ItemTaskProbe(task=ItemTask(name="choices", items=choices))
     asked = CheckpointSet(name="new", folder=pair[0], context=context)
 
-    with pytest.raises(DoesNotFit, match=r"new would have to be whole in memory for this, 0\.0 GiB in"):
+    with pytest.raises(NotHere, match=r"new would have to be whole in memory for this, 0\.0 GiB in"):
         asked.measure(task)
 
     monkeypatch.undo()
@@ -290,7 +290,7 @@ def test_of_a_pair_that_does_not_fit_what_generates_loads_one_after_the_other(pa
 
     assert alone.model is alone.forward_model
     handle.make_room((), Placement())
-    with pytest.raises(DoesNotFit, match="new and old would have to be"):
+    with pytest.raises(NotHere, match="new and old would have to be"):
         _ = replace(alone, together=pair, kept=()).model
 
 

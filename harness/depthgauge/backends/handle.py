@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from depthgauge.backends.layerwise import LAYERWISE, open_layerwise
-from depthgauge.core.errors import DoesNotFit
+from depthgauge.core.errors import NotHere
 from depthgauge.core.method import Checkpoint
+from depthgauge.formats.tensors import is_quantized
 from depthgauge.models.load import GIB, WORKING_SHARE, Placement, fits, free_bytes, load, make_room, needed_bytes
 from depthgauge.store.folders import Store
 
@@ -42,12 +43,12 @@ class CheckpointHandle:
 
     @property
     def model(self) -> Any:
-        """The whole model. Raises: DoesNotFit where memory has no room for it and those it is compared with."""
+        """The whole model. Raises: NotHere where memory has no room for it and those it is compared with."""
         if self.placement.device_map == LAYERWISE:
-            raise DoesNotFit(f"{self.wants}: leave out --device-map={LAYERWISE} where there is room.")
+            raise NotHere(f"{self.wants}: leave out --device-map={LAYERWISE} where there is room.")
         if not self.has_room:
             free = free_bytes(self.placement.device) / GIB
-            raise DoesNotFit(
+            raise NotHere(
                 f"{self.wants}, and {free:.1f} GiB are free on {self.placement.device}: choose --dtype=bfloat16, "
                 "--device-map=auto, or a larger machine."
             )
@@ -65,12 +66,24 @@ class CheckpointHandle:
         return self.opened()[1]
 
     def opened(self) -> tuple[Any, Any]:
-        """`forward_model` and the tokenizer."""
+        """`forward_model` and the tokenizer. Raises: NotHere for codes that run as they are, and do not fit whole."""
         if self.placement.device_map != LAYERWISE and self.has_room:
             return load(self.folder, self.placement)
+        if self.runs_codes:
+            raise NotHere(f"{self.wants}: leave out --as-run, which is for whole models.")
         make_room((), self.placement)
         placement = replace(self.placement, device_map=LAYERWISE)
         return open_layerwise(self.checkpoint, placement, store=self.store, tell=self.tell)
+
+    @property
+    def runs_codes(self) -> bool:
+        """Whether it is quantised, and run as it is stored."""
+        return self.placement.as_run and is_quantized(self.folder)
+
+    @property
+    def dequantized(self) -> "CheckpointHandle":
+        """The same checkpoint with its weights dequantised."""
+        return replace(self, placement=replace(self.placement, as_run=False))
 
     @property
     def has_room(self) -> bool:

@@ -22,6 +22,7 @@ OPTIONS = (
     "device",
     "dtype",
     "device_map",
+    "as_run",
     "launcher",
     "processes",
     "executor",

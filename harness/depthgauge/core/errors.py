@@ -75,8 +75,8 @@ class NotTestable(HarnessError):
     """The checkpoint cannot carry the claim; becomes a verdict, not a failure."""
 
 
-class DoesNotFit(NotTestable):
-    """Memory has no room for it, and that of another machine may: nothing is stored of it."""
+class NotHere(NotTestable):
+    """Memory has no room for it, or a library is missing, which another machine may have: nothing is stored of it."""
 
 
 class NotCached(NotTestable):

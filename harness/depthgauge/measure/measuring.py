@@ -11,6 +11,7 @@ from depthgauge.core.installed import versions
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import digest
 from depthgauge.core.result import Evidence
+from depthgauge.formats.tensors import is_quantized
 from depthgauge.measure.base_probe import Arrays, BaseProbe, address, requires_of
 from depthgauge.measure.context import Job, RunContext, ToMeasure, checkpoint_label, note_missing
 from depthgauge.models.files import weight_bytes
@@ -83,12 +84,16 @@ def description_of(probe: BaseProbe, context: RunContext, one: Checkpoint, *othe
 
 
 def key_of(probe: BaseProbe, context: RunContext, one: Checkpoint, *others: Checkpoint) -> dict[str, Any]:
-    """All that determines an answer besides the checkpoint; a dtype where it is not float32."""
+    """All that determines an answer besides the checkpoint; a dtype where it is not float32, and whether
+    codes are run as they are.
+    """
     dtype = context.placement.dtype_of(one.folder)
     where = {"device": context.placement.device, "versions": versions(requires_of(probe))}
     precision = {} if dtype == "float32" else {"dtype": dtype}
+    stored = context.placement.as_run and any(is_quantized(checkpoint.folder) for checkpoint in (one, *others))
+    as_run = {"as_run": True} if stored else {}
     pair = {"baseline": others[0].fingerprint} if others else {}
-    return {**where, **precision, **pair, **probe.parameters(one)}
+    return {**where, **precision, **as_run, **pair, **probe.parameters(one)}
 
 
 def unchanged(checkpoints: tuple[Checkpoint, ...], run: Callable[[], Arrays]) -> Arrays:

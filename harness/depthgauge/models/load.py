@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from depthgauge.core.errors import InvalidCheckpoint, NotTestable, UsageError
+from depthgauge.core.errors import InvalidCheckpoint, NotHere, NotTestable, UsageError
 from depthgauge.formats.folder import plain_tensors
 from depthgauge.formats.tensors import is_quantized, whole
 from depthgauge.models import settings
@@ -24,11 +24,14 @@ WORKING_SHARE = 1.2  # of the weights: what a forward pass on a few thousand tok
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """Where models run and in which precision; `dtype` 'auto' is each checkpoint's own."""
+    """Where models run and in which precision; `dtype` 'auto' is each checkpoint's own. With `as_run` a quantised
+    folder is run as it is stored, and not dequantised.
+    """
 
     device: str = "cpu"
     dtype: str = "float32"
     device_map: str | None = None
+    as_run: bool = False
 
     def dtype_of(self, folder: Path) -> str:
         return stored_dtype(folder) if self.dtype == "auto" else self.dtype
@@ -160,7 +163,7 @@ def read_model(folder: Path, placement: Placement) -> tuple[Any, Any]:
         where["device_map"] = {"": placement.device}  # tensor by tensor: never a second copy
     where |= {"dtype": getattr(torch, placement.dtype_of(folder)), "output_loading_info": True}
     if is_quantized(folder):
-        model, info = dequantized(folder, where)
+        model, info = as_stored(folder, where) if placement.as_run else dequantized(folder, where)
     else:
         check_finite(folder)
         with settings.readable(folder):
@@ -214,6 +217,32 @@ def dequantized(folder: Path, where: Mapping[str, Any]) -> tuple[Any, dict[str, 
             None, config=empty.config, state_dict=weights, **where
         )
     return loaded
+
+
+def as_stored(folder: Path, where: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The model of a quantised folder as transformers runs it: codes stay codes where it can, and activations are
+    quantised where the folder says so.
+
+    Raises: NotHere, with what the library says, where it cannot be loaded or run whole.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            folder, use_safetensors=True, trust_remote_code=False, **where
+        )
+        lost = sorted(map(str, (*info["missing_keys"], *info["mismatched_keys"])))
+        if lost:
+            raise RuntimeError(f"no usable weights for {lost[0]}")
+        with torch.inference_mode():
+            model(input_ids=torch.zeros((1, 2), dtype=torch.long, device=model.device))
+    except Exception as error:  # each library of a format has its own
+        raise NotHere(
+            f"{folder} cannot be run as it is stored in {str(where['dtype']).removeprefix('torch.')} "
+            f"({settings.reason(error)}): leave out --as-run, choose --dtype=auto, or install what it asks for."
+        ) from error
+    return model, info
 
 
 def multiply_in_float32(model: Any) -> None:

@@ -48,7 +48,7 @@ WITH_A_VALUE = (
     "executor",
     "launcher",
 )
-ABOUT_CHANGE = ("tasks", "include_path", "margin", "expect", "allow", "all_stages", "last_stage")
+ABOUT_CHANGE = ("tasks", "include_path", "margin", "expect", "allow", "all_stages", "last_stage", "as_run")
 ABOUT_METHODS = ("method", "suites", "seeds", "first_seed", "base_model")
 
 
@@ -81,6 +81,7 @@ class Options:
     device: str | None = None
     dtype: str | None = None
     device_map: str | None = None
+    as_run: bool | None = None
     launcher: str | None = None
     processes: int | None = None
     executor: str | None = None
@@ -280,6 +281,12 @@ OPTIONS = (
         "itself where a pair does not fit into memory.",
     ),
     Option(
+        name="as_run",
+        flag=True,
+        help="with --baseline, run a quantised checkpoint as transformers runs it, activations quantised where it says "
+        "so, in place of its dequantised weights.",
+    ),
+    Option(
         name="launcher",
         metavar="accelerate|FILE",
         help="train by several processes: --processes=N of this machine, or as a file of accelerate's says.",
@@ -324,7 +331,7 @@ def session_of(
     slow = check_dtype(dtype, device)
     if slow and warn:
         tell(f"--dtype={dtype}: {slow}")
-    placement = Placement(device=device, dtype=dtype, device_map=options.device_map)
+    placement = Placement(device=device, dtype=dtype, device_map=options.device_map, as_run=bool(options.as_run))
     about_change = options.baseline is not None
     if not about_change:
         for option in ABOUT_CHANGE:

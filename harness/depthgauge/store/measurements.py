@@ -11,7 +11,7 @@ from zipfile import ZIP_STORED, ZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from depthgauge.core.errors import CorruptEntry, DoesNotFit, NotTestable, StatisticUndefined
+from depthgauge.core.errors import CorruptEntry, NotHere, NotTestable, StatisticUndefined
 from depthgauge.core.estimate import Measurement
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.plain import to_plain
@@ -36,15 +36,15 @@ def measure(store: Store, description: Mapping[str, Any], run: Callable[[], Arra
     """The measurement of that description from the store, or taken by `run()` and stored.
 
     A `run` that raises NotTestable or StatisticUndefined is stored as a refusal: no model is loaded to be refused
-    again. One that this machine is too small for is not.
+    again. One that another machine may not give is not.
 
-    Raises: DoesNotFit as `run`; CorruptEntry if the stored one does not read back as it was written.
+    Raises: NotHere as `run`; CorruptEntry if the stored one does not read back as it was written.
     """
 
     def make(staging_dir: Path) -> None:
         try:
             np.savez(staging_dir / ARRAYS, allow_pickle=False, **run())
-        except DoesNotFit:
+        except NotHere:
             raise
         except (NotTestable, StatisticUndefined) as error:
             (staging_dir / REFUSAL).write_text(str(error), encoding="utf-8")

@@ -24,12 +24,33 @@ def next_token(
     check_same_vocabulary(*models)
     ids = pair_ids(candidate, baseline, texts)
     found = next_tokens(*models, ids)
+    return (
+        costs(candidate, baseline, ids)
+        | {
+            "kl": found.kl,
+            "changed": found.says != found.baseline_says,
+            "text_of": found.text_of,
+            "kinds": np.array([text.kind for text in texts], dtype=np.str_),
+        }
+        | most_changed(found, ids, baseline.tokenizer)
+    )
+
+
+def costs(candidate: CheckpointHandle, baseline: CheckpointHandle, ids: Tokens) -> dict[str, NDArray[Any]]:
+    """Where the candidate's codes are run as they are stored, what of its divergence its weights cost, and what else
+    running them does: `kl_of_weights` KL(baseline || dequantised) and `kl_of_running` KL(dequantised || as it runs), in
+    nats, with `changed_by_weights` and `changed_by_running`. Nothing of any other candidate.
+    """
+    if not candidate.runs_codes:
+        return {}
+    of_weights = next_tokens(candidate.dequantized.forward_model, baseline.forward_model, ids)
+    of_running = next_tokens(candidate.forward_model, candidate.dequantized.forward_model, ids)
     return {
-        "kl": found.kl,
-        "changed": found.says != found.baseline_says,
-        "text_of": found.text_of,
-        "kinds": np.array([text.kind for text in texts], dtype=np.str_),
-    } | most_changed(found, ids, baseline.tokenizer)
+        "kl_of_weights": of_weights.kl,
+        "changed_by_weights": of_weights.says != of_weights.baseline_says,
+        "kl_of_running": of_running.kl,
+        "changed_by_running": of_running.says != of_running.baseline_says,
+    }
 
 
 def most_changed(found: NextTokens, ids: Tokens, tokenizer: Any) -> dict[str, NDArray[Any]]:

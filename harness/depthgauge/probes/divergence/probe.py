@@ -27,7 +27,9 @@ class NextToken:
     `kl` KL(baseline || candidate) of what follows the token, in nats; `changed` whether another token is the likeliest;
     `text_of` its text. `kinds` of the texts, (texts,). `top_text`, `top_position` where a changed one stands;
     `top_token`, `top_context` what is written there and up to it; `top_old`, `top_new` what either model would say
-    next; `top_old_probability`, `top_new_probability` what each gives to the baseline's word.
+    next; `top_old_probability`, `top_new_probability` what each gives to the baseline's word. Of a candidate that is
+    run as it is stored also `kl_of_weights`, `changed_by_weights`, `kl_of_running` and `changed_by_running`
+    (`measures.costs`).
     """
 
     texts: tuple[Text, ...]

@@ -24,6 +24,17 @@ WHAT = (
     "over tokens does not tell one from the other, and the median over the tokens of a text does."
 )
 
+AS_RUN = (
+    "Run as it is stored: what its weights cost, dequantised and computed as the baseline is, and what running them as "
+    "they are does besides, such as activations that are quantised: KL(dequantised || as it runs), which need not add "
+    "up to both."
+)
+COSTS = {
+    "weights": (("kl_of_weights", "nats"), ("changed_by_weights", "share")),
+    "activations, and how it is computed": (("kl_of_running", "nats"), ("changed_by_running", "share")),
+    "both": (("kl", "nats"), ("changed", "share")),
+}
+
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     if not measured:
@@ -33,6 +44,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
         [
             WHAT,
             by_checkpoint(measured),
+            *costs(measured),
             by_kind(measured),
             Picture(
                 "divergence.png", "Median KL of every text, by kind and checkpoint, on a logarithmic axis",
@@ -48,6 +60,19 @@ def by_checkpoint(measured: Sequence[Measured]) -> Table:
     headers = ["checkpoint against the baseline", "mean KL (nats)", "median KL (nats)", "likeliest token changed",
                "texts", "tokens"]  # fmt: skip
     return Table(headers, [[escape(one.label), *figures(one), *sizes(one)] for one in measured])
+
+
+def costs(measured: Sequence[Measured]) -> Iterator[str | Table]:
+    """What weights cost, and what running them as they are stored does, of the candidates that were run so."""
+    rows = [
+        [escape(one.label), name, *(figure(means(one.measurement, array), unit) for array, unit in arrays)]
+        for one in measured
+        if "kl_of_weights" in one.arrays
+        for name, arrays in COSTS.items()
+    ]
+    if rows:
+        yield AS_RUN
+        yield Table(["checkpoint", "what costs it", "mean KL (nats)", "likeliest token changed"], rows)
 
 
 def figures(one: Measured, kind: str | None = None) -> list[str]:

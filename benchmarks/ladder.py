@@ -1,0 +1,123 @@
+"""What quantised weights cost: SmolLM2 in one type of GGUF after the other, by the divergence of next tokens.
+
+`python -m benchmarks.ladder [TEXTS]`, with `pip install libgguf` for the K types. TEXTS is a file of JSON with a list
+of texts; without one they are those that are read where nothing is named.
+
+SmolLM2 as it is brought stands on the grid of Q4_1, where rounding again is free, and its 576 columns are no multiple
+of the 256 of the K types. So its weights are moved by up to half a step of that grid, evenly drawn, and the model is
+padded with zeros to 768 columns, which computes the same function. Matrices of the layers are rounded, embeddings and
+norms are not.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gguf import GGMLQuantizationType
+from tabulate import tabulate
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+from depthgauge.checks.inputs import texts
+from depthgauge.models.load import prepare_libraries
+from depthgauge.probes.divergence.compute import NextTokens, next_tokens
+from depthgauge_testbeds.smollm2 import SMOLLM2
+
+WIDTH, HEADS, GROUP, LEVELS = 768, 12, 32, 15
+TYPES = ("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "Q4_0", "Q3_K", "Q2_K")
+THREADS = 2
+Round = Callable[[torch.Tensor], torch.Tensor]
+
+
+def padded(model: Any) -> Any:
+    """The same function with zeros up to `WIDTH` columns: norms divide by a mean over more, and are scaled for it."""
+    config = deepcopy(model.config)
+    share = config.hidden_size / WIDTH
+    config.num_key_value_heads = config.num_key_value_heads * HEADS // config.num_attention_heads
+    config.hidden_size, config.num_attention_heads = WIDTH, HEADS
+    config.rms_norm_eps *= share
+    wide = LlamaForCausalLM(config).eval()
+    state = model.state_dict()
+    with torch.no_grad():
+        for name, tensor in wide.state_dict().items():
+            tensor.zero_()
+            narrow = state[name] * share**0.5 if tensor.ndim == 1 else state[name]
+            tensor[tuple(slice(0, size) for size in narrow.shape)] = narrow
+    return wide
+
+
+def off_the_grid(model: Any, seed: int = 0) -> Any:
+    """The model with each weight of a layer's matrix moved by up to half a step of 4 bits of its group, in place."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for matrix in matrices(model).values():
+            groups = matrix.view(matrix.shape[0], -1, GROUP)
+            step = (groups.amax(-1, keepdim=True) - groups.amin(-1, keepdim=True)) / LEVELS
+            groups += (torch.rand(groups.shape, generator=generator) - 0.5) * step
+    return model
+
+
+def matrices(model: Any) -> dict[str, torch.Tensor]:
+    """Those of the layers."""
+    return {name: weight.data for name, weight in model.named_parameters() if weight.ndim == 2 and ".layers." in name}
+
+
+def rounded(model: Any, to_type: Round) -> Any:
+    """A copy whose matrices are rounded."""
+    candidate = deepcopy(model)
+    for matrix in matrices(candidate).values():
+        matrix.copy_(to_type(matrix))
+    return candidate
+
+
+def rounding(name: str) -> Round:
+    """To a type of GGUF and back, by llama.cpp's own code."""
+    import libgguf
+
+    kind = GGMLQuantizationType[name]
+
+    def to_type(matrix: torch.Tensor) -> torch.Tensor:
+        codes = libgguf.quantize_rows(np.ascontiguousarray(matrix.numpy()), kind)
+        values = libgguf.dequantize_rows(codes, kind, n_per_row=matrix.shape[1])
+        return torch.from_numpy(np.ascontiguousarray(values)).view_as(matrix)
+
+    return to_type
+
+
+def divergences(base: Any, roundings: Mapping[str, Round], ids: list[list[int]]) -> Iterable[tuple[str, NextTokens]]:
+    for name, to_type in roundings.items():
+        yield name, next_tokens(rounded(base, to_type), base, ids)
+
+
+def row(name: str, said: NextTokens) -> list[str]:
+    kl = said.kl.astype(float)
+    figures = [kl.mean(), np.median(kl), np.quantile(kl, 0.99), kl.max(), (said.says == said.baseline_says).mean()]
+    return [name, *(f"{figure:.3g}" for figure in figures)]
+
+
+def ready() -> tuple[Any, Any]:
+    """SmolLM2 off its grid and padded, and its tokenizer."""
+    model = AutoModelForCausalLM.from_pretrained(SMOLLM2.base, dtype=torch.float32).eval()
+    return padded(off_the_grid(model)), AutoTokenizer.from_pretrained(SMOLLM2.base)
+
+
+def main() -> None:
+    prepare_libraries(THREADS)
+    base, tokenizer = ready()
+    read = json.loads(Path(sys.argv[1]).read_text()) if sys.argv[1:] else [text.text for text in texts.texts()]
+    ids = [tokenizer(text)["input_ids"] for text in read]
+    print(f"{len(ids)} texts, {sum(map(len, ids))} tokens", flush=True)
+    rows = []
+    for name, said in divergences(base, {name: rounding(name) for name in TYPES}, ids):
+        rows.append(row(name, said))
+        print(*rows[-1], file=sys.stderr, flush=True)
+    headers = ("type", "mean KL (nats)", "median", "99 %", "largest", "same likeliest token")
+    print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
+
+
+if __name__ == "__main__":
+    main()

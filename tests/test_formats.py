@@ -25,6 +25,7 @@ from depthgauge.models.gguf import check_gguf, convert
 from depthgauge.models.load import load
 from depthgauge.probes.files.compute import tensor_differences
 from depthgauge.probes.weights.compute import weight_deltas
+from depthgauge.probes.weights.measures import place_in
 from depthgauge.probes.weights.quantized import quantized_deltas
 from depthgauge.sources.find import find
 from depthgauge.store.folders import Store
@@ -97,7 +98,7 @@ def test_rounding_is_told_from_damage(name):
     deltas, plain = quantized_deltas(FIXTURES / name, base_of(name))
     moved = dict(bars.MOVED)[BITS.get(name, 4)]
     assert 0 < max(delta.relative for delta in deltas) < moved
-    assert max(delta.shift for delta in deltas) < 0.65 * bars.SHIFTED
+    assert max(delta.shift for delta in deltas) < 0.8 * bars.SHIFTED
     assert max(delta.explained for delta in deltas) < 0.6 * bars.EXPLAINED
     assert max(plain.values()) < 1e-6
 
@@ -197,6 +198,20 @@ def test_a_planted_fault_is_seen_and_its_tensor_named(fault, copied):
     exchanged = {f"{UP.replace('0', '1')}.weight"} if "another layer" in fault else set()
     named = {f"{UP}.weight"} | exchanged
     assert beyond and set(beyond) == named
+
+
+@pytest.mark.parametrize(("kind", "output"), [("down_proj", 5), ("gate_up_proj", 40)])
+def test_the_group_of_a_fused_expert_is_named(kind, output, copied):
+    """MXFP4 shares a scale along a layer's inputs, which are the rows of a fused tensor."""
+
+    def double(stored):
+        stored[f"model.layers.1.mlp.experts.{kind}_scales"][1, output, -1] += 1
+
+    folder = change(copied("mxfp4"), double)
+    (delta,) = [each for each in quantized_deltas(folder, FIXTURES / "mxfp4-base")[0] if each.shift > bars.SHIFTED]
+
+    assert delta.name == f"model.layers.1.mlp.experts.{kind}"
+    assert place_in(delta) == f"expert 1, row {32 * (kind != 'down_proj')}, column {output}"
 
 
 def plain_down(stored):

@@ -43,6 +43,7 @@ def weight_of(parameter: Parameter, stored: Mapping[str, Tensor]) -> Tensor:
         compute=computing(parameter.convert, sources),
         bits=bits_of(sources[0]),
         group=1 if isinstance(sources[0], Stored) else sources[0].group,
+        axis=-1 if isinstance(sources[0], Stored) else sources[0].axis,
     )
 
 

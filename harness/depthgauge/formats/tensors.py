@@ -166,7 +166,7 @@ class Computed:
     """A weight that `compute` makes, in float32 and of this shape, out of what a quantised checkpoint stores.
 
     `path` is the file that holds its codes. `bits` are those that a weight takes, and `group` is how many neighbours
-    along its last axis share a scale. The weight is kept from the first piece that is asked for until the last.
+    along `axis` share a scale. The weight is kept from the first piece that is asked for until the last.
     """
 
     name: str
@@ -175,6 +175,7 @@ class Computed:
     compute: Callable[[], NDArray[np.float32]]
     bits: float
     group: int
+    axis: int = -1
     dtype: ClassVar[str] = "F32"
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
     _kept: list[NDArray[np.float32]] = field(default_factory=list, init=False, repr=False)

@@ -42,7 +42,7 @@ def weight(name: str, blocks: Stored, scales: Stored | None) -> Computed:
     experts, outputs, groups, size = blocks.shape
     check_shape(scales, (experts, outputs, groups), why="the blocks")
     return Computed(
-        name=name, path=blocks.path, shape=(experts, groups * size * 2, outputs), bits=BITS, group=1,
+        name=name, path=blocks.path, shape=(experts, groups * size * 2, outputs), bits=BITS, group=size * 2, axis=-2,
         compute=partial(computed, blocks, scales),
     )  # fmt: skip
 

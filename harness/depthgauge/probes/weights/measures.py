@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from depthgauge.formats.parts import block_of
 from depthgauge.formats.tensors import ATTENTION, PROJECTIONS
 from depthgauge.probes.weights import compute
 from depthgauge.probes.weights.rows import of_rows
+
+if TYPE_CHECKING:
+    from depthgauge.probes.weights.quantized import QuantizedDelta
 
 
 def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
@@ -118,11 +121,17 @@ def of_quantized(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
         "relative": np.array([one.relative for one in found]),
         "explained": np.array([one.explained for one in found]),
         "shift": np.array([one.shift for one in found]),
-        "place": np.array([f"row {one.row}, column {one.column}" for one in found], dtype=np.str_),
+        "place": np.array([place_in(delta) for delta in found], dtype=np.str_),
         "bits": np.array([one.bits for one in found], dtype=float),
         "plain": np.array([short(name) for name in plain], dtype=np.str_),
         "plain_relative": np.array(list(plain.values()), dtype=float),
     }
+
+
+def place_in(delta: "QuantizedDelta") -> str:
+    """Where the group begins that is shifted most: 'row 3, column 64', of one expert where a tensor holds several."""
+    within = f"row {delta.row}, column {delta.column}"
+    return within if delta.expert is None else f"expert {delta.expert}, {within}"
 
 
 def short(name: str) -> str:

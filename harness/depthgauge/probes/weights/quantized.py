@@ -44,7 +44,8 @@ class Groups(NamedTuple):
 class QuantizedDelta:
     """Of one matrix. `relative` is the norm of the error over that of the baseline's weights; `explained` the share of
     the error that scales and zeros of groups explain; `shift` that part in the group where it is largest, in typical
-    errors of a group of this matrix, and `row` and `column` where that group begins.
+    errors of a group of this matrix, and `row` and `column` where that group begins, in the matrix of an `expert` where
+    those of several lie in one tensor.
     """
 
     name: str
@@ -55,6 +56,7 @@ class QuantizedDelta:
     shift: float
     row: int
     column: int
+    expert: int | None = None
 
 
 def quantized_deltas(folder: Path, base: Path) -> tuple[list[QuantizedDelta], dict[str, float]]:
@@ -92,18 +94,28 @@ def moved(ours: NDArray[np.floating], base: NDArray[np.floating]) -> float:
 
 def delta_of(tensor: Tensor, ours: NDArray[np.floating], base: NDArray[np.floating]) -> QuantizedDelta:
     bits, group = (tensor.bits, tensor.group) if isinstance(tensor, Computed) else (PLAIN_BITS, PLAIN_GROUP)
-    columns = tensor.shape[-1]
+    along = tensor.axis if isinstance(tensor, Computed) else -1
+    ours, base = np.moveaxis(ours, along, -1), np.moveaxis(base, along, -1)
+    columns = base.shape[-1]
     span = min(group if group >= SHORTEST else columns, columns)
     size = min(span, LONGEST)
     found = groups_of(ours.reshape(-1, columns), base.reshape(-1, columns), size, max(1, span // size))
     shift = shifts(found, bits)
-    row, column = np.unravel_index(int(shift.argmax()), shift.shape)
+    line, part = divmod(int(shift.argmax()), shift.shape[1])
+    *experts, row, column = place_of(base.shape, line, part * size, along)
     error = float(found.error.sum())
     return QuantizedDelta(
         name=tensor.name, bits=bits, group=span, relative=moved(ours, base),
         explained=float(found.explained.sum()) / error if error else 0.0,
-        shift=float(shift.max()), row=int(row), column=int(column) * size,
+        shift=float(shift.max()), row=row, column=column, expert=experts[0] if experts else None,
     )  # fmt: skip
+
+
+def place_of(shape: tuple[int, ...], line: int, column: int, along: int) -> tuple[int, ...]:
+    """Where in a tensor the number lies in a column of a line is, of all its lines along an axis."""
+    place = [int(index) for index in np.unravel_index(line, shape[:-1])]
+    place.insert(len(shape) + along, column)
+    return tuple(place)
 
 
 def shifts(groups: Groups, bits: float) -> NDArray[np.float64]:

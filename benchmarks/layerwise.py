@@ -1,8 +1,7 @@
-"""A pair read layer by layer beside the plain load of it, and a pair of 8 B parameters: seconds and memory.
+"""A model read layer by layer beside the plain load of it, and a pair of 8 B parameters: seconds and memory.
 
-`python -m benchmarks.layerwise` compares two random models of 1.5 B parameters (Qwen2's shape, bfloat16) on 16 texts of
-120 tokens, by next tokens and the residual stream, in bfloat16 and in float32: loaded whole, and read layer by layer,
-each in a process of its own.
+`python -m benchmarks.layerwise` runs 16 texts of 120 tokens through a random model of 1.5 B parameters (Qwen2's shape,
+stored in bfloat16), in bfloat16 and in float32: loaded whole, and read layer by layer, each in a process of its own.
 
 `python -m benchmarks.layerwise 8b [PLACE]` writes two random folders of 8 B parameters (Llama 3's shape, 16.1 GB)
 tensor by tensor below PLACE, the second with hard links to all files of the first but one, and runs `depthgauge
@@ -17,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,10 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PretrainedConfig, Qw
 
 from benchmarks.two_folders import GIB, peak_memory, tokenizer
 from depthgauge.backends.handle import CheckpointHandle
-from depthgauge.backends.layerwise import LAYERWISE
+from depthgauge.backends.layerwise import LAYERWISE, run_ahead
+from depthgauge.backends.pairs import pair_batches
 from depthgauge.core.method import Checkpoint
 from depthgauge.models.load import Placement, prepare_libraries
-from depthgauge.probes.activations.compute import activation_difference
-from depthgauge.probes.divergence.compute import next_tokens
 from depthgauge.store.folders import Store
 
 SMALL = Qwen2Config(
@@ -46,6 +45,7 @@ LARGE = LlamaConfig(
     num_key_value_heads=8, tie_word_embeddings=False, max_position_embeddings=8192,
 )  # fmt: skip
 TEXTS, TOKENS, THREADS = 16, 120, 2
+POOL = 1 << 27
 CHANGED, NOISE = 12, 0.01  # the layer whose file the candidate has for itself, and by how much of its spread it is off
 ROOM = 6 * 2**30  # bytes of the disk that are left to others
 WAYS = {"whole": None, "layer by layer": LAYERWISE}
@@ -82,7 +82,18 @@ def save_random(folder: Path, config: PretrainedConfig) -> None:
 def drawn(name: str, shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
     if "norm" in name:
         return torch.ones(shape, dtype=torch.bfloat16)
-    return torch.empty(shape, dtype=torch.bfloat16).normal_(std=0.02, generator=generator)
+    pieces, left = [], shape.numel()
+    while left:
+        first = int(torch.randint(POOL // 2, (), generator=generator))
+        pieces.append(pool()[first : first + min(left, POOL // 2)])
+        left -= len(pieces[-1])
+    return torch.cat(pieces).view(shape)
+
+
+@cache
+def pool() -> torch.Tensor:
+    """Numbers of which tensors are pieces, begun anywhere: drawing 8 B of them takes longer than comparing them."""
+    return torch.empty(POOL).normal_(std=0.02, generator=torch.Generator().manual_seed(1)).bfloat16()
 
 
 def save_candidate(baseline: Path, candidate: Path) -> None:
@@ -99,27 +110,29 @@ def save_candidate(baseline: Path, candidate: Path) -> None:
     save_file(tensors, candidate / own, metadata={"format": "pt"})
 
 
-def handle_of(folder: Path, pair: tuple[Path, ...], dtype: str, way: str, store: Store) -> CheckpointHandle:
-    return CheckpointHandle(
-        checkpoint=Checkpoint(name=folder.name, seed=0, folder=folder, fingerprint=folder.name),
-        placement=Placement(dtype=dtype, device_map=WAYS[way]), together=pair, store=store,
-    )  # fmt: skip
-
-
-def measured(place: Path, dtype: str, way: str) -> dict[str, Any]:
-    """Seconds of wall and of processors that a pair takes, and what it comes to; in a process of its own."""
+def measured(folder: Path, dtype: str, way: str) -> dict[str, Any]:
+    """Seconds of wall and of processors that a model and its texts take, and the sum of the log-probabilities of all
+    tokens but the first; in a process of its own.
+    """
     prepare_libraries(THREADS)
     ids = np.random.default_rng(0).integers(SMALL.vocab_size, size=(TEXTS, TOKENS)).tolist()
     began, worked = time.monotonic(), time.process_time()
-    with tempfile.TemporaryDirectory(dir=place) as kept:
-        pair = (place / "candidate", place / "baseline")
-        store = Store(Path(kept), run="benchmark")
-        models = [handle_of(folder, pair, dtype, way, store).forward_model for folder in pair]
-        said, moved = next_tokens(*models, ids), activation_difference(*models, ids)
-    return {
-        "wall": time.monotonic() - began, "processors": time.process_time() - worked,
-        "kl": float(said.kl.astype(float).sum()), "moved": float(moved.relative.sum()),
-    }  # fmt: skip
+    with tempfile.TemporaryDirectory(dir=folder.parent) as kept:
+        model = CheckpointHandle(
+            checkpoint=Checkpoint(name=folder.name, seed=0, folder=folder, fingerprint=folder.name),
+            placement=Placement(dtype=dtype, device_map=WAYS[way]), store=Store(Path(kept), run="benchmark"),
+        ).forward_model  # fmt: skip
+        batches = [[ids[i] for i in chosen] for chosen in pair_batches(model, ids)]
+        run_ahead([model], batches)
+        score = sum(log_probability(model, batch) for batch in batches)
+    return {"wall": time.monotonic() - began, "processors": time.process_time() - worked, "score": score}
+
+
+def log_probability(model: Any, batch: list[list[int]]) -> float:
+    ids = torch.tensor(batch)
+    with torch.inference_mode():
+        said = model(input_ids=ids, use_cache=False).logits[:, :-1].float().log_softmax(-1)
+    return float(said.gather(-1, ids[:, 1:, None]).double().sum())
 
 
 def in_a_process(place: Path, dtype: str, way: str) -> tuple[dict[str, Any], int]:
@@ -133,17 +146,16 @@ def in_a_process(place: Path, dtype: str, way: str) -> tuple[dict[str, Any], int
 
 
 def small(place: Path) -> str:
-    """The table of the pair of 1.5 B parameters."""
-    save_random(place / "baseline", SMALL)
-    save_candidate(place / "baseline", place / "candidate")
+    """The table of the model of 1.5 B parameters."""
+    save_random(place / "model", SMALL)
     rows = []
     for dtype in ("bfloat16", "float32"):
         for way in WAYS:
-            seconds, most = in_a_process(place, dtype, way)
+            seconds, most = in_a_process(place / "model", dtype, way)
             cells = [f"{seconds[name]:.0f}" for name in ("wall", "processors")]
-            rows.append((dtype, way, *cells, f"{most / GIB:.2f}", repr(seconds["kl"]), repr(seconds["moved"])))
+            rows.append((dtype, way, *cells, f"{most / GIB:.2f}", repr(seconds["score"])))
             print(rows[-1], file=sys.stderr, flush=True)
-    headers = ("dtype", "way", "wall (s)", "processors (s)", "peak memory (GiB)", "sum of KL", "sum of moves")
+    headers = ("dtype", "way", "wall (s)", "processors (s)", "peak memory (GiB)", "log-probability of the texts")
     return str(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))
 
 
@@ -163,7 +175,13 @@ def large(place: Path) -> str:
         print(f"written in {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
         (folder / "conftest.py").write_text(SIXTEEN)
         command = [sys.executable, "-P", "-m", "depthgauge", "compare", "baseline", "candidate", "--dtype=bfloat16"]
-        command += [f"--device-map={LAYERWISE}", "--testbed=sixteen", "--all-stages", f"--claims={','.join(STAGES)}"]
+        command += [
+            f"--device-map={LAYERWISE}",
+            "--testbed=sixteen",
+            "--conftest=conftest.py",
+            "--all-stages",
+            f"--claims={','.join(STAGES)}",
+        ]
         began = time.monotonic()
         child = psutil.Popen(command, cwd=folder)
         most = peak_memory(child)

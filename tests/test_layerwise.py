@@ -242,8 +242,8 @@ def test_weights_that_are_not_finite_or_not_there_are_named(saved):
 TEXTS = (Text(text="abcdab"), Text(text="dcb"))
 
 
-def measured_by(folders, placement, store, probe):
-    context = RunContext(testbed=COMMON, placement=placement, store=store, tell=lambda line: None)
+def measured_by(folders, placement, store, probe, tell=lambda line: None):
+    context = RunContext(testbed=COMMON, placement=placement, store=store, tell=tell)
     candidate, baseline = (CheckpointSet(name=one.name, folder=one, context=context) for one in folders)
     return candidate.compare(probe, baseline)[0].arrays
 
@@ -258,10 +258,18 @@ def pair(tmp_path_factory):
 def test_a_pair_that_does_not_fit_is_read_layer_by_layer_without_being_asked(probe, pair, tmp_path, monkeypatch):
     expected = measured_by(pair, Placement(), Store(tmp_path / "whole", run="test"), probe)
     monkeypatch.setattr("depthgauge.models.load.free_bytes", lambda device: 0)
+    monkeypatch.setattr(handle, "free_bytes", lambda device: 0)
     handle.make_room((), Placement())
-    found = measured_by(pair, Placement(), Store(tmp_path / "layers", run="test"), probe)
+    said: list[str] = []
+    found = measured_by(pair, Placement(), Store(tmp_path / "layers", run="test"), probe, said.append)
 
     assert len(model.OPENED) == 2
+    notices = [line for line in said if not line.startswith("measuring ")]
+    assert [line.partition(" ")[0] for line in notices] == ["new", "old"]
+    assert all(
+        " is read layer by layer: new and old in float32 take 0.0 GiB at once, and 0.0 GiB are free on" in line
+        for line in notices
+    )
     assert set(found) == set(expected)
     assert all(np.array_equal(found[name], expected[name]) for name in found)
 
@@ -275,7 +283,7 @@ def test_what_generates_says_what_it_needs_and_nothing_is_stored_of_it(pair, tmp
     task = ItemTaskProbe(task=ItemTask(name="choices", items=choices))
     asked = CheckpointSet(name="new", folder=pair[0], context=context)
 
-    with pytest.raises(NotHere, match=r"new would have to be whole in memory for this, 0\.0 GiB in"):
+    with pytest.raises(NotHere, match=r"new would .* token; new in float32 take 0\.0 GiB at once, and 0\.0 GiB are"):
         asked.measure(task)
 
     monkeypatch.undo()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from depthgauge.backends.layerwise import LAYERWISE, open_layerwise
+from depthgauge.backends.layerwise import LAYERWISE, is_open, open_layerwise
 from depthgauge.core.errors import NotHere
 from depthgauge.core.method import Checkpoint
 from depthgauge.formats.tensors import is_quantized
@@ -21,9 +21,10 @@ def silent(line: str) -> None:
 class CheckpointHandle:
     """A checkpoint that a probe is at: its model and tokenizer are loaded when they are first asked for.
 
-    `together` are the folders that the probe needs at once, and `kept` those that are asked about next: their models
-    stay in memory where there is room. `store` keeps what a model that is read layer by layer computes, so that an
-    interrupted run goes on where it was; without one nothing is kept. `tell` is told how far such a model is.
+    `together` are the folders that the probe needs at once, its own among them, and `kept` those that are asked about
+    next: their models stay in memory where there is room. `store` keeps what a model that is read layer by layer
+    computes, so that an interrupted run goes on where it was; without one nothing is kept. `tell` is told how far such
+    a model is.
     """
 
     checkpoint: Checkpoint
@@ -39,7 +40,7 @@ class CheckpointHandle:
 
     @property
     def needed(self) -> tuple[Path, ...]:
-        return tuple(dict.fromkeys((self.folder, *self.together)))
+        return self.together or (self.folder,)
 
     @property
     def model(self) -> Any:
@@ -47,10 +48,8 @@ class CheckpointHandle:
         if self.placement.device_map == LAYERWISE:
             raise NotHere(f"{self.wants}: leave out --device-map={LAYERWISE} where there is room.")
         if not self.has_room:
-            free = free_bytes(self.placement.device) / GIB
             raise NotHere(
-                f"{self.wants}, and {free:.1f} GiB are free on {self.placement.device}: choose --dtype=bfloat16, "
-                "--device-map=auto, or a larger machine."
+                f"{self.wants}; {self.sizes}: choose --dtype=bfloat16, --device-map=auto, or a larger machine."
             )
         return load(self.folder, self.placement)[0]
 
@@ -73,6 +72,8 @@ class CheckpointHandle:
             raise NotHere(f"{self.wants}: leave out --as-run, which is for whole models.")
         make_room((), self.placement)
         placement = replace(self.placement, device_map=LAYERWISE)
+        if placement != self.placement and not is_open(self.folder, placement):
+            self.tell(f"{self.folder.name} is read layer by layer: {self.sizes}")
         return open_layerwise(self.checkpoint, placement, store=self.store, tell=self.tell)
 
     @property
@@ -96,10 +97,18 @@ class CheckpointHandle:
 
     @property
     def wants(self) -> str:
-        """What the whole models take, in words."""
-        size = sum(needed_bytes(folder, self.placement) for folder in self.needed) * WORKING_SHARE / GIB
-        names = " and ".join(folder.name for folder in self.needed)
+        """What is needed whole, in words."""
+        return f"{self.names} would have to be whole in memory, as what is generated reads all weights for each token"
+
+    @property
+    def sizes(self) -> str:
+        needed = sum(needed_bytes(folder, self.placement) for folder in self.needed) * WORKING_SHARE / GIB
+        free = free_bytes(self.placement.device) / GIB
         return (
-            f"{names} would have to be whole in memory for this, {size:.1f} GiB in {self.placement.dtype}, as each "
-            "token that is generated would read all weights again"
+            f"{self.names} in {self.placement.dtype} take {needed:.1f} GiB at once, and {free:.1f} GiB are free on "
+            f"{self.placement.device}"
         )
+
+    @property
+    def names(self) -> str:
+        return " and ".join(folder.name for folder in self.needed)

@@ -6,7 +6,7 @@ so are all numbers, to the bit. Where a probe says beforehand what it will run (
 layer before the next is read, and what each layer computes is kept in the store.
 """
 
-from depthgauge.backends.layerwise.model import LAYERWISE, open_layerwise
+from depthgauge.backends.layerwise.model import LAYERWISE, is_open, open_layerwise
 from depthgauge.backends.layerwise.passes import run_ahead
 
-__all__ = ["LAYERWISE", "open_layerwise", "run_ahead"]
+__all__ = ["LAYERWISE", "is_open", "open_layerwise", "run_ahead"]

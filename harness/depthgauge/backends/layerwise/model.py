@@ -43,6 +43,10 @@ def open_layerwise(
     return OPENED[key]
 
 
+def is_open(folder: Path, placement: Placement) -> bool:
+    return kept_as(folder, placement) in OPENED
+
+
 def empty_model(folder: Path, placement: Placement) -> Any:
     """The model of a folder with its buffers, and parameters that are NaN and take no memory."""
     import torch

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.study.measures import measured
-from benchmarks.study.plan import BASE, Cell, cells, testbed_of
+from benchmarks.study.plan import BASE, Cell, cells, cell_testbed
 from benchmarks.study.tables import write_tables
 from depthgauge import METHODS, Method
 from depthgauge.core.errors import HarnessError
@@ -37,7 +37,7 @@ def method_of(cell: Cell) -> Method:
 
 def run(cell: Cell, store: Store) -> dict[str, Any]:
     """Train, unless the store has it, and measure. A training that fails is a result of one sentence."""
-    method, testbed = method_of(cell), testbed_of(cell)
+    method, testbed = method_of(cell), cell_testbed(cell)
     context = RunContext(testbed=testbed, store=store, tell=partial(print, flush=True))
     began = time.process_time()
     try:
@@ -91,8 +91,13 @@ def main() -> None:
     prepare_libraries(1)
     folder = REPORTS / "cells"
     folder.mkdir(parents=True, exist_ok=True)
+    if not any(cell.name.startswith(asked.cells) for cell in cells(results(folder))):
+        parser.error(f"no cell of the plan has a name that begins with {asked.cells!r}: docs/study-plan.md lists them.")
     if not asked.tables:
         run_cells(asked, folder)
+    for name, found in results(folder).items():
+        if "failed" in found and name.startswith(asked.cells):
+            print(f"{name} failed: {found['failed']}")
     write_tables(REPORTS, results(folder), list(cells(results(folder))))
 
 

@@ -138,7 +138,7 @@ def qualified(results: Results) -> Setting | None:
     return None
 
 
-def testbed_of(cell: Cell) -> Testbed:
+def cell_testbed(cell: Cell) -> Testbed:
     """The testbed, with the cell's own steps and penalty."""
     testbed = TESTBEDS[cell.testbed]
     training = testbed.training_inputs()

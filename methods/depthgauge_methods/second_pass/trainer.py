@@ -92,8 +92,11 @@ class SecondPassGRPOTrainer(VariantGRPOTrainer):
         self._noisy = noise_targets(self.model, noisy) if noisy else set[str]()
         self._sensitivity = Sensitivity(self.model) if second.depth == "measured" else None
         self._in_the_loss = False
-        if second.precision == "float32" and self.accelerator.native_amp:
-            keep_out_of_autocast(self.model, self.accelerator.device.type, lambda: self._in_the_loss)
+        if self.accelerator.native_amp:
+            keep_out_of_autocast(self.model, self.accelerator.device.type, self._computes_in_float32)
+
+    def _computes_in_float32(self) -> bool:
+        return self._in_the_loss and self.plan.second_pass.precision == "float32"
 
     # -- one pass over the window, as TRL makes it ---
 

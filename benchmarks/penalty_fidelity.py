@@ -21,7 +21,7 @@ from depthgauge.core.method import TrainingJob
 from depthgauge.core.randomness import undisturbed_randomness
 from depthgauge.core.registry import TESTBEDS, load_entry_points
 from depthgauge.models.load import prepare_libraries
-from depthgauge_methods.second_pass.fidelity import cosine, some_rows
+from depthgauge_methods.second_pass.fidelity import SEQUENCES, cosine, some_rows
 from depthgauge_methods.second_pass.perturb import moved_fraction, norm
 from depthgauge_methods.second_pass.run import build_trainer
 from depthgauge_methods.settings import SecondPass
@@ -107,8 +107,8 @@ def section(testbed: str = "pocket", steps: int | None = None) -> str:
     headers = ("both gradients in", "step / weights", "median, first tenth", "last tenth", "least", "weights moved, %")
     return (
         f"## The fidelity of the penalty on {testbed}\n\n"
-        f"Cosine to a double backward pass in float64, in {len(values)} steps of one training of {scale.steps}, of 16 "
-        f"sequences each.\n\n{tabulate(rows, headers=headers, tablefmt='github', disable_numparse=True)}\n"
+        f"Cosine to a double backward pass in float64, in {len(values)} steps of one training of {scale.steps}, of "
+        f"{SEQUENCES} sequences each.\n\n{tabulate(rows, headers=headers, tablefmt='github', disable_numparse=True)}\n"
     )
 
 

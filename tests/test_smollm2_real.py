@@ -50,7 +50,9 @@ def few(tmp_path_factory):
     """The testbed with little of each probe input, so that every probe takes seconds."""
     few = {Text: 4, Opening: 2, TraceQuestion: 2, MarkedText: 4, Passage: 4, Compound: 36, Word: 400, Comparison: 3}
     probe_inputs = {kind: (lambda kind=kind, n=n: SMOLLM2.inputs(kind)[:n]) for kind, n in few.items()}
-    testbed = replace(SMOLLM2, probe_inputs=probe_inputs, training=replace(SMOLLM2.training, scale=SCALE))
+    settings = dict(SMOLLM2.training.method_settings) | {"fidelity_every": 0}
+    training = replace(SMOLLM2.training, scale=SCALE, method_settings=settings)
+    testbed = replace(SMOLLM2, probe_inputs=probe_inputs, training=training)
     store = Store(tmp_path_factory.mktemp("real"), run="real")
     return RunContext(testbed=testbed, store=store, tell=lambda line: None)
 
@@ -64,15 +66,24 @@ def log_of(name, context):
     return json.loads((folder / "training_log.json").read_text()), load_file(folder / "model.safetensors")
 
 
+def checking(context):
+    """The same, where each step's penalty is compared with that of a double backward pass in float64."""
+    settings = dict(context.testbed.training.method_settings) | {"fidelity_every": 1}
+    training = replace(context.testbed.training, method_settings=settings)
+    return replace(context, testbed=replace(context.testbed, training=training))
+
+
 def test_every_method_trains_and_logs_what_its_health_is_read_from(few):
     plain, weights = log_of("grpo", few)
     for name in ("gradreg", "depthscaled", "depthscaled_nonoise"):
-        log, its = log_of(name, few)
+        log, its = log_of(name, checking(few) if name == "gradreg" else few)
 
         assert len(log) == STEPS
         assert log[0]["reward"] == plain[0]["reward"]  # the first rollouts are the base's
         assert all(0 < row["penalty_ratio"] < 10 and row["moved_frac"] > 0.5 for row in log if "moved_frac" in row)
         assert any("moved_frac" in row for row in log)
+        checked = [row["penalty_fidelity"] for row in log if "penalty_fidelity" in row]
+        assert all(value > 0.95 for value in checked) and bool(checked) == (name == "gradreg")
         assert any(not np.array_equal(weights[key], its[key]) for key in weights)
 
 

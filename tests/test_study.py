@@ -16,13 +16,13 @@ from benchmarks.study.plan import (
     SEARCHED,
     STEPS,
     Setting,
+    cell_testbed,
     cells,
     dropped,
     others,
     qualified,
     search,
     searched,
-    cell_testbed,
 )
 from benchmarks.study.tables import page, table
 from depthgauge import METHODS

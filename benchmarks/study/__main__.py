@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.study.measures import measured
-from benchmarks.study.plan import BASE, Cell, cells, cell_testbed
+from benchmarks.study.plan import BASE, Cell, cell_testbed, cells
 from benchmarks.study.tables import write_tables
 from depthgauge import METHODS, Method
 from depthgauge.core.errors import HarnessError

@@ -77,6 +77,11 @@ def of_confident_errors(draw):
     return {"share": draw.uniform(0.25, 1, size=UNITS), "right": draw.random(UNITS) < 0.6}
 
 
+def of_published_opening(draw):
+    text = np.array("and | then <b>")
+    return {"entropy_nats": draw.gamma(2, size=80), "token_ids": np.arange(80) % (20 + draw.integers(40)), "text": text}
+
+
 def of_routing(draw):
     names = ("jsd_bits", "mae", "within", "between", "within_size", "between_size", "last_piece")
     maps = {
@@ -264,6 +269,12 @@ PACKAGES_SHOWN = {
         ["Confident errors"],
         1,
         [],
+    ),
+    "articles.published_opening": (
+        [("published_opening", of_published_opening, {})],
+        ["The articles' opening"],
+        2,
+        ["opening.png"],
     ),
     "articles.routing": (
         [("routing", of_routing, {"baseline": "base_model"})],

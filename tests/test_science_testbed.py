@@ -13,6 +13,7 @@ import pytest
 
 from depthgauge import TESTBEDS
 from depthgauge.core.testbed import Item
+from depthgauge.probes.attention import MarkedText
 from depthgauge_methods.settings import PUBLISHED
 from depthgauge_suites.articles.noise_trace import Landmarks
 from depthgauge_testbeds.pocket import POCKET, questions
@@ -64,6 +65,8 @@ def test_the_set_up_is_the_articles():
     assert [(task.called, task.temperature, task.repeats) for task in testbed.tasks] == [
         ("science", None, 1), ("history", 0.6, 3), ("mathematics", 0.6, 3),
     ]  # fmt: skip
+    assert {task.max_answer_tokens for task in testbed.tasks} == {20_000}
+    assert testbed.inputs(MarkedText)[0].terms == ("H2SO4",)
     scale = testbed.training.scale
     assert testbed.training.method_settings == {**PUBLISHED, "fidelity_every": 0}
     assert (scale.learning_rate, scale.group_size) == (1e-5, 4)

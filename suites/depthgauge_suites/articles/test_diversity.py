@@ -4,9 +4,10 @@ Dangi 2026a, table, on one prompt: bigrams base .304, grpo .519, gradreg .291; t
 between base and gradreg is one bigram of 79 and two trigrams of 78.
 """
 
-from depthgauge import Claim, Estimate, above, below, claim
+from depthgauge import Claim, Estimate, above, at_least, below, claim
 from depthgauge.probes import greedy_entropy
-from depthgauge.stats import paired_difference
+from depthgauge.stats import exactly, paired_difference
+from depthgauge_suites.articles import published_opening
 
 SOURCE = "Dangi 2026a, table of bigram and trigram diversity"
 
@@ -61,4 +62,46 @@ def test_trigrams_repeat_more_than_in_the_base(candidate, base_model) -> Estimat
         greedy_entropy.diversity(candidate, 3),
         greedy_entropy.diversity(base_model, 3),
         estimand="trigram diversity, candidate - base model",
+    )
+
+
+# -- the article's own opening: one text ---
+
+
+@claim(
+    Claim(
+        id="published-opening-ends-in-a-loop",
+        statement="ends in a loop after the article's opening",
+        citation="Dangi 2026a: 'all the models actually fell into a repetitive loop'",
+        published="base, grpo and gradreg, with periods of 20, 40 and 21 tokens",
+        region=at_least(1),
+        unit="share",
+        control="large_random_weights",
+        rationale="known exactly of one text, and of no other",
+        required=False,
+    )
+)
+def test_the_published_opening_ends_in_a_loop(candidate) -> Estimate:
+    return exactly(published_opening.loops(candidate), estimand="loops after the article's opening", unit="share")
+
+
+@claim(
+    Claim(
+        id="published-opening-repeats-less-than-base",
+        statement="repeats trigrams less than the base after the article's opening",
+        citation=SOURCE,
+        published="trigrams base .333, grpo .577",
+        region=above(0),
+        unit="ratio",
+        control="no_attention",
+        rationale="known exactly of one text, and of no other: 20 of 78 trigrams in the article",
+        about=("grpo",),
+        required=False,
+    )
+)
+def test_the_published_opening_repeats_less_than_in_the_base(candidate, base_model) -> Estimate:
+    return exactly(
+        published_opening.repeats(candidate, 3) - published_opening.repeats(base_model, 3),
+        estimand="trigram diversity after the article's opening, candidate - base model",
+        unit="ratio",
     )

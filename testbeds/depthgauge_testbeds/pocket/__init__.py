@@ -12,6 +12,8 @@ from depthgauge.probes.attention import MarkedText
 from depthgauge.probes.greedy_entropy import Opening
 from depthgauge.probes.sinks import Passage
 from depthgauge_suites.articles.noise_trace import Landmarks, ReasonedQuestion, TraceQuestion
+from depthgauge_suites.articles.published_opening import PublishedOpening
+from depthgauge_suites.articles.published_opening.probe import OPENING
 from depthgauge_suites.articles.routing import RoutingText
 from depthgauge_suites.articles.tokenization import Compound
 from depthgauge_testbeds.pocket import probe_inputs, prose, questions, reasoned
@@ -83,6 +85,7 @@ POCKET = TESTBEDS.register(
             Landmarks: lambda: (Landmarks(late=tuple(range(20, 36)), spike=18),),
             MarkedText: probe_inputs.marked_texts,
             RoutingText: probe_inputs.routing_texts,
+            PublishedOpening: lambda: (OPENING,),
             Word: probe_inputs.words,
             Compound: probe_inputs.compounds,
             Passage: lambda: prose.passages(PASSAGES),

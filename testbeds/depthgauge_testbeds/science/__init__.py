@@ -3,7 +3,8 @@
 Weights and data are brought by their owners' names: `hf download Qwen/Qwen3-4B`, `hf download --repo-type dataset
 camel-ai/physics` (chemistry and biology likewise), `depthgauge fetch gpqa_diamond_cot_zeroshot mmlu_pro_history
 mmlu_pro_math`; GPQA is gated, and asks to be logged in with its licence accepted. `--base-model=FOLDER` takes another
-model.
+model. `python -m depthgauge_testbeds.smollm2.reasoned FOLDER FILE` searches for the questions of the noise trace with
+that base, where FILE is reasoned.json beside this module; without it, claims about those are not testable.
 
 The reward is the reference's last number, unless a judge is named: with DEPTHGAUGE_JUDGE, an endpoint that speaks
 OpenAI's chat protocol, and DEPTHGAUGE_JUDGE_MODEL, it is the articles' judged one.
@@ -21,8 +22,11 @@ from depthgauge import TESTBEDS, ItemTask, MemoryOptions, Reward, Testbed, Train
 from depthgauge.checks.inputs import COMMON
 from depthgauge.core.prompts import DataSet
 from depthgauge.core.testbed import Item, LmEvalTask, Word
+from depthgauge.probes.attention import MarkedText
 from depthgauge.tasks.llm_judge import Judge
-from depthgauge_suites.articles.noise_trace import Landmarks, TraceQuestion
+from depthgauge_suites.articles.noise_trace import Landmarks, ReasonedQuestion, TraceQuestion, search
+from depthgauge_suites.articles.published_opening import PublishedOpening
+from depthgauge_suites.articles.published_opening.probe import OPENING
 from depthgauge_suites.articles.routing import RoutingText
 from depthgauge_suites.articles.tokenization import Compound
 from depthgauge_suites.layer_papers.head_sharing import Comparison
@@ -48,7 +52,9 @@ Answer to mark: {said}
 Give three marks from 0 to 1: "factual" (agrees with the reference), "concise" (says no more than it must), "format" (is
 clear and ends with a conclusion). Reply with one JSON object, such as {{"factual": 0.5, "concise": 1, "format": 0}}."""
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?:\s*(?:x|×|\\times|\*)\s*10\^?\{?(-?\d+)\}?)?")
-ANSWER_TOKENS = 4096
+ANSWER_TOKENS = 4096  # while training
+EXAMINED_TOKENS = 20_000  # as published
+REASONED = Path(__file__).with_name("reasoned.json")
 
 # Published: learning rate, group, ascent step and penalty (the code of Dangi 2026). The rest is ours, planned for one
 # GPU of 80 GB: float32 weights, two gradients and the shifted weights are some 60 GB. A double backward pass in float64
@@ -65,16 +71,17 @@ SCALE = TrainingScale(
     save_every_steps=25,
 )
 MEMORY_OPTIONS = MemoryOptions(accumulation=32, checkpointing=True, precision="bfloat16", optimizer="adamw_8bit")
+# GPQA is greedy in the article too, and was asked three times: greedy answers that differ are the arithmetic's noise.
 TASKS: tuple[LmEvalTask, ...] = (
     ItemTask.lm_eval(
         "gpqa_diamond_cot_zeroshot", called="science", metric="exact_match,flexible-extract",
-        max_answer_tokens=ANSWER_TOKENS,
+        max_answer_tokens=EXAMINED_TOKENS,
     ),
     ItemTask.lm_eval(
-        "mmlu_pro_history", called="history", temperature=0.6, repeats=3, max_answer_tokens=ANSWER_TOKENS
+        "mmlu_pro_history", called="history", temperature=0.6, repeats=3, max_answer_tokens=EXAMINED_TOKENS
     ),
     ItemTask.lm_eval(
-        "mmlu_pro_math", called="mathematics", temperature=0.6, repeats=3, max_answer_tokens=ANSWER_TOKENS
+        "mmlu_pro_math", called="mathematics", temperature=0.6, repeats=3, max_answer_tokens=EXAMINED_TOKENS
     ),
 )  # fmt: skip
 
@@ -136,8 +143,11 @@ def science(
             Recall: recalls,
             Comparison: comparisons,
             TraceQuestion: tempting.trace_questions,
+            MarkedText: probe_inputs.marked_texts,
+            **({ReasonedQuestion: lambda: search.read(REASONED)} if REASONED.is_file() else {}),
             Landmarks: lambda: (Landmarks(late=tuple(range(20, 36)), spike=18),),
             RoutingText: probe_inputs.routing_texts,
+            PublishedOpening: lambda: (OPENING,),
             Word: probe_inputs.words,
             Compound: probe_inputs.salts,
         },

@@ -7,8 +7,9 @@ what was found is kept beside them.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,31 +37,51 @@ def confident_and_wrong(
 
     Raises: NotTestable if the model is confident of no wrong answer.
     """
-    found = sorted(wrong_answers(model, tokenizer, candidates), key=lambda each: abs(each.probability - PUBLISHED))
+    departures = [(departure(model, tokenizer, asked), asked) for asked in candidates]
+    confident = sorted(
+        (abs(probability - PUBLISHED), place)
+        for place, (probability, _) in enumerate(departures)
+        if probability >= CONFIDENT
+    )
+    answered = (wrong_answer(model, tokenizer, departures[place][1]) for _, place in confident)
+    found = list(islice((each for each in answered if each is not None), number))
     if not found:
         raise NotTestable(
             f"the model gives no wrong answer a probability of {CONFIDENT} or more, so its noise trace would be one of "
             "doubt: search among other questions"
         )
-    return found[:number]
+    return found
 
 
-def wrong_answers(model: Any, tokenizer: Any, candidates: Iterable[Reasoned]) -> Iterator[ReasonedQuestion]:
-    """Every question whose likeliest answer is wrong and has a probability of at least one half where it parts."""
-    for asked in candidates:
-        said = FIRST_ANSWER.match(greedy_answer(model, tokenizer, asked.prompt))
-        if said is None or said[1] == asked.right:
-            continue
-        question = TraceQuestion(prompt=asked.prompt, right=asked.right, wrong=said[1])
-        try:
-            probability = wrong_probability(model, tokenizer, question)
-        except StatisticUndefined:  # the same tokens
-            continue
-        if probability >= CONFIDENT:
-            yield ReasonedQuestion(
-                prompt=asked.prompt, right=asked.right, wrong=said[1], again=asked.again,
-                probability=round(probability, 4),
-            )  # fmt: skip
+def departure(model: Any, tokenizer: Any, asked: Reasoned) -> float:
+    """The probability of the likeliest token where it is first another than the right answer's; 0 where it never is."""
+    import torch
+
+    ids = tokenizer(f"{asked.prompt} {asked.right}")["input_ids"]
+    start = len(tokenizer(asked.prompt)["input_ids"])
+    with torch.inference_mode():
+        logits = model(input_ids=torch.tensor([ids], device=model.device)).logits[0, start - 1 : -1].float()
+    for row, token in zip(logits.softmax(-1), ids[start:], strict=True):
+        if int(row.argmax()) != token:
+            return float(row.max())
+    return 0.0
+
+
+def wrong_answer(model: Any, tokenizer: Any, asked: Reasoned) -> ReasonedQuestion | None:
+    """The question with what the model says to it, or None where that is no word, or not said as surely."""
+    said = FIRST_ANSWER.match(greedy_answer(model, tokenizer, asked.prompt))
+    if said is None or said[1] == asked.right:
+        return None
+    question = TraceQuestion(prompt=asked.prompt, right=asked.right, wrong=said[1])
+    try:
+        probability = wrong_probability(model, tokenizer, question)
+    except StatisticUndefined:  # the same tokens
+        return None
+    if probability < CONFIDENT:
+        return None
+    return ReasonedQuestion(
+        prompt=asked.prompt, right=asked.right, wrong=said[1], again=asked.again, probability=round(probability, 4)
+    )
 
 
 def greedy_answer(model: Any, tokenizer: Any, prompt: str) -> str:

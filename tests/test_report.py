@@ -86,7 +86,11 @@ INVALID, UNUSABLE, BROKE_OFF = (Problem(exit_code=code, message="m") for code in
         ([row(), row(NOT_TESTABLE)], [], 0, 0),
         ([row(NOT_TESTABLE)], [], 0, 20),
         ([row(REFUTED)], [], 0, 1),
-        ([row(control=INCONCLUSIVE)], [], 0, 1),
+        ([row(REFUTED, control=INCONCLUSIVE, required=False, blind=True)], [], 0, 20),
+        ([row(), row(REFUTED, control=INCONCLUSIVE, required=False, blind=True)], [], 0, 0),
+        ([row(REFUTED, n_comparisons=9, p=0.01, holm_p=0.09)], [], 0, 20),
+        ([row(REFUTED, n_comparisons=9)], [], 0, 1),
+        ([row(stage="weights"), row(stage="tasks", required=False)], [], 0, 20),
         ([row(SUPPORTED, (REFUTED, REFUTED))], [], 0, 1),
         ([row(SUPPORTED, (REFUTED, SUPPORTED))], [], 0, 0),
         ([row(REFUTED)], [], 1, 1),
@@ -228,7 +232,8 @@ def test_a_verdict_is_shown_with_what_was_recorded_and_what_its_control_did():
     assert shown(row(SUPPORTED, (SUPPORTED, REFUTED, INCONCLUSIVE))) == (
         "SUPPORTED (of 3 seeds 1 supported, 1 refuted, 1 inconclusive)"
     )
-    assert shown(row(control=SUPPORTED)) == "SUPPORTED; CONTROL SUPPORTED"
+    unproven = row(control=SUPPORTED, required=False, blind=True)
+    assert shown(unproven) == "SUPPORTED (informational); CONTROL SUPPORTED"
     assert shown(row(REFUTED, required=False)) == "REFUTED (informational)"
     assert shown(row(NOT_TESTABLE, lost_capability=True)) == "NOT_TESTABLE (the baseline can carry it)"
     assert counts([row(), row(), row(INCONCLUSIVE)]) == "2 SUPPORTED, 1 INCONCLUSIVE"

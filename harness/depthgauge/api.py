@@ -107,6 +107,8 @@ class Runner:
         if self.options.dry_run:
             workers = self.engine.workers if self.engine else 1
             return Result(note=plan_table(session, [asks(case) for case in cases], workers))
+        for note in session.power_notes:
+            self.tell(note)
         return conclude(session, self.judged(session, cases), judged=options.judged_folder)
 
     def check(self, session: Session, *, one_of_many: bool) -> str | None:

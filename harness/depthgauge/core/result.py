@@ -53,7 +53,8 @@ class ClaimResult:
     `p` is that of the region's bound (`claims.p_value`), and `holm_p` the same adjusted for all claims of the run.
     `family` is how many required claims the run makes, where a refutation must stand beside all of them; 0 where each
     stands alone. `bounds` are the region's ends; None where it has none. `stage`
-    is that of a claim about change, in lower case; empty for claims about methods.
+    is that of a claim about change, in lower case; empty for claims about methods. `blind` is True where a claim would
+    be required and could see nothing, as its control is not refuted.
     """
 
     claim: str
@@ -80,6 +81,7 @@ class ClaimResult:
     n_comparisons: int = 0
     bounds: tuple[float | None, float | None] = (None, None)
     stage: str = ""
+    blind: bool = False
 
     @property
     def significant(self) -> bool:
@@ -108,13 +110,13 @@ class ClaimResult:
 
     @property
     def fails(self) -> bool:
-        """Refuted where no recorded seed was, or no longer as recorded, or with a control that proves nothing.
+        """Refuted where no recorded seed was, or no longer as recorded.
 
-        What cannot be tested fails nothing, and proves nothing either.
+        What cannot be tested fails nothing, and proves nothing either; nor does a claim whose control is not refuted,
+        which is informational.
         """
         refuted = self.outcome is Outcome.REFUTED and self.significant and not self.known_failure
-        tested = self.required and self.outcome is not Outcome.NOT_TESTABLE
-        return tested and (not self.control_refutes or refuted or self.unexpected_pass)
+        return self.required and (refuted or self.unexpected_pass)
 
 
 def claim_result_from_plain(data: Mapping[str, Any]) -> ClaimResult:

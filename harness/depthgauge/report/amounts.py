@@ -16,7 +16,7 @@ def amount(value: float, unit: str) -> str:
 
 def measured(estimate: Estimate) -> str:
     """An estimate with its interval, or that it is exact."""
-    if estimate.method == "exact" and estimate.low == estimate.high:
+    if estimate.exact:
         return f"{amount(estimate.point, estimate.unit)} exactly"
     scale, unit = (100, "%") if estimate.unit == "share" else (1, estimate.unit)
     point, low, high = (number(scale * value) for value in (estimate.point, estimate.low, estimate.high))

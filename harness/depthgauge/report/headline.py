@@ -14,6 +14,7 @@ from depthgauge.report.outcome import (
     by_urgency,
     inconclusive,
     refuted_not_significant,
+    seeing,
     word,
 )
 
@@ -122,14 +123,6 @@ def blocked(failed: Sequence[ClaimResult], about: About) -> Headline:
     more = others(len(failed) - 1)
     if about.not_run:
         more += (f"{len(about.not_run)} later claims were not run",)
-    if not row.control_refutes and row.outcome is Outcome.REFUTED and not row.known_failure:
-        more = (f"its control {row.control} is {row.control_outcome}", *more)
-    elif not row.control_refutes:
-        reason = f"the control {row.control} should refute {row.claim} and is {row.control_outcome}"
-        return Headline(
-            outcome="Blocked", about=about.title, thing=f"{reason}: {row.control_reason.rstrip('.')}", more=more,
-            advice="The claim cannot see such damage here: choose another control for it",
-        )  # fmt: skip
     if row.unexpected_pass:
         return sentence(
             "Blocked", row, about, ("every recorded seed refuted it", *more), "Record it anew: depthgauge record"
@@ -154,7 +147,7 @@ def undecided(rows: Sequence[ClaimResult], about: About) -> Headline:
     if not still:
         return nothing_tested(rows, about)
     row = still[0]
-    more = others(len(still) - 1)
+    more = (*others(len(still) - 1), seeing(rows))
     if row.estimate is None or refuted_not_significant(row):
         beside = f"refuted alone, but {row.n_comparisons} claims give one such by chance"
         return sentence("Inconclusive", row, about, (beside, *more), ADD_ITEMS)
@@ -195,15 +188,13 @@ def nothing_tested(rows: Sequence[ClaimResult], about: About) -> Headline:
 def accepted(rows: Sequence[ClaimResult], about: About) -> Headline:
     tested = [row for row in rows if row.required and row.outcome is not Outcome.NOT_TESTABLE]
     held = [row for row in tested if row.outcome is Outcome.SUPPORTED]
-    blind = len(rows) - sum(row.outcome is not Outcome.NOT_TESTABLE for row in rows)
     more = [*partly(about)]
     for count, what in (
         (sum(row.known_failure for row in tested), "known to fail"),
         (sum(map(inconclusive, tested)), "inconclusive, which --inconclusive=warn allows"),
-        (blind, "could not be tested"),
     ):
         more += [f"{count} {what}"] if count else []
-    thing = f"{len(held)} of {len(tested)} required claims that could be tested hold"
+    thing = f"{seeing(rows)}, and {len(held)} hold"
     nearest = max(held, key=share_of_margin, default=None)
     if nearest is None or nearest.estimate is None or not share_of_margin(nearest):
         return Headline(outcome="Accepted", about=about.title, thing=thing, more=tuple(more), advice=NEXT)

@@ -104,10 +104,11 @@ def evidence_of(row: ClaimResult) -> str:
     estimate = row.estimate
     if estimate is None:
         return "none"
-    if estimate.method == "exact":
+    if estimate.exact:
         return "known exactly: it is read off the weights, and no sample stands between"
     effect = f"{number(smallest_detectable_effect(estimate))} {estimate.unit}"
-    kind = f"n = {estimate.n} {estimate.generalises_over}, {estimate.method}"
+    clusters = f" in {estimate.clusters} clusters" if estimate.clusters else ""
+    kind = f"n = {estimate.n} {estimate.generalises_over}{clusters}, {estimate.method}"
     return f"{kind}; minimum detectable effect (80 % power): {effect}"
 
 

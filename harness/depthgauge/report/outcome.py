@@ -38,9 +38,9 @@ def exit_code(
 ) -> int:
     """The exit code of a run with claims: where several apply, 4, 21, 1, 20, 0; pytest's own from 2 on stay.
 
-    A run in which no required claims could be tested decides nothing, and is inconclusive, as is one in which no claim
-    about behaviour could. Unless `inconclusive_fails`,
-    what is inconclusive is accepted.
+    A run in which no required claim could be tested decides nothing, and is inconclusive, as is one in which claims
+    about behaviour were judged and no required one could see anything. Unless `inconclusive_fails`, what is
+    inconclusive is accepted.
     """
     if pytest_status > 1:
         return pytest_status
@@ -63,9 +63,20 @@ def undecided(required: Sequence[ClaimResult]) -> bool:
 
 
 def sees_no_behaviour(rows: Sequence[ClaimResult]) -> bool:
-    """Whether claims about what the model does were judged, and none of them could see anything."""
+    """Whether claims about what the model does were judged, and no required one of them could see anything."""
     about_it = [row for row in rows if row.stage in BEHAVIOUR]
-    return bool(about_it) and all(row.outcome is Outcome.NOT_TESTABLE for row in about_it)
+    return bool(about_it) and not any(map(could_see, about_it))
+
+
+def could_see(row: ClaimResult) -> bool:
+    """Whether a claim is required, tested, and proven by its control."""
+    return row.required and row.outcome is not Outcome.NOT_TESTABLE
+
+
+def seeing(rows: Sequence[ClaimResult]) -> str:
+    """'12 of 16 required claims could see anything'; those that their control does not prove were required, too."""
+    asked = sum(row.required or row.blind for row in rows)
+    return f"{sum(map(could_see, rows))} of {asked} required claims could see anything"
 
 
 def inconclusive(row: ClaimResult) -> bool:
@@ -92,8 +103,7 @@ def shown(row: ClaimResult) -> str:
         text += " (informational)"
     if row.lost_capability:
         text += " (the baseline can carry it)"
-    unproven = row.required and row.outcome is not Outcome.NOT_TESTABLE and not row.control_refutes
-    return f"{text}; CONTROL {row.control_outcome}" if unproven else text
+    return f"{text}; CONTROL {row.control_outcome}" if row.blind else text
 
 
 def recorded(row: ClaimResult) -> str:

@@ -10,24 +10,28 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
+from depthgauge.checks.claims import DEFAULT_MARGIN_POINTS
 from depthgauge.core.claim import Claim, Expectation, Margin, Stage
 from depthgauge.core.errors import HarnessError, InvalidComparison, NotTestable, Stale, UsageError
 from depthgauge.core.registry import METHODS
 from depthgauge.core.result import ClaimResult, Evidence, Outcome, Verdict
 from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
-from depthgauge.core.verdict import DETECTABLE_ERRORS, number, smallest_detectable_effect
+from depthgauge.core.verdict import DETECTABLE_ERRORS, number
 from depthgauge.corruptions import corrupted
 from depthgauge.formats.folder import least_bits
 from depthgauge.formats.tensors import PLAIN_BITS, quantization
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import Job, RunContext, planned
 from depthgauge.models.files import read_config
+from depthgauge.page.escape import one_line
 from depthgauge.runs.session import Session, Test, required_by
 from depthgauge.sources.content import same_content
 from depthgauge.sources.find import Source
 from depthgauge.sources.notes import notes
+from depthgauge.tasks import groups_in, independent_items
 
 BASELINE, PINNED = "baseline", "pinned"
+TASK_CLAIM = "task-not-worse"  # the claim that a task is asked for
 ONE_IN = 10  # answers that change between two checkpoints, for what is said before they are asked
 
 
@@ -82,11 +86,21 @@ class ComparisonSession(Session):
         if self.last_stage < Stage.TASKS:
             return ()
         asked = (task for task in self.context.testbed.tasks if task.title in self.tasks and isinstance(task, ItemTask))
-        return tuple(
-            f"task {task.name}: {(n := len(task.items()))} items show a loss of {number(detectable_points(n))} points, "
-            f"with 80 % power, where one answer in {ONE_IN} changes"
-            for task in asked
+        return tuple(self.power_note(task.title, len(set(groups_in(task)))) for task in asked)
+
+    def power_note(self, task: str, items: int) -> str:
+        """What so many items can show, and whether that is enough for the task's margin."""
+        shown, margin = detectable_points(items), self.margin_of(task)
+        enough = "" if shown <= margin else f": more than its margin of {number(margin)}, so the task is informational"
+        return (
+            f"task {task}: {items} items show a loss of {number(shown)} points, with 80 % power, where one answer in "
+            f"{ONE_IN} changes{enough}"
         )
+
+    def margin_of(self, task: str) -> float:
+        """How many points worse a task may be."""
+        named = (f"{TASK_CLAIM}[{task}]", f"[{task}]", TASK_CLAIM)
+        return next((self.margins[name].value for name in named if name in self.margins), DEFAULT_MARGIN_POINTS)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -236,8 +250,21 @@ class ComparisonSession(Session):
             claim = replace(claim, id=f"{claim.id}[{PINNED}]")
         return claim
 
+    def with_power(self, claim: Claim, others: Mapping[str, Any]) -> Claim:
+        """The claim, informational where its task has too few items for its margin: by the design alone, before any
+        answer of the candidate is seen.
+        """
+        if "task" not in others or self.context.missing is not None:
+            return claim
+        with suppress(HarnessError):  # a task that cannot be asked is for the claim to say
+            items, margin = independent_items(others["baseline"], others["task"]), abs(claim.region.low)
+            if math.isfinite(margin) and detectable_points(items) > margin:
+                note = self.power_note(others["task"], items)
+                return replace(claim, required=False, rationale=f"{claim.rationale}; {note}")
+        return claim
+
     def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> ClaimResult:
-        claim = self.specific(claim, others)
+        claim = self.with_power(self.specific(claim, others), others)
         self.context.evidence.clear()
         verdict = self.verdict(claim, test, self.candidate, others)
         evidence = tuple(self.context.evidence)
@@ -245,10 +272,12 @@ class ComparisonSession(Session):
         if verdict.outcome is Outcome.NOT_TESTABLE:
             return self._not_testable(self.row(suite, name, verdict, control, evidence), claim, test, others)
         row = self.row(suite, name, verdict, control, evidence)
-        if control.outcome is not Outcome.REFUTED and verdict.outcome is not Outcome.REFUTED:
-            blind = f"the control {claim.control!r} is not refuted, so the claim cannot see damage: {control.reason}"
-            return replace(row, outcome=Outcome.NOT_TESTABLE, reason=blind, required=False)
-        return too_small(row, claim)
+        if control.outcome is Outcome.REFUTED:
+            return row
+        unproven = f"the control {claim.control!r} is not refuted, so the claim cannot see damage: {control.reason}"
+        if verdict.outcome is Outcome.REFUTED:
+            return replace(row, reason=f"{row.reason}; informational, as {one_line(unproven)}")
+        return replace(row, outcome=Outcome.NOT_TESTABLE, reason=one_line(unproven))
 
     def row(
         self, suite: str, name: str, verdict: Verdict, control: Verdict, evidence: tuple[Evidence, ...]
@@ -292,18 +321,6 @@ def with_margin(claim: Claim, margin: Margin) -> Claim:
 def broken_testbed(testbed: Testbed, baseline: Path) -> Testbed:
     """Where controls are made: with the baseline for a base. No other field decides what a control is."""
     return replace(testbed, base=baseline, training=None)
-
-
-def too_small(row: ClaimResult, claim: Claim) -> ClaimResult:
-    """An open question that this n could not have settled at the claim's margin is informational, and says so."""
-    estimate, margin = row.estimate, abs(claim.region.low)
-    if row.outcome is not Outcome.INCONCLUSIVE or estimate is None or smallest_detectable_effect(estimate) <= margin:
-        return row
-    return replace(
-        row,
-        required=False,
-        reason=f"{row.reason}; too few {estimate.generalises_over} for this margin, so it is informational",
-    )
 
 
 def joined(common: Testbed, chosen: Testbed | None) -> Testbed:

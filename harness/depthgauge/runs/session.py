@@ -175,8 +175,13 @@ class Session(ABC):
     def row(
         self, suite: str, name: str, verdict: Verdict, control: Verdict, evidence: tuple[Evidence, ...]
     ) -> ClaimResult:
-        """The verdict as a row. What a checkpoint's files say in it stays on one line, as logs obey some."""
+        """The verdict as a row. What a checkpoint's files say in it stays on one line, as logs obey some.
+
+        A claim whose control is not refuted is informational: it cannot be told from one that sees nothing.
+        """
         claim, estimate = verdict.claim, verdict.estimate
+        tested = verdict.outcome is not Outcome.NOT_TESTABLE
+        blind = claim.required and tested and control.outcome is not Outcome.REFUTED
         return ClaimResult(
             claim=claim.id,
             statement=claim.statement,
@@ -193,7 +198,8 @@ class Session(ABC):
             control_outcome=control.outcome,
             control_reason=one_line(control.reason),
             evidence=evidence,
-            required=claim.required,
+            required=claim.required and not blind,
+            blind=blind,
             bounds=claim.region.bounds,
             p=None if estimate is None else p_value(estimate, claim.region),
         )

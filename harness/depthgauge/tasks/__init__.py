@@ -140,12 +140,27 @@ def scores_of(probe: ItemTaskProbe | LmEvalTaskProbe, taken: Sequence[Measuremen
 
 
 def groups_of(probe: ItemTaskProbe | LmEvalTaskProbe) -> tuple[str, ...]:
-    """What each item asks about, itself where it names no group; none where no item does.
-
-    Items of lm-eval's tasks are taken to stand for themselves.
+    """As `groups_in` of our own tasks, but none where no item names one; items of lm-eval's are taken to stand for
+    themselves.
     """
-    items = probe.asked.items() if isinstance(probe, ItemTaskProbe) else ()
-    return tuple(item.group or item.id for item in items) if any(item.group for item in items) else ()
+    grouped = isinstance(probe, ItemTaskProbe) and any(item.group for item in probe.task.items())
+    return groups_in(probe.asked) if grouped and isinstance(probe, ItemTaskProbe) else ()
+
+
+def groups_in(task: ItemTask) -> tuple[str, ...]:
+    """What each item asks about, itself where it names no group."""
+    return tuple(item.group or item.id for item in task.items())
+
+
+def independent_items(baseline: CheckpointSet, name: str) -> int:
+    """How many items, or groups of them, a task of the testbed has; the baseline tells of a task of lm-eval.
+
+    Raises: as `scores`.
+    """
+    task = baseline.testbed.task(name)
+    if isinstance(task, ItemTask):
+        return len(set(groups_in(task)))
+    return size_of(task, baseline.measure(probe_of(task, 0))[0])
 
 
 def ids_of(probe: ItemTaskProbe | LmEvalTaskProbe, taken: Sequence[Measurement]) -> tuple[str, ...]:
@@ -159,11 +174,10 @@ def ids_of(probe: ItemTaskProbe | LmEvalTaskProbe, taken: Sequence[Measurement])
 
 def joined(blocks: Sequence[Scores]) -> Scores:
     """The scores of several blocks as of one task."""
-    grouped = any(one.clusters for one in blocks)
     return replace(
         blocks[0],
         ids=tuple(name for one in blocks for name in one.ids),
         values=np.concatenate([one.values for one in blocks], axis=1),
-        clusters=tuple(group for one in blocks for group in one.clusters or (one.ids if grouped else ())),
+        clusters=tuple(group for one in blocks for group in one.clusters),
         right=blocks[0].right if all(one.right == blocks[0].right for one in blocks) else None,
     )

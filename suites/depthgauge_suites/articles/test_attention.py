@@ -30,7 +30,9 @@ SEEN_IN_A_HEATMAP = 0.001
         region=above(0),
         unit="bits",
         control="round_to_bfloat16",
-        rationale="minus twice the divergence of weights moved within half a step of bfloat16: an A/A floor",
+        rationale="minus twice the divergence of weights moved within half a step of bfloat16: an A/A floor; "
+        "informational, as whatever trains at all is beyond it",
+        required=False,
     )
 )
 def test_heads_changed_beyond_rounding(candidate, base_model, bfloat16_noise) -> Estimate:
@@ -68,7 +70,9 @@ def test_the_sink_weakens_in_some_head(candidate, base_model) -> Estimate:
         region=at_least(SINK),
         unit="attention",
         control="random_weights",
-        rationale="alpha_1 of 64 tokens with a threshold of 0.3, as there; even attention gives the first token 0.07",
+        rationale="alpha_1 of 64 tokens with a threshold of 0.3, as there; even attention gives the first token 0.07; "
+        "informational, as models and controls fail it alike",
+        required=False,
         about=("base_model",),
     )
 )

@@ -26,7 +26,8 @@ DEPTH_SCALED = ("depthscaled", "depthscaled_nonoise")
         region=at_most(0.05),
         unit="share",
         control="sharpen_logits",
-        rationale="a collapse is 10 steps in a row below 0.05 nats",
+        rationale="a collapse is 10 steps in a row below 0.05 nats; informational, as untrained weights meet it too",
+        required=False,
         about=DEPTH_SCALED,
     )
 )

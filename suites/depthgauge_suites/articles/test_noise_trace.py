@@ -66,7 +66,8 @@ def spike_claim(name: str, noise: str, published: str, *, required: bool = True)
         region=at_least(SPIKE_PROBABILITY),
         unit="probability",
         control="random_weights",
-        rationale="a peak must beat its two neighbours on each side by more than every other layer does",
+        rationale="a peak must beat its two neighbours on each side by more than every other layer does; "
+        "informational, as the published spike of the depth-scaled model is .006 and this asks for .01",
         required=required,
     )
 
@@ -76,6 +77,7 @@ def spike_claim(name: str, noise: str, published: str, *, required: bool = True)
         "spike-at-layer-18",
         "",
         "mean probability at layers 0, 18, 20: grpo .742, .789, .739; depthscaled .761, .795, .789",
+        required=False,
     )
 )
 def test_layer_18_spikes(candidate) -> Estimate:

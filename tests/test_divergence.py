@@ -1,6 +1,7 @@
 """What two models would say next: against a loop in float64, closed forms, and what a broken model does."""
 
 from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from depthgauge.core.estimate import Measurement
 from depthgauge.core.method import Checkpoint
 from depthgauge.core.result import Evidence
 from depthgauge.core.testbed import Text
+from depthgauge.core.verdict import number
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext
 from depthgauge.models.load import Placement
@@ -25,8 +27,9 @@ from depthgauge.page.section import Measured, Piece, Setting
 from depthgauge.page.style import write_picture
 from depthgauge.probes import divergence
 from depthgauge.probes.divergence import NextToken, changed_share, compute, mean_kl, median_kl
-from depthgauge.probes.divergence.compute import compare, next_tokens
-from depthgauge.probes.divergence.report import pieces_of, show
+from depthgauge.probes.divergence.compute import NOTHING, next_tokens
+from depthgauge.probes.divergence.compute import compare as compare_rows
+from depthgauge.probes.divergence.report import of_all_tokens, pieces_of, show
 from depthgauge.store.folders import Store
 from tests.families import VOCABULARY, every_family, logits_of, random_model
 from tests.tiny import save_tiny_base
@@ -46,6 +49,11 @@ def slow(candidate, baseline, prompts):
             p, q = log_softmax(theirs), log_softmax(ours)
             found.append((sum(np.exp(p) * (p - q)), ours.argmax(), theirs.argmax()))
     return np.array(found).T
+
+
+def compare(baseline, candidate, follows=NOTHING):
+    """Rows after each of which the same token follows."""
+    return compare_rows(baseline, candidate, torch.full((len(baseline),), follows))
 
 
 def scaled(model, factor):
@@ -138,6 +146,18 @@ def test_divergence_is_never_negative_and_that_of_the_definition(pair):
     assert float(compare(baseline, baseline)[0, 0]) == 0
 
 
+@given(pairs_of_logits, st.integers(0, 5))
+def test_the_other_divergence_and_the_likelihoods_of_what_follows_are_those_of_the_definition(pair, follows):
+    baseline, candidate = (torch.from_numpy(pair[i : i + 1]).float() for i in (0, 1))
+    p, q = log_softmax(pair, axis=-1)
+    *_, reverse, likelihood, baseline_likelihood = compare(baseline, candidate, follows)[0].tolist()
+
+    assert reverse >= 0
+    assert reverse == pytest.approx(float((np.exp(q) * (q - p)).sum()), rel=1e-4, abs=1e-4)
+    assert (likelihood, baseline_likelihood) == pytest.approx((q[follows], p[follows]), rel=1e-4, abs=1e-4)
+    assert np.isnan(compare(baseline, candidate)[0, 6:].numpy()).all()
+
+
 @pytest.mark.parametrize("step", [1e-1, 1e-2, 1e-3])
 def test_tiny_divergences_keep_their_digits_in_float32(step):
     """To second order it is half the variance of the difference of the logits."""
@@ -153,7 +173,34 @@ def test_logits_too_far_apart_for_float32_have_the_divergence_of_the_definition(
     baseline, candidate = torch.tensor([[0.0, -300.0, 5.0]]), torch.tensor([[0.0, 300.0, 5.0]])
     p, q = log_softmax(baseline.double().numpy()), log_softmax(candidate.double().numpy())
 
-    assert float(compare(baseline, candidate)[0, 0]) == pytest.approx((np.exp(p) * (p - q)).sum())
+    found = compare(baseline, candidate, 1)[0].tolist()
+    assert found[0] == pytest.approx((np.exp(p) * (p - q)).sum())
+    assert found[5:] == pytest.approx([(np.exp(q) * (q - p)).sum(), q[0, 1], p[0, 1]])
+
+
+def test_what_a_table_says_of_all_tokens_is_what_llama_cpp_calls_so():
+    """Mean, tails and maximum of the divergence, same top p, RMS of delta p and the ratio of perplexities, by loops."""
+    candidate, baseline = random_model("llama", 1), random_model("llama", 0)
+    found = next_tokens(candidate, baseline, PROMPTS)
+    changes, logs = [], []
+    for ids in PROMPTS:
+        ours, theirs = (log_softmax(logits_of(model, ids), axis=-1) for model in (candidate, baseline))
+        changes += [np.exp(ours[t, ids[t + 1]]) - np.exp(theirs[t, ids[t + 1]]) for t in range(len(ids) - 1)]
+        logs += [theirs[t, ids[t + 1]] - ours[t, ids[t + 1]] for t in range(len(ids) - 1)]
+    taken = {
+        "kl": found.kl, "reverse_kl": found.reverse_kl, "changed": found.says != found.baseline_says,
+        "log_likelihood": found.log_likelihood, "baseline_log_likelihood": found.baseline_log_likelihood,
+    }  # fmt: skip
+    mean, *tails, reverse, same, root, ratio = of_all_tokens(SimpleNamespace(arrays=taken))
+
+    assert float(mean) == pytest.approx(found.kl.mean(), rel=5e-3)
+    assert [float(tail) for tail in tails] == pytest.approx(
+        [*np.quantile(found.kl, (0.5, 0.95, 0.99)), found.kl.max()], rel=5e-3
+    )
+    assert float(reverse) == pytest.approx(found.reverse_kl.mean(), rel=5e-3)
+    assert same == f"{number(100 * float((found.says == found.baseline_says).mean()))} %"
+    assert float(root.removesuffix(" %")) == pytest.approx(100 * np.sqrt(np.mean(np.square(changes))), rel=5e-3)
+    assert float(ratio) == pytest.approx(np.exp(np.mean(logs)), rel=5e-3)
 
 
 def test_a_number_does_not_depend_on_the_texts_beside_it(monkeypatch):
@@ -323,7 +370,7 @@ def measured(folders):
 def test_a_section_shows_every_checkpoint_kind_and_changed_token(measured, tmp_path):
     setting = Setting(testbed=types.Testbed(name="t"), colours={"a_method": "#000000", "other": "#E69F00"})
     (section,) = show(measured, setting)
-    _, overall, kinds, picture, folded = section.parts
+    _, overall, _, kinds, picture, folded = section.parts
 
     assert section.title == "Next-token divergence"
     assert [row[0] for row in overall.rows] == ["a_method, seed 0", "other, seed 0"]

@@ -13,6 +13,9 @@ from depthgauge.stats import share_beyond, share_beyond_anywhere, share_changed
 # KL(baseline || candidate) in nats at the median token of a text: int8 0.004, an attention's output zeroed 0.047, an
 # MLP 0.09.
 DIVERGED_NATS = 0.015
+# In the mean of a text: int8 0.004, fp8 0.022; the row of a frequent token times 1.5 gives 0.09. After a single token of
+# it: int8 some tenths, that row 3.
+MEAN_DIVERGED_NATS, LARGEST_NATS = 0.03, 1.0
 # Of a text's tokens: int8 changes 0.05 of the likeliest next ones, an attention's output zeroed 0.15, an MLP 0.22.
 CHANGED_WORDS = 0.12
 # Of the residual stream's length: noise of 1 % and int8 move 0.03, an attention's output zeroed 0.16, an MLP 0.22.
@@ -34,6 +37,35 @@ SCORE_MOVED = 0.1
 def test_what_comes_next_has_not_changed(candidate, baseline) -> Estimate:
     sizes = divergence.median_kl(candidate, baseline)
     return share_beyond(sizes, DIVERGED_NATS, estimand="texts whose next tokens diverge")
+
+
+@claim(
+    change_claim(
+        "mean-divergence-within-margin",
+        "says nearly the same next in the mean over a text's tokens, in nine texts of ten",
+        MOST,
+        "share",
+        "texts with a mean KL(baseline || candidate) above 0.03 nats: a token's row that is too large changes few tokens",
+    )
+)
+def test_what_comes_next_has_not_changed_in_the_mean(candidate, baseline) -> Estimate:
+    sizes = divergence.mean_kl(candidate, baseline)
+    return share_beyond(sizes, MEAN_DIVERGED_NATS, estimand="texts whose next tokens diverge in the mean")
+
+
+@claim(
+    change_claim(
+        "worst-token-within-margin",
+        "says nearly the same next after every single token, in nine texts of ten",
+        MOST,
+        "share",
+        "texts with a token after which KL(baseline || candidate) is above 1 nat: what is concentrated, no mean sees",
+        control="no_attention",
+    )
+)
+def test_what_comes_next_has_not_changed_after_any_token(candidate, baseline) -> Estimate:
+    sizes = divergence.greatest_kl(candidate, baseline)
+    return share_beyond(sizes, LARGEST_NATS, estimand="texts with a token after which all is other")
 
 
 @claim(

@@ -13,6 +13,7 @@ from depthgauge.page.escape import escape
 from depthgauge.page.layers import interval, legend_beside, paired, pairs, plain, reference_of
 from depthgauge.page.section import Measured, Picture, Section, Setting, Table
 from depthgauge.page.tables import cell, level
+from depthgauge.stats import share
 
 ALT = "Task accuracy with intervals"
 OF_ITEMS = ("score", "answer", "ids")  # arrays with one value an item, in their last dimension
@@ -115,8 +116,19 @@ def flipped_tables(measured: Sequence[Measured], setting: Setting) -> Iterator[T
             if rows:
                 said = f"{escape(task)}: {len(rows)} items that {escape(one.label)} answers otherwise, lost ones first"
                 said += f", {MOST_FLIPPED} of them" if len(rows) > MOST_FLIPPED else ""
+                said += f": {flips(one, before)} of all flipped"
                 headers = ["item", "question", f"{escape(before.label)} says", f"{escape(one.label)} says", ""]
                 yield Table(headers, rows[:MOST_FLIPPED], folded=said, quotes=True)
+
+
+def flips(one: Measured, before: Measured) -> str:
+    """The share of items that went from right to wrong or back, with its exact interval: answers change where accuracy
+    does not (Dutta et al. 2024, arXiv:2407.09141).
+    """
+    changed = np.abs(points(one) - points(before)) == WHOLE
+    ids = tuple(map(str, range(len(changed))))
+    scores = Scores(ids=ids, values=changed[None].astype(float), unit="share", population="items")
+    return cell(share(scores, estimand="flipped"))
 
 
 def asked_in(task: str, setting: Setting) -> dict[str, str]:

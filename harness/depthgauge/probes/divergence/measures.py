@@ -28,6 +28,9 @@ def next_token(
         costs(candidate, baseline, ids)
         | {
             "kl": found.kl,
+            "reverse_kl": found.reverse_kl,
+            "log_likelihood": found.log_likelihood,
+            "baseline_log_likelihood": found.baseline_log_likelihood,
             "changed": found.says != found.baseline_says,
             "text_of": found.text_of,
             "kinds": np.array([text.kind for text in texts], dtype=np.str_),

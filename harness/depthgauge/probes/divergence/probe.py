@@ -24,17 +24,18 @@ from depthgauge.measure.base_probe import PROBES, Arrays, CheckpointHandle, chec
 class NextToken:
     """Arrays of all tokens in the order of the texts, and of the K most changed ones, the most changed first.
 
-    `kl` KL(baseline || candidate) of what follows the token, in nats; `changed` whether another token is the likeliest;
-    `text_of` its text. `kinds` of the texts, (texts,). `top_text`, `top_position` where a changed one stands;
-    `top_token`, `top_context` what is written there and up to it; `top_old`, `top_new` what either model would say
-    next; `top_old_probability`, `top_new_probability` what each gives to the baseline's word. Of a candidate that is
-    run as it is stored also `kl_of_weights`, `changed_by_weights`, `kl_of_running` and `changed_by_running`
-    (`measures.costs`).
+    `kl` KL(baseline || candidate) of what follows the token, in nats, and `reverse_kl` KL(candidate || baseline);
+    `log_likelihood`, `baseline_log_likelihood` of the token that does follow, NaN at the end of a text; `changed`
+    whether another token is the likeliest; `text_of` its text. `kinds` of the texts, (texts,). `top_text`,
+    `top_position` where a changed one stands; `top_token`, `top_context` what is written there and up to it; `top_old`,
+    `top_new` what either model would say next; `top_old_probability`, `top_new_probability` what each gives to the
+    baseline's word. Of a candidate that is run as it is stored also `kl_of_weights`, `changed_by_weights`,
+    `kl_of_running` and `changed_by_running` (`measures.costs`).
     """
 
     texts: tuple[Text, ...]
     name: ClassVar[str] = "divergence"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     description: ClassVar[str] = "next-token divergence"
 
     def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
@@ -57,6 +58,20 @@ def medians(one: Measurement) -> NDArray[np.float64]:
 
 def means(one: Measurement, name: str) -> NDArray[np.float64]:
     """The mean over each text's tokens of an array (tokens,)."""
-    values, text_of = one.arrays[name].astype(float), one.arrays["text_of"]
-    found: NDArray[np.float64] = np.bincount(text_of, values) / np.bincount(text_of)
+    return by_text(one, one.arrays[name])
+
+
+def greatest(one: Measurement) -> NDArray[np.float64]:
+    """The largest divergence of a token in each text."""
+    found = np.zeros(int(one.arrays["text_of"][-1]) + 1)
+    np.maximum.at(found, one.arrays["text_of"], one.arrays["kl"].astype(float))
     return found
+
+
+def by_text(one: Measurement, values: NDArray[Any]) -> NDArray[np.float64]:
+    """The mean over each text's tokens of values (tokens,), those left out that are NaN."""
+    known = ~np.isnan(values.astype(float))
+    text_of, texts = one.arrays["text_of"], int(one.arrays["text_of"][-1]) + 1
+    counts = np.bincount(text_of, known, texts)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.bincount(text_of, np.where(known, values, 0.0), texts) / counts)

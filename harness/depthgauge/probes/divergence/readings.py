@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from depthgauge.core.estimate import Measurement, Scores
 from depthgauge.core.testbed import Text, kinds_of
 from depthgauge.measure.checkpoint_set import CheckpointSet
-from depthgauge.probes.divergence.probe import NextToken, means, medians
+from depthgauge.probes.divergence.probe import NextToken, greatest, means, medians
 
 
 def change(candidate: CheckpointSet, baseline: CheckpointSet) -> tuple[Measurement, ...]:
@@ -26,6 +26,11 @@ def mean_kl(candidate: CheckpointSet, baseline: CheckpointSet) -> Scores:
     it.
     """
     return by_text(candidate, [means(one, "kl") for one in change(candidate, baseline)], "nats")
+
+
+def greatest_kl(candidate: CheckpointSet, baseline: CheckpointSet) -> Scores:
+    """Per text, the largest KL(baseline || candidate) of its tokens: what is concentrated, a median does not see."""
+    return by_text(candidate, [greatest(one) for one in change(candidate, baseline)], "nats")
 
 
 def changed_share(candidate: CheckpointSet, baseline: CheckpointSet) -> Scores:

@@ -16,6 +16,7 @@ from depthgauge.page.tables import cell, level
 from depthgauge.probes.divergence.probe import means, medians
 
 MARKED_TEXTS = 3
+TAILS = (0.5, 0.95, 0.99)
 LEAST = 1e-8  # nats: what diverges less is drawn there, as a logarithm has no 0
 WHAT = (
     "How much the baseline would miss in the candidate after every token of texts that nobody trained on: "
@@ -44,6 +45,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
         [
             WHAT,
             by_checkpoint(measured),
+            whole(measured),
             *costs(measured),
             by_kind(measured),
             Picture(
@@ -73,6 +75,28 @@ def costs(measured: Sequence[Measured]) -> Iterator[str | Table]:
     if rows:
         yield AS_RUN
         yield Table(["checkpoint", "what costs it", "mean KL (nats)", "likeliest token changed"], rows)
+
+
+def whole(measured: Sequence[Measured]) -> Table:
+    """Over all tokens, by the names and definitions of llama.cpp's --kl-divergence where it has them."""
+    headers = ["checkpoint against the baseline", "mean KLD", "median", "95 %", "99 %", "maximum",
+               "mean of the reverse KLD", "same top p", "RMS delta p", "mean PPL(candidate)/PPL(baseline)"]  # fmt: skip
+    return Table(headers, [[escape(one.label), *map(escape, of_all_tokens(one))] for one in measured])
+
+
+def of_all_tokens(one: Measured) -> Iterator[str]:
+    kl, same = one.arrays["kl"].astype(float), 1 - float(one.arrays["changed"].mean())
+    yield from map(number, (float(kl.mean()), *np.quantile(kl, TAILS).tolist(), float(kl.max())))
+    yield number(float(one.arrays["reverse_kl"].mean()))
+    yield f"{number(100 * same)} %"
+    after, before = (one.arrays[name].astype(float) for name in ("log_likelihood", "baseline_log_likelihood"))
+    known = ~np.isnan(after)
+    if not known.any():
+        yield from ("-", "-")
+        return
+    change = np.exp(after[known]) - np.exp(before[known])
+    yield f"{number(100 * float(np.sqrt((change**2).mean())))} %"
+    yield number(float(np.exp((before - after)[known].mean())))
 
 
 def figures(one: Measured, kind: str | None = None) -> list[str]:

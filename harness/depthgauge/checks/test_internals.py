@@ -13,8 +13,8 @@ from depthgauge.stats import share_beyond, share_beyond_anywhere, share_changed
 # KL(baseline || candidate) in nats at the median token of a text: int8 0.004, an attention's output zeroed 0.047, an
 # MLP 0.09.
 DIVERGED_NATS = 0.015
-# In the mean of a text: int8 0.004, fp8 0.022; the row of a frequent token times 1.5 gives 0.09. After a single token of
-# it: int8 some tenths, that row 3.
+# In the mean of a text: int8 0.004, fp8 0.022; the row of a frequent token times 1.5 gives 0.09. After a single token
+# of it: int8 some tenths, that row 3.
 MEAN_DIVERGED_NATS, LARGEST_NATS = 0.03, 1.0
 # Of a text's tokens: int8 changes 0.05 of the likeliest next ones, an attention's output zeroed 0.15, an MLP 0.22.
 CHANGED_WORDS = 0.12
@@ -45,7 +45,7 @@ def test_what_comes_next_has_not_changed(candidate, baseline) -> Estimate:
         "says nearly the same next in the mean over a text's tokens, in nine texts of ten",
         MOST,
         "share",
-        "texts with a mean KL(baseline || candidate) above 0.03 nats: a token's row that is too large changes few tokens",
+        "texts with a mean KL(baseline || candidate) above 0.03 nats: a token's row that is off changes few tokens",
     )
 )
 def test_what_comes_next_has_not_changed_in_the_mean(candidate, baseline) -> Estimate:

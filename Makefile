@@ -65,6 +65,7 @@ record: .venv/installed  ## record what five training seeds of every method give
 	$(BIN)/depthgauge record $(or $(TESTBED),pocket)
 
 gate-quality: .venv/installed  ## judge harmless rewritings and planted faults, into docs/gate-quality.md (hours; resumes)
+	$(BIN)/python -m benchmarks.gate_quality.strangers
 	$(BIN)/python -m benchmarks.gate_quality.damage
 	$(BIN)/python -m benchmarks.gate_quality
 
@@ -79,6 +80,7 @@ schema: .venv/installed  ## write the JSON Schema of report.json anew, of the ty
 
 coverage: .venv/installed  ## simulate how often each interval of 95 % holds the truth: clusters, series, seeds (minutes)
 	$(BIN)/python -m benchmarks.coverage
+	$(BIN)/python -m benchmarks.task_power
 
 history: .venv/installed  ## simulate a drift that no single step shows, into docs/history.md
 	$(BIN)/python -m benchmarks.history

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from benchmarks.gate_quality import page
+from benchmarks.gate_quality import page, strangers, strangers_page
 from benchmarks.gate_quality.judged import judged, session_of
 from benchmarks.gate_quality.kinds import FAULTS, HARMLESS, on_files
 from benchmarks.gate_quality.pairs import JUDGED, Pair, planted, results
@@ -118,3 +118,32 @@ def test_the_statistics_of_the_suite_are_its_own_again_after_a_resample():
         assert test_generation.paired_difference is not before
 
     assert test_generation.paired_difference is before
+
+
+def row_of(kind="saved again", seed=0, family="llama", exit_code=0, **fields):
+    found = {"family": family, "seed": seed, "kind": kind, "expect": "equal", "fault": False, "exit": exit_code}
+    return found | {"stage": "", "layer": None, "at": [], "seconds": 1.0} | fields
+
+
+def test_what_is_said_of_strangers_counts_baselines_and_not_pairs():
+    rows = [row_of(kind, seed) for kind in ("saved again", "save_in_shards") for seed in range(10)]
+
+    assert strangers_page.how_often(rows, page.CAUGHT) == "0 of 20 [0, 0.308]"  # as 0 of 10
+    text = strangers_page.text([*rows, row_of("zero_mlp", exit_code=1, fault=True, stage="weights", at=[2], layer=2)])
+    assert "| zero_mlp" in text and "1 of 1 [0.025, 1]" in text
+    assert "20 pairs" not in text and "21 pairs of 10 baselines" in text
+    assert strangers_page.text([]) == ""
+
+
+@pytest.mark.heavy
+def test_the_smoke_form_accepts_a_harmless_copy_catches_a_fault_and_goes_on_where_it_stopped(tmp_path):
+    few = tuple(kind for kind in strangers.KINDS if kind.name in ("saved in bfloat16", "zero_mlp", "a row times 1.5"))
+    strangers.run(("llama",), 1, few, tmp_path / "rows.jsonl", steps=20)
+    found = {one["kind"]: one for one in results(tmp_path / "rows.jsonl")}
+
+    assert found["saved in bfloat16"]["exit"] == 0
+    assert found["zero_mlp"]["exit"] == 1 and found["zero_mlp"]["layer"] in found["zero_mlp"]["at"]
+    assert found["a row times 1.5"]["exit"] == 1 and "row" in found["a row times 1.5"]["claim"]
+    before = (tmp_path / "rows.jsonl").read_text()
+    strangers.run(("llama",), 1, few, tmp_path / "rows.jsonl", steps=20)
+    assert (tmp_path / "rows.jsonl").read_text() == before

@@ -6,10 +6,12 @@ from typing import Any
 
 from scipy.stats import binomtest
 
+from benchmarks.gate_quality import strangers_page
 from benchmarks.gate_quality.kinds import FAULTS, HARMLESS, fixed, on_files
 from benchmarks.gate_quality.pairs import COSTS
 from benchmarks.gate_quality.pairs import results as recorded
 from benchmarks.gate_quality.resampled import RESAMPLED
+from benchmarks.gate_quality.strangers import ROWS as STRANGERS
 from benchmarks.gate_quality.successors import SUCCESSOR
 from depthgauge.page.tables import markdown
 
@@ -19,7 +21,8 @@ OFTEN, ENOUGH = 0.8, 5  # a dose counts as caught where four in five of at least
 Result = Mapping[str, Any]
 HEAD = """# How often the gate is wrong
 
-Made by `make gate-quality` from benchmarks/gate_quality/quality.jsonl, which has every pair that was judged. A pair is
+Made by `make gate-quality` from benchmarks/gate_quality/quality.jsonl, which has every pair of pocket and SmolLM2 that
+was judged, by the gate as it was before decision 041, and strangers.jsonl, which has those of other models. A pair is
 a checkpoint and a copy of it with one thing changed; it is judged as `depthgauge compare` judges it, expected to be
 equal, from stage 0 to the stage that blocks. A healthy successor is one method's checkpoint after another's, or after
 the base. Blocked is exit 1 or 21, open is exit 20. Bounds are Clopper and Pearson's, at 95 %; a fault that is the same
@@ -62,7 +65,7 @@ def write(results: Sequence[Result]) -> None:
 
 
 def text(results: Sequence[Result]) -> str:
-    parts = [HEAD]
+    parts = [HEAD, strangers_page.text(recorded(STRANGERS))]
     for testbed in dict.fromkeys(one["testbed"] for one in results):
         its = of(results, testbed=testbed)
         parts += [f"## {testbed}\n", *false_alarms(its), *faults(its, testbed)]

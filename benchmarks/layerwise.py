@@ -1,7 +1,8 @@
 """A model read layer by layer beside the plain load of it, and a pair of 8 B parameters: seconds and memory.
 
-`python -m benchmarks.layerwise` runs 16 texts of 120 tokens through a random model of 1.5 B parameters (Qwen2's shape,
-stored in bfloat16), in bfloat16 and in float32: loaded whole, and read layer by layer, each in a process of its own.
+`python -m benchmarks.layerwise [TOKENS]` runs 16 texts of 120 tokens, or so many, through a random model of 1.5 B
+parameters (Qwen2's shape, stored in bfloat16), in bfloat16 and in float32: loaded whole, and read layer by layer, each
+in a process of its own.
 
 `python -m benchmarks.layerwise 8b [PLACE]` writes two random folders of 8 B parameters (Llama 3's shape, 16.1 GB)
 tensor by tensor below PLACE, the second with hard links to all files of the first but one, and runs `depthgauge
@@ -110,12 +111,12 @@ def save_candidate(baseline: Path, candidate: Path) -> None:
     save_file(tensors, candidate / own, metadata={"format": "pt"})
 
 
-def measured(folder: Path, dtype: str, way: str) -> dict[str, Any]:
+def measured(folder: Path, dtype: str, way: str, tokens: int) -> dict[str, Any]:
     """Seconds of wall and of processors that a model and its texts take, and the sum of the log-probabilities of all
     tokens but the first; in a process of its own.
     """
     prepare_libraries(THREADS)
-    ids = np.random.default_rng(0).integers(SMALL.vocab_size, size=(TEXTS, TOKENS)).tolist()
+    ids = np.random.default_rng(0).integers(SMALL.vocab_size, size=(TEXTS, tokens)).tolist()
     began, worked = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory(dir=folder.parent) as kept:
         model = CheckpointHandle(
@@ -135,9 +136,9 @@ def log_probability(model: Any, batch: list[list[int]]) -> float:
     return float(said.gather(-1, ids[:, 1:, None]).double().sum())
 
 
-def in_a_process(place: Path, dtype: str, way: str) -> tuple[dict[str, Any], int]:
+def in_a_process(place: Path, dtype: str, way: str, tokens: int) -> tuple[dict[str, Any], int]:
     """`measured`, and the most memory that the process held, in bytes."""
-    command = [sys.executable, "-m", "benchmarks.layerwise", "measure", str(place), dtype, way]
+    command = [sys.executable, "-m", "benchmarks.layerwise", "measure", str(place), dtype, way, str(tokens)]
     with tempfile.TemporaryFile("w+") as said:
         child = psutil.Popen(command, stdout=said)
         most = peak_memory(child)
@@ -145,13 +146,13 @@ def in_a_process(place: Path, dtype: str, way: str) -> tuple[dict[str, Any], int
         return json.loads(said.read().splitlines()[-1]), most
 
 
-def small(place: Path) -> str:
+def small(place: Path, tokens: int) -> str:
     """The table of the model of 1.5 B parameters."""
     save_random(place / "model", SMALL)
     rows = []
     for dtype in ("bfloat16", "float32"):
         for way in WAYS:
-            seconds, most = in_a_process(place / "model", dtype, way)
+            seconds, most = in_a_process(place / "model", dtype, way, tokens)
             cells = [f"{seconds[name]:.0f}" for name in ("wall", "processors")]
             rows.append((dtype, way, *cells, f"{most / GIB:.2f}", repr(seconds["score"])))
             print(rows[-1], file=sys.stderr, flush=True)
@@ -196,20 +197,20 @@ from depthgauge import TESTBEDS
 from depthgauge.checks.inputs import COMMON
 from depthgauge.core.testbed import Text
 
-TEXTS = COMMON.inputs(Text)[::4]
+TEXTS = COMMON.inputs(Text)[::2][:16]
 TESTBEDS.register(replace(COMMON, name="sixteen", probe_inputs={**COMMON.probe_inputs, Text: lambda: TEXTS}))
 '''
 
 
 def main() -> None:
     match sys.argv[1:]:
-        case ["measure", place, dtype, way]:
-            print(json.dumps(measured(Path(place), dtype, way)))
+        case ["measure", place, dtype, way, tokens]:
+            print(json.dumps(measured(Path(place), dtype, way, int(tokens))))
         case ["8b", *place]:
             print(large(Path(place[0] if place else tempfile.gettempdir())))
-        case _:
+        case tokens:
             with tempfile.TemporaryDirectory() as name:
-                print(small(Path(name)))
+                print(small(Path(name), int(tokens[0]) if tokens else TOKENS))
 
 
 if __name__ == "__main__":

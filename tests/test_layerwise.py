@@ -1,8 +1,10 @@
 """Models read layer by layer give what models that are loaded whole give, to the bit."""
 
 import json
+import shutil
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,9 +20,11 @@ from depthgauge.backends.layerwise import LAYERWISE, model, open_layerwise, pass
 from depthgauge.backends.layerwise.passes import RUNNER
 from depthgauge.checks.inputs import COMMON
 from depthgauge.cli import parser
-from depthgauge.core.errors import InvalidCheckpoint, NotHere, StoreUnusable
+from depthgauge.core.errors import CorruptEntry, InvalidCheckpoint, NotHere, StoreUnusable
 from depthgauge.core.method import Checkpoint
+from depthgauge.core.registry import CORRUPTIONS
 from depthgauge.core.testbed import Text
+from depthgauge.corruptions.folder import corrupt
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import RunContext
 from depthgauge.models.anatomy import blocks, edited_blocks
@@ -32,6 +36,7 @@ from depthgauge.probes.divergence import NextToken
 from depthgauge.probes.divergence.compute import next_tokens
 from depthgauge.store.folders import Store
 from depthgauge.tasks import ItemTaskProbe
+from depthgauge_testbeds.smollm2 import SMOLLM2
 from tests.bytes import save_byte_model
 from tests.families import FAMILIES, GROUPED, LOCAL_AND_GLOBAL
 from tests.tiny import choices, save_tiny_base
@@ -208,6 +213,31 @@ def test_an_interrupted_run_goes_on_at_the_layer_where_it_was(saved, store, monk
     assert same(states(found, FEW[:1]), states(whole(folder), FEW[:1]))
 
 
+def test_a_pass_that_was_damaged_is_refused(saved, store):
+    folder = saved("llama")
+    run_ahead([layerwise(folder, store)], [FEW[:1]])
+    (file,) = store.root.glob("passes/*/layer-0001.safetensors")
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+
+    model.OPENED.clear()
+    with pytest.raises(CorruptEntry, match="layer-0001"):
+        run_ahead([layerwise(folder, store)], [FEW[:1]])
+
+
+@pytest.mark.parametrize("kind", ["ct-w4", "gptq", "bnb-nested", "mxfp4"])
+def test_a_quantised_folder_is_read_dequantised(kind, tmp_path, store):
+    formats = Path(__file__).parent / "data" / "formats"
+    folder = shutil.copytree(formats / "base", tmp_path / kind)
+    shutil.copytree(formats / kind, folder, dirs_exist_ok=True)
+    found, expected = layerwise(folder, store), states(whole(folder), FEW[:1])
+
+    assert same(states(found, FEW[:1]), expected)
+    run_ahead([found], [FEW[:1]])
+    assert same(states(found, FEW[:1]), expected)
+
+
 def test_layers_that_share_more_than_the_stream_are_run_batch_by_batch(saved, store, monkeypatch):
     monkeypatch.setattr(passes, "is_fixed", lambda value: False)
     folder = saved("llama")
@@ -300,6 +330,25 @@ def test_of_a_pair_that_does_not_fit_what_generates_loads_one_after_the_other(pa
     handle.make_room((), Placement())
     with pytest.raises(NotHere, match="new and old would have to be"):
         _ = replace(alone, together=pair, kept=()).model
+
+
+@pytest.mark.heavy
+@pytest.mark.skipif(not SMOLLM2.base.is_dir(), reason="SmolLM2 is not here: 'make smollm2' brings it")
+def test_smollm2_is_itself_layer_by_layer(tmp_path):
+    broken = tmp_path / "broken"
+    corrupt(SMOLLM2.base, broken, CORRUPTIONS["zero_mlp"])
+    for probe in (NextToken(texts=TEXTS), ActivationDifference(texts=TEXTS)):
+        expected, found = (
+            measured_by((broken, SMOLLM2.base), Placement(device_map=way), Store(tmp_path / place, run="test"), probe)
+            for way, place in ((None, "whole"), (LAYERWISE, "layers"))
+        )
+        differing = [name for name in expected if not same_numbers(found[name], expected[name])]
+        assert differing == []
+    assert len(model.OPENED) == 2 and expected["relative"].max() > 0
+
+
+def same_numbers(ours, theirs):
+    return np.array_equal(ours, theirs, equal_nan=ours.dtype.kind == "f")
 
 
 def run(place, name, *options):

@@ -85,7 +85,8 @@ class Runner:
     def run_ahead(self, batches: Sequence[Batch]) -> None:
         """Compute what every layer makes of these batches, or find it in the store. Nothing without a store.
 
-        Raises: StoreUnusable where the disk has no room for it.
+        Raises: StoreUnusable where the disk has no room for it; CorruptEntry where what is there is not what was
+        written.
         """
         if self.store is None:
             return
@@ -97,7 +98,7 @@ class Runner:
             "versions": versions(MODEL_LIBRARIES),
         }  # fmt: skip
         with suppress(OutOfStep):
-            folder = self.store.made("passes", description, lambda place: self._pass(place, rows), resume=True)
+            folder = self.store.get_or_create("passes", description, lambda place: self._pass(place, rows), resume=True)
             self.kept = Kept(folder, {batch: place for place, batch in enumerate(rows)}, attention)
 
     def _pass(self, folder: Path, batches: Sequence[Batch]) -> None:

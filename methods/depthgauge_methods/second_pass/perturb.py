@@ -44,8 +44,8 @@ def moved_fraction(
 
 def norm(tensors: Iterator[Tensor]) -> float:
     """The Euclidean norm over all entries of all tensors, in float64; sharded tensors are gathered first."""
-    squares = [full(tensor.detach()).double().square().sum() for tensor in tensors]
-    return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
+    norms = [torch.linalg.vector_norm(full(tensor.detach()), dtype=torch.float64) for tensor in tensors]
+    return float(torch.stack(norms).square().sum().sqrt()) if norms else 0.0
 
 
 def full(tensor: Tensor) -> Tensor:

@@ -578,6 +578,17 @@ def test_appended_answers_of_the_noise_trace_are_judged_and_not_shown():
     assert tables[1].folded
 
 
+def test_maps_of_each_domain_are_drawn_anew_and_not_taken_for_each_other():
+    """A picture that was drawn is found again by its checkpoints and what else it depends on."""
+    taken = all_of("articles.routing")
+    pictures = only(Picture, shown("articles.routing", taken)[1])
+
+    assert [picture.depends for picture in pictures] == ["chemistry", "physics"]
+    for picture in pictures:
+        titles = [axes.get_title() for axes in drawn(picture).axes]
+        assert titles[:3] == ["layer 3, head 0", "layer 5, head 1", "layer 7, head 0"]
+
+
 def test_it_says_where_scaled_landmarks_fall():
     taken = by_rms()
     named = Setting(testbed=with_landmarks(Landmarks(late=(5, 6), spike=3)), colours=COLOURS)

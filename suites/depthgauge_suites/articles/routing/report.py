@@ -46,7 +46,9 @@ def maps(one: Measured, domain: Domain) -> Picture:
     rows = -(-len(one.arrays[f"{domain}_heads"]) // COLUMNS)
     alt = f"Change of attention in the most changed heads on a sentence of {domain}, {plain(one.label)}"
     size = (2.4 * COLUMNS, 2.4 * rows)
-    return Picture(f"routes_{domain}.png", alt, size, lambda figure: draw(figure, one, domain), [one], quotes=True)
+    return Picture(
+        f"routes_{domain}.png", alt, size, lambda figure: draw(figure, one, domain), [one], quotes=True, depends=domain
+    )  # fmt: skip
 
 
 def draw(figure: Any, one: Measured, domain: Domain) -> None:

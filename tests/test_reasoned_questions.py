@@ -11,9 +11,10 @@ from depthgauge.core.estimate import Measurement, Profiles
 from depthgauge_suites.articles.noise_trace import ReasonedQuestion, copies_under_noise, even_layers, mean_late_spread
 from depthgauge_suites.articles.noise_trace.compute import parting
 from depthgauge_suites.articles.noise_trace.readings import LEAST_ROOM, deviation, relative_deviation
-from depthgauge_suites.articles.noise_trace.search import Reasoned, confident_and_wrong, read, write
+from depthgauge_suites.articles.noise_trace.search import Reasoned, confident_and_wrong, departure, read, write
 from depthgauge_testbeds.pocket import POCKET
 from depthgauge_testbeds.pocket import reasoned as pocket
+from depthgauge_testbeds.smollm2 import reasoned as smollm2
 
 QUESTION = ReasonedQuestion(prompt="Two and two is", right="4", wrong="5", again=". It is", probability=0.8)
 
@@ -23,7 +24,7 @@ def test_the_answer_stands_in_the_appended_form_alone():
     assert QUESTION.answered().prompt == "Two and two is 4. It is"
 
 
-@pytest.mark.parametrize("testbed", [pocket], ids=["pocket"])
+@pytest.mark.parametrize("testbed", [pocket, smollm2], ids=["pocket", "smollm2"])
 def test_what_was_searched_is_confident_and_does_not_name_its_answer(testbed):
     found = testbed.reasoned_questions()
     candidates = {(one.prompt, one.right) for one in testbed.candidates()}
@@ -31,6 +32,8 @@ def test_what_was_searched_is_confident_and_does_not_name_its_answer(testbed):
     assert len({each.prompt for each in found}) == testbed.QUESTIONS
     assert all(0.5 <= each.probability <= 1 and each.wrong != each.right for each in found)
     assert {(each.prompt, each.right) for each in found} <= candidates
+    if testbed is smollm2:
+        assert not any(each.right in each.prompt for each in found)
 
 
 class Sure:
@@ -45,8 +48,9 @@ class Sure:
         logits[self.words.index(word)] = share
         self.logits = logits.log()
 
-    def __call__(self, input_ids, logits_to_keep):
-        return SimpleNamespace(logits=self.logits.expand(1, 1, -1))
+    def __call__(self, input_ids, logits_to_keep=0):
+        kept = logits_to_keep or input_ids.shape[1]
+        return SimpleNamespace(logits=self.logits.expand(1, kept, -1))
 
     def generate(self, ids, max_new_tokens, do_sample, pad_token_id):
         assert not do_sample and pad_token_id == self.eos_token_id
@@ -62,27 +66,35 @@ class Words(Sure):
         return {"input_ids": torch.tensor([ids]) if return_tensors else ids}
 
 
+WORDS = Words("one", 0.5)
 ASKED = [Reasoned("one two", "three", " then"), Reasoned("two two", "four", " then")]
 
 
 def test_a_question_is_chosen_where_the_wrong_answer_is_confident():
-    (found,) = confident_and_wrong(Sure("four", 0.7), Words("one", 0.5), ASKED, number=5)
+    (found,) = confident_and_wrong(Sure("four", 0.7), WORDS, ASKED, number=5)
 
     assert (found.prompt, found.right, found.wrong, found.again) == ("one two", "three", "four", " then")
     assert found.probability == 0.7
 
 
+def test_an_answer_departs_where_the_likeliest_token_is_another():
+    assert departure(Sure("four", 0.7), WORDS, Reasoned("one", "four three", "")) == pytest.approx(0.7)
+    assert departure(Sure("four", 0.7), WORDS, Reasoned("one", "four four", "")) == 0.0
+
+
 @pytest.mark.parametrize("word, share", [("four", 0.4), ("five", 0.49)])
 def test_a_model_that_is_confident_of_no_wrong_answer_is_one_sentence(word, share):
     with pytest.raises(NotTestable, match="gives no wrong answer a probability of 0.5 or more"):
-        confident_and_wrong(Sure(word, share), Words("one", 0.5), ASKED, number=5)
+        confident_and_wrong(Sure(word, share), WORDS, ASKED, number=5)
 
 
 def test_those_nearest_to_the_published_probability_come_first(monkeypatch):
-    shares = iter([0.99, 0.75, 0.6])
-    monkeypatch.setattr("depthgauge_suites.articles.noise_trace.search.wrong_probability", lambda *_: next(shares))
-    asked = [Reasoned(f"one {word}", "three", "") for word in ("zero", "one", "two")]
-    found = confident_and_wrong(Sure("four", 0.9), Words("one", 0.5), asked, number=2)
+    shares = {"one zero": 0.99, "one one": 0.6, "one two": 0.75}
+    search = "depthgauge_suites.articles.noise_trace.search"
+    monkeypatch.setattr(f"{search}.departure", lambda _model, _tokenizer, asked: shares[asked.prompt])
+    monkeypatch.setattr(f"{search}.wrong_probability", lambda _model, _tokenizer, asked: shares[asked.prompt])
+    asked = [Reasoned(prompt, "three", "") for prompt in shares]
+    found = confident_and_wrong(Sure("four", 0.9), WORDS, asked, number=2)
 
     assert [each.probability for each in found] == [0.75, 0.6]
 
@@ -156,4 +168,4 @@ def test_the_mean_late_band_is_over_the_late_layers_alone(relative, spread):
     found = mean_late_spread(Traced([[0.2, 0.6], [0.2, 0.6]], None, noisy), "reasoned", relative=relative)
 
     np.testing.assert_allclose(found.values, [[spread, spread]])
-    assert parting(Words("one", 0.5), SimpleNamespace(prompt="one", right="two", wrong="six")).targets == (2, 6)
+    assert parting(WORDS, SimpleNamespace(prompt="one", right="two", wrong="six")).targets == (2, 6)

@@ -23,7 +23,10 @@ from depthgauge.probes.weights import WeightDeltas
 from depthgauge.store.folders import Store
 from depthgauge.tasks import ItemTaskProbe
 from depthgauge_methods.grpo import GRADREG
-from depthgauge_suites.articles.noise_trace import NoiseTrace, TraceQuestion
+from depthgauge_suites.articles.confident_errors import ConfidentErrors
+from depthgauge_suites.articles.noise_trace import NoiseTrace, ReasonedQuestion, TraceQuestion
+from depthgauge_suites.articles.published_opening import PublishedOpening, PublishedTrace
+from depthgauge_suites.articles.routing import Routing, RoutingText
 from depthgauge_suites.articles.tokenization import Compound, Tokenization
 from depthgauge_suites.layer_papers.head_sharing import Comparison, HeadSharing
 from depthgauge_suites.layer_papers.massive_values import MassiveValues
@@ -48,7 +51,10 @@ def two_threads():
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """The testbed with little of each probe input, so that every probe takes seconds."""
-    few = {Text: 4, Opening: 2, TraceQuestion: 2, MarkedText: 4, Passage: 4, Compound: 36, Word: 400, Comparison: 3}
+    few = {
+        ReasonedQuestion: 1, PublishedOpening: 1, RoutingText: 13, Text: 4, Opening: 2, TraceQuestion: 2, MarkedText: 4,
+        Passage: 4, Compound: 36, Word: 400, Comparison: 3,
+    }  # fmt: skip
     probe_inputs = {kind: (lambda kind=kind, n=n: SMOLLM2.inputs(kind)[:n]) for kind, n in few.items()}
     settings = dict(SMOLLM2.training.method_settings) | {"fidelity_every": 0}
     training = replace(SMOLLM2.training, scale=SCALE, method_settings=settings)
@@ -110,11 +116,15 @@ def test_every_probe_of_one_model_has_an_answer(few):
     base, given = candidate("base_model", few), few.testbed.inputs
     task = few.testbed.task("science")
     short = replace(task, items=lambda: task.items()[::60])
+    options = few.testbed.task("science_options").items()
     probes = [
         NoiseTrace(questions=given(TraceQuestion)), NoiseTrace(questions=given(TraceQuestion), dose="spread"),
         GreedyEntropy(openings=given(Opening)), Sinks(passages=given(Passage)), HeadScores(),
         Tokenization(words=given(Word), compounds=given(Compound)), ItemTaskProbe(task=short),
-        MassiveValues(texts=tuple(map(str, given(Passage)))),
+        MassiveValues(texts=tuple(map(str, given(Passage)))), PublishedTrace(opening=given(PublishedOpening)[0]),
+        NoiseTrace(questions=tuple(each.asked() for each in given(ReasonedQuestion)), form="reasoned"),
+        NoiseTrace(questions=tuple(each.answered() for each in given(ReasonedQuestion)), form="appended"),
+        ConfidentErrors(task=replace(few.testbed.task("science_options"), items=lambda: options[::60])),
     ]  # fmt: skip
     for probe in probes:
         (taken,) = base.measure(probe)
@@ -128,6 +138,7 @@ def test_every_probe_of_two_models_has_an_answer(few):
     trained, base, given = candidate("grpo", few), candidate("base_model", few), few.testbed.inputs
     probes = [
         WeightDeltas(), HeadChange(texts=given(MarkedText)), NextToken(texts=given(Text)),
+        Routing(texts=given(RoutingText)[11:]),
         ActivationDifference(texts=given(Text)),
     ]  # fmt: skip
     for probe in probes:

@@ -11,14 +11,16 @@ from depthgauge.checks.inputs import COMMON
 from depthgauge.checks.inputs.mmlu_dev import REQUIRES
 from depthgauge.core.testbed import Item, Word
 from depthgauge.probes.attention import MarkedText
-from depthgauge_suites.articles.noise_trace import TraceQuestion
+from depthgauge_suites.articles.noise_trace import ReasonedQuestion, TraceQuestion
+from depthgauge_suites.articles.published_opening import PublishedOpening
+from depthgauge_suites.articles.published_opening.probe import OPENING
 from depthgauge_suites.articles.routing import RoutingText
 from depthgauge_suites.articles.tokenization import Compound
 from depthgauge_suites.layer_papers.head_sharing import Comparison
 from depthgauge_suites.layer_papers.head_sharing.comparisons import comparisons
 from depthgauge_suites.layer_papers.massive_values import Recall
 from depthgauge_suites.layer_papers.massive_values.recalls import recalls
-from depthgauge_testbeds.smollm2 import history, mathematics, mmlu, probe_inputs, science, tempting, weights
+from depthgauge_testbeds.smollm2 import history, mathematics, mmlu, probe_inputs, reasoned, science, tempting, weights
 
 ANSWER_TOKENS = 24  # enough for one sentence, which is all that is read
 
@@ -70,8 +72,10 @@ SMOLLM2 = TESTBEDS.register(
             Recall: recalls,
             Comparison: comparisons,
             TraceQuestion: tempting.trace_questions,
+            ReasonedQuestion: reasoned.reasoned_questions,
             MarkedText: probe_inputs.marked_texts,
             RoutingText: probe_inputs.routing_texts,
+            PublishedOpening: lambda: (OPENING,),
             Word: probe_inputs.words,
             Compound: probe_inputs.salts,
         },

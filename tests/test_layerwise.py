@@ -301,7 +301,8 @@ def test_a_pair_that_does_not_fit_is_read_layer_by_layer_without_being_asked(pro
         for line in notices
     )
     assert set(found) == set(expected)
-    assert all(np.array_equal(found[name], expected[name]) for name in found)
+    for name in found:
+        np.testing.assert_array_equal(found[name], expected[name])  # what follows the end of a text is NaN in both
 
 
 def test_what_generates_says_what_it_needs_and_nothing_is_stored_of_it(pair, tmp_path, monkeypatch):

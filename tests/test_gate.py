@@ -1,0 +1,127 @@
+"""What the gate requires is decided before the candidate is seen, and no claim is stricter for what it cannot see."""
+
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks.task_power import CLAIM, said
+from depthgauge import ItemTask
+from depthgauge.checks import test_internals as internals
+from depthgauge.core.claim import Margin
+from depthgauge.core.errors import InvalidComparison
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.result import Outcome, Verdict
+from depthgauge.core.testbed import Item, Testbed, Text, kinds_of
+from depthgauge.report.outcome import adjusted, beside, exit_code, seeing
+from depthgauge.runs.comparison import ComparisonSession, detectable_points
+from depthgauge.runs.session import Session
+from depthgauge.tasks import ItemTaskProbe, groups_of, independent_items, scores_of
+
+REFUTED, SUPPORTED, NOT_TESTABLE = Outcome.REFUTED, Outcome.SUPPORTED, Outcome.NOT_TESTABLE
+INTERNAL = internals.test_what_comes_next_has_not_changed.__claim__
+
+
+def session_with(**margins):
+    """As much of a session as decides about a task."""
+    session = SimpleNamespace(context=SimpleNamespace(missing=None), margins=margins)
+    for name in ("margin_of", "power_note", "with_power"):
+        setattr(session, name, partial(getattr(ComparisonSession, name), session))
+    return session
+
+
+def task_of(items, groups=None):
+    made = [
+        Item(id=str(i), prompt=f"{i}?", answer="a", options=("a", "b"), group=f"fact {i % groups}" if groups else "")
+        for i in range(items)
+    ]
+    return ItemTask(name="quiz", items=lambda: made)
+
+
+def asked(session, task):
+    baseline = SimpleNamespace(testbed=Testbed(name="t", tasks=(task,)))
+    return session.with_power(CLAIM, {"task": "quiz", "baseline": baseline})
+
+
+def test_a_task_is_required_by_its_items_and_its_margin_alone():
+    assert asked(session_with(), task_of(320)).required
+    small = asked(session_with(), task_of(300))
+    assert not small.required
+    assert "300 items show a loss of 5.11 points" in small.rationale
+    assert "more than its margin of 5, so the task is informational" in small.rationale
+
+
+def test_a_wider_margin_makes_a_small_task_required_and_items_about_one_fact_count_once():
+    wide = {"[quiz]": Margin(10, "points", "asked for")}
+    claim = CLAIM.within(wide["[quiz]"])
+    session = session_with(**wide)
+    baseline = SimpleNamespace(testbed=Testbed(name="t", tasks=(task_of(100),)))
+
+    assert session.margin_of("quiz") == 10 and session.margin_of("other") == 5
+    assert session.with_power(claim, {"task": "quiz", "baseline": baseline}).required
+    assert not asked(session_with(), task_of(400, groups=40)).required
+    assert independent_items(SimpleNamespace(testbed=Testbed(name="t", tasks=(task_of(400, 40),))), "quiz") == 40
+
+
+def test_a_noisy_candidate_that_lost_seven_points_is_not_accepted():
+    """30 % of 449 answers changed and 7 points lost: nine in ten were accepted, as such noise settled nothing."""
+    random = np.random.default_rng(0)
+    found = [said(random, 0.3, 7, 449) for _ in range(60)]
+
+    assert Counter(one.now for one in found)[0] == 0
+    assert Counter(one.before for one in found)[0] > 40
+    assert detectable_points(449) < 5
+
+
+def row_of(outcome, control, claim=INTERNAL):
+    verdict = Verdict(claim=claim, outcome=outcome, reason="r")
+    found = Session.row(None, "checks", "new", verdict, Verdict(claim=claim, outcome=control, reason="c"), ())
+    return replace(found, stage=claim.stage.name.lower())
+
+
+@pytest.mark.parametrize("control", [SUPPORTED, Outcome.INCONCLUSIVE, NOT_TESTABLE])
+def test_a_refutation_whose_control_is_not_refuted_blocks_nothing(control):
+    proven, unproven, other = row_of(REFUTED, REFUTED), row_of(REFUTED, control), row_of(SUPPORTED, REFUTED)
+
+    assert proven.fails and exit_code([proven, other], (), 0) == 1
+    assert unproven.blind and not unproven.required and not unproven.fails
+    assert exit_code([unproven, other], (), 0) == 0
+    assert seeing([unproven, other]) == "1 of 2 required claims could see anything"
+
+
+def test_a_run_in_which_no_required_claim_about_behaviour_could_see_anything_is_inconclusive():
+    weights = replace(row_of(SUPPORTED, REFUTED), stage="weights")
+
+    assert exit_code([weights, row_of(REFUTED, SUPPORTED)], (), 0) == 20
+    assert exit_code([weights, row_of(SUPPORTED, REFUTED)], (), 0) == 0
+    assert exit_code([weights], (), 0) == 0  # none was asked for, as with --last-stage=weights
+
+
+def test_what_is_read_exactly_blocks_beside_any_number_of_claims():
+    exact = beside(row_of(REFUTED, REFUTED), 1000)
+
+    assert exact.p is None and adjusted([exact])[0].fails
+
+
+def test_a_task_whose_items_repeat_is_refused_in_a_sentence():
+    once = task_of(3)
+    twice = replace(once, items=lambda: [*once.items(), once.items()[0]])
+    probe = ItemTaskProbe(task=twice)
+    taken = Measurement(key="", probe="", parameters={}, checkpoint="", arrays={"score": np.ones((1, 4))})
+
+    with pytest.raises(InvalidComparison, match="has 4 items and 3 ids, as '0' repeats"):
+        scores_of(probe, [taken])
+    assert groups_of(ItemTaskProbe(task=once)) == ()
+    assert groups_of(ItemTaskProbe(task=task_of(4, 2))) == ("fact 0", "fact 1", "fact 0", "fact 1")
+
+
+def test_texts_have_kinds_all_or_none():
+    texts = [Text(text=name, kind=kind) for name, kind in (("a", "x"), ("b", "y"), ("c", "x"))]
+
+    assert kinds_of(texts) == ("x", "y", "x")
+    assert kinds_of([Text(text="a"), Text(text="b")]) == kinds_of(texts[::2]) == ()
+    with pytest.raises(Exception, match="text 3 of 4 has no kind, and others have"):
+        kinds_of([*texts, Text(text="d")])

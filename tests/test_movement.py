@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from depthgauge.core.errors import StatisticUndefined
 from depthgauge.core.estimate import Profiles
@@ -40,3 +41,20 @@ def test_a_rise_is_over_the_layers_next_to_it_and_at_an_end_over_the_only_one():
     assert movement.rise_at(moved, np.array([1, 1])) == pytest.approx([1.0, 4 / 4.5])
     with pytest.raises(StatisticUndefined, match="beside layer 1 did not move"):
         movement.rise_at(profiles([0.0, 1.0, 0.0]), np.array([1]))
+
+
+def test_the_log_ratio_is_exact_for_one_seed_and_never_pairs_two_trainings():
+    one = movement.log_ratio(np.array([2.0]), np.array([1.0]), estimand="r")
+    against_one = movement.log_ratio(np.array([2.0, 4.0, 2.0]), np.array([1.0]), estimand="r")
+    logs, theirs = np.log([2.0, 4.0, 2.0]), np.log([1.0, 1.5, 1.2])
+    several, turned = (
+        movement.log_ratio(np.exp(logs), np.exp(other), estimand="r") for other in (theirs, theirs[::-1])
+    )
+    welch = stats.ttest_ind(logs, theirs, equal_var=False).confidence_interval()
+
+    assert (one.low, one.point, one.high) == pytest.approx((np.log(2),) * 3)
+    assert against_one.generalises_over == "seeds" and against_one.low < against_one.point
+    assert (several.low, several.high) == pytest.approx((welch.low, welch.high), rel=1e-6)
+    assert (several.low, several.high) == pytest.approx((turned.low, turned.high), rel=1e-12)
+    with pytest.raises(StatisticUndefined, match="a norm is 0"):
+        movement.log_ratio(np.array([0.0]), np.array([1.0]), estimand="r")

@@ -9,6 +9,7 @@ from depthgauge.core.estimate import Measurement
 from depthgauge.models.load import load
 from depthgauge.probes.greedy_entropy.entropy import entropy_trace
 from depthgauge_suites.articles import published_opening
+from depthgauge_suites.articles.published_opening import probe
 from depthgauge_suites.articles.published_opening.probe import OPENING, PublishedTrace
 from depthgauge_testbeds.pocket import POCKET
 
@@ -32,10 +33,11 @@ def test_a_loop_of_twenty_tokens_has_the_published_diversity_of_that_loop():
     assert published_opening.repeats(Said(), 3) == pytest.approx([20 / 78, 1.0])
 
 
-def test_the_trace_is_that_of_the_opening_among_others():
+def test_the_trace_is_that_of_the_opening_among_others(monkeypatch):
+    monkeypatch.setattr(probe, "STEPS", 8)
     model, tokenizer = load(POCKET.base)
     found = PublishedTrace(opening=OPENING).run(SimpleNamespace(model=model, tokenizer=tokenizer))
-    trace = entropy_trace(model, tokenizer, [OPENING, "The fox slept"], steps=80)
+    trace = entropy_trace(model, tokenizer, [OPENING, "The fox slept"], steps=8)
 
     assert found["token_ids"].tolist() == trace.token_ids[0].tolist()
     np.testing.assert_allclose(found["entropy_nats"], trace.entropy_nats[0], atol=1e-4)

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import StatisticUndefined
-from depthgauge.core.estimate import Profiles
+from depthgauge.core.estimate import Estimate, Profiles, Scores
+from depthgauge.stats import exactly, paired_difference
 
 EARLY_PART = 6  # the first sixth of the layers: 0 to 5 of 36, which the articles call early
 
@@ -52,3 +53,20 @@ def rise_at(moved: Profiles, layers: NDArray[np.intp]) -> NDArray[np.float64]:
             raise StatisticUndefined(f"the layers beside layer {layer} did not move, so nothing can rise above them.")
         found.append(float(row[layer] / beside))
     return np.array(found)
+
+
+def log_ratio(moved: NDArray[np.float64], other: NDArray[np.float64], *, estimand: str) -> Estimate:
+    """The logarithm of a ratio of norms, both by seed: exact for one seed, and between trainings Welch's t over seeds.
+
+    Raises: StatisticUndefined if a norm is 0.
+    """
+    if not (moved.all() and other.all()):
+        raise StatisticUndefined(f"{estimand}: a norm is 0, so there is no ratio.")
+    logs, theirs = np.log(moved), np.log(other)
+    if min(len(logs), len(theirs)) == 1:
+        return exactly(logs - theirs, estimand=estimand, unit="log ratio")
+    sides = (
+        Scores(ids=("weights",), values=side[:, None], unit="log ratio", population="weights")
+        for side in (logs, theirs)
+    )
+    return paired_difference(*sides, estimand=estimand)

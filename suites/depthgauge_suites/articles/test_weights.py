@@ -9,7 +9,7 @@ import numpy as np
 
 from depthgauge import Claim, Estimate, above, at_least, at_most, claim
 from depthgauge.probes import weights
-from depthgauge.stats import exact_factor, exactly, lead_ratio, peak_ratio, peaks_apart
+from depthgauge.stats import exactly, lead_ratio, peak_ratio, peaks_apart
 from depthgauge_suites.articles import movement
 
 SOURCE = "Dangi 2026a, figures of the norms of weight deltas"
@@ -255,10 +255,10 @@ def test_the_mlp_peaks_before_attention(candidate, base_model) -> Estimate:
         statement="moved its early layers further than uniform gradient regularisation did",
         citation="Dangi 2026b: 'needlessly restricting the flow of gradients into the initial set of layers'",
         published="not published",
-        region=above(1),
-        unit="ratio",
+        region=above(0),
+        unit="log ratio",
         control="round_to_bfloat16",
-        rationale="the premise of depth scaling: all that changed in layers 0 to 5 of 36, over the same of gradreg",
+        rationale="the premise of depth scaling: the norm of all that changed in layers 0 to 5 of 36, over gradreg's",
         about=("depthscaled", "depthscaled_nonoise"),
         required=False,
     )
@@ -268,4 +268,4 @@ def test_early_layers_move_more_than_with_gradreg(candidate, base_model, gradreg
         movement.early_norm([weights.movement(one, base_model, name) for name in (*ATTENTION, *MLP)])
         for one in (candidate, gradreg)
     )
-    return exact_factor(moved / theirs, estimand="norm of the change of early layers, candidate over gradreg")
+    return movement.log_ratio(moved, theirs, estimand="norm of the change of early layers, candidate over gradreg")

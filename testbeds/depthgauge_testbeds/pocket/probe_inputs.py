@@ -12,7 +12,6 @@ from depthgauge_testbeds.pocket import facts, prose, questions
 
 TRACE_QUESTIONS_PER_KIND = 8
 MARKED_TEXTS = 100
-ROUTING_TEXTS = 12  # of each domain
 FORMULAE = 60
 ARTICLE = "The H2SO4 reacted violently with the pure water."  # the sentence of Dangi 2026a
 SCIENCE_WORDS = ("isotope", "neutrons", "atoms", "reacted", "decays", "laboratory", "dilute", "vapour")
@@ -39,17 +38,20 @@ def marked_texts() -> tuple[MarkedText, ...]:
 
 
 def routing_texts() -> tuple[RoutingText, ...]:
-    """The first marked texts that name a compound once, the article's first, and those that name an isotope once."""
+    """For each compound and each isotope the first marked text that names it first and once; the article's comes first.
+
+    A term has one text, as texts about the same term would resemble each other.
+    """
     found: list[RoutingText] = []
     for domain in DOMAINS:
         kind = {"chemistry": "compound", "physics": "isotope"}[domain]
-        named = [
-            RoutingText(text=one.text, term=term, domain=domain)
-            for one in marked_texts()
-            for term in one.terms[:1]
+        named = {
+            term: RoutingText(text=one.text, term=term, domain=domain)
+            for one in reversed(marked_texts())
+            for term in [min(one.terms, key=one.text.index)]
             if term in prose.FILLERS[kind] and one.text.count(term) == 1
-        ]
-        found += named[:ROUTING_TEXTS]
+        }
+        found += sorted(named.values(), key=lambda each: each.text != ARTICLE)
     return tuple(found)
 
 

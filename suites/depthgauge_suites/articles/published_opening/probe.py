@@ -44,6 +44,6 @@ class PublishedTrace:
         check_language_model(checkpoint)
 
     def run(self, one: CheckpointHandle) -> Arrays:
-        trace = entropy_trace(one.model, one.tokenizer, [self.opening])
+        trace = entropy_trace(one.model, one.tokenizer, [self.opening], steps=STEPS)
         text = np.array(one.tokenizer.decode(trace.token_ids[0]), dtype=np.str_)
         return {"entropy_nats": trace.entropy_nats[0], "token_ids": trace.token_ids[0], "text": text}

@@ -7,7 +7,7 @@ BIN     := .venv/bin
 # Images of containers set it, and then every process compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help eval compare test check docs nightly screenshots bench pocket listops smollm2 record families gate-quality coverage history claims schema methods study
+.PHONY: help eval compare test check docs nightly screenshots bench pocket listops smollm2 record families gate-quality coverage history claims schema methods study resaves
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -84,6 +84,10 @@ coverage: .venv/installed  ## simulate how often each interval of 95 % holds the
 
 history: .venv/installed  ## simulate a drift that no single step shows, into docs/history.md
 	$(BIN)/python -m benchmarks.history
+
+resaves: .venv/installed  ## re-save 12 families by other versions of transformers and judge them, into docs/resaves.md
+	$(BIN)/python -m benchmarks.resaves
+	PYTHONPATH=build/resaves/transformers-5.17.0 $(BIN)/pytest tests/test_files_read.py -q -k 'names_and_numbers or every_family'
 
 families: .venv/installed  ## try every probe on 30 families of models, into docs/families.md
 	$(BIN)/python -m benchmarks.families

@@ -28,6 +28,8 @@ from depthgauge.probes.circuits import Circuits
 from depthgauge.probes.divergence import NextToken
 from depthgauge.probes.greedy_entropy import GreedyEntropy, Opening
 from depthgauge.probes.sinks import TOKENS, Passage, Sinks
+from depthgauge.probes.stopping.probe import Stopping
+from depthgauge.probes.stopping.settings import ShortQuestion
 from depthgauge.probes.weights import WeightDeltas
 from depthgauge.store.folders import Store
 from depthgauge.tasks import ItemTaskProbe
@@ -254,6 +256,7 @@ def of_two(probe: Any) -> Callable[[CheckpointSet, CheckpointSet], list[Mapping[
 
 COLUMNS = (
     Column("tasks", of_one(ItemTaskProbe(task=CHOSEN), ItemTaskProbe(task=SPOKEN))),
+    Column("answers end", of_one(Stopping(questions=tuple(ShortQuestion(text, text) for text in SENTENCES)))),
     Column("entropy", of_one(GreedyEntropy(openings=tuple(map(Opening, SENTENCES))))),
     Column("tokenization", of_one(Tokenization(words=WORDS, compounds=tuple(compounds())))),
     Column("divergence", of_two(NextToken(texts=TEXTS))),

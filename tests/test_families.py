@@ -66,7 +66,8 @@ def test_what_is_defined_for_every_language_model_is_measured_in_every_family():
     names = [column.name for column in COLUMNS]
     for family, row in WRITTEN.items():
         found = dict(zip(names, (word for word, _ in row), strict=True))
-        assert {found[name] for name in ("tasks", "entropy", "divergence", "activations")} == {"measured"}, family
+        everywhere = ("tasks", "answers end", "entropy", "divergence", "activations")
+        assert {found[name] for name in everywhere} == {"measured"}, family
         assert found["noise trace"] in ("measured", "slowly"), family
 
 

@@ -210,8 +210,9 @@ def test_no_fault_is_an_addition(fault, baseline, candidate):
 
 
 def test_a_template_where_there_was_none_is_an_addition(baseline, candidate):
-    (baseline / "chat_template.jinja").unlink()
-    parts, added = differences_and_additions(candidate, baseline)
+    before = shutil.copytree(baseline, candidate.parent / "before")
+    (before / "chat_template.jinja").unlink()
+    parts, added = differences_and_additions(candidate, before)
 
     assert added["chat template"] == parts["chat template"] != []
 

@@ -122,6 +122,13 @@ def aligned_by_a_trainer(folder):
     train(folder)
 
 
+def token_without_row(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<think>"]})
+    tokenizer.save_pretrained(folder)
+    train(folder)
+
+
 def train(folder):
     """Every matrix has moved a little, as by a short training."""
     torch.manual_seed(1)
@@ -335,6 +342,10 @@ def virtual_tokens(folder):
     get_peft_model(model_of(base), settings).save_pretrained(folder)
 
 
+def prefixed(folder):
+    tensors(lambda held: {f"llm.{name}": value for name, value in held.items()})(folder)
+
+
 KINDS = [
     Kind(name="saved again in bfloat16", make=in_bfloat16, code=0),
     Kind(name="in shards", make=in_shards, code=0),
@@ -366,7 +377,11 @@ KINDS = [
     Kind(name="stale, in bfloat16", make=in_bfloat16, code=1, says="stale|round", expect="trained"),
     Kind(name="not a number", make=not_a_number, code=21, says="up_proj.weight"),
     Kind(name="a compiled model's names", make=compiled, code=21, says="_orig_mod"),
+    Kind(name="another end of answers in the tokenizer alone, after training", code=1, says="and generation ends at",
+         make=lambda folder: (another_end(folder), train(folder)), expect="trained"),
+    Kind(name="a prefix of nobody's", make=prefixed, code=1, says="every name has the prefix 'llm.'"),
     Kind(name="a vocabulary grown in training", make=vocabulary_grown_in_training, code=0, expect="trained"),
+    Kind(name="a token without a row", make=token_without_row, code=1, says="<think>.*rows for 257", expect="trained"),
     Kind(name="a vocabulary padded in training", make=lambda folder: (vocabulary_padded(folder), train(folder)),
          code=0, expect="trained"),
     Kind(name="experts and their router reordered", make=experts_reordered, code=0, says="experts reordered",

@@ -25,7 +25,7 @@ NO_EFFECT = {
     "pre_tokenizer": ("trim_offsets",),
     "decoder": ("trim_offsets", "add_prefix_space", "use_regex"),
 }
-ADDED = "added token "  # before its content, in the names of fields
+ADDED, WORD = "added token ", "word "  # before the content, in the names of fields
 PROBE = "The QUICK brown fox's cafe\u0301, Größe 3.14:\n\tdef f(x):  return x**2  # 東京 🎉"
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 SIDES = ("padding_side", "truncation_side", "clean_up_tokenization_spaces")
@@ -73,7 +73,7 @@ def added_tokens(candidate: Fields, baseline: Fields) -> tuple[Fields, Fields]:
     new = [name.removeprefix(ADDED) for name in candidate if name.startswith(ADDED) and name not in baseline]
     endings = tuple(f"{prefix}{token}" for token in new for prefix in (ADDED, f"of {ADDED}"))
     # A word that has become a token of its own keeps its number.
-    known = {f"word {token}" for token in new if baseline.get(f"word {token}") == candidate[f"{ADDED}{token}"]}
+    known = {f"{WORD}{token}" for token in new if baseline.get(f"{WORD}{token}") == candidate[f"{ADDED}{token}"]}
     names = [name for name in {**baseline, **candidate} if name.endswith(endings) or name in known]
     added, before = ({name: each[name] for name in names if name in each} for each in (candidate, baseline))
     return added, before
@@ -170,7 +170,7 @@ def simple(part: Any, name: str) -> Any:
 
 
 def words(vocabulary: Mapping[str, Any]) -> Fields:
-    return {f"word {word!r}": index for word, index in vocabulary.items()}
+    return {f"{WORD}{word!r}": index for word, index in vocabulary.items()}
 
 
 def lines(template: Any) -> Fields:

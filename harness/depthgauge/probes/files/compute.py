@@ -5,7 +5,7 @@ fields are left out, how merges are written, which shard holds a tensor, in whic
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from depthgauge.models.files import GENERATION, read_config, read_json, shapes
 from depthgauge.probes.files.settings import QUANTIZED
 from depthgauge.sources.folder import UNCOMPUTED
 from depthgauge.sources.notes import as_list
-from depthgauge.sources.tokenizer import Tokenization, added_tokens, flat, read_pair
+from depthgauge.sources.tokenizer import ADDED, WORD, Tokenization, added_tokens, flat, read_pair
 
 # Fields of a configuration that need no transformers to say that they are read, where both folders give a value; any
 # other one is looked up.
@@ -55,13 +55,18 @@ def differences_and_additions(candidate: Path, baseline: Path) -> tuple[dict[str
     config, ids = apart(config_differences(candidate, baseline))
     generation, generation_ids = apart(generation_differences(candidate, baseline))
     special = [f"config.json: {text}" for text in ids] + [f"{GENERATION}: {text}" for text in generation_ids]
-    special += [f"tokenizer: {text}" for text in changed(first.special, second.special)]
+    by_tokenizer = changed(first.special, second.special)
+    special += [f"tokenizer: {text}" for text in by_tokenizer]
     parts = {
         "tensors": tensor_differences(candidate, baseline),
         "config": config,
-        "tokenizer": [*changed(first.cuts | first.beside, second.cuts | second.beside), *alone(first, second)],
+        "tokenizer": [
+            *changed(first.cuts | first.beside, second.cuts | second.beside),
+            *alone(first, second),
+            *([] if without_row(baseline, second.cuts) else without_row(candidate, first.cuts)),
+        ],
         "special tokens": special,
-        "unaligned special tokens": unaligned(candidate, ids, generation_ids),
+        "unaligned special tokens": [*unaligned(candidate, ids, generation_ids), *never_ends(candidate, by_tokenizer)],
         "chat template": changed(first.template, second.template),
         "generation": generation,
     }
@@ -82,6 +87,16 @@ def is_grown(text: str) -> bool:
     if field_of(text) != "vocab_size" and not has_vocabulary(name):
         return False
     return all(numbers) and numbers[1][0] > numbers[0][0] and numbers[1][1:] == numbers[0][1:]
+
+
+def without_row(folder: Path, cuts: Mapping[str, Any]) -> list[str]:
+    """The last token, where the model's embedding has no row for it: a text that holds it cannot be read."""
+    ids = {name: index for name, index in cuts.items() if name.startswith((ADDED, WORD)) and isinstance(index, int)}
+    last = max(ids, key=lambda name: ids[name], default="")
+    size = configuration(folder).get("vocab_size")
+    if not last or not size or ids[last] < size:
+        return []
+    return [f"{last}: its id is {ids[last]}, and the model has rows for {size} tokens"]
 
 
 def alone(candidate: Tokenization, baseline: Tokenization) -> list[str]:
@@ -107,6 +122,16 @@ def unaligned(candidate: Path, config: Sequence[str], generation: Sequence[str])
         for file, text in changed_ids
         if not is_aligned(name := text.partition(":")[0], read[file].get(name), getattr(tokenizer, name, None))
     ]
+
+
+def never_ends(candidate: Path, by_tokenizer: Sequence[str]) -> list[str]:
+    """Another end of answers in the tokenizer, where generation does not end at it."""
+    text = next((text for text in by_tokenizer if field_of(text) == "eos_token"), None)
+    if text is None:
+        return []
+    ends = as_list(settings.generation(candidate).get("eos_token_id"))
+    token = settings.tokenizer(candidate).eos_token_id
+    return [] if token in ends else [f"tokenizer: {text}, id {token}, and generation ends at {ends or None}"]
 
 
 def is_aligned(name: str, value: Any, token: int | None) -> bool:
@@ -151,10 +176,19 @@ def tensor_differences(candidate: Path, baseline: Path) -> list[str]:
         first, second = (
             shapes_of(told_apart(as_loaded(folder), configuration(folder))) for folder in (candidate, baseline)
         )
-    texts = [f"{name} is missing" for name in second if name not in first]
+    texts = [*prefix(first, second), *(f"{name} is missing" for name in second if name not in first)]
     both = [name for name in second if name in first and first[name] != second[name]]
     texts += [f"{name}: {second[name]} -> {first[name]}" for name in both]
     return texts + [f"{name} is new" for name in first if name not in second]
+
+
+def prefix(candidate: Collection[str], baseline: Collection[str]) -> list[str]:
+    """That all names of the candidate are those of the baseline behind some word more."""
+    last = min(baseline, key=len, default="")
+    before = next((name.removesuffix(last) for name in candidate if last and name.endswith(f".{last}")), "")
+    if not before or {f"{before}{name}" for name in baseline} != {*candidate}:
+        return []
+    return [f"every name has the prefix {before!r}, under which transformers reads none of the weights"]
 
 
 def shapes_of(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from benchmarks.families import random_model
 from depthgauge.core.estimate import head_places
 from depthgauge.corruptions import CORRUPTIONS, corrupt
 from depthgauge.probes.weights.rewrites import matching, near, summarised, undone
@@ -171,6 +172,55 @@ def test_one_wrong_neuron_is_no_rewrite_of_its_layer_and_the_other_is(bases, wro
     ours = edited(bases["Llama"], tmp_path / "ours", edit)
 
     assert set(parts(ours, bases["Llama"])) == {(0, "mlp")}
+
+
+# By family: its layers' prefix, each norm, what reads through it, and whether matrices are stored (in, out).
+BIASED = {
+    "gpt2": ("transformer.h", {"ln_1": ("attn.c_attn",), "ln_2": ("mlp.c_fc",)}, True),
+    "gpt_neox": ("gpt_neox.layers", {"input_layernorm": ("attention.query_key_value",),
+                                     "post_attention_layernorm": ("mlp.dense_h_to_4h",)}, False),
+    "phi": ("model.layers", {"input_layernorm": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                                 "mlp.fc1")}, False),
+    "cohere": ("model.layers", {"input_layernorm": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                                    "mlp.gate_proj", "mlp.up_proj")}, False),
+}  # fmt: skip
+
+
+def fold_whole_norm(tensors, place, norm, readers, transposed):
+    """Its gain into the matrices that read through it, its bias by way of these into their biases."""
+    gain, shift = tensors[f"{place}.{norm}.weight"], tensors.get(f"{place}.{norm}.bias")
+    for reader in readers:
+        matrix = tensors[f"{place}.{reader}.weight"]
+        if shift is not None:
+            tensors[f"{place}.{reader}.bias"] = tensors[f"{place}.{reader}.bias"] + (
+                shift @ matrix if transposed else matrix @ shift
+            )
+        tensors[f"{place}.{reader}.weight"] = matrix * (gain[:, None] if transposed else gain)
+    tensors[f"{place}.{norm}.weight"] = torch.ones_like(gain)
+    if shift is not None:
+        tensors[f"{place}.{norm}.bias"] = torch.zeros_like(shift)
+
+
+@pytest.mark.parametrize("family", BIASED)
+@pytest.mark.parametrize("left_out", [False, True], ids=["all readers", "all but the last reader"])
+def test_norms_with_a_bias_and_norms_of_both_parts_are_unfolded(family, left_out, tmp_path):
+    prefix, norms, transposed = BIASED[family]
+    shape = {"tie_word_embeddings": False} if family != "cohere" else {}
+    random_model(family, **shape).save_pretrained(tmp_path / "base")
+
+    def fold(tensors):
+        for norm, readers in norms.items():
+            fold_whole_norm(tensors, f"{prefix}.1", norm, readers[:-1] if left_out else readers, transposed)
+
+    ours = edited(tmp_path / "base", tmp_path / "ours", fold)
+    found = list(undone(ours, tmp_path / "base"))
+    if left_out:  # a reader that did not follow has another function
+        assert found == []
+        return
+    torch.testing.assert_close(logits(ours), logits(tmp_path / "base"), atol=1e-4, rtol=1e-4)
+    assert [(one.layer, one.kinds) for one in found] == [(1, ("norm folded",))] * 2
+    assert max(value for one in found for value in one.left.values()) < 1e-6
+    assert {name for one in found for name in one.left} >= {f"layer 1 {norm}" for norm in norms}
 
 
 def test_what_differs_in_its_norm_alone_is_no_fold(bases, tmp_path):

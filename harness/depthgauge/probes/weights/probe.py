@@ -143,7 +143,7 @@ class Rewrites:
     """Arrays of `rewrites.summarised`: what is the baseline's but for a rewrite that leaves the function as it is."""
 
     name: ClassVar[str] = "rewrites"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     description: ClassVar[str] = "rewrites that change no function"
     requires: ClassVar[tuple[str, ...]] = ()
 

@@ -18,7 +18,7 @@ from depthgauge.core.errors import NotTestable
 from depthgauge.formats.folder import tensors
 from depthgauge.formats.parts import depth_of, final_norm, input_axis, layer_of, mlp_norm, module_of
 from depthgauge.formats.tensors import EXPERT, HEADS, Layout, configuration, heads_of, labels, parts, whole
-from depthgauge.models.anatomy import ATTENTION_NAMES, MLP_NAMES
+from depthgauge.models.anatomy import ATTENTION_NAMES, MLP_NAMES, NORM_NAMES
 from depthgauge.probes.weights.compute import Pair, matched
 from depthgauge.probes.weights.measures import label_of
 from depthgauge.probes.weights.rounding import BITS, last_place
@@ -31,7 +31,6 @@ COMPARED = 1024  # rows at once
 PROJECTIONS = {"attention": {"q", "k", "v", "o"}, "mlp": {"gate", "up", "down"}, "head": {"head"}}
 OUT = {"o", "down"}  # what reads from heads and neurons, and not through the norm
 MODULES = {"attention": ATTENTION_NAMES, "mlp": MLP_NAMES}
-BEFORE_ATTENTION = "input_layernorm"
 REORDERED, FOLDED = {"attention": "heads reordered", "mlp": "neurons reordered"}, "norm folded"
 EXPERTS_REORDERED, NUMBER = "experts reordered", re.compile(r"\.experts\.(\d+)\.")
 OFFSET = ("gemma", "gemma2", "gemma3", "gemma3_text", "recurrent_gemma", "qwen3_next")  # families of gains minus 1
@@ -54,14 +53,17 @@ class Undone(NamedTuple):
 class Part:
     """The attention or the MLP of a layer, or the head, in one folder.
 
-    `matrices` are (out, in) by projection, `vectors` have a number for each row of a projection. `gain` is that of the
-    norm before it, and `rest` is what no rewrite changes.
+    `matrices` are (out, in) by projection, `vectors` have a number for each row of a projection, and `sums` the size of
+    what such a number was summed of. `gain` and `shift` are those of the norm before it, and `rest` is what no rewrite
+    changes.
     """
 
     matrices: dict[str, Array] = field(default_factory=dict)
     vectors: dict[tuple[str, str], Array] = field(default_factory=dict)  # by projection and name
+    sums: dict[tuple[str, str], Array] = field(default_factory=dict)
     rest: dict[str, Array] = field(default_factory=dict)
     gain: Array | None = None
+    shift: Array | None = None
 
 
 def undone(folder: Path, base: Path) -> Iterator[Undone]:
@@ -73,16 +75,27 @@ def undone(folder: Path, base: Path) -> Iterator[Undone]:
     for layer, own in by_layer.items():
         if (reordered := experts_undone(own, layer)) is not None:
             yield reordered
-        for kind in ("head",) if layer is None else ("attention", "mlp"):
-            norm = norm_before(kind, [pair.ours.name for pair in own], layer)
-            members = [pair for pair in own if belongs(pair, kind, norm)]
-            ours, its = (part_of(members, side, kind, norm, config) for side in (0, 1))
-            if not complete(ours, kind) or not complete(its, kind):
-                continue
-            bits = min(BITS[side.dtype] for pair in members for side in (pair.ours, pair.base))
-            kinds, heads = undo(ours, its, kind, bits, config)
-            if kinds and alike(ours, its, bits):
-                yield Undone(layer, tuple(kinds), left_over(ours, its, members, layer), heads)
+        kinds = ("head",) if layer is None else ("attention", "mlp")
+        norms = norms_before(kinds, own, layer)
+        tried = [attempt(own, kind, norm, layer, config) for kind, norm in zip(kinds, norms, strict=True)]
+        if len(set(norms)) < len(norms) and not all(alike for alike, _ in tried):  # both or none read through one norm
+            tried = [attempt(own, kind, None, layer, config) for kind in kinds]
+        yield from (rewrite for _, rewrite in tried if rewrite is not None)
+
+
+def attempt(
+    pairs: Sequence[Pair], kind: str, norm: str | None, layer: int | None, config: Mapping[str, Any]
+) -> tuple[bool, Undone | None]:
+    """Whether a part of a layer is the baseline's once rewrites of it are undone, and these."""
+    members = [pair for pair in pairs if belongs(pair, kind, norm)]
+    ours, its = (part_of(members, side, kind, norm, config) for side in (0, 1))
+    if not complete(ours, kind) or not complete(its, kind):
+        return False, None
+    bits = min(BITS[side.dtype] for pair in members for side in (pair.ours, pair.base))
+    kinds, heads = undo(ours, its, kind, bits, config)
+    if not alike(ours, its, bits):
+        return False, None
+    return True, Undone(layer, tuple(kinds), left_over(ours, its, members, layer), heads) if kinds else None
 
 
 def experts_undone(pairs: Sequence[Pair], layer: int | None) -> Undone | None:
@@ -137,18 +150,22 @@ def signatures(parts: Mapping[str, Array]) -> Array:
     return np.concatenate(rows, axis=1)
 
 
-def norm_before(kind: str, names: Sequence[str], layer: int | None) -> str | None:
-    """The module of the norm that this part alone reads through; None where there is none of a name that is known."""
+def norms_before(kinds: Sequence[str], pairs: Sequence[Pair], layer: int | None) -> list[str | None]:
+    """By kind of part, the module of the norm that it reads through; None where there is none of a name that is known,
+    or something else in the layer, as a state space, may read through it.
+    """
+    names = [pair.ours.name for pair in pairs]
     try:
         if layer is None:
-            return module_of(final_norm(names)[0])
+            return [module_of(final_norm(names)[0])]
         of_mlp = module_of(mlp_norm(names, layer)[0])
     except NotTestable:
-        return None
-    of_attention = BEFORE_ATTENTION if any(module_of(name) == BEFORE_ATTENTION for name in names) else None
-    if of_mlp == of_attention:  # both read through it
-        return None
-    return of_mlp if kind == "mlp" else of_attention
+        return [None] * len(kinds)
+    if any(len(pair.ours.shape) > 1 and not any(belongs(pair, kind, None) for kind in kinds) for pair in pairs):
+        return [None] * len(kinds)
+    modules = {module_of(name) for name in names}
+    of_attention = next((name for name in NORM_NAMES if name in modules), None)
+    return [of_attention, of_mlp]
 
 
 def belongs(pair: Pair, kind: str, norm: str | None) -> bool:
@@ -168,7 +185,9 @@ def part_of(pairs: Sequence[Pair], side: int, kind: str, norm: str | None, confi
     for pair in pairs:
         module, values = module_of(pair.ours.name), whole((pair.ours, pair.base)[side])
         layout = layouts.get(module)
-        if module == norm and not pair.ours.name.endswith("bias"):
+        if module == norm and pair.ours.name.endswith("bias"):
+            part.shift = values
+        elif module == norm:
             part.gain = values + (config.get("model_type") in OFFSET)
         elif kind == "head" and values.ndim == 2:
             part.matrices["head"] = values
@@ -177,7 +196,7 @@ def part_of(pairs: Sequence[Pair], side: int, kind: str, norm: str | None, confi
         elif layout is not None and values.ndim == 1:
             part.vectors |= {(projection, "bias"): each for projection, each in rows_of(values, layout, config).items()}
         else:
-            part.rest[module if module != norm else f"bias of {norm}"] = values
+            part.rest[module] = values
     if kind == "attention" and complete(part, kind):
         give_rows(part, heads_of("q", config))
     return part
@@ -227,10 +246,8 @@ def undo(
     """Bring the candidate's part to the form of the baseline's, in place; the rewrites that this takes back."""
     kinds, heads = [], None
     if folds(ours, its, bits):
-        for part in (ours, its):
-            assert part.gain is not None
-            part.matrices |= {name: each * part.gain for name, each in part.matrices.items() if name not in OUT}
-            part.gain = None
+        fold(ours)
+        fold(its)
         kinds.append(FOLDED)
     if kind == "mlp" and not alike(ours, its, bits):
         order = matching(neurons(ours), neurons(its))
@@ -246,10 +263,29 @@ def undo(
 
 
 def folds(ours: Part, its: Part, bits: int) -> bool:
-    """Whether the gains differ, and no bias of the norm passes through the matrices as well."""
-    if ours.gain is None or its.gain is None or near(ours.gain, its.gain, bits):
+    """Whether the norms before two parts differ."""
+    if ours.gain is None or its.gain is None:
         return False
-    return not any(values.any() for part in (ours, its) for name, values in part.rest.items() if "bias of" in name)
+    return not near(ours.gain, its.gain, bits) or not near(shift_of(ours), shift_of(its), bits)
+
+
+def shift_of(part: Part) -> Array:
+    assert part.gain is not None
+    return part.shift if part.shift is not None else np.zeros_like(part.gain)
+
+
+def fold(part: Part) -> None:
+    """Put the norm before a part into its matrices, and what its bias gives there into their biases."""
+    assert part.gain is not None
+    shift = shift_of(part).astype(np.float64)
+    for name, matrix in part.matrices.items():
+        if name in OUT:
+            continue
+        bias = part.vectors.get((name, "bias"), np.zeros(len(matrix)))
+        part.vectors[name, "bias"] = bias + matrix @ shift
+        part.sums[name, "bias"] = np.abs(bias) + np.abs(matrix) @ np.abs(shift)
+        part.matrices[name] = matrix * part.gain
+    part.gain = part.shift = None
 
 
 def neurons(part: Part) -> Array:
@@ -284,8 +320,9 @@ def reorder(part: Part, orders: Mapping[str, NDArray[np.intp]], width: int) -> N
     for name, matrix in part.matrices.items():
         places = (orders[name][:, None] * width + np.arange(width)).ravel()
         part.matrices[name] = matrix[:, places] if name in OUT else matrix[places]
-        for key in [key for key in part.vectors if key[0] == name and name not in OUT]:
-            part.vectors[key] = part.vectors[key][places]
+        for values in (part.vectors, part.sums):
+            for key in [key for key in values if key[0] == name and name not in OUT]:
+                values[key] = values[key][places]
 
 
 def matching(ours: Array, its: Array) -> NDArray[np.intp]:
@@ -317,21 +354,28 @@ def alike(ours: Part, its: Part, bits: int) -> bool:
     """Whether two parts are the same to rounding in all that they have."""
     if (ours.gain is None) != (its.gain is None):
         return False
-    gains = [(ours.gain, its.gain)] if ours.gain is not None and its.gain is not None else []
+    norms = []
+    if ours.gain is not None and its.gain is not None:
+        norms = [(ours.gain, its.gain), (shift_of(ours), shift_of(its))]
     both = [
-        *gains,
+        *norms,
         *((ours.matrices[name], its.matrices[name]) for name in its.matrices),
-        *((ours.vectors[name], its.vectors[name]) for name in its.vectors),
         *((ours.rest[name], its.rest[name]) for name in its.rest),
     ]
-    return all(near(mine, theirs, bits) for mine, theirs in both)
+    if ours.vectors.keys() != its.vectors.keys() or not all(near(mine, theirs, bits) for mine, theirs in both):
+        return False
+    return all(
+        near(ours.vectors[name], its.vectors[name], bits, ours.sums.get(name), its.sums.get(name))
+        for name in its.vectors
+    )
 
 
-def near(ours: Array, its: Array, bits: int) -> bool:
-    """Whether no number is further from another than rounding to so many bits puts it."""
+def near(ours: Array, its: Array, bits: int, *sums: Array | None) -> bool:
+    """Whether no number is further from another than rounding to so many bits puts it, or what it was summed of."""
+    sizes = [ours, its, *(each for each in sums if each is not None)]
     return ours.shape == its.shape and all(
-        bool((np.abs(mine - theirs) <= PLACES * last_place(np.maximum(np.abs(mine), np.abs(theirs)), bits)).all())
-        for mine, theirs in zip(in_double(ours), in_double(its), strict=True)
+        bool((np.abs(mine - theirs) <= PLACES * last_place(np.max(np.abs([mine, theirs, *more]), axis=0), bits)).all())
+        for mine, theirs, *more in zip(*map(in_double, sizes), strict=True)
     )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.torch import save_file
 
+from depthgauge.probes.weights import measures
 from depthgauge.probes.weights.compute import RUN, weight_deltas
 from depthgauge.probes.weights.measures import of_others
 from depthgauge.probes.weights.rows import LISTED, norm_factors, relative_changes
@@ -188,3 +189,26 @@ def test_a_piece_of_a_character_is_named_as_the_vocabulary_writes_it(tmp_path):
     tokenizer.decoder = decoders.ByteLevel()
 
     assert [entry(tokenizer, row) for row in (0, 1, 2)] == ["'Ã'", "' the'", "(no token)"]
+
+
+def test_what_is_asked_of_two_folders_in_turn_reads_their_weights_once(tmp_path, monkeypatch):
+    folder = tmp_path / "base"
+    folder.mkdir()
+    base = checkpoint(folder, 100, **{"model.layers.0.mlp.up_proj.weight": torch.randn(8, WIDTH)})
+    ours, passes = changed(base, tmp_path / "ours", lambda tensor: tensor[7].mul_(2)), []
+    count = lambda *folders: passes.append(folders) or weight_deltas(*folders)  # noqa: E731
+    monkeypatch.setattr(measures.compute, "weight_deltas", count)
+    measures.by_projection(ours, base)
+    first = of_others(ours, base)
+
+    assert len(passes) == 1
+    assert most(first, "row_change")[0] == "lm_head row 7 'w7'"
+    save_file({name: tensor * 2 for name, tensor in tensors_of(ours).items()}, ours / "model.safetensors")
+    assert most(of_others(ours, base), "row_change")[1] > most(first, "row_change")[1]
+    assert len(passes) == 2  # a folder that was written anew is read anew
+
+
+def tensors_of(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")

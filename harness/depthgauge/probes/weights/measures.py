@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import NotTestable, StatisticUndefined
+from depthgauge.core.method import State
 from depthgauge.formats.parts import block_of
 from depthgauge.formats.tensors import ATTENTION, PROJECTIONS
 from depthgauge.probes.weights import compute
 from depthgauge.probes.weights.rows import of_rows
+from depthgauge.sources.folder import state_of
 
 if TYPE_CHECKING:
     from depthgauge.probes.weights.quantized import QuantizedDelta
@@ -27,7 +30,7 @@ def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
 
     Raises: NotTestable if no weight is named in a way that is known.
     """
-    found = compute.weight_deltas(folder, base)
+    found = deltas_of(folder, base)
     experts = [one for one in found if is_expert(one)]
     names = [name for name in PROJECTIONS if any(one.projection == name for one in found)]
     if not names:
@@ -53,6 +56,16 @@ def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     )
 
 
+def deltas_of(folder: Path, base: Path) -> tuple[compute.TensorDelta, ...]:
+    """`compute.weight_deltas`, in one pass over the weights for all that is asked of two folders in turn."""
+    return deltas_once(folder, base, (state_of(folder), state_of(base)))
+
+
+@lru_cache(maxsize=1)
+def deltas_once(folder: Path, base: Path, _: tuple[State, State]) -> tuple[compute.TensorDelta, ...]:
+    return compute.weight_deltas(folder, base)
+
+
 def is_expert(one: compute.TensorDelta) -> bool:
     return one.projection is not None and one.projection not in PROJECTIONS
 
@@ -70,7 +83,7 @@ def ranks_of_change(folder: Path, base: Path, projection: str) -> NDArray[np.flo
 
     Raises: NotTestable if there is no such projection.
     """
-    found = [one for one in compute.weight_deltas(folder, base) if one.projection == projection]
+    found = [one for one in deltas_of(folder, base) if one.projection == projection]
     if not found:
         raise NotTestable(f"{folder} has no {projection} projections of a name that is known")
     ranks = np.full(1 + max(one.layer for one in found if one.layer is not None), np.nan)
@@ -99,7 +112,7 @@ def of_others(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
 
     Raises: NotTestable if there are none.
     """
-    found = [one for one in compute.weight_deltas(folder, base) if one.projection is None]
+    found = [one for one in deltas_of(folder, base) if one.projection is None]
     if not found:
         raise NotTestable(f"{folder} has no norm and no embedding")
     relative = [over_base(one) for one in found]

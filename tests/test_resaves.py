@@ -20,11 +20,10 @@ def test_a_model_that_is_saved_again_is_neither_blocked_nor_left_open(family, tm
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("family", ["llama", "qwen3_moe"])
-def test_so_is_it_in_bfloat16(family, tmp_path):
-    base = resaves.base_of(family, tmp_path / "base")
+def test_so_is_it_in_bfloat16(tmp_path):
+    base = resaves.base_of("llama", tmp_path / "base")
     again = resaves.saved_again(base, tmp_path / "again", tmp_path)
-    found = resaves.judged(base, again, family, "", "", tmp_path)
+    found = resaves.judged(base, again, "llama", "", "", tmp_path)
 
     assert found.code == 0, found.said
     assert found.held >= 12

@@ -342,6 +342,11 @@ def virtual_tokens(folder):
     get_peft_model(model_of(base), settings).save_pretrained(folder)
 
 
+def truncation_left(folder):
+    cut = {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0}
+    edit(folder / "tokenizer.json", lambda tokenizer: tokenizer.update(truncation=cut))
+
+
 def prefixed(folder):
     tensors(lambda held: {f"llm.{name}": value for name, value in held.items()})(folder)
 
@@ -380,6 +385,7 @@ KINDS = [
     Kind(name="another end of answers in the tokenizer alone, after training", code=1, says="and generation ends at",
          make=lambda folder: (another_end(folder), train(folder)), expect="trained"),
     Kind(name="a prefix of nobody's", make=prefixed, code=1, says="every name has the prefix 'llm.'"),
+    Kind(name="a truncation left in the tokenizer", make=truncation_left, code=0, says="cuts texts at 4 tokens"),
     Kind(name="a vocabulary grown in training", make=vocabulary_grown_in_training, code=0, expect="trained"),
     Kind(name="a token without a row", make=token_without_row, code=1, says="<think>.*rows for 257", expect="trained"),
     Kind(name="a vocabulary padded in training", make=lambda folder: (vocabulary_padded(folder), train(folder)),

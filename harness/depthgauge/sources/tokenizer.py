@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from depthgauge.core.errors import InvalidComparison
 from depthgauge.models import settings
-from depthgauge.models.files import TOKENIZER, tokenizer_files
+from depthgauge.models.files import TOKENIZER, VERSIONED, tokenizer_files
 from depthgauge.sources.folder import model_type
 
 LAST_USE = ("padding", "truncation")  # of a tokenizer file: what it was last used for
@@ -111,12 +111,13 @@ def read_alone(folder: Path, backend: Any) -> Fields:
     same tokens: what does not go through transformers reads the file as it is. Special tokens at either end are left
     out.
     """
-    if not (folder / TOKENIZER).is_file():
+    path = next(iter(tokenizer_files(folder)), folder)
+    if not (path.name == TOKENIZER or VERSIONED.fullmatch(path.name)):
         return {}
     from tokenizers import Tokenizer
 
     with settings.readable(folder):
-        file = Tokenizer.from_file(str(folder / TOKENIZER))
+        file = Tokenizer.from_file(str(path))
         for each in (file, backend):
             each.no_truncation()
             each.no_padding()

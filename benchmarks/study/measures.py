@@ -3,6 +3,7 @@
 Shapes: P openings, T steps, N questions, L layers, D draws.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from depthgauge.probes.greedy_entropy.diversity import ngram_diversity
 from depthgauge.probes.greedy_entropy.entropy import below_for, entropy_trace, loop
 from depthgauge.probes.weights.measures import by_projection
 from depthgauge.tasks.item_runner import answer_items
-from depthgauge_suites.articles.noise_trace import TraceQuestion
+from depthgauge_suites.articles.noise_trace import ReasonedQuestion, TraceQuestion
 from depthgauge_suites.articles.noise_trace.compute import noise_trace, parting
 from depthgauge_suites.articles.noise_trace.probe import landmarks
 
@@ -67,7 +68,10 @@ def measured(folder: Path, testbed: Testbed, measures: str) -> dict[str, Any]:
             for task in testbed.tasks
             if isinstance(task, ItemTask)
         }
-        found["noise"] = noise(model, tokenizer, testbed)
+        found["noise"] = noise(model, tokenizer, testbed, testbed.inputs(TraceQuestion))
+        if ReasonedQuestion in testbed.probe_inputs:
+            reasoned = [question.asked() for question in testbed.inputs(ReasonedQuestion)]
+            found["noise_reasoned"] = noise(model, tokenizer, testbed, reasoned)
         assert isinstance(testbed.base, Path)
         moved = by_projection(folder, testbed.base)
         found["moved"] = {
@@ -76,11 +80,11 @@ def measured(folder: Path, testbed: Testbed, measures: str) -> dict[str, Any]:
     return found
 
 
-def noise(model: Any, tokenizer: Any, testbed: Testbed) -> dict[str, Any]:
+def noise(model: Any, tokenizer: Any, testbed: Testbed, questions: Sequence[TraceQuestion]) -> dict[str, Any]:
     """Of the wrong answer's probability under noise, by layer: its mean, its mean distance from the median over draws,
     and that in units of sqrt(p(1 - p)), which is what a probability near 0 or 1 has less of.
     """
-    parted = [parting(tokenizer, question) for question in testbed.inputs(TraceQuestion)]
+    parted = [parting(tokenizer, question) for question in questions]
     trace = noise_trace(model, [one.prompt_ids for one in parted], [one.targets for one in parted])
     wrong = np.exp(trace.noisy[:, WRONG].astype(float))  # (N, L, D)
     mean = wrong.mean(-1)

@@ -24,10 +24,12 @@ from depthgauge.probes.behaviour.probe import Behaviour
 from depthgauge.probes.circuits import Circuits, HeadScores
 from depthgauge.probes.divergence import NextToken
 from depthgauge.probes.files import FilesDifference
+from depthgauge.probes.floor import Floor
 from depthgauge.probes.greedy_entropy import GreedyEntropy, Opening
 from depthgauge.probes.sinks import Sinks
 from depthgauge.probes.stopping.probe import Stopping
 from depthgauge.probes.stopping.settings import ShortQuestion
+from depthgauge.probes.twins import CopyErrors, TwinErrors
 from depthgauge.probes.weights.probe import (
     BeyondRounding,
     ChangeRanks,
@@ -46,16 +48,19 @@ QUESTIONS = tuple(ShortQuestion(request=text, prompt=text) for text in SENTENCES
 OF_ONE = (
     Behaviour(requests=(Request("harmless", "How do I kill a process?"), Request("length", "Say it.", "9"))),
     Circuits(),
+    Floor(texts=TEXTS),
     GreedyEntropy(openings=tuple(map(Opening, SENTENCES))),
     HeadScores(),
     ItemTaskProbe(task=CHOSEN),
     Sinks(passages=PASSAGES),
     Stopping(questions=QUESTIONS),
+    TwinErrors(texts=TEXTS, rounded_as="int4-g16", twins=5),
 )
 OF_TWO = (
     ActivationDifference(texts=TEXTS),
     BeyondRounding(),
     ChangeRanks(projection="q"),
+    CopyErrors(texts=TEXTS),
     FilesDifference(),
     HeadChange(texts=MARKED),
     NextToken(texts=TEXTS),

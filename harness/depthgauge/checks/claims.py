@@ -22,6 +22,7 @@ def change_claim(
     stage: Stage = Stage.INTERNALS,
     expect: Expectation | None = Expectation.EQUAL,
     by_bits: tuple[tuple[float, float], ...] = (),
+    absolute: bool = False,
 ) -> Claim:
     """A claim about what changed; with `expect` None it belongs to all expectations."""
     return Claim(
@@ -36,4 +37,5 @@ def change_claim(
         stage=stage,
         expect=expect,
         by_bits=by_bits,
+        absolute=absolute,
     )

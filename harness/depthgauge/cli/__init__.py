@@ -4,7 +4,20 @@ import io
 import os
 import sys
 
-from depthgauge.cli import accept, claims, comment, compare, export, fetch, fingerprint, history, record, store, verify
+from depthgauge.cli import (
+    accept,
+    calibrate,
+    claims,
+    comment,
+    compare,
+    export,
+    fetch,
+    fingerprint,
+    history,
+    record,
+    store,
+    verify,
+)
 from depthgauge.cli.arguments import Parser
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.installed import version
@@ -14,6 +27,7 @@ INTERRUPTED_EXIT = 130  # 128 and the number of SIGINT, as shells give it
 COMMANDS = {
     "compare": compare,
     "verify": verify,
+    "calibrate": calibrate,
     "record": record,
     "fetch": fetch,
     "accept": accept,

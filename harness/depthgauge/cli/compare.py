@@ -14,6 +14,7 @@ OPTIONS = (
     "include_path",
     "trust_task_code",
     "margin",
+    "twins",
     "testbed",
     "adapter_base",
     "last_stage",

@@ -95,7 +95,9 @@ class Claim:
     `about` names the methods it speaks of (empty: every trained method). `control` is a method that must refute it.
     `testbed` names the only one it speaks of, as a method's does. An informational claim is shown, and fails
     nothing. `stage` orders claims about change, and `expect` names the one expectation that they belong to, if not all.
-    `by_bits` are bounds for quantised weights, each with the least bits that it holds for, ascending.
+    `by_bits` are bounds for quantised weights, each with the least bits that it holds for, ascending; fewer bits than
+    the first has are held to that. An `absolute` claim says by itself whether a candidate is good enough: where such
+    claims are judged and none is supported, the run is inconclusive.
     """
 
     id: str
@@ -112,6 +114,7 @@ class Claim:
     stage: Stage = Stage.INTERNALS
     expect: Expectation | None = None
     by_bits: tuple[tuple[float, float], ...] = ()
+    absolute: bool = False
 
     def for_bits(self, bits: float) -> "Claim":
         """The same claim with the bound for weights of so many bits, if it has bounds by bits."""

@@ -54,7 +54,7 @@ class ClaimResult:
     `family` is how many required claims the run makes, where a refutation must stand beside all of them; 0 where each
     stands alone. `bounds` are the region's ends; None where it has none. `stage`
     is that of a claim about change, in lower case; empty for claims about methods. `blind` is True where a claim would
-    be required and could see nothing, as its control is not refuted.
+    be required and could see nothing, as its control is not refuted. `absolute` is that of the claim.
     """
 
     claim: str
@@ -82,6 +82,7 @@ class ClaimResult:
     bounds: tuple[float | None, float | None] = (None, None)
     stage: str = ""
     blind: bool = False
+    absolute: bool = False
 
     @property
     def significant(self) -> bool:

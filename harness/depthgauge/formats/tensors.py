@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint
+from depthgauge.formats.levels import Levels
 from depthgauge.models.files import read_config
 from depthgauge.models.header import read_header
 
@@ -166,7 +167,8 @@ class Computed:
     """A weight that `compute` makes, in float32 and of this shape, out of what a quantised checkpoint stores.
 
     `path` is the file that holds its codes. `bits` are those that a weight takes, and `group` is how many neighbours
-    along `axis` share a scale. The weight is kept from the first piece that is asked for until the last.
+    along `axis` share a scale. `levels` makes the numbers that its codes can stand for, where the format says them. The
+    weight is kept from the first piece that is asked for until the last.
     """
 
     name: str
@@ -176,6 +178,7 @@ class Computed:
     bits: float
     group: int
     axis: int = -1
+    levels: Callable[[], Levels] | None = None
     dtype: ClassVar[str] = "F32"
     _lock: Lock = field(default_factory=Lock, init=False, repr=False)
     _kept: list[NDArray[np.float32]] = field(default_factory=list, init=False, repr=False)

@@ -15,6 +15,7 @@ from depthgauge.models.load import Placement
 from depthgauge.store.folders import Store
 
 T = TypeVar("T")
+TWINS, FEWEST_TWINS = 10, 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,7 +25,8 @@ class RunContext:
     `read` are the measurements that were read last, by key: several claims ask for each.
     In a plan there is a list `missing`: what is asked for and not in the store is noted there, and not made.
     `allowed` names fields of files that may differ between two checkpoints, as 'generation_config.eos_token_id'; with
-    `additions` tokens, rows and a template that a training adds may be there, too.
+    `additions` tokens, rows and a template that a training adds may be there, too. `rounded_as` is the folder that
+    twins of the baseline are rounded like: that of the candidate, for controls too; `twins` is how many.
     """
 
     testbed: Testbed
@@ -37,6 +39,8 @@ class RunContext:
     read: dict[str, Measurement] = field(default_factory=dict)
     allowed: tuple[str, ...] = ()
     additions: bool = False
+    rounded_as: Path | None = None
+    twins: int = TWINS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ from depthgauge.report.outcome import (
     INCONCLUSIVE_EXIT,
     Problem,
     by_urgency,
+    good_enough,
     inconclusive,
     refuted_not_significant,
     seeing,
@@ -144,6 +145,8 @@ def invalid(lost: Sequence[ClaimResult], about: About) -> Headline:
 
 def undecided(rows: Sequence[ClaimResult], about: About) -> Headline:
     still = [row for row in by_urgency(rows) if row.required and inconclusive(row)]
+    if not still and not good_enough(rows):
+        return not_shown(next(row for row in rows if row.absolute), about)
     if not still:
         return nothing_tested(rows, about)
     row = still[0]
@@ -162,6 +165,15 @@ def advice_for(row: ClaimResult, units: str) -> str:
     if units == "seeds" or not row.stage:
         return "Train more seeds, as with --seeds=3"
     return ADD_ITEMS if units == "items" else WIDEN.format(units=units) + WARN
+
+
+def not_shown(row: ClaimResult, about: About) -> Headline:
+    """Nothing is wrong beside what was declared, and nothing says that this is good enough."""
+    return Headline(
+        outcome="Inconclusive", about=about.title, claim=row.claim,
+        thing=f"nothing shows that it is good enough: {row.reason.rstrip('.')}",
+        advice="Ask what it must still be able to do, with --tasks",
+    )  # fmt: skip
 
 
 def nothing_tested(rows: Sequence[ClaimResult], about: About) -> Headline:

@@ -39,8 +39,8 @@ def exit_code(
     """The exit code of a run with claims: where several apply, 4, 21, 1, 20, 0; pytest's own from 2 on stay.
 
     A run in which no required claim could be tested decides nothing, and is inconclusive, as is one in which claims
-    about behaviour were judged and no required one could see anything. Unless `inconclusive_fails`, what is
-    inconclusive is accepted.
+    about behaviour were judged and no required one could see anything, or claims that say whether a candidate is good
+    enough, and none is supported. Unless `inconclusive_fails`, what is inconclusive is accepted.
     """
     if pytest_status > 1:
         return pytest_status
@@ -50,7 +50,7 @@ def exit_code(
         apply.add(INVALID_EXIT)
     if any(row.fails for row in required) or (pytest_status == 1 and not problems):
         apply.add(REFUTED_EXIT)
-    if inconclusive_fails and (undecided(required) or sees_no_behaviour(rows)):
+    if inconclusive_fails and (undecided(required) or sees_no_behaviour(rows) or not good_enough(rows)):
         apply.add(INCONCLUSIVE_EXIT)
     return next((code for code in PRECEDENCE if code in apply), ACCEPTED_EXIT)
 
@@ -77,6 +77,12 @@ def seeing(rows: Sequence[ClaimResult]) -> str:
     """'12 of 16 required claims could see anything'; those that their control does not prove were required, too."""
     asked = sum(row.required or row.blind for row in rows)
     return f"{sum(map(could_see, rows))} of {asked} required claims could see anything"
+
+
+def good_enough(rows: Sequence[ClaimResult]) -> bool:
+    """Whether one of the claims that say so by themselves is supported, if any was judged."""
+    absolute = [row for row in rows if row.absolute]
+    return not absolute or any(row.outcome is Outcome.SUPPORTED for row in absolute)
 
 
 def inconclusive(row: ClaimResult) -> bool:

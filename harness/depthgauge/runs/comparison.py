@@ -18,7 +18,8 @@ from depthgauge.core.result import ClaimResult, Evidence, Outcome, Verdict
 from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
 from depthgauge.core.verdict import DETECTABLE_ERRORS, number
 from depthgauge.corruptions import corrupted
-from depthgauge.formats.folder import least_bits
+from depthgauge.formats.folder import least_bits, tensors
+from depthgauge.formats.guess import Guess, guesses, in_words
 from depthgauge.formats.tensors import PLAIN_BITS, quantization
 from depthgauge.measure.checkpoint_set import CheckpointSet
 from depthgauge.measure.context import Job, RunContext, planned
@@ -78,7 +79,16 @@ class ComparisonSession(Session):
     def bits(self) -> float:
         """The fewest that a matrix of the candidate's layers takes."""
         folder = self.candidate_source.folder
+        if self.guesses:
+            return min(bits for bits, _ in self.guesses.values())
         return PLAIN_BITS if folder is None else least_bits(folder)
+
+    @cached_property
+    def guesses(self) -> Mapping[str, Guess]:
+        """How the matrices of a candidate that should be quantised, and is stored plain, look to be rounded."""
+        folder = self.candidate_source.folder
+        plain = folder is not None and quantization(read_config(folder)) is None
+        return guesses(tensors(folder)) if folder is not None and plain and self.expect is Expectation.QUANTIZED else {}
 
     @property
     def power_notes(self) -> tuple[str, ...]:
@@ -110,7 +120,8 @@ class ComparisonSession(Session):
         return (*super().notes, *texts)
 
     def title(self, name: str) -> str:
-        return f"{name} against {self.names[1]}"
+        guess = f" (guessed to be rounded to {in_words(self.guesses)})" if self.guesses else ""
+        return f"{name}{guess} against {self.names[1]}"
 
     @property
     def judged(self) -> tuple[str, ...]:
@@ -166,7 +177,8 @@ class ComparisonSession(Session):
         folder = source.folder
         if source.method is not None:
             folder = CheckpointSet.of(source.method, self.seeds, self.training).checkpoints[0].folder
-        return CheckpointSet(name=name, folder=folder, context=self.context)
+        rounded = replace(self.context, rounded_as=self.candidate_source.folder)
+        return CheckpointSet(name=name, folder=folder, context=rounded)
 
     @property
     def requirements(self) -> Mapping[str, tuple[str, ...]]:
@@ -187,7 +199,8 @@ class ComparisonSession(Session):
         """The candidate, and every control: a corrupted copy of the baseline."""
         assert self.baseline.folder is not None
         testbed = broken_testbed(self.context.testbed, self.baseline.folder)
-        broken = replace(self.context, testbed=testbed, allowed=())  # nothing is declared of a control
+        # Nothing is declared of a control.
+        broken = replace(self.context, testbed=testbed, allowed=(), rounded_as=self.candidate.folder)
         controls = {name: CheckpointSet.of(METHODS[name], (0,), broken) for name in METHODS if METHODS[name].control}
         return (
             {self.candidate.name: self.candidate} | controls | corrupted(broken)

@@ -20,7 +20,7 @@ from depthgauge.core.testbed import ItemTask, LmEvalTask, Testbed
 from depthgauge.formats.tensors import quantization
 from depthgauge.history.accepted import AcceptedBaseline, checkpoint_of, home, read
 from depthgauge.history.recorded import of_another_base, recorded_outcomes_of
-from depthgauge.measure.context import RunContext
+from depthgauge.measure.context import FEWEST_TWINS, TWINS, RunContext
 from depthgauge.models.files import read_config
 from depthgauge.models.load import Placement, check_dtype, choose_device
 from depthgauge.runs.comparison import PINNED, ComparisonSession, joined
@@ -48,7 +48,7 @@ WITH_A_VALUE = (
     "executor",
     "launcher",
 )
-ABOUT_CHANGE = ("tasks", "include_path", "margin", "expect", "allow", "all_stages", "last_stage", "as_run")
+ABOUT_CHANGE = ("tasks", "include_path", "margin", "expect", "allow", "twins", "all_stages", "last_stage", "as_run")
 ABOUT_METHODS = ("method", "suites", "seeds", "first_seed", "base_model")
 
 
@@ -75,6 +75,7 @@ class Options:
     include_path: str | None = None
     trust_task_code: bool | None = None
     margin: str | None = None
+    twins: int | None = None
     last_stage: str | None = None
     all_stages: bool | None = None
     inconclusive: str | None = None
@@ -262,6 +263,13 @@ OPTIONS = (
         help="how much worse a task may be, in points; several with commas (default: 5 each).",
     ),
     Option(
+        name="twins",
+        metavar="N",
+        kind=whole(FEWEST_TWINS),
+        help="with --expect=quantized, how many copies of the baseline are rounded as the candidate is (default: 10; "
+        "fewer than 5 do not say how much they differ).",
+    ),
+    Option(
         name="last_stage",
         metavar="NAME",
         help="with --baseline, stop after this stage of checks: files, weights, internals, generation or tasks.",
@@ -422,6 +430,7 @@ def comparison_session(
     context = RunContext(
         testbed=testbed, placement=placement, store=store, tell=tell, launch=launch, allowed=allowed(options),
         additions=expect is Expectation.TRAINED,
+        twins=options.twins or TWINS,
     )  # fmt: skip
     home_of_methods = chosen or trained_on(sources)
     session = ComparisonSession(

@@ -201,6 +201,7 @@ class Session(ABC):
             required=claim.required and not blind,
             blind=blind,
             bounds=claim.region.bounds,
+            absolute=claim.absolute,
             p=None if estimate is None else p_value(estimate, claim.region),
         )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
+from depthgauge.formats.levels import Levels, counted
 from depthgauge.formats.packing import beside, check_shape, fields_by_module, nibbles, read, scaled
 from depthgauge.formats.targets import check_all_quantized, names_in
 from depthgauge.formats.tensors import FLOATS, Computed, Stored, Tensor, quantization
@@ -73,7 +74,7 @@ def weight(module: str, fields: dict[str, Stored], group_size: int) -> Computed:
     check_shape(beside(fields, "qzeros", module, main.path, "I32"), (groups, outputs // A_WORD), why=why)
     return Computed(
         name=f"{module}.weight", path=main.path, shape=(outputs, inputs), bits=BITS, group=size,
-        compute=partial(computed, fields, size),
+        compute=partial(computed, fields, size), levels=partial(levels_of, fields, size),
     )  # fmt: skip
 
 
@@ -85,6 +86,12 @@ def computed(fields: dict[str, Stored], size: int) -> NDArray[np.float32]:
     spread = np.arange(inputs) // size
     weight = scaled(codes - zeros[spread], scales[spread], main)
     return np.ascontiguousarray(weight.T)
+
+
+def levels_of(fields: dict[str, Stored], size: int) -> Levels:
+    spread = np.arange(fields["qweight"].shape[0]) // size
+    zeros, scales = in_order(fields["qzeros"]), read(fields["scales"])
+    return counted(BITS, scales[spread].T, -zeros[spread].T)
 
 
 def in_order(packed: Stored) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
+from depthgauge.formats.levels import Levels, counted, listed
 from depthgauge.formats.packing import check_shape, nibbles, read, scaled
 from depthgauge.formats.tensors import FLOATS, Computed, Stored, Tensor
 
@@ -84,7 +85,7 @@ def of_4_bits(name: str, stored: Mapping[str, Stored], tensor: Stored) -> Comput
         check_shape(fields["nested_map"], (256,), why="8 bits")
     return Computed(
         name=name, path=codes.path, shape=state.shape, bits=4, group=min(state.block, state.shape[-1]),
-        compute=partial(computed, fields, state),
+        compute=partial(computed, fields, state), levels=partial(levels_of, fields, state),
     )  # fmt: skip
 
 
@@ -110,12 +111,22 @@ def computed(fields: dict[str, Stored], state: State) -> NDArray[np.float32]:
     """Each code's number times the largest of its block, which may be stored in 8 bits of its own."""
     count = math.prod(state.shape)
     codes = nibbles(read(fields["codes"]).reshape(-1), high_first=True)[:count]
+    scales = scales_of(fields, state)
+    return scaled(read(fields["map"])[codes].reshape(state.shape), scales, fields["codes"])
+
+
+def levels_of(fields: dict[str, Stored], state: State) -> Levels:
+    return listed(read(fields["map"]), scales_of(fields, state))
+
+
+def scales_of(fields: dict[str, Stored], state: State) -> NDArray[np.float32]:
+    """Of each weight the largest of its block."""
     largest = read(fields["absmax"])
     if state.nested_block:
         outer = read(fields["nested"]).repeat(state.nested_block)[: len(largest)]
         largest = read(fields["nested_map"])[largest] * outer + np.float32(state.nested_offset)
-    scales = largest.repeat(state.block)[:count]
-    return scaled(read(fields["map"])[codes], scales, fields["codes"]).reshape(state.shape)
+    found: NDArray[np.float32] = largest.repeat(state.block)[: math.prod(state.shape)].reshape(state.shape)
+    return found
 
 
 def of_8_bits(name: str, stored: Mapping[str, Stored], scales: Stored) -> Computed:
@@ -129,9 +140,13 @@ def of_8_bits(name: str, stored: Mapping[str, Stored], scales: Stored) -> Comput
     check_shape(scales, codes.shape[:1], why="a scale a row")
     return Computed(
         name=name, path=codes.path, shape=codes.shape, bits=8, group=codes.shape[-1],
-        compute=partial(computed_rows, codes, scales),
+        compute=partial(computed_rows, codes, scales), levels=partial(levels_of_rows, scales),
     )  # fmt: skip
 
 
 def computed_rows(codes: Stored, scales: Stored) -> NDArray[np.float32]:
     return scaled(read(codes).astype(np.float32), read(scales)[:, None] / np.float32(INT8_STEPS), codes)
+
+
+def levels_of_rows(scales: Stored) -> Levels:
+    return counted(8, read(scales)[:, None] / np.float32(INT8_STEPS), np.float32(-128))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
+from depthgauge.formats.levels import Levels, counted, listed
 from depthgauge.formats.packing import (
+    BYTES_AS_FLOATS,
     E2M1,
     Grid,
     beside,
@@ -163,7 +165,7 @@ def weight(module: str, fields: dict[str, Stored], main: Stored, scheme: Scheme)
         beside(fields, "weight_zero_point", module, main.path)
     return Computed(
         name=f"{module}.weight", path=main.path, shape=shape, bits=scheme.bits, group=min(grid.block[1], shape[1]),
-        compute=partial(computed, fields, main, scheme, grid),
+        compute=partial(computed, fields, main, scheme, grid), levels=partial(levels_of, fields, main, scheme, grid),
     )  # fmt: skip
 
 
@@ -197,6 +199,23 @@ def padded_width(count: int, bits: int) -> int:
 
 
 def computed(fields: dict[str, Stored], main: Stored, scheme: Scheme, grid: Grid) -> NDArray[np.float32]:
+    scales, zeros = scales_and_zeros(fields, main, scheme, grid)
+    codes = codes_of(main, scheme, grid.shape)
+    return scaled(codes if zeros is None else codes - zeros, scales, main)
+
+
+def levels_of(fields: dict[str, Stored], main: Stored, scheme: Scheme, grid: Grid) -> Levels:
+    scales, zeros = scales_and_zeros(fields, main, scheme, grid)
+    if scheme.is_float:
+        return listed(E2M1 if scheme.format in FLOATS_OF_4_BITS else BYTES_AS_FLOATS["F8_E4M3"], scales)
+    lowest = np.float32(-(1 << scheme.bits - 1))
+    return counted(scheme.bits, scales, lowest if zeros is None else lowest - zeros)
+
+
+def scales_and_zeros(
+    fields: dict[str, Stored], main: Stored, scheme: Scheme, grid: Grid
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """What each code is multiplied by, and what is taken off it before: both broadcast to the weight."""
     scales = read(fields["weight_scale"]).reshape(grid.scales)
     if scheme.format.startswith("mx"):
         scales = scales if fields["weight_scale"].dtype == "F8_E8M0" else powers_of_two(scales)
@@ -204,16 +223,14 @@ def computed(fields: dict[str, Stored], main: Stored, scheme: Scheme, grid: Grid
         overall = beside(fields, "weight_global_scale", main.name.rpartition(".")[0], main.path, *FLOATS)
         with np.errstate(divide="ignore"):
             scales = scales / read(overall).reshape(-1)[0]
-    codes, zeros = codes_of(main, scheme, grid.shape), zeros_of(fields, scheme, grid)
+    zeros = zeros_of(fields, scheme, grid)
     groups = fields.get("weight_g_idx")
     if groups is not None and (index := read(groups)).min() >= 0:
         check_shape(groups, grid.shape[1:], why="the columns of the weight")
         if index.max() >= grid.scales[1]:
             raise InvalidCheckpoint(f"{groups.name} in {groups.path} names a group that has no scale.")
-        codes = codes if zeros is None else codes - zeros[:, index]
-        return scaled(codes, scales[:, index], main)
-    codes = codes if zeros is None else codes - grid.spread(zeros)
-    return scaled(codes, grid.spread(scales), main)
+        return scales[:, index], None if zeros is None else zeros[:, index]
+    return grid.spread(scales), None if zeros is None else grid.spread(zeros)
 
 
 def codes_of(main: Stored, scheme: Scheme, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
-from depthgauge.formats.packing import Grid, check_shape, read, scaled
+from depthgauge.formats.levels import Levels, listed
+from depthgauge.formats.packing import BYTES_AS_FLOATS, Grid, check_shape, read, scaled
 from depthgauge.formats.targets import block_in, check_all_quantized, names_in
 from depthgauge.formats.tensors import Computed, Stored, Tensor, quantization
 
@@ -68,9 +69,13 @@ def weight(codes: Stored, scale: Stored, block: Any) -> Computed:
     check_shape(scale, grid.scales, *single, why=f"blocks of {sizes[0]} by {sizes[1]} on {codes.shape}")
     return Computed(
         name=codes.name, path=codes.path, shape=codes.shape, bits=8, group=min(sizes[1], columns),
-        compute=partial(computed, codes, scale, grid),
+        compute=partial(computed, codes, scale, grid), levels=partial(levels_of, codes, scale, grid),
     )  # fmt: skip
 
 
 def computed(codes: Stored, scale: Stored, grid: Grid) -> NDArray[np.float32]:
     return scaled(read(codes), grid.spread(read(scale).reshape(grid.scales)), codes)
+
+
+def levels_of(codes: Stored, scale: Stored, grid: Grid) -> Levels:
+    return listed(BYTES_AS_FLOATS[codes.dtype], grid.spread(read(scale).reshape(grid.scales)))

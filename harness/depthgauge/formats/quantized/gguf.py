@@ -1,7 +1,7 @@
 """What was a GGUF file, dequantised once (`depthgauge.models.gguf`): the weights as they are, and the bits they had."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
+from depthgauge.formats.levels import Levels, counted, inferred
 from depthgauge.formats.tensors import Computed, Stored, Tensor, quantization, whole
 
 GROUP, SUPERBLOCK = 32, 256  # weights: the blocks of most types, and of the K and IQ types
+SHARE_A_SCALE = {"Q2_K": 16, "Q3_K": 16, "Q6_K": 16}  # where it is not 32
+EVEN = re.compile(r"Q[2-6]_[01K]")  # types whose levels are evenly spaced
 
 
 def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
@@ -24,7 +27,7 @@ def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[
             found[name] = Computed(
                 name=name, path=tensor.path, shape=tensor.shape, bits=bits_of(str(named)),
                 group=group_of(str(named)),
-                compute=partial(computed, tensor),
+                compute=partial(computed, tensor), levels=levels_of(tensor, str(named)),
             )  # fmt: skip
     return found
 
@@ -42,6 +45,22 @@ def group_of(name: str) -> int:
 
 def computed(tensor: Stored) -> NDArray[np.float32]:
     return whole(tensor).astype(np.float32, copy=False)
+
+
+def levels_of(tensor: Stored, name: str) -> Callable[[], Levels] | None:
+    """The converted weights keep no scale: it shows in the weights that share it. None for a type of other levels."""
+    size = SHARE_A_SCALE.get(name, GROUP)
+    if tensor.shape[-1] % size:
+        return None
+    if name == "Q8_0":
+        return lambda: of_largest(computed(tensor), size)
+    return (lambda: inferred(computed(tensor), int(bits_of(name)), size)) if EVEN.fullmatch(name) else None
+
+
+def of_largest(weight: NDArray[np.float32], size: int) -> Levels:
+    """Q8_0: the largest of a block has the code 127."""
+    scale = np.abs(weight.reshape(*weight.shape[:-1], -1, size)).max(-1, keepdims=True) / np.float32(127)
+    return counted(8, np.broadcast_to(scale, (*scale.shape[:-1], size)).reshape(weight.shape), np.float32(-128))
 
 
 FORMATS.register(Format(name="gguf", tensors=tensors))

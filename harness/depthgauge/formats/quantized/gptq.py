@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
+from depthgauge.formats.levels import Levels, counted
 from depthgauge.formats.packing import beside, check_shape, fields_by_module, read, scaled, unpack
 from depthgauge.formats.targets import check_all_quantized, matches
 from depthgauge.formats.tensors import FLOATS, Computed, Stored, Tensor, quantization
@@ -104,24 +105,38 @@ def weight(module: str, fields: dict[str, Stored], scheme: Scheme) -> Computed:
         check_shape(beside(fields, "g_idx", module, main.path, "I32", "I64"), (inputs,), why=why)
     return Computed(
         name=f"{module}.weight", path=main.path, shape=(outputs, inputs), bits=scheme.bits, group=size,
-        compute=partial(computed, fields, scheme, size),
+        compute=partial(computed, fields, scheme, size), levels=partial(levels_of, fields, scheme, size),
     )  # fmt: skip
 
 
 def computed(fields: dict[str, Stored], scheme: Scheme, size: int) -> NDArray[np.float32]:
     """(q - zero) * scale, each input with the zero and the scale of its group: (outputs, inputs)."""
+    words = read(fields["qweight"])
+    zeros, scales = zeros_and_scales(fields, scheme, size)
+    codes = unpack(words.T, scheme.bits, zeros.shape[1]).astype(np.float32)
+    codes -= zeros
+    return scaled(codes, scales, fields["qweight"])
+
+
+def levels_of(fields: dict[str, Stored], scheme: Scheme, size: int) -> Levels:
+    zeros, scales = zeros_and_scales(fields, scheme, size)
+    return counted(scheme.bits, scales, -zeros.astype(np.float32))
+
+
+def zeros_and_scales(
+    fields: dict[str, Stored], scheme: Scheme, size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Of each weight, (outputs, inputs)."""
     main = fields["qweight"]
-    words, scales = read(main), read(fields["scales"])
-    inputs, outputs = words.shape[0] * 32 // scheme.bits, words.shape[1]
-    codes = unpack(words.T, scheme.bits, inputs).astype(np.float32)
+    scales = read(fields["scales"])
+    inputs, outputs = main.shape[0] * 32 // scheme.bits, main.shape[1]
     zeros = unpack(read(fields["qzeros"]), scheme.bits, outputs) + np.uint8(scheme.offset)
     zeros &= np.uint8((1 << scheme.bits) - 1)
     check_symmetric(zeros, scheme, fields["qzeros"])
     groups = read(fields["g_idx"]) if "g_idx" in fields else np.arange(inputs) // size
     if groups.min() < 0 or groups.max() >= len(scales):
         raise InvalidCheckpoint(f"{main.name} in {main.path} has a g_idx that names a group without a scale.")
-    codes -= zeros.T[:, groups]
-    return scaled(codes, scales.T[:, groups], main)
+    return zeros.T[:, groups], scales.T[:, groups]
 
 
 def check_symmetric(zeros: NDArray[np.uint8], scheme: Scheme, stored: Stored) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
+from depthgauge.formats.levels import Levels, listed
 from depthgauge.formats.packing import E2M1, check_shape, nibbles, powers_of_two, read, scaled
 from depthgauge.formats.tensors import Computed, Stored, Tensor
 
@@ -43,7 +44,7 @@ def weight(name: str, blocks: Stored, scales: Stored | None) -> Computed:
     check_shape(scales, (experts, outputs, groups), why="the blocks")
     return Computed(
         name=name, path=blocks.path, shape=(experts, groups * size * 2, outputs), bits=BITS, group=size * 2, axis=-2,
-        compute=partial(computed, blocks, scales),
+        compute=partial(computed, blocks, scales), levels=partial(levels_of, blocks, scales),
     )  # fmt: skip
 
 
@@ -51,8 +52,17 @@ def computed(blocks: Stored, scales: Stored) -> NDArray[np.float32]:
     """(experts, inputs, outputs), an expert at a time: they are the largest tensors that there are."""
     experts, outputs, groups, size = blocks.shape
     found = np.empty((experts, groups * size * 2, outputs), np.float32)
-    powers = read(scales) if scales.dtype == "F8_E8M0" else powers_of_two(read(scales))
+    powers = powers_of(scales)
     for expert, packed in enumerate(read(blocks)):
         codes = E2M1[nibbles(packed)]
         found[expert] = scaled(codes, powers[expert][..., None], blocks).reshape(outputs, -1).T
     return found
+
+
+def levels_of(blocks: Stored, scales: Stored) -> Levels:
+    *_, size = blocks.shape
+    return listed(E2M1, powers_of(scales).repeat(2 * size, axis=-1).swapaxes(1, 2))
+
+
+def powers_of(scales: Stored) -> NDArray[np.float32]:
+    return read(scales) if scales.dtype == "F8_E8M0" else powers_of_two(read(scales))

@@ -69,7 +69,7 @@ class QuantizedDeltas:
     """
 
     name: ClassVar[str] = "quantized_weights"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     description: ClassVar[str] = "how far quantised weights moved"
     requires: ClassVar[tuple[str, ...]] = ("transformers",)
 

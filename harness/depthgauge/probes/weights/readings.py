@@ -159,8 +159,8 @@ def quantized_explained(candidate: CheckpointSet, baseline: CheckpointSet) -> Pr
 
 
 def quantized_shift(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
-    """By quantised matrix and the group that is shifted most, that shift in typical errors of the matrix."""
-    return of_quantized(candidate, baseline, "quantized", "shift", unit="typical errors")
+    """By quantised matrix and the group that is shifted most, that shift in steps of its own grid."""
+    return of_quantized(candidate, baseline, "quantized", "shift", unit="steps")
 
 
 def unquantized_change(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:

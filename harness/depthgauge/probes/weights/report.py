@@ -83,7 +83,7 @@ def row_tables(measured: Sequence[Measured]) -> Iterator[Table]:
 def quantized_table(measured: Sequence[Measured]) -> Table:
     """The quantised matrices, by how far a group of theirs is shifted."""
     headers = ["checkpoint against base", "quantised matrix", "bits", "moved (of its norm)",
-               "error that other scales would take away", "most shifted group", "by (typical errors)"]  # fmt: skip
+               "error that other scales would take away", "most shifted group", "by (steps)"]  # fmt: skip
     body = []
     for one in measured:
         arrays = one.arrays

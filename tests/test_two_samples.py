@@ -54,7 +54,7 @@ def test_a_classifier_of_normal_samples_is_as_sure_as_it_should_be():
     one, other = random.normal(size=(2, 4000, 3))
     found = reliability(samples(one + np.eye(3)[0]), samples(other), estimand="x")
 
-    np.testing.assert_allclose(found.said, found.found, atol=0.04)
+    np.testing.assert_allclose(found.said, found.frequency, atol=0.04)
     assert found.said[0] < 0.3 and found.said[-1] > 0.7 and found.counts.sum() == 8000
     assert found.error < 0.02
 

@@ -194,12 +194,12 @@ class Runner:
         Raises: UsageError for an id that no claim of the suites has.
         """
         packages = modules_of(session.suites) if isinstance(session, MethodSession) else tuple(self.checks)
-        found = tests_in(packages)
-        ids = {claim_of(test).id for _, test in found}
+        claims = tests_in(packages)
+        ids = {claim_of(test).id for _, test in claims}
         unknown = [name for name in self.claims if name not in ids]
         if unknown:
             raise UsageError(f"no claim here has the id {' or '.join(unknown)}: choose of {', '.join(sorted(ids))}.")
-        return [(suite, test) for suite, test in found if not self.claims or claim_of(test).id in self.claims]
+        return [(suite, test) for suite, test in claims if not self.claims or claim_of(test).id in self.claims]
 
     def cases(self, session: Session) -> list[Case]:
         """Raises: UsageError where a margin is not one of its claim."""
@@ -223,11 +223,11 @@ class Runner:
     def session(self, checkpoint: str | Path | None = None) -> Session:
         """The session about a checkpoint, or about what the options name. Raises: as `session_of`."""
         load_entry_points()
-        found = session_of(self.options_for(checkpoint), self.run_id, self.tell)
+        opened = session_of(self.options_for(checkpoint), self.run_id, self.tell)
         shared: dict[str, Any] = {"controls": self.controls}
-        if isinstance(found, MethodSession):
+        if isinstance(opened, MethodSession):
             shared["known"] = self.known
-        return replace(found, **shared, reports=found.reports if self.options.report_dir is not None else None)
+        return replace(opened, **shared, reports=opened.reports if self.options.report_dir is not None else None)
 
 
 @cache

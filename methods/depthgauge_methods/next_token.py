@@ -31,7 +31,7 @@ def train_on_repeats(job: TrainingJob) -> None:
         model = attention_only(settings.layers).to(job.device)
     generator = torch.Generator().manual_seed(job.seed)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE, betas=BETAS)
-    log, told = [], time.monotonic()
+    log, last_line = [], time.monotonic()
     for step in range(1, settings.steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(step / WARM_UP_STEPS, 1)
@@ -42,8 +42,8 @@ def train_on_repeats(job: TrainingJob) -> None:
         optimizer.step()
         if step % LOG_EVERY == 0:
             log.append({"step": float(step), "train_loss": float(loss.detach())})
-            if time.monotonic() - told > PROGRESS_EVERY_S:
-                told = time.monotonic()
+            if time.monotonic() - last_line > PROGRESS_EVERY_S:
+                last_line = time.monotonic()
                 job.tell(
                     f"{job.method.name} seed {job.seed}: step {step}/{settings.steps}  loss {log[-1]['train_loss']:.2f}"
                 )

@@ -106,21 +106,21 @@ class Training:
 
     def ids(self, tokens: Sequence[str]) -> torch.Tensor:
         """Raises: UsageError for what is no token of the base."""
-        found = self.tokenizer.convert_tokens_to_ids(list(tokens))
-        strange = [token for token, number in zip(tokens, found, strict=True) if number is None]
+        ids = self.tokenizer.convert_tokens_to_ids(list(tokens))
+        strange = [token for token, number in zip(tokens, ids, strict=True) if number is None]
         if strange:
             raise UsageError(f"the base of testbed {self.job.testbed.name!r} has no token {strange[0]!r}.")
-        return torch.tensor(found)
+        return torch.tensor(ids)
 
     @torch.inference_mode()
     def right(self, task: UnfreezingTask) -> torch.Tensor:
         """Which items of the task's task are answered rightly: (N,)."""
-        found = []
+        answered = []
         for item in task.item_task.items():
             tokens = torch.tensor([self.tokenizer(item.prompt)["input_ids"]], device=self.job.device)
             said = self.model(tokens, use_cache=False, logits_to_keep=1).logits[0, -1].argmax()
-            found.append(int(said) == int(self.ids([item.answer])))
-        return torch.tensor(found)
+            answered.append(int(said) == int(self.ids([item.answer])))
+        return torch.tensor(answered)
 
 
 def dealt(pool: Sequence[Example], random: Random) -> list[Example]:

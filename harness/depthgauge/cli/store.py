@@ -65,9 +65,9 @@ def ls(arguments: argparse.Namespace) -> int:
 def verify(arguments: argparse.Namespace) -> int:
     from depthgauge.store.inventory import damaged
 
-    found = list(damaged(opened(arguments)))
-    print("\n".join(found) or "every entry is as it was written")
-    return 1 if found else 0
+    damaged_entries = list(damaged(opened(arguments)))
+    print("\n".join(damaged_entries) or "every entry is as it was written")
+    return 1 if damaged_entries else 0
 
 
 def gc(arguments: argparse.Namespace) -> int:

@@ -10,37 +10,37 @@ def whole(least: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         try:
-            found = int(text)
+            count = int(text)
         except ValueError:
             raise ArgumentTypeError(f"must be a whole number, got {text!r}") from None
-        if found < least:
+        if count < least:
             raise ArgumentTypeError(f"must be at least {least}, got {text}")
-        return found
+        return count
 
     return read
 
 
 def positive(text: str) -> float:
     """A number above 0. Raises: ArgumentTypeError for anything else, infinity included."""
-    found = number(text)
-    if found <= 0:
+    value = number(text)
+    if value <= 0:
         raise ArgumentTypeError(f"must be above 0, got {text}")
-    return found
+    return value
 
 
 def not_negative(text: str) -> float:
     """A number of 0 or more. Raises: as `positive`."""
-    found = number(text)
-    if found < 0:
+    value = number(text)
+    if value < 0:
         raise ArgumentTypeError(f"must be 0 or more, got {text}")
-    return found
+    return value
 
 
 def number(text: str) -> float:
     try:
-        found = float(text)
+        value = float(text)
     except ValueError:
-        found = math.nan
-    if not math.isfinite(found):
+        value = math.nan
+    if not math.isfinite(value):
         raise ArgumentTypeError(f"must be a number, got {text!r}")
-    return found
+    return value

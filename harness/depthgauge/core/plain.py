@@ -57,8 +57,8 @@ def from_plain(kind: type[T], value: Any) -> T:
 
     Raises: TypeError or ValueError, naming the place of what has another type, is missing or is unknown.
     """
-    found: T = read_as(kind, value, "")
-    return found
+    built: T = read_as(kind, value, "")
+    return built
 
 
 def read_as(kind: Any, value: Any, where: str) -> Any:

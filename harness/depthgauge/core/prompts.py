@@ -35,14 +35,14 @@ class DataSet:
             raise UsageError(
                 f"data set {str(self.name)!r} has no column {missing[0]!r}: it has {', '.join(rows.column_names)}."
             )
-        found: dict[str, Item] = {}
+        by_id: dict[str, Item] = {}
         for place, row in enumerate(rows):
             prompt, answer = str(row[self.prompt]).strip(), str(row[self.answer]).strip()
-            if prompt and prompt not in found and (self.keep is None or self.keep(row)):
-                found[prompt] = Item(id=f"{self.label}/{place}", prompt=prompt, answer=answer)
-        if not found:
+            if prompt and prompt not in by_id and (self.keep is None or self.keep(row)):
+                by_id[prompt] = Item(id=f"{self.label}/{place}", prompt=prompt, answer=answer)
+        if not by_id:
             raise UsageError(f"data set {str(self.name)!r} has no row that is kept, of {len(rows)}.")
-        return tuple(found.values())
+        return tuple(by_id.values())
 
     @property
     def label(self) -> str:

@@ -53,8 +53,8 @@ def read_report(path: Path) -> ReportRecord:
     for what is no report.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        schema = found["schema"]
+        record = json.loads(path.read_text(encoding="utf-8"))
+        schema = record["schema"]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UsageError(f"{path} is no report.json of depthgauge ({error}): name one, or judge again.") from error
     if schema != SCHEMA:
@@ -63,6 +63,6 @@ def read_report(path: Path) -> ReportRecord:
             "version that wrote it."
         )
     try:
-        return from_plain(ReportRecord, found)
+        return from_plain(ReportRecord, record)
     except (ValueError, TypeError) as error:
         raise UsageError(f"{path} is not as schema {SCHEMA} of report.json says ({error}): judge again.") from error

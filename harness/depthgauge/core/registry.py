@@ -172,14 +172,14 @@ def modules_of(suites: Iterable[str]) -> tuple[str, ...]:
 
     Raises: UsageError if there is no such module.
     """
-    found: dict[str, None] = {}
+    modules: dict[str, None] = {}
     for name in suites:
         if name not in SUITES and not is_module(name):
             near = difflib.get_close_matches(name, SUITES, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise UsageError(f"unknown suite {name!r}.{hint} Choose of {', '.join(SUITES)}, all, or name a module.")
-        found |= dict.fromkeys(SUITES[name].modules if name in SUITES else (name,))
-    return tuple(found)
+        modules |= dict.fromkeys(SUITES[name].modules if name in SUITES else (name,))
+    return tuple(modules)
 
 
 def is_module(name: str) -> bool:

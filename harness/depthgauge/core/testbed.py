@@ -296,15 +296,15 @@ class Testbed:
             return self._given[kind]
         if kind not in self.probe_inputs:
             raise NotTestable(f"testbed {self.name!r} gives no {kind.__name__}, which is read here")
-        found = tuple(self.probe_inputs[kind]())
-        if not found:
+        given = tuple(self.probe_inputs[kind]())
+        if not given:
             raise UsageError(
                 f"testbed {self.name!r} names {kind.__name__} among its probe inputs and gives none: fill it, or "
                 f"leave it "
                 "out."
             )
-        self._given[kind] = found
-        return found
+        self._given[kind] = given
+        return given
 
     def training_inputs(self) -> Training:
         """What methods that train need. Raises: UsageError if the testbed has none."""

@@ -22,11 +22,11 @@ KEY_AND_VALUE_MODULES = ("k_proj", "v_proj", "qkv_proj", "c_attn", GROUPED_NAME,
 
 def attention_outputs(tensors: TensorSource, layers: Layers) -> list[str]:
     """What heads write into the residual stream by. Raises: NotTestable unless every layer has it."""
-    found = [name for name in in_layers(tensors.shapes, layers) if is_attention_output(name)]
-    without = [layer for layer in layers if not in_layers(found, (layer,))]
+    outputs = [name for name in in_layers(tensors.shapes, layers) if is_attention_output(name)]
+    without = [layer for layer in layers if not in_layers(outputs, (layer,))]
     if without:
         raise NotTestable(f"layer {without[0]} has no attention whose output projection has a name that is known.")
-    return found
+    return outputs
 
 
 @weight_corruption("fault")
@@ -117,10 +117,10 @@ def no_previous_token_head(
 def query_names(tensors: TensorSource, layer: int) -> list[str]:
     """The tensors of a layer that hold its queries. Raises: NotTestable where no name is known."""
     own = in_layers(tensors.shapes, (layer,))
-    found = [name for name in own if is_attention(name, *QUERY_NAMES, GROUPED_NAME)]
-    if not found:
+    names = [name for name in own if is_attention(name, *QUERY_NAMES, GROUPED_NAME)]
+    if not names:
         raise NotTestable(f"the queries of layer {layer} have no name that is known.")
-    return found
+    return names
 
 
 def projections(tensors: TensorSource, layers: Layers, *modules: str) -> list[str]:
@@ -176,8 +176,8 @@ def slow_for_fast(size: int, numbers: np.random.Generator) -> Sequence[int]:
     fast, slow = (np.concatenate([pairs, pairs + half]) for pairs in (np.arange(few), np.arange(half - few, half)))
     for places, others in ((fast, slow), (slow, fast)):
         order[places] = numbers.permutation(others)
-    found: Sequence[int] = order.tolist()
-    return found
+    dimensions: Sequence[int] = order.tolist()
+    return dimensions
 
 
 @weight_corruption("harmless")

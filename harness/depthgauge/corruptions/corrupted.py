@@ -107,8 +107,11 @@ class Corrupted(CheckpointSet):
 
 def corrupted(context: RunContext) -> dict[str, CheckpointSet]:
     """The base of the testbed by the name of each corruption."""
-    found = (CORRUPTIONS[name] for name in CORRUPTIONS)
-    return {one.name: Corrupted(name=one.name, corruption=one, dose=one.dose, context=context) for one in found}
+    corruptions = (CORRUPTIONS[name] for name in CORRUPTIONS)
+    return {
+        corruption.name: Corrupted(name=corruption.name, corruption=corruption, dose=corruption.dose, context=context)
+        for corruption in corruptions
+    }
 
 
 def with_dose(name: str, candidates: Mapping[str, CheckpointSet]) -> CheckpointSet | None:

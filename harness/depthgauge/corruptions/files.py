@@ -67,7 +67,9 @@ def scale_rope_theta(folder: Path, rng: Draws, dose: float) -> None:
     def scaled(rope: dict[str, Any]) -> dict[str, Any]:
         if "rope_theta" in rope:
             return rope | {"rope_theta": rope["rope_theta"] * 10.0**dose}
-        return {kind: scaled(one) if isinstance(one, dict) else one for kind, one in rope.items()}  # by kind of layer
+        return {
+            kind: scaled(scaling) if isinstance(scaling, dict) else scaling for kind, scaling in rope.items()
+        }  # by kind of layer
 
     def changed(config: dict[str, Any]) -> dict[str, Any]:
         if "rope_theta" in config:

@@ -39,11 +39,11 @@ class FolderTensors:
 
     def __init__(self, folder: Path) -> None:
         try:
-            found = tensors(folder)
+            readable = tensors(folder)
         except InvalidCheckpoint as error:
             raise NotTestable(str(error)) from error
-        self.stored = {name: tensor for name, tensor in found.items() if isinstance(tensor, Stored)}
-        self.shapes: Mapping[str, tuple[int, ...]] = {name: one.shape for name, one in self.stored.items()}
+        self.stored = {name: tensor for name, tensor in readable.items() if isinstance(tensor, Stored)}
+        self.shapes: Mapping[str, tuple[int, ...]] = {name: tensor.shape for name, tensor in self.stored.items()}
 
     def read(self, name: str) -> "torch.Tensor":
         """In the dtype in which it is stored."""
@@ -175,7 +175,7 @@ def write(folder: Path, source: FolderTensors, changes: Changes) -> list[str]:
             overwrite(folder, source.stored[name], tensor)
         del tensor
     for here in {folder / source.stored[name].path.name for name in dropped}:
-        write_shard(here, [one for one in tensor_entries(folder) if one[0] == here and one[1] not in dropped])
+        write_shard(here, [entry for entry in tensor_entries(folder) if entry[0] == here and entry[1] not in dropped])
     if added:
         add_tensors(folder, {name: tensor.contiguous() for name, tensor in added.items()})
     elif dropped:

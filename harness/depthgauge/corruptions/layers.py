@@ -92,8 +92,8 @@ def neighbour(tensors: TensorSource, layer: int, distance: int) -> int:
     if other >= depth:
         raise NotTestable(f"layer {layer} of {depth} has no neighbour at a distance of {distance}.")
     here, there = (
-        {at_layer(name, 0): tensors.shapes[name] for name in in_layers(tensors.shapes, (one,))}
-        for one in (layer, other)
+        {at_layer(name, 0): tensors.shapes[name] for name in in_layers(tensors.shapes, (near,))}
+        for near in (layer, other)
     )
     if here != there:
         raise NotTestable(f"layers {layer} and {other} are built differently.")
@@ -117,7 +117,7 @@ def shallower(config: dict[str, Any], dose: float) -> dict[str, Any]:
     depth = config[field]
     if "attention_types" in config:
         raise NotTestable("attention_types counts layers by their pattern, which cannot be cut off.")
-    by_layer = [name for name, one in config.items() if isinstance(one, list) and len(one) == depth]
+    by_layer = [name for name, value in config.items() if isinstance(value, list) and len(value) == depth]
     return config | {field: depth - int(dose)} | {name: config[name][: depth - int(dose)] for name in by_layer}
 
 

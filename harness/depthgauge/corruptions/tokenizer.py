@@ -73,13 +73,13 @@ def swap_vocabulary_entries(folder: Path, rng: Draws, dose: float) -> None:
             raise NotTestable(f"{TOKENIZER} has no vocabulary whose words could change places.")
         special = {added["content"] for added in tokenizer.get("added_tokens") or ()}
         words = (
-            {one: place for place, (one, _) in enumerate(vocabulary)} if isinstance(vocabulary, list) else vocabulary
+            {word: place for place, (word, _) in enumerate(vocabulary)} if isinstance(vocabulary, list) else vocabulary
         )
         drawn = rng.generator(TOKENIZER).permutation(sorted(set(words) - special))[: 2 * int(dose)]
         changed = vocabulary.copy()
-        for one, other in zip(drawn[::2].tolist(), drawn[1::2].tolist(), strict=True):
-            at, its = (words[one], words[other]) if isinstance(vocabulary, list) else (one, other)
-            changed[at], changed[its] = vocabulary[its], vocabulary[at]
+        for first, second in zip(drawn[::2].tolist(), drawn[1::2].tolist(), strict=True):
+            at, other_at = (words[first], words[second]) if isinstance(vocabulary, list) else (first, second)
+            changed[at], changed[other_at] = vocabulary[other_at], vocabulary[at]
         return tokenizer | {"model": tokenizer["model"] | {"vocab": changed}}
 
     edit_json(folder / TOKENIZER, swapped)

@@ -92,10 +92,10 @@ def end_of(process: subprocess.Popen[bytes], log: Path, until: float) -> Ended:
         code = process.wait(max(0.0, until - time.monotonic()))
     except subprocess.TimeoutExpired:
         return Ended(lost="its time was over")
-    found = ended(log, f"killed by signal {-code}" if code < 0 else "")
-    if code == UsageError.exit_code and not found.stopped:  # there was no room for its log either
+    end = ended(log, f"killed by signal {-code}" if code < 0 else "")
+    if code == UsageError.exit_code and not end.stopped:  # there was no room for its log either
         return Ended(stopped="a worker could not write in the store: make room there, or choose another with --store.")
-    return found
+    return end
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
@@ -115,7 +115,7 @@ def gpus_each(needed: int, workers: int) -> list[tuple[int, ...]]:
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    there = [int(one) for one in named.split(",") if one.isdigit()] or list(range(torch.cuda.device_count()))
+    there = [int(number) for number in named.split(",") if number.isdigit()] or list(range(torch.cuda.device_count()))
     if len(there) < needed:
         raise UsageError(
             f"--executor=local has {len(there)} GPUs here, and a worker of this testbed needs {needed}: lower its "
@@ -180,8 +180,8 @@ def submitted(command: Sequence[str], text: str) -> str:
 
 def is_queued(job: str) -> bool:
     """Whether SLURM has it in its queue still; where squeue cannot say, it has."""
-    found = subprocess.run(["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False)
-    return bool(found.stdout.strip()) if found.returncode == 0 else "Invalid job id" not in found.stderr
+    queue = subprocess.run(["squeue", "--noheader", "--jobs", job], capture_output=True, text=True, check=False)
+    return bool(queue.stdout.strip()) if queue.returncode == 0 else "Invalid job id" not in queue.stderr
 
 
 @EXECUTORS.register

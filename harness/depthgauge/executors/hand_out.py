@@ -21,21 +21,21 @@ from depthgauge.store.times import Times
 TRIES = 2
 
 
-def hand_out(session: Session, asks: Sequence[Ask], engine: Engine, told: Path) -> None:
+def hand_out(session: Session, asks: Sequence[Ask], engine: Engine, log: Path) -> None:
     """Have everything made that the claims ask for. What was lost `TRIES` times has failed: who asks for it is told.
 
     Raises: UsageError if a worker cannot write or load the project's files, or if the engine takes no work.
     """
     store, losses, tried = session.context.store, Counter[str](), set[str]()
     while True:
-        found = plan(session, asks)
-        asks, jobs = found.incomplete, [job for job in found.jobs if job.key not in tried]
+        planned = plan(session, asks)
+        asks, jobs = planned.incomplete, [job for job in planned.jobs if job.key not in tried]
         if not jobs:
             return
         session.context.tell(f"{total_text(Times(store), jobs, engine.workers)}: handed out ({engine.name})")
         with usable(store.root, "--store", NO_SPACE | FORBIDDEN):
             place = round_place(store)
-            workers = orders_of(session, jobs, engine, place, told)
+            workers = orders_of(session, jobs, engine, place, log)
         ends = engine.run(workers, resources_of(session), place / "logs")
         raise_if_stopped(ends)
         marks = {job.key: mark(place, job) for job in jobs}
@@ -66,11 +66,11 @@ def any_of(marks: Mapping[str, str | None]) -> bool:
     return any(state is not None for state in marks.values())
 
 
-def orders_of(session: Session, jobs: Sequence[Job], engine: Engine, place: Path, told: Path) -> list[Order]:
+def orders_of(session: Session, jobs: Sequence[Job], engine: Engine, place: Path, log: Path) -> list[Order]:
     """As many as the engine starts workers at once, each beginning at another job."""
     number = min(engine.workers, len(jobs))
     threads = max(1, (os.cpu_count() or 1) // number) if engine.here else resources_of(session).cpus
-    return orders(jobs, session.context, place, told, workers=number, threads=threads)
+    return orders(jobs, session.context, place, log, workers=number, threads=threads)
 
 
 def resources_of(session: Session) -> Resources:

@@ -50,7 +50,7 @@ class Order(NamedTuple):
 
 
 def orders(
-    jobs: Sequence[Job], context: RunContext, place: Path, told: Path, *, workers: int, threads: int
+    jobs: Sequence[Job], context: RunContext, place: Path, log: Path, *, workers: int, threads: int
 ) -> list[Order]:
     """The jobs are written once, for all workers to read. Raises: UsageError for what cannot be written."""
     probes: dict[str, Any] = {}
@@ -58,7 +58,7 @@ def orders(
     testbed = testbed_to_json(context.testbed)
     text = json.dumps(
         {
-            "store": context.store.place, "run": context.store.run, "told": str(told), "threads": threads,
+            "store": context.store.place, "run": context.store.run, "told": str(log), "threads": threads,
             "paths": sys.path, "files": FILES, "testbed": testbed, "placement": to_json(context.placement),
             "launch": to_json(context.launch), "probes": probes, "jobs": written,
         }
@@ -77,18 +77,18 @@ def work(path: Path, sha256: str, number: int) -> str:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise CorruptEntry(f"{path} is not the list of jobs that this worker was started for: run again.")
     asked = json.loads(data)
-    sys.path.extend(one for one in asked["paths"] if one not in sys.path)
+    sys.path.extend(folder for folder in asked["paths"] if folder not in sys.path)
     load_entry_points()
     try:
         load_files(asked["files"])
     except UsageError as error:
         return str(error)
     os.environ[THREADS] = str(asked["threads"])
-    told = Path(asked["told"])
+    log = Path(asked["told"])
     context = RunContext(
         testbed=testbed_from_json(asked["testbed"]), placement=from_json(asked["placement"]),
         launch=from_json(asked["launch"]), store=store_at(asked["store"], run=asked["run"]),
-        tell=lambda line: append(told, line),
+        tell=lambda line: append(log, line),
     )  # fmt: skip
     try:
         for job in free(asked["jobs"], number, path.parent):

@@ -45,15 +45,18 @@ def to_json(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list):
-        return [to_json(one) for one in value]
+        return [to_json(item) for item in value]
     if isinstance(value, tuple):
         if hasattr(value, "_asdict"):
-            return {"a": address_of(type(value)), "with": {name: to_json(one) for name, one in value._asdict().items()}}
-        return {"tuple": [to_json(one) for one in value]}
+            return {
+                "a": address_of(type(value)),
+                "with": {name: to_json(item) for name, item in value._asdict().items()},
+            }
+        return {"tuple": [to_json(item) for item in value]}
     if isinstance(value, Path):
         return {"path": str(value)}
     if isinstance(value, Mapping):
-        return {"mapping": {str(name): to_json(one) for name, one in value.items()}}
+        return {"mapping": {str(name): to_json(item) for name, item in value.items()}}
     if isinstance(value, ItemTask) and (testbed := testbed_with(value)) is not None:
         return {"task": value.title, "of": testbed}
     if isinstance(value, FunctionType):
@@ -68,13 +71,13 @@ def from_json(data: Any) -> Any:
     """The inverse of `to_json`. Raises: UsageError for what is not known here."""
     match data:
         case list():
-            return [from_json(one) for one in data]
+            return [from_json(item) for item in data]
         case {"tuple": items}:
             return tuple(map(from_json, items))
         case {"path": text}:
             return Path(text)
         case {"mapping": items}:
-            return {name: from_json(one) for name, one in items.items()}
+            return {name: from_json(item) for name, item in items.items()}
         case {"task": title, "of": testbed}:
             return (COMMON if testbed == COMMON.name else TESTBEDS[testbed]).task(title)
         case {"function": address}:
@@ -82,7 +85,7 @@ def from_json(data: Any) -> Any:
         case {"enum": address, "value": value}:
             return resolved(address)(value)
         case {"a": address, "with": given}:
-            return resolved(address)(**{name: from_json(one) for name, one in given.items()})
+            return resolved(address)(**{name: from_json(item) for name, item in given.items()})
     return data
 
 
@@ -99,10 +102,10 @@ def address_of(thing: Any) -> str:
     """
     address = f"{thing.__module__}:{thing.__qualname__}"
     try:
-        found = thing.__module__ != "__main__" and resolved(address) is thing
+        importable = thing.__module__ != "__main__" and resolved(address) is thing
     except UsageError:
-        found = False
-    if not found:
+        importable = False
+    if not importable:
         raise UsageError(f"{address} cannot be sent to other processes, as none could import it: {WAY_OUT}.")
     if not thing.__module__.startswith(SHIPPED) and (
         file := getattr(import_module(thing.__module__), "__file__", None)
@@ -146,9 +149,9 @@ def testbed_from_json(data: Mapping[str, Any]) -> Testbed:
     """Raises: UsageError for a name that is not registered here."""
     other = data["joined_with"]
     own = COMMON if data["name"] == COMMON.name else TESTBEDS[data["name"]]
-    found = joined(own, None if other is None else TESTBEDS[other])
+    testbed = joined(own, None if other is None else TESTBEDS[other])
     base = None if data["base"] is None else Path(data["base"])
-    return replace(found, base=base, training=found.training if data["trains"] else None)
+    return replace(testbed, base=base, training=testbed.training if data["trains"] else None)
 
 
 # -- jobs ---
@@ -167,7 +170,11 @@ def job_to_json(job: Job, probes: dict[str, Any]) -> dict[str, Any]:
     else:
         probe = to_json(todo.probe)
         probes[digest(probe)] = probe
-        asked = {"probe": digest(probe), "of": todo.name, "checkpoints": [to_json(one) for one in todo.checkpoints]}
+        asked = {
+            "probe": digest(probe),
+            "of": todo.name,
+            "checkpoints": [to_json(checkpoint) for checkpoint in todo.checkpoints],
+        }
     return {"kind": job.kind, "description": job.description, "asked": asked}
 
 
@@ -202,8 +209,8 @@ def check_unchanged(checkpoint: Checkpoint) -> None:
 
 def check_same(asked: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raises: UsageError where a worker would make another entry than it was asked for, naming what differs."""
-    wanted, found = flat(asked), flat(here)
-    differ = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
+    wanted, actual = flat(asked), flat(here)
+    differ = [name for name in {**wanted, **actual} if wanted.get(name) != actual.get(name)]
     if differ:
         raise UsageError(
             f"a worker on {platform.node()} would make another entry than the one asked for ({', '.join(differ)} "
@@ -213,7 +220,7 @@ def check_same(asked: Mapping[str, Any], here: Mapping[str, Any]) -> None:
 
 def flat(description: Mapping[str, Any]) -> dict[str, bytes]:
     """What is in a description, by name, parameters and versions each by its own."""
-    found: dict[str, bytes] = {}
+    leaves: dict[str, bytes] = {}
     for name, value in description.items():
-        found |= flat(value) if isinstance(value, Mapping) else {name: canonical_json(value)}
-    return found
+        leaves |= flat(value) if isinstance(value, Mapping) else {name: canonical_json(value)}
+    return leaves

@@ -71,8 +71,8 @@ def plain_tensors(folder: Path) -> dict[str, Tensor]:
     """Every weight in a folder by its plain name; of a quantised one it is computed when it is read."""
     stored = {tensor.name: tensor for path in weight_files(folder) for tensor in listed(path)}
     config = read_config(folder)
-    found = dequantized(folder, stored, config)
-    weights = {name: tensor for name, tensor in found.items() if tensor.dtype not in NOT_WEIGHTS}
+    readable = dequantized(folder, stored, config)
+    weights = {name: tensor for name, tensor in readable.items() if tensor.dtype not in NOT_WEIGHTS}
     for name, tensor in weights.items():
         if tensor.dtype not in FLOATS:
             raise InvalidCheckpoint(

@@ -47,20 +47,20 @@ def format_of(folder: Path, config: Mapping[str, Any]) -> Format | None:
             f"{folder} is quantised as {name!r} (quant_method in config.json), which nothing here reads: the formats "
             f"that are read are {', '.join(sorted(FORMATS))}; save it in one of them, or dequantised."
         )
-    found: Format = FORMATS[name]
-    return found
+    known: Format = FORMATS[name]
+    return known
 
 
 def dequantized(folder: Path, stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """The plain weights of a quantised folder. Raises: InvalidCheckpoint, as `format_of` and the format do."""
-    found = format_of(folder, config)
-    if found is None:
+    by_format = format_of(folder, config)
+    if by_format is None:
         return stored
-    weights = found.tensors(stored, config)
+    weights = by_format.tensors(stored, config)
     for name, tensor in weights.items():
         if name.endswith(".weight") and tensor.dtype in NOT_WEIGHTS:
             raise InvalidCheckpoint(
-                f"{name} in {tensor.path} is stored as {tensor.dtype} without what {found.name} needs to read it: copy "
-                "the folder again."
+                f"{name} in {tensor.path} is stored as {tensor.dtype} without what {by_format.name} needs to read it: "
+                "copy the folder again."
             )
     return weights

@@ -55,11 +55,11 @@ def unpack(words: NDArray[Any], bits: int, count: int) -> NDArray[np.uint8]:
     stream = np.ascontiguousarray(words).view(np.uint8)
     at = np.arange(count) * bits
     low, shift = at // 8, (at % 8).astype(np.uint8)
-    found: NDArray[np.uint8] = stream[..., low] >> shift
+    codes: NDArray[np.uint8] = stream[..., low] >> shift
     if 8 % bits:  # some lie across two bytes
         following = stream[..., np.minimum(low + 1, stream.shape[-1] - 1)].astype(np.uint16)
-        found |= (following << 8 >> shift).astype(np.uint8)
-    return found & np.uint8((1 << bits) - 1)
+        codes |= (following << 8 >> shift).astype(np.uint8)
+    return codes & np.uint8((1 << bits) - 1)
 
 
 def nibbles(packed: NDArray[np.uint8], *, high_first: bool = False) -> NDArray[np.uint8]:
@@ -96,8 +96,8 @@ def scaled(codes: NDArray[Any], scales: NDArray[Any], main: Stored) -> NDArray[n
         raise InvalidCheckpoint(
             f"{main.name} in {main.path} has a scale of 0 over weights that are not 0: quantise it again."
         )
-    found: NDArray[np.float32] = np.multiply(codes, scales, dtype=np.float32)
-    return found
+    values: NDArray[np.float32] = np.multiply(codes, scales, dtype=np.float32)
+    return values
 
 
 def beside(stored: dict[str, Stored], field: str, module: str, path: Path, *dtypes: str) -> Stored:
@@ -106,13 +106,13 @@ def beside(stored: dict[str, Stored], field: str, module: str, path: Path, *dtyp
         raise InvalidCheckpoint(
             f"{module}.{field} is missing in {path}, where the rest of {module} is quantised: copy the folder again."
         )
-    found = stored[field]
-    if found.dtype not in dtypes:
+    neighbour = stored[field]
+    if neighbour.dtype not in dtypes:
         raise InvalidCheckpoint(
-            f"{found.name} in {found.path} is stored as {found.dtype}, and its format has {' or '.join(dtypes)}: "
-            "config.json and the weights are not of one quantisation."
+            f"{neighbour.name} in {neighbour.path} is stored as {neighbour.dtype}, and its format has "
+            f"{' or '.join(dtypes)}: config.json and the weights are not of one quantisation."
         )
-    return found
+    return neighbour
 
 
 def check_shape(tensor: Stored, *shapes: tuple[int, ...], why: str) -> None:
@@ -126,8 +126,8 @@ def check_shape(tensor: Stored, *shapes: tuple[int, ...], why: str) -> None:
 
 def fields_by_module(stored: dict[str, Stored] | Any) -> dict[str, dict[str, Stored]]:
     """What is stored of each module, by the last part of its name."""
-    found: dict[str, dict[str, Stored]] = {}
+    fields: dict[str, dict[str, Stored]] = {}
     for name, tensor in stored.items():
         module, _, field = name.rpartition(".")
-        found.setdefault(module, {})[field] = tensor
-    return found
+        fields.setdefault(module, {})[field] = tensor
+    return fields

@@ -25,8 +25,8 @@ KIND = re.compile(r"[._](weight|bias)$")
 
 def block_of(name: str) -> tuple[int | None, str]:
     """The layer of a tensor, and its name within it: (3, 'mlp.down_proj.weight'); (None, name) outside the layers."""
-    found = BLOCK.fullmatch(WRAPPERS.sub("", name))
-    return (int(found[2]), found[3]) if found else (None, WRAPPERS.sub("", name))
+    match = BLOCK.fullmatch(WRAPPERS.sub("", name))
+    return (int(match[2]), match[3]) if match else (None, WRAPPERS.sub("", name))
 
 
 def layer_of(name: str) -> int | None:
@@ -85,18 +85,18 @@ def mlp_norm(names: Iterable[str], layer: int) -> list[str]:
     for name in in_layers(names, (layer,)):
         by_module.setdefault(module_of(name), []).append(name)
     only_after = "post_feedforward_layernorm" in by_module and "pre_feedforward_layernorm" not in by_module
-    found = next((by_module[norm] for norm in MLP_NORM_NAMES if norm in by_module), None)
-    if found is None or only_after:
+    module = next((by_module[norm] for norm in MLP_NORM_NAMES if norm in by_module), None)
+    if module is None or only_after:
         raise NotTestable(f"layer {layer} has no norm before its MLP of a name that is known: {', '.join(by_module)}.")
-    return found
+    return module
 
 
 def final_norm(names: Iterable[str]) -> list[str]:
     """The tensors of the norm after the last layer. Raises: NotTestable where no name is known."""
-    found = [name for name in names if layer_of(name) is None and module_of(name) in FINAL_NORM_NAMES]
-    if not found:
+    norms = [name for name in names if layer_of(name) is None and module_of(name) in FINAL_NORM_NAMES]
+    if not norms:
         raise NotTestable(f"no norm after the last layer has a name that is known: {', '.join(FINAL_NORM_NAMES)}.")
-    return found
+    return norms
 
 
 def embedding(names: Iterable[str]) -> str:

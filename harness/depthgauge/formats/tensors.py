@@ -221,9 +221,9 @@ class Layout(NamedTuple):
 def quantization(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """What a configuration says of how its weights are quantised; None where it says nothing."""
     for fields in (config, config.get("text_config") or {}):
-        found = fields.get(QUANTIZATION)
-        if isinstance(found, dict):
-            return found
+        settings = fields.get(QUANTIZATION)
+        if isinstance(settings, dict):
+            return settings
     return None
 
 

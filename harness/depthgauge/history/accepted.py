@@ -74,14 +74,14 @@ def read(project: Path, name: str) -> AcceptedBaseline | None:
     if not NAME.fullmatch(name) or not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["schema"] != SCHEMA:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if fields["schema"] != SCHEMA:
             raise UsageError(
-                f"{path} is of schema {found['schema']!r}, and this version of depthgauge reads {SCHEMA}: use the "
+                f"{path} is of schema {fields['schema']!r}, and this version of depthgauge reads {SCHEMA}: use the "
                 "version that wrote it, or accept a checkpoint anew."
             )
         return AcceptedBaseline(
-            accepted=AcceptedCheckpoint(**found["accepted"]), pinned=AcceptedCheckpoint(**found["pinned"])
+            accepted=AcceptedCheckpoint(**fields["accepted"]), pinned=AcceptedCheckpoint(**fields["pinned"])
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise UsageError(f"{path} is no accepted baseline ({error}): bring it back from git.") from error
@@ -89,15 +89,15 @@ def read(project: Path, name: str) -> AcceptedBaseline | None:
 
 def checkpoint_of(accepted: AcceptedCheckpoint, name: str, *, store: Store, project: Path) -> Source:
     """The folder of an accepted checkpoint. Raises: UsageError if it is not available, InvalidComparison if another."""
-    found = find(accepted.checkpoint, f"the checkpoint of baseline {name}, ", store=store, start=project)
-    assert found.folder is not None  # a method is never accepted
-    now = fingerprint(found.folder)
+    source = find(accepted.checkpoint, f"the checkpoint of baseline {name}, ", store=store, start=project)
+    assert source.folder is not None  # a method is never accepted
+    now = fingerprint(source.folder)
     if now != accepted.fingerprint:
         raise InvalidComparison(
             f"baseline {name!r} accepted {accepted.checkpoint} as {accepted.fingerprint} on {accepted.on}, and it now "
             f"is {now}: put back what was accepted, or accept what is there."
         )
-    return Source(name=name, folder=found.folder)
+    return Source(name=name, folder=source.folder)
 
 
 def accept(
@@ -143,14 +143,14 @@ def accept(
             checkpoint=named_in(project, start, checkpoint), fingerprint=now, reason=reason.strip(),
             on=date.today().isoformat(), judged=judged,
         )  # fmt: skip
-        found = AcceptedBaseline(accepted=last, pinned=last if before is None or pin else before.pinned)
+        baseline = AcceptedBaseline(accepted=last, pinned=last if before is None or pin else before.pinned)
         path = path_of(project, name)
         with usable(path.parent, "cd", NO_SPACE | FORBIDDEN):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(
-                path, json.dumps({"schema": SCHEMA} | to_plain(found), indent=1, ensure_ascii=False) + "\n"
+                path, json.dumps({"schema": SCHEMA} | to_plain(baseline), indent=1, ensure_ascii=False) + "\n"
             )
-    return found
+    return baseline
 
 
 def named_in(project: Path, start: Path, checkpoint: str) -> str:
@@ -182,9 +182,9 @@ def judgement(report: Path, now: str, before: AcceptedBaseline, force: bool) -> 
     check_judged(code, part)
     refuted = [row.claim for row in record.verdicts if row.outcome is Outcome.REFUTED]
     if (refuted or code in REFUTED_EXITS) and not force:
-        found = f"refuted {', '.join(refuted)}" if refuted else f"ended with exit {code}"
+        reason = f"refuted {', '.join(refuted)}" if refuted else f"ended with exit {code}"
         raise UsageError(
-            f"the run against the accepted baseline {found}: fix the checkpoint, or say with --force that it is "
+            f"the run against the accepted baseline {reason}: fix the checkpoint, or say with --force that it is "
             f"accepted "
             "nevertheless."
         )

@@ -48,14 +48,14 @@ def suites_in(package: str) -> list[ModuleType]:
     Raises: UsageError if there is no such package.
     """
     try:
-        found = importlib.import_module(package)
+        imported = importlib.import_module(package)
     except ImportError as error:
         raise UsageError(f"{package} is no package of suites that can be imported: {error}.") from None
-    folders = getattr(found, "__path__", None)
-    if folders is None and not claims_of(found):
+    folders = getattr(imported, "__path__", None)
+    if folders is None and not claims_of(imported):
         raise UsageError(f"{package} is no package of suites, and has no claim itself.")
     if folders is None:
-        return [found]
+        return [imported]
     names = [module.name for module in pkgutil.walk_packages(folders, f"{package}.")]
     suites = [name for name in names if name.rpartition(".")[2].startswith("test_")]
     return [importlib.import_module(name) for name in sorted(suites, key=lambda name: name.rpartition(".")[2])]
@@ -99,8 +99,8 @@ def record(claim: Claim, recorded: RecordedOutcomes) -> str:
     counts = {method: Counter(recorded.outcomes(claim.id, method)) for method in methods}
     return (
         "; ".join(
-            f"{method}: " + ", ".join(f"{count} {WORDS[outcome]}" for outcome, count in found.most_common())
-            for method, found in counts.items()
+            f"{method}: " + ", ".join(f"{count} {WORDS[outcome]}" for outcome, count in outcomes.most_common())
+            for method, outcomes in counts.items()
         )
         or "-"
     )

@@ -52,10 +52,10 @@ def gated_run(record: ReportRecord) -> GatedRun:
 
 
 def figure_of(row: ClaimResult) -> Figure:
-    one = row.estimate
-    if one is None:
+    estimate = row.estimate
+    if estimate is None:
         return Figure(None, None, None, "", row.bounds, row.outcome)
-    return Figure(one.point, one.low, one.high, one.unit, row.bounds, row.outcome)
+    return Figure(estimate.point, estimate.low, estimate.high, estimate.unit, row.bounds, row.outcome)
 
 
 def append(path: Path, run: GatedRun) -> None:
@@ -89,19 +89,21 @@ def read(path: Path) -> tuple[list[GatedRun], list[int]]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}; a run with --baseline writes it.") from error
-    found = [(number, parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
-    return [run for _, run in found if run is not None], [number for number, run in found if run is None]
+    runs = [(number, parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    return [run for _, run in runs if run is not None], [number for number, run in runs if run is None]
 
 
 def parsed(line: str) -> GatedRun | None:
     try:
         fields = json.loads(line)
-        claims = {name: Figure(**one | {"bounds": tuple(one["bounds"])}) for name, one in fields.pop("claims").items()}
-        found = GatedRun(**fields, claims=claims)
+        claims = {
+            name: Figure(**claim | {"bounds": tuple(claim["bounds"])}) for name, claim in fields.pop("claims").items()
+        }
+        run = GatedRun(**fields, claims=claims)
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
-    words = (found.started, found.checkpoint, found.fingerprint, found.baseline)
-    return found if all(isinstance(word, str) for word in words) and isinstance(found.exit_code, int) else None
+    words = (run.started, run.checkpoint, run.fingerprint, run.baseline)
+    return run if all(isinstance(word, str) for word in words) and isinstance(run.exit_code, int) else None
 
 
 def traced(runs: Sequence[GatedRun]) -> Iterator[tuple[str, list[tuple[int, Figure]]]]:

@@ -40,8 +40,8 @@ def recorded_outcomes_of(testbed: Testbed) -> RecordedOutcomes:
     """
     if testbed.recorded_outcomes is None or not testbed.recorded_outcomes.is_file():
         return RecordedOutcomes()
-    found = read_recorded_outcomes(testbed.recorded_outcomes)
-    return found if found.base == base_of(testbed) else RecordedOutcomes()
+    recorded = read_recorded_outcomes(testbed.recorded_outcomes)
+    return recorded if recorded.base == base_of(testbed) else RecordedOutcomes()
 
 
 def of_another_base(testbed: Testbed) -> str:
@@ -58,17 +58,17 @@ def of_another_base(testbed: Testbed) -> str:
 def read_recorded_outcomes(path: Path) -> RecordedOutcomes:
     try:
         data: dict[str, Any] = json.loads(path.read_text())
-        found = RecordedOutcomes(base=data["base"], machine=data["machine"], claims=data["claims"])
-        for claim, methods in found.claims.items():
+        outcomes = RecordedOutcomes(base=data["base"], machine=data["machine"], claims=data["claims"])
+        for claim, methods in outcomes.claims.items():
             for method in methods:
-                found.outcomes(claim, method)
+                outcomes.outcomes(claim, method)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidComparison(
             f"the recorded outcomes {path} is not base, machine and claims, each claim -> method -> seed -> "
             f"outcome and measured: "
             "move it away, and write it anew with 'depthgauge record'."
         ) from error
-    return found
+    return outcomes
 
 
 def base_of(testbed: Testbed) -> str:

@@ -24,12 +24,12 @@ def named_in(reports: Path, baselines: Path) -> set[str]:
     named: set[str] = set()
     for path in [*reports.rglob("report.json"), *baselines.glob("*.json")]:
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
+            record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(
                 f"{path} cannot be read ({error}), and may name what is needed: fix or delete it."
             ) from error
-        named |= set(texts_in(found, ("key", "checkpoint", "fingerprint")))
+        named |= set(texts_in(record, ("key", "checkpoint", "fingerprint")))
     return named
 
 
@@ -62,15 +62,15 @@ def unneeded(store: Store, named: set[str], unused_days: float, most_bytes: floa
     those that nothing names and no run has used for a day, from the one that was not used for the longest on.
     """
     now, there = time.time(), sorted(entries(store), key=lambda entry: entry.used)
-    left, found = sum(entry.bytes for entry in there), []
+    left, unneeded_entries = sum(entry.bytes for entry in there), []
     for entry in there:
         days = (now - entry.used) / DAY_S
         if not is_sealed(store, entry):
             continue
         if (days >= unused_days or (days >= 1 and left > most_bytes)) and not is_named(store, entry, named):
-            found.append(entry)
+            unneeded_entries.append(entry)
             left -= entry.bytes
-    return found
+    return unneeded_entries
 
 
 def collect(
@@ -83,17 +83,17 @@ def collect(
     most_gib: float = math.inf,
 ) -> str:
     """Delete what is needed no more, or say what that is. Raises: as `named_in`."""
-    found = unneeded(store, named_in(reports, baselines), unused_days, most_gib * 2**30)
+    superfluous = unneeded(store, named_in(reports, baselines), unused_days, most_gib * 2**30)
     abandoned_dirs = abandoned(store, unused_days)
-    freed = size(sum(entry.bytes for entry in found))
-    listed = f"{len(found):,} entries ({freed}) and {len(abandoned_dirs)} abandoned staging folders"
+    freed = size(sum(entry.bytes for entry in superfluous))
+    listed = f"{len(superfluous):,} entries ({freed}) and {len(abandoned_dirs)} abandoned staging folders"
     if not delete:
         why = f"were not used for {unused_days:g} days" + (
             f", or make more than {most_gib:g} GiB" * (most_gib < math.inf)
         )
         return f"{listed} are named nowhere and {why}; --delete deletes them"
-    gone = sum(discard(store, entry) for entry in found)
+    gone = sum(discard(store, entry) for entry in superfluous)
     for staging_dir in abandoned_dirs:
         shutil.rmtree(staging_dir, ignore_errors=True)
-    kept = f"; {len(found) - gone} are in use, and stay" if gone < len(found) else ""
+    kept = f"; {len(superfluous) - gone} are in use, and stay" if gone < len(superfluous) else ""
     return f"{listed} are deleted{kept}"

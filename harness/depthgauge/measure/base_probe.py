@@ -38,7 +38,7 @@ class BaseProbe(Protocol):
     @property
     def description(self) -> str: ...
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         """All that determines the answer, as plain values: the fields, long ones by their digest, and what is read of
         the checkpoint's folder that its fingerprint does not cover, such as a training log.
         """
@@ -52,7 +52,7 @@ class BaseProbe(Protocol):
 class Probe(BaseProbe, Protocol):
     """A question put to one checkpoint."""
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         """The answer, arrays by name. Raises: NotTestable where the checkpoint turns out to have none."""
         ...
 
@@ -60,7 +60,7 @@ class Probe(BaseProbe, Protocol):
 class PairProbe(BaseProbe, Protocol):
     """A question put to a checkpoint and another one beside it."""
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         """How `one` differs from `other`, arrays by name. Raises: as `Probe.run`."""
         ...
 

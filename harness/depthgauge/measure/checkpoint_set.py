@@ -75,8 +75,8 @@ class CheckpointSet:
 
     def check_same_tokens(self, other: "CheckpointSet") -> None:
         """Raises: InvalidComparison unless both cut every text into the same tokens, so that these can be compared."""
-        for one, its in zip(self.checkpoints, other.checkpoints, strict=False):
-            check_same_tokenizer(one.folder, its.folder)
+        for own, its_checkpoint in zip(self.checkpoints, other.checkpoints, strict=False):
+            check_same_tokenizer(own.folder, its_checkpoint.folder)
 
     def untrained_folder(self) -> Path | None:
         """The folder that is judged as it is: somebody's, or the testbed's base; None where a method trains.
@@ -97,8 +97,8 @@ class CheckpointSet:
         Raises: NotTestable if a checkpoint cannot carry it.
         """
         return each(
-            partial(measure_cached, probe, self.name, self.context, one, keep_loaded=keep_loaded)
-            for one in self.checkpoints
+            partial(measure_cached, probe, self.name, self.context, checkpoint, keep_loaded=keep_loaded)
+            for checkpoint in self.checkpoints
         )
 
     def compare(self, probe: PairProbe, other: "CheckpointSet") -> tuple[Measurement, ...]:
@@ -112,7 +112,7 @@ class CheckpointSet:
                 f"{len(self.checkpoints)} seeds of {self.name!r} cannot be paired with {len(theirs)}."
             )
         pairs = zip(self.checkpoints, theirs, strict=True)
-        return each(partial(measure_cached, probe, self.name, self.context, one, its) for one, its in pairs)
+        return each(partial(measure_cached, probe, self.name, self.context, own, reference) for own, reference in pairs)
 
     def _checkpoint(self, seed: int, *, wait: bool = True) -> Checkpoint:
         folder, recipe = self.untrained_folder(), None

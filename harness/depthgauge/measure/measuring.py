@@ -27,7 +27,7 @@ def measure_cached(
     probe: Any,
     name: str,
     context: RunContext,
-    one: Checkpoint,
+    checkpoint: Checkpoint,
     *others: Checkpoint,
     keep_loaded: tuple[Checkpoint, ...] = (),
 ) -> Measurement:
@@ -37,33 +37,41 @@ def measure_cached(
 
     Raises: NotTestable if a checkpoint cannot carry it; InvalidComparison, naming the probe, if that is what fails.
     """
-    for checkpoint in (one, *others):
-        probe.check(checkpoint)
-    description = description_of(probe, context, one, *others)
+    for each in (checkpoint, *others):
+        probe.check(each)
+    description = description_of(probe, context, checkpoint, *others)
     key = digest(description)
     if context.missing is not None and not context.store.has(KIND, key):
         note_missing(
             context,
             Job(
-                kind=KIND, description=description, work=str(probe.description), label=checkpoint_label(name, one.seed),
-                weights=weight_bytes(one.folder), todo=ToMeasure(probe=probe, name=name, checkpoints=(one, *others)),
+                kind=KIND,
+                description=description,
+                work=str(probe.description),
+                label=checkpoint_label(name, checkpoint.seed),
+                weights=weight_bytes(checkpoint.folder),
+                todo=ToMeasure(probe=probe, name=name, checkpoints=(checkpoint, *others)),
             ),
-        )  # fmt: skip
+        )
     handles = [
         CheckpointHandle(
-            checkpoint=each, placement=context.placement, together=tuple(other.folder for other in (one, *others)),
-            kept=tuple(other.folder for other in keep_loaded), store=context.store, tell=context.tell,
+            checkpoint=each,
+            placement=context.placement,
+            together=tuple(other.folder for other in (checkpoint, *others)),
+            kept=tuple(other.folder for other in keep_loaded),
+            store=context.store,
+            tell=context.tell,
         )
-        for each in (one, *others)
-    ]  # fmt: skip
-    run = partial(run_probe, probe, name, context, one, partial(probe.run, *handles))
-    taken = context.read.get(key) or measure(context.store, description, partial(unchanged, (one, *others), run))
+        for each in (checkpoint, *others)
+    ]
+    run = partial(run_probe, probe, name, context, checkpoint, partial(probe.run, *handles))
+    taken = context.read.get(key) or measure(context.store, description, partial(unchanged, (checkpoint, *others), run))
     cache_put(context.read, taken)
     if taken.not_testable_reason is not None:
         raise NotTestable(taken.not_testable_reason)
     used = Evidence(
-        method=name, seed=one.seed, checkpoint=one.fingerprint, key=taken.key, probe=address(probe)
-    )  # fmt: skip
+        method=name, seed=checkpoint.seed, checkpoint=checkpoint.fingerprint, key=taken.key, probe=address(probe)
+    )
     if used not in context.evidence:
         context.evidence.append(used)
     return taken
@@ -78,22 +86,24 @@ def cache_put(read: dict[str, Measurement], taken: Measurement) -> None:
         del read[next(iter(read))]
 
 
-def description_of(probe: BaseProbe, context: RunContext, one: Checkpoint, *others: Checkpoint) -> dict[str, Any]:
+def description_of(
+    probe: BaseProbe, context: RunContext, checkpoint: Checkpoint, *others: Checkpoint
+) -> dict[str, Any]:
     """All that determines a measurement, of which its key is the digest."""
-    return described(one, probe.name, probe.version, key_of(probe, context, one, *others))
+    return described(checkpoint, probe.name, probe.version, key_of(probe, context, checkpoint, *others))
 
 
-def key_of(probe: BaseProbe, context: RunContext, one: Checkpoint, *others: Checkpoint) -> dict[str, Any]:
+def key_of(probe: BaseProbe, context: RunContext, checkpoint: Checkpoint, *others: Checkpoint) -> dict[str, Any]:
     """All that determines an answer besides the checkpoint; a dtype where it is not float32, and whether
     codes are run as they are.
     """
-    dtype = context.placement.dtype_of(one.folder)
+    dtype = context.placement.dtype_of(checkpoint.folder)
     where = {"device": context.placement.device, "versions": versions(requires_of(probe))}
     precision = {} if dtype == "float32" else {"dtype": dtype}
-    stored = context.placement.as_run and any(is_quantized(checkpoint.folder) for checkpoint in (one, *others))
+    stored = context.placement.as_run and any(is_quantized(each.folder) for each in (checkpoint, *others))
     as_run = {"as_run": True} if stored else {}
     pair = {"baseline": others[0].fingerprint} if others else {}
-    return {**where, **precision, **as_run, **pair, **probe.parameters(one)}
+    return {**where, **precision, **as_run, **pair, **probe.parameters(checkpoint)}
 
 
 def unchanged(checkpoints: tuple[Checkpoint, ...], run: Callable[[], Arrays]) -> Arrays:
@@ -106,12 +116,14 @@ def unchanged(checkpoints: tuple[Checkpoint, ...], run: Callable[[], Arrays]) ->
     return arrays
 
 
-def run_probe(probe: BaseProbe, name: str, context: RunContext, one: Checkpoint, run: Callable[[], Arrays]) -> Arrays:
-    context.tell(f"measuring {probe.description} of {checkpoint_label(name, one.seed)}")
+def run_probe(
+    probe: BaseProbe, name: str, context: RunContext, checkpoint: Checkpoint, run: Callable[[], Arrays]
+) -> Arrays:
+    context.tell(f"measuring {probe.description} of {checkpoint_label(name, checkpoint.seed)}")
     if "torch" in requires_of(probe):
-        prepare_libraries(context.testbed.threads or threads_for(one.folder))
+        prepare_libraries(context.testbed.threads or threads_for(checkpoint.folder))
     try:
-        with timed(context.store, probe.description, weight_bytes(one.folder)):
+        with timed(context.store, probe.description, weight_bytes(checkpoint.folder)):
             return run()
     except (HarnessError, OSError):
         raise

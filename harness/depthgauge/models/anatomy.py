@@ -159,12 +159,12 @@ def final_norm(model: Any) -> Any:
 
 def part(owner: Any, *names: str) -> Any:
     """The first submodule of one of these names. Raises: NotTestable if there is none."""
-    found = first_part(owner, *names)
-    if found is None:
+    named = first_part(owner, *names)
+    if named is None:
         raise NotTestable(
             f"{type(owner).__name__} has no part named {' or '.join(names)}: its heads cannot be told apart."
         )
-    return found
+    return named
 
 
 def first_part(owner: Any, *names: str) -> Any:

@@ -183,12 +183,12 @@ def returned_maps(model: Any, input_ids: "torch.Tensor", states: "torch.Tensor")
 
     with eager(model), torch.inference_mode():
         output = model.base_model(input_ids=input_ids, use_cache=False, output_attentions=True)
-    maps = [widened(one) for one in getattr(output, "attentions", None) or () if one is not None]
+    maps = [widened(layer_map) for layer_map in getattr(output, "attentions", None) or () if layer_map is not None]
     (layers, heads), (batch, tokens) = layers_and_heads(model), input_ids.shape
-    if [one.shape for one in maps] != [(batch, heads, tokens, tokens)] * layers:
+    if [layer_map.shape for layer_map in maps] != [(batch, heads, tokens, tokens)] * layers:
         raise NotTestable(f"{type(model).__name__} computes its attention by itself, and returns no map of every head.")
     rounding = torch.finfo(model.dtype).eps ** 0.5
-    if any(bool(((one.sum(-1) - 1).abs() > rounding).any()) for one in maps):
+    if any(bool(((layer_map.sum(-1) - 1).abs() > rounding).any()) for layer_map in maps):
         raise NotTestable(f"{type(model).__name__} returns attention maps whose rows do not sum to 1.")
     if bool((widened(output.last_hidden_state) - widened(states)).norm() > rounding * widened(states).norm()):
         raise NotTestable(f"{type(model).__name__} computes something else when it is asked for its attention maps.")

@@ -110,13 +110,13 @@ def convert(path: Path, into: Path) -> None:
 
 def shortened(fields: dict[str, Any]) -> dict[str, Any]:
     """Numbers that a GGUF file keeps in float32 as they were written: 1e-06, and not 9.999999974752427e-07."""
-    found: dict[str, Any] = {}
+    short: dict[str, Any] = {}
     for name, value in fields.items():
         if isinstance(value, float) and float(np.float32(value)) == value:
-            found[name] = float(str(np.float32(value)))
+            short[name] = float(str(np.float32(value)))
         else:
-            found[name] = shortened(value) if isinstance(value, dict) else value
-    return found
+            short[name] = shortened(value) if isinstance(value, dict) else value
+    return short
 
 
 def types_of(model: Any, reader: Any) -> dict[str, str]:
@@ -130,11 +130,11 @@ def types_of(model: Any, reader: Any) -> dict[str, str]:
     names = get_tensor_name_map(known, model.config.get_text_config().num_hidden_layers)
     kinds = {tensor.name: str(tensor.tensor_type.name) for tensor in reader.tensors}
     coarsest = min(kinds.values(), key=lambda kind: (kind in PLAIN, re.sub(r"\D", "", kind)))
-    found = {}
+    types = {}
     for name, parameter in model.named_parameters():
         module, dot, last = name.rpartition(".")
         mapped = names.get_name(module) if last in ("weight", "bias") else names.get_name(name)
         kind = kinds.get(f"{mapped}{dot}{last}", coarsest if parameter.dim() > 1 else "F32")
         if kind not in PLAIN:
-            found[name] = kind
-    return found
+            types[name] = kind
+    return types

@@ -56,11 +56,11 @@ def read_header(path: Path) -> Header:
 
 def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Raises: ValueError for a name that is there twice, which readers would take differently."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         names = [name for name, _ in pairs]
         raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
-    return found
+    return fields
 
 
 def check_entry(name: str, entry: Any) -> None:

@@ -62,12 +62,12 @@ def check_heads(heads: Sequence[tuple[int, int]], model: Any) -> None:
             )
 
 
-def check_same_heads(mine: tuple[int, ...], its: tuple[int, ...]) -> None:
+def check_same_heads(heads: tuple[int, ...], other_heads: tuple[int, ...]) -> None:
     """Raises: InvalidComparison unless two models, as (layers, heads), can be compared head by head."""
-    if mine != its:
+    if heads != other_heads:
         raise InvalidComparison(
             "heads are compared one by one, and one model has {} layers of {} heads where the other has {} of {}: give "
-            "two checkpoints of one base.".format(*mine, *its)
+            "two checkpoints of one base.".format(*heads, *other_heads)
         )
 
 

@@ -271,11 +271,11 @@ def load_uncached(folder: Path, dtype: str = "float32") -> tuple[Any, Any]:
 
 def sizes_by_dtype(folder: Path) -> dict[str, int]:
     """How many numbers the weights hold, by the dtype they are stored in, or computed in; from the headers alone."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     weights = plain_tensors(folder).values() if is_quantized(folder) else ()
     for dtype, shape in [(tensor.dtype, tensor.shape) for tensor in weights] or shapes(folder).values():
-        found[dtype] = found.get(dtype, 0) + math.prod(shape)
-    return found
+        sizes[dtype] = sizes.get(dtype, 0) + math.prod(shape)
+    return sizes
 
 
 def stored_dtype(folder: Path) -> str:

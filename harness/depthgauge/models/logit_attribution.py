@@ -77,14 +77,14 @@ def logit_attribution(model: Any, prompts: Tokens, targets: Tokens) -> LogitAttr
 
     check_prompts(prompts, 1, model)
     check_targets(targets, prompts, model)
-    found: dict[int, tuple[Doubles, ...]] = {}
+    by_block: dict[int, tuple[Doubles, ...]] = {}
     for chosen in batches_of_one_length(prompts):
         ids = torch.tensor([list(prompts[i]) for i in chosen], device=model.device)
         wanted = torch.tensor([list(targets[i]) for i in chosen], device=model.device)
         with torch.inference_mode():
             parts = [part.cpu().numpy() for part in contributions(model, ids, wanted)]
-        found.update(zip(chosen, zip(*parts, strict=True), strict=True))
-    attribution = LogitAttribution(*map(np.stack, zip(*(found[i] for i in range(len(prompts))), strict=True)))
+        by_block.update(zip(chosen, zip(*parts, strict=True), strict=True))
+    attribution = LogitAttribution(*map(np.stack, zip(*(by_block[i] for i in range(len(prompts))), strict=True)))
     check_finite(attribution.logits)
     gap = np.abs(attribution.total() - attribution.logits).max()
     if not gap <= NEAR * max(1.0, np.abs(attribution.logits).max()):

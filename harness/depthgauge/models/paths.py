@@ -236,15 +236,17 @@ def through(run: Run, field: "torch.Tensor", layer: int, head: int) -> tuple["to
     """The field (T, D) along which a head reads the stream below it, to write what `field` reads; and its constants."""
     import torch
 
-    its = run.layers[layer]
-    values = its.values.detach().double()[head]
-    wanted = its.maps[head].T @ (back(its.after, field) @ its.output[head].T)  # (T, E), of its values
-    cotangent = torch.zeros_like(its.values)
+    layer_reads = run.layers[layer]
+    values = layer_reads.values.detach().double()[head]
+    wanted = layer_reads.maps[head].T @ (
+        back(layer_reads.after, field) @ layer_reads.output[head].T
+    )  # (T, E), of its values
+    cotangent = torch.zeros_like(layer_reads.values)
     cotangent[head] = wanted.to(cotangent.dtype)
-    (grad,) = torch.autograd.grad(its.values, its.read, cotangent, retain_graph=True)
-    read, given = grad[0].double(), its.read.detach()[0].double()
+    (grad,) = torch.autograd.grad(layer_reads.values, layer_reads.read, cotangent, retain_graph=True)
+    read, given = grad[0].double(), layer_reads.read.detach()[0].double()
     of_value_bias = float((wanted * values).sum() - (read * given).sum())
-    return back(its.before, read), of_value_bias + of_bias(its.before, read)
+    return back(layer_reads.before, read), of_value_bias + of_bias(layer_reads.before, read)
 
 
 def follow(run: Run, *, least: float, longest: int, most: int) -> dict[Chain, Reads]:
@@ -253,21 +255,21 @@ def follow(run: Run, *, least: float, longest: int, most: int) -> dict[Chain, Re
     Followed are heads that add `least` or more, in logits of either sign, those that add most first, until there are
     `most` chains beside the empty one. Each costs one head's pull, and one reading of what lies below.
     """
-    found: dict[Chain, Reads] = {}
+    chains: dict[Chain, Reads] = {}
     waiting: list[tuple[float, Chain]] = []
     fields: dict[Chain, torch.Tensor] = {}
 
     def look(chain: Chain, field: "torch.Tensor", constant: float, below: int) -> None:
-        found[chain], fields[chain] = reads(run, field, constant, below), field
+        chains[chain], fields[chain] = reads(run, field, constant, below), field
         if len(chain) < longest:
-            adds = found[chain].heads[:below]
+            adds = chains[chain].heads[:below]
             for layer, head in (adds.abs() >= least).nonzero().tolist():
                 heappush(waiting, (-abs(float(adds[layer, head])), (*chain, (layer, head))))
 
     look((), run.field, run.constant, len(run.layers))
-    while waiting and len(found) <= most:
+    while waiting and len(chains) <= most:
         _, chain = heappop(waiting)
         *above, (layer, head) = chain
-        found[tuple(above)].heads[layer, head] = 0
+        chains[tuple(above)].heads[layer, head] = 0
         look(chain, *through(run, fields[tuple(above)], layer, head), layer)
-    return found
+    return chains

@@ -30,10 +30,10 @@ def auto_class(config: Any) -> Any:
 
 def fields_read(folder: Path) -> dict[str, Any]:
     """The fields of a configuration that its family knows, with defaults; a note beside them is read by nobody."""
-    found = configuration(folder)
-    fields: dict[str, Any] = found.to_dict()
+    settings = configuration(folder)
+    fields: dict[str, Any] = settings.to_dict()
     try:
-        known = type(found)().to_dict()
+        known = type(settings)().to_dict()
     except (TypeError, ValueError):  # a family without defaults: all its fields are taken to be read
         known = fields
     return {name: value for name, value in fields.items() if name in known}

@@ -37,44 +37,44 @@ def plain(text: object) -> str:
     return (f" {cut}" if cut.startswith("_") else cut).replace("$", r"\$") or "(empty)"
 
 
-def line_of(one: Measured, shown: Sequence[Measured]) -> str:
+def line_of(entry: Measured, shown: Sequence[Measured]) -> str:
     """The line style of a checkpoint: the first seed of its method is solid, the second dashed."""
-    return LINES[place_of(one, shown) % len(LINES)]
+    return LINES[place_of(entry, shown) % len(LINES)]
 
 
-def marker_of(one: Measured, shown: Sequence[Measured]) -> str:
-    return MARKERS[place_of(one, shown) % len(MARKERS)]
+def marker_of(entry: Measured, shown: Sequence[Measured]) -> str:
+    return MARKERS[place_of(entry, shown) % len(MARKERS)]
 
 
-def place_of(one: Measured, shown: Sequence[Measured]) -> int:
+def place_of(entry: Measured, shown: Sequence[Measured]) -> int:
     """Which of its method's seeds it is, counted from 0."""
-    seeds = dict.fromkeys(other.evidence.seed for other in shown if other.evidence.method == one.evidence.method)
-    return list(seeds).index(one.evidence.seed)
+    seeds = dict.fromkeys(other.evidence.seed for other in shown if other.evidence.method == entry.evidence.method)
+    return list(seeds).index(entry.evidence.seed)
 
 
-def pair_label(one: Measured, shown: Sequence[Measured]) -> str:
+def pair_label(entry: Measured, shown: Sequence[Measured]) -> str:
     """Its label, and what it is compared with where not all are compared with the same."""
-    baseline = one.measurement.parameters.get("baseline")
+    baseline = entry.measurement.parameters.get("baseline")
     if all(other.measurement.parameters.get("baseline") == baseline for other in shown):
-        return one.label
+        return entry.label
     names = {other.evidence.checkpoint: other.label for other in shown}
-    return f"{one.label}, against {names.get(str(baseline), str(baseline)[:8])}"
+    return f"{entry.label}, against {names.get(str(baseline), str(baseline)[:8])}"
 
 
 def reference_of(shown: Sequence[Measured]) -> Measured:
     """What differences are taken to: the first checkpoint of the testbed's base, else the first."""
-    return next((one for one in shown if one.evidence.method == BASE.name), shown[0])
+    return next((entry for entry in shown if entry.evidence.method == BASE.name), shown[0])
 
 
 def pairs(shown: Sequence[Measured], values: Values) -> list[Measured]:
     """Those that were asked what the reference was asked, and have as many `values`, without the reference."""
 
-    def asked(one: Measured) -> Any:
-        parameters = {name: value for name, value in one.measurement.parameters.items() if name not in WHERE}
-        return parameters, np.shape(values(one))
+    def asked(entry: Measured) -> Any:
+        parameters = {name: value for name, value in entry.measurement.parameters.items() if name not in WHERE}
+        return parameters, np.shape(values(entry))
 
     reference = reference_of(shown)
-    return [one for one in shown if one is not reference and asked(one) == asked(reference)]
+    return [entry for entry in shown if entry is not reference and asked(entry) == asked(reference)]
 
 
 # -- lines ---
@@ -92,24 +92,24 @@ def band(axes: Any, x: Any, middle: Any, halves: Any, colour: str, label: str, l
 
 def curves(axes: Any, shown: Sequence[Measured], setting: Setting, values: Values, x: Places, unit: str) -> None:
     """Means over units of each checkpoint, with 95 % bands that hold for all columns together."""
-    for one in shown:
-        draw_curve(axes, one, shown, setting, values(one), x(one), unit)
+    for entry in shown:
+        draw_curve(axes, entry, shown, setting, values(entry), x(entry), unit)
 
 
 def differences(axes: Any, shown: Sequence[Measured], setting: Setting, values: Values, x: Places, unit: str) -> None:
     """Means of the differences to the reference, unit by unit, of all that can be paired with it, with such bands."""
     before = values(reference_of(shown))
     axes.axhline(0, color=setting.colour(reference_of(shown)), linewidth=0.8)
-    for one in pairs(shown, values):
-        draw_curve(axes, one, shown, setting, values(one) - before, x(one), unit)
+    for compared in pairs(shown, values):
+        draw_curve(axes, compared, shown, setting, values(compared) - before, x(compared), unit)
 
 
 def draw_curve(
-    axes: Any, one: Measured, shown: Sequence[Measured], setting: Setting, values_NC: NDArray[Any], x: Any, unit: str
+    axes: Any, entry: Measured, shown: Sequence[Measured], setting: Setting, values_NC: NDArray[Any], x: Any, unit: str
 ) -> None:
-    found = bands(profiles_of(values_NC, unit))
-    halves = None if found is None else found.halves
-    band(axes, x, values_NC.mean(axis=0), halves, setting.colour(one), plain(one.label), line_of(one, shown))
+    drawn = bands(profiles_of(values_NC, unit))
+    halves = None if drawn is None else drawn.halves
+    band(axes, x, values_NC.mean(axis=0), halves, setting.colour(entry), plain(entry.label), line_of(entry, shown))
 
 
 def stacked(figure: Any, rows: int) -> Sequence[Any]:
@@ -122,9 +122,11 @@ def stacked(figure: Any, rows: int) -> Sequence[Any]:
 def legend_beside(axes: Any, of: Any = None) -> None:
     """The legend to the right of a panel, where it covers no data: each label once, of this panel or of another."""
     handles, labels = (of or axes).get_legend_handles_labels()
-    found = dict(zip(reversed(labels), reversed(handles), strict=True))  # the first of each label counts
+    handles_by_label = dict(zip(reversed(labels), reversed(handles), strict=True))  # the first of each label counts
     names = list(dict.fromkeys(labels))
-    axes.legend([found[name] for name in names], names, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+    axes.legend(
+        [handles_by_label[name] for name in names], names, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0
+    )
 
 
 def whole_numbers(*axis: Any) -> None:
@@ -135,22 +137,22 @@ def whole_numbers(*axis: Any) -> None:
 # -- intervals ---
 
 
-def paired(one: Scores, other: Scores) -> Estimate | None:
+def paired(scores: Scores, other: Scores) -> Estimate | None:
     """The mean difference of two checkpoints, unit by unit; None where it has no interval."""
     try:
-        return paired_difference(one, other, estimand="difference")
+        return paired_difference(scores, other, estimand="difference")
     except (InvalidComparison, StatisticUndefined):
         return None
 
 
 def interval(
-    axes: Any, estimate: Estimate, place: float, one: Measured, shown: Sequence[Measured], setting: Setting
+    axes: Any, estimate: Estimate, place: float, entry: Measured, shown: Sequence[Measured], setting: Setting
 ) -> None:
     """An estimate at a height, as a point in its interval."""
     widths = [[estimate.point - estimate.low], [estimate.high - estimate.point]]
-    look = {"fmt": marker_of(one, shown), "color": setting.colour(one), "capsize": 2, "label": plain(one.label)}
+    look = {"fmt": marker_of(entry, shown), "color": setting.colour(entry), "capsize": 2, "label": plain(entry.label)}
     drawn = axes.errorbar(estimate.point, place, xerr=widths, **look)
-    drawn.lines[2][0].set_linestyle(line_of(one, shown))
+    drawn.lines[2][0].set_linestyle(line_of(entry, shown))
 
 
 # -- maps ---

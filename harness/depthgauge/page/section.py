@@ -41,8 +41,8 @@ class Setting:
     colours: Mapping[str, str]
     quotes: bool = True
 
-    def colour(self, one: Measured) -> str:
-        return self.colours[one.evidence.method]
+    def colour(self, entry: Measured) -> str:
+        return self.colours[entry.evidence.method]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,4 +120,4 @@ class Section:
 
 def of(measured: Sequence[Measured], probe: str) -> list[Measured]:
     """Those of one probe, of several that a package holds."""
-    return [one for one in measured if one.measurement.probe == probe]
+    return [entry for entry in measured if entry.measurement.probe == probe]

@@ -29,10 +29,10 @@ def colours_of(names: Iterable[str]) -> dict[str, str]:
     """A colour for each method or folder: a method's follows from its place in the registry, not from the run."""
     methods = [name for name in METHODS if not METHODS[name].control]
     places = {name: i for i, name in enumerate(name for name in methods if METHODS[name].train is not None)}
-    found = {name: BASE for name in methods if METHODS[name].train is None}
-    found |= {name: PALETTE[i % len(PALETTE)] for name, i in places.items()}
-    others = [name for name in names if name not in found]
-    return found | {name: PALETTE[-1 - i % len(PALETTE)] for i, name in enumerate(others)}
+    colours = {name: BASE for name in methods if METHODS[name].train is None}
+    colours |= {name: PALETTE[i % len(PALETTE)] for name, i in places.items()}
+    others = [name for name in names if name not in colours]
+    return colours | {name: PALETTE[-1 - i % len(PALETTE)] for i, name in enumerate(others)}
 
 
 def write_picture(path: Path, picture: Picture) -> None:

@@ -28,12 +28,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     state = pyfuncitem.config.stash[STATE]
     stop_if_ended(state, pyfuncitem, claim)
-    found = result_or_problem(state, claim, pyfuncitem)
-    if isinstance(found, Problem):
-        tell_controller(pyfuncitem, ERROR, found)
-        pytest.fail(found.message, pytrace=False)
-    tell_controller(pyfuncitem, ROW, found)
-    return report_verdict(found)
+    outcome = result_or_problem(state, claim, pyfuncitem)
+    if isinstance(outcome, Problem):
+        tell_controller(pyfuncitem, ERROR, outcome)
+        pytest.fail(outcome.message, pytrace=False)
+    tell_controller(pyfuncitem, ROW, outcome)
+    return report_verdict(outcome)
 
 
 def stop_if_ended(state: State, item: pytest.Function, claim: Claim) -> None:
@@ -52,7 +52,7 @@ def tell_controller(item: pytest.Item, name: str, value: Any) -> None:
     item.user_properties.append((name, json.dumps(to_plain(value))))
 
 
-def told(report: pytest.TestReport) -> dict[str, Any]:
+def sent_to_controller(report: pytest.TestReport) -> dict[str, Any]:
     """What `tell_controller` was given about the test, by name; nothing but in its call."""
     properties = dict(report.user_properties) if report.when == "call" else {}
     return {name: json.loads(str(properties[name])) for name in (ROW, ERROR, NOT_RUN) if name in properties}
@@ -87,7 +87,7 @@ def report_verdict(row: ClaimResult) -> bool:
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: Any, config: pytest.Config) -> Any:
     """INCONCLUSIVE and NOT_TESTABLE have letters of their own: neither is a skipped test."""
-    row = told(report).get(ROW) if getattr(report, "when", "") == "call" else None
+    row = sent_to_controller(report).get(ROW) if getattr(report, "when", "") == "call" else None
     if row and report.skipped and Outcome(row["outcome"]) in LETTERS:
         letter, markup = LETTERS[Outcome(row["outcome"])]
         return row["outcome"].lower().replace("_", " "), letter, (row["outcome"], markup)

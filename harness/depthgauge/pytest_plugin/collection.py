@@ -87,8 +87,8 @@ def arguments(item: pytest.Function, session: Session) -> dict[str, Any]:
     fixture of that name in somebody's project; everything else is the project's fixture.
     """
     names = [name for name in argument_names(item.obj) if name != "candidate"]
-    found = arguments_of(session, names, {name: str(value) for name, value in item.callspec.params.items()})
-    return {name: found[name] if name in found else item.funcargs[name] for name in names}
+    chosen = arguments_of(session, names, {name: str(value) for name, value in item.callspec.params.items()})
+    return {name: chosen[name] if name in chosen else item.funcargs[name] for name in names}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

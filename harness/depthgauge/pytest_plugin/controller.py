@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from depthgauge.core.result import ClaimResult, claim_result_from_plain
-from depthgauge.pytest_plugin.claims import ERROR, NOT_RUN, ROW, told
+from depthgauge.pytest_plugin.claims import ERROR, NOT_RUN, ROW, sent_to_controller
 from depthgauge.pytest_plugin.collection import CLAIM, REFUSAL
 from depthgauge.pytest_plugin.stages import ALL, note
 from depthgauge.pytest_plugin.state import State
@@ -39,7 +39,7 @@ class Controller:
             self.follower = Follower(self.state.progress_file, self.state.tell)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        properties = told(report)
+        properties = sent_to_controller(report)
         row = claim_result_from_plain(properties[ROW]) if ROW in properties else None
         if row is not None:  # the last one, where another plugin runs a test again
             self.findings.rows[:] = [other for other in self.findings.rows if not is_again(other, row)]

@@ -26,12 +26,12 @@ def fixtures(session: Callable[[], Session]) -> ModuleType:
         assert isinstance(comparison, ComparisonSession)
         return comparison.baseline_sets[getattr(request, "param", BASELINE)]
 
-    found = ModuleType("depthgauge_fixtures")
+    module = ModuleType("depthgauge_fixtures")
     for name in (*METHODS, *CORRUPTIONS):
-        setattr(found, name, method_fixture(name, session))
+        setattr(module, name, method_fixture(name, session))
     for shared in (candidate, baseline, task):
-        setattr(found, shared.__name__, pytest.fixture(name=shared.__name__)(shared))
-    return found
+        setattr(module, shared.__name__, pytest.fixture(name=shared.__name__)(shared))
+    return module
 
 
 def method_fixture(name: str, session: Callable[[], Session]) -> Any:

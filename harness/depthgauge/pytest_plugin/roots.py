@@ -26,8 +26,8 @@ def names_given(words: Sequence[str]) -> list[str]:
     for name in NAME_CHECKPOINTS:
         option = name.replace("_", "-")
         parser.add_argument(f"--{option}", f"--depthgauge-{option}", dest=name, nargs="?", const="")
-    found, _ = parser.parse_known_args(list(map(str, words)))
-    return [name for name in vars(found).values() if name]
+    options, _ = parser.parse_known_args(list(map(str, words)))
+    return [name for name in vars(options).values() if name]
 
 
 def check_roots(config: pytest.Config, words: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ def check_roots(config: pytest.Config, words: Sequence[str]) -> None:
     start, tests = config.invocation_params.dir.resolve(), list(tests_of(config))
     named = {folder_named(name, start) for name in names_given(words)}
     for what, path in (*(("a path of tests", path) for path in tests), *roots_of(config)):
-        around = next((one for one in (path, *path.parents) if one in named), None) or checkpoint_around(path)
+        around = next((parent for parent in (path, *path.parents) if parent in named), None) or checkpoint_around(path)
         if around is not None:
             raise pytest.UsageError(
                 f"{what}, {path}, lies in {around}, a checkpoint's folder, which holds neither settings nor tests: "
@@ -72,8 +72,8 @@ def tests_of(config: pytest.Config) -> Iterator[Path]:
     start, words = config.invocation_params.dir, config.known_args_namespace.file_or_dir
     paths = [Path(start, word.partition("::")[0]) for word in words]
     if not paths and start == config.rootpath:
-        found = (glob.glob(os.path.join(start, word), recursive=True) for word in config.getini("testpaths"))
-        paths = [Path(path) for each in found for path in each]
+        matches = (glob.glob(os.path.join(start, word), recursive=True) for word in config.getini("testpaths"))
+        paths = [Path(path) for each in matches for path in each]
     for path in paths or [start]:
         if path.exists():
             yield path.resolve()

@@ -20,8 +20,8 @@ def is_judged(config: pytest.Config, session: Session, path: Path) -> bool:
     if not isinstance(session, MethodSession):
         return True
     file = path.resolve()
-    mine = [name for name in SUITES if within(file, places_of(SUITES[name].modules))]
-    if not mine or within(file, places_of(modules_of(session.suites))):
+    suites = [name for name in SUITES if within(file, places_of(SUITES[name].modules))]
+    if not suites or within(file, places_of(modules_of(session.suites))):
         return True
     return any(within(file, [given]) for given in given_paths(config) if is_a_suites_own(given))
 

@@ -31,19 +31,21 @@ def write_card(report: Path, card: Path) -> None:
     if card.suffix.lower() != ".md":
         raise UsageError(f"{card} is no model card, and is left as it is: name a markdown file, such as README.md.")
     try:
-        found = ModelCard(card.read_text(encoding="utf-8") if card.is_file() else EMPTY, ignore_metadata_errors=False)
+        model_card = ModelCard(
+            card.read_text(encoding="utf-8") if card.is_file() else EMPTY, ignore_metadata_errors=False
+        )
     except (OSError, ValueError, YAMLError) as error:
         raise UsageError(f"{card} is no model card: fix the YAML that it starts with ({error}).") from error
-    data: Any = found.data
-    others = [one for one in data.eval_results or () if one.dataset_type != OURS]
+    data: Any = model_card.data
+    others = [result for result in data.eval_results or () if result.dataset_type != OURS]
     data.eval_results = [*others, *(result_of(row) for row in rows if is_of_a_task(row))] or None
     data.model_name = data.model_name or rows[0].method
-    before, after = around_marks(found.text, card)
+    before, after = around_marks(model_card.text, card)
     parts = [before.strip(), f"{START}\n{table_of(rows, code)}\n{END}", after.strip()]
-    found.text = "\n\n".join(filter(None, parts)) + "\n"
+    model_card.text = "\n\n".join(filter(None, parts)) + "\n"
     with usable(card.parent, "CARD", NO_SPACE | FORBIDDEN):
         card.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(card, str(found))
+        write_atomically(card, str(model_card))
 
 
 def around_marks(text: str, card: Path) -> tuple[str, str]:

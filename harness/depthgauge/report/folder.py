@@ -60,7 +60,7 @@ def report_folder(reports: Path, name: str, checkpoint: Path | None = None) -> R
         return ReportFolder(reports / name, name)
     of = digest(os.path.relpath(checkpoint.resolve(), reports.resolve()))  # the same wherever the two are moved to
     folders = [ReportFolder(reports / each, of) for each in names(name, checkpoint.resolve())]
-    return next((one for one in folders if marked(one.path) in (None, of)), folders[-1])
+    return next((candidate for candidate in folders if marked(candidate.path) in (None, of)), folders[-1])
 
 
 def check_file(path: Path, option: str, is_ours: Callable[[str], bool]) -> None:

@@ -59,7 +59,9 @@ def comment(page: Path) -> str:
     mark = MARK.format(page.resolve().parent.name)
     body = f"{mark}\n{text_of(page)}"[:LONGEST_COMMENT]
     comments = f"repos/{os.environ['GITHUB_REPOSITORY']}/issues/{pull['number']}/comments"
-    ours = (one for one in pages(comments) if one["user"]["type"] == "Bot" and str(one["body"]).startswith(mark))
+    ours = (
+        posted for posted in pages(comments) if posted["user"]["type"] == "Bot" and str(posted["body"]).startswith(mark)
+    )
     old = next(ours, None)
     if old is None:
         asked("POST", comments, {"body": body})
@@ -90,8 +92,8 @@ def text_of(page: Path) -> str:
 def pages(path: str) -> Iterator[dict[str, Any]]:
     """All entries of a list that GitHub gives a hundred at a time."""
     number = 1
-    while found := asked("GET", f"{path}?per_page=100&page={number}"):
-        yield from found
+    while page := asked("GET", f"{path}?per_page=100&page={number}"):
+        yield from page
         number += 1
 
 

@@ -54,10 +54,10 @@ class Headline:
 
     def __str__(self) -> str:
         size = f"{self.size} ({self.place})" if self.place else self.size
-        found = ": ".join(filter(None, (self.about, self.thing, size)))
-        found = ", ".join(filter(None, (found, self.allowed)))
-        found += f" [{self.claim}]" if self.claim else ""
-        text = ". ".join(filter(None, (f"{self.outcome}: {'; '.join((found, *self.more))}", self.advice)))
+        parts = ": ".join(filter(None, (self.about, self.thing, size)))
+        parts = ", ".join(filter(None, (parts, self.allowed)))
+        parts += f" [{self.claim}]" if self.claim else ""
+        text = ". ".join(filter(None, (f"{self.outcome}: {'; '.join((parts, *self.more))}", self.advice)))
         return text if text.endswith(("?", "!")) else f"{text}."
 
 

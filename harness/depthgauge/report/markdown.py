@@ -121,6 +121,6 @@ def environment_part(rows: Sequence[ClaimResult], run: dict[str, Any]) -> Sectio
         ["elapsed", f"{run['elapsed_s']} s"],
         ["versions", ", ".join(f"{name} {version}" for name, version in run["versions"].items())],
     ]
-    found = sorted({(e.method, e.seed, e.checkpoint) for row in rows for e in row.evidence})
-    prints = [[f"{escape(name)}, seed {seed}", f"`{fingerprint}`"] for name, seed, fingerprint in found]
+    checkpoints = sorted({(e.method, e.seed, e.checkpoint) for row in rows for e in row.evidence})
+    prints = [[f"{escape(name)}, seed {seed}", f"`{fingerprint}`"] for name, seed, fingerprint in checkpoints]
     return Section("Environment", [Table(["run", ""], facts), Table(["checkpoint", "fingerprint"], prints)])

@@ -122,9 +122,9 @@ def recorded(row: ClaimResult) -> str:
 
 def counts(rows: Sequence[ClaimResult]) -> str:
     """'9 SUPPORTED, 1 REFUTED, 2 INCONCLUSIVE', in the order of the outcomes; refuted ones as recorded are counted."""
-    found = Counter(row.outcome for row in rows)
+    tally = Counter(row.outcome for row in rows)
     known = sum(row.known_failure for row in rows)
-    words = {outcome: f"{found[outcome]} {outcome}" for outcome in Outcome if found[outcome]}
+    words = {outcome: f"{tally[outcome]} {outcome}" for outcome in Outcome if tally[outcome]}
     if known:
         words[Outcome.REFUTED] += f" ({known} known to fail)"
     return ", ".join(words.values())
@@ -151,8 +151,8 @@ def adjusted(rows: Sequence[ClaimResult]) -> list[ClaimResult]:
     }
     if not ps:
         return list(rows)
-    found = dict(zip(ps, holm([*ps.values(), *[1.0] * (n_comparisons - len(ps))]), strict=False))
-    return [replace(row, holm_p=found.get(place)) for place, row in enumerate(rows)]
+    adjusted_ps = dict(zip(ps, holm([*ps.values(), *[1.0] * (n_comparisons - len(ps))]), strict=False))
+    return [replace(row, holm_p=adjusted_ps.get(place)) for place, row in enumerate(rows)]
 
 
 def by_urgency(rows: Sequence[ClaimResult]) -> list[ClaimResult]:

@@ -39,17 +39,17 @@ def write_results(report: Path, path: Path) -> None:
 
 
 def is_ours(text: str) -> bool:
-    found = json.loads(text)
-    return isinstance(found, dict) and found.get("written_by") == WRITER
+    data = json.loads(text)
+    return isinstance(data, dict) and data.get("written_by") == WRITER
 
 
 def metrics_of(row: ClaimResult) -> dict[str, Any]:
     """Keys are lm-eval's: a metric and its filter, of which there is none here."""
-    found: dict[str, Any] = {"alias": row.claim, "verdict,none": str(row.outcome)}
+    metrics: dict[str, Any] = {"alias": row.claim, "verdict,none": str(row.outcome)}
     if row.estimate is not None:
         unit = row.estimate.unit
-        found |= {f"{unit},none": row.estimate.point, f"{unit}_stderr,none": standard_error(row.estimate)}
-    return found
+        metrics |= {f"{unit},none": row.estimate.point, f"{unit}_stderr,none": standard_error(row.estimate)}
+    return metrics
 
 
 def standard_error(estimate: Estimate) -> float:

@@ -18,14 +18,14 @@ NUMBER = {"anyOf": [{"type": "number"}, {"enum": ["inf", "-inf", "nan"]}]}  # JS
 
 def json_schema() -> dict[str, Any]:
     """A schema of draft 2020-12 for a whole report.json."""
-    found = {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"report.json of depthgauge, schema {SCHEMA}",
         **schema_of(ReportRecord),
     }
-    found["properties"]["schema"] = {"const": SCHEMA}
-    found["required"].insert(0, "schema")
-    return found
+    schema["properties"]["schema"] = {"const": SCHEMA}
+    schema["required"].insert(0, "schema")
+    return schema
 
 
 def schema_of(kind: Any) -> dict[str, Any]:

@@ -25,26 +25,28 @@ def collect(
     first, and then in the order of the methods, seeds and tasks.
     """
     methods, tasks = list(METHODS), [task.name for task in testbed.tasks]
-    found = dict.fromkeys(entry for row in rows for entry in row.evidence)
+    evidence = dict.fromkeys(entry for row in rows for entry in row.evidence)
 
-    def place(one: Measured) -> tuple[bool, int, int, int]:
-        method, task = one.evidence.method, one.measurement.parameters.get("item_task")
+    def place(entry: Measured) -> tuple[bool, int, int, int]:
+        method, task = entry.evidence.method, entry.measurement.parameters.get("item_task")
         return (
             method not in baseline_sets,
             methods.index(method) if method in methods else len(methods),
-            one.evidence.seed,
+            entry.evidence.seed,
             tasks.index(task) if task in tasks else len(tasks),
         )
 
-    return sorted((Measured(entry, read(store, entry.key)) for entry in found), key=place)
+    return sorted((Measured(entry, read(store, entry.key)) for entry in evidence), key=place)
 
 
 def sections_of(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """The sections of every package that something was measured with."""
-    packages = list(dict.fromkeys(package_of(one.evidence.probe.partition(":")[0]) for one in measured))
+    packages = list(dict.fromkeys(package_of(entry.evidence.probe.partition(":")[0]) for entry in measured))
     for package in sorted(packages, key=lambda package: (package != FIRST, package == LAST, package)):
         yield from shown_by(
-            package, [one for one in measured if package_of(one.evidence.probe.partition(":")[0]) == package], setting
+            package,
+            [entry for entry in measured if package_of(entry.evidence.probe.partition(":")[0]) == package],
+            setting,
         )
 
 
@@ -71,5 +73,5 @@ def show_of(package: str) -> Show | None:
     """The function `show` of report.py in a probe's package; None where it has none, or the probe is a lone module."""
     if not hasattr(importlib.import_module(package), "__path__") or not importlib.util.find_spec(f"{package}.report"):
         return None
-    found: Show = importlib.import_module(f"{package}.report").show
-    return found
+    show: Show = importlib.import_module(f"{package}.report").show
+    return show

@@ -16,11 +16,13 @@ NAME, TITLE = "moved.png", "What moved, by layer"
 
 def strip_of(sections: Iterable[Section]) -> Section | None:
     """The section, of the grids that say by layer what moved; None where there is none."""
-    found: dict[str, Grid] = {}
+    by_probe: dict[str, Grid] = {}
     for grid in grids_in(sections):
         if grid.moved:
-            found.setdefault(grid.moved, by_layer(grid))
-    grids = [found[name] for name in sorted(found, reverse=True)]  # weights, residual stream, attention: as it travels
+            by_probe.setdefault(grid.moved, by_layer(grid))
+    grids = [
+        by_probe[name] for name in sorted(by_probe, reverse=True)
+    ]  # weights, residual stream, attention: as it travels
     if not grids:
         return None
     size = (9, 0.55 + 0.62 * len(grids))

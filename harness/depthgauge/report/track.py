@@ -16,7 +16,7 @@ def track(report: Path, tracker: str, project: str) -> None:
 
     Raises: as `read`; UsageError if the tracker is not installed, or refuses.
     """
-    told = read(report)
+    verdicts = read(report)
     try:
         service: Any = import_module(tracker)
     except ImportError as error:
@@ -24,23 +24,25 @@ def track(report: Path, tracker: str, project: str) -> None:
             f"{tracker} is not installed ({error}): pip install {tracker}, or choose another --to."
         ) from error
     try:
-        service.init(project=project, name=told.rows[0].method, config={"exit_code": told.exit_code})
-        service.log(figures(told) | {"verdicts": service.Table(columns=list(COLUMNS), data=table(told))})
+        service.init(project=project, name=verdicts.rows[0].method, config={"exit_code": verdicts.exit_code})
+        service.log(figures(verdicts) | {"verdicts": service.Table(columns=list(COLUMNS), data=table(verdicts))})
         service.finish()
     except Exception as error:  # a tracker's own, as where nobody is logged in
         raise UsageError(f"{tracker} does not take the verdicts: {type(error).__name__}: {error}.") from error
 
 
-def figures(told: ReportVerdicts) -> dict[str, float]:
+def figures(verdicts: ReportVerdicts) -> dict[str, float]:
     """Each claim's estimate, by the claim's name."""
-    return {row.claim: row.estimate.point for row in told.rows if row.estimate is not None}
+    return {row.claim: row.estimate.point for row in verdicts.rows if row.estimate is not None}
 
 
-def table(told: ReportVerdicts) -> list[list[Any]]:
+def table(verdicts: ReportVerdicts) -> list[list[Any]]:
     rows = []
-    for row in told.rows:
-        one = row.estimate
-        numbers = [None, None, None, ""] if one is None else [one.point, one.low, one.high, one.unit]
+    for row in verdicts.rows:
+        estimate = row.estimate
+        numbers = (
+            [None, None, None, ""] if estimate is None else [estimate.point, estimate.low, estimate.high, estimate.unit]
+        )
         outcomes = (row.region, row.control_outcome.value, row.statement)
         rows.append([row.claim, row.outcome.value, *numbers, *outcomes])
     return rows

@@ -61,7 +61,7 @@ def claims_table(claims: Traced, runs: Sequence[GatedRun]) -> Table:
     for name, points in claims:
         when, (_, last) = first_refuted(points), points[-1]
         refuted = "-" if when is None else f"run {when + 1}, {escape(runs[when].checkpoint)}"
-        body.append([escape(name), number(points[0][1].point or 0.0), told(last), last.outcome, refuted])
+        body.append([escape(name), number(points[0][1].point or 0.0), with_interval(last), last.outcome, refuted])
     return Table(["claim", "first run", "last run [95 %]", "verdict", "refuted first"], body)
 
 
@@ -76,10 +76,10 @@ def side_by_side(runs: Sequence[GatedRun]) -> Table:
 def cell_of(figure: Figure | None) -> str:
     if figure is None:
         return "not run"
-    return figure.outcome if figure.point is None else f"{figure.outcome}, {told(figure)}"
+    return figure.outcome if figure.point is None else f"{figure.outcome}, {with_interval(figure)}"
 
 
-def told(figure: Figure) -> str:
+def with_interval(figure: Figure) -> str:
     numbers = (figure.point, figure.low, figure.high)
     point, low, high = (number(value if value is not None else float("nan")) for value in numbers)
     return f"{point} [{low}, {high}] {escape(figure.unit)}"
@@ -87,9 +87,9 @@ def told(figure: Figure) -> str:
 
 def runs_table(runs: Sequence[GatedRun]) -> Table:
     body = [
-        [str(i), one.started, escape(one.checkpoint), f"`{one.fingerprint}`", escape(one.baseline),
-         f"{one.exit_code}, {word(one.exit_code)}"]
-        for i, one in enumerate(runs, 1)
+        [str(i), run.started, escape(run.checkpoint), f"`{run.fingerprint}`", escape(run.baseline),
+         f"{run.exit_code}, {word(run.exit_code)}"]
+        for i, run in enumerate(runs, 1)
     ]  # fmt: skip
     return Table(["run", "started", "checkpoint", "fingerprint", "baseline", "exit"], body)
 
@@ -109,8 +109,8 @@ def draw(claims: Traced, runs: int, figure: Any) -> None:
         for bound in points[-1][1].bounds:
             if bound is not None:
                 axes.axhline(bound, color="black", linewidth=0.8, linestyle="--")
-        for outcome in sorted({one.outcome for _, one in points}):
-            alike = [(i + 1, one.point, one.low, one.high) for i, one in points if one.outcome == outcome]
+        for outcome in sorted({point.outcome for _, point in points}):
+            alike = [(i + 1, point.point, point.low, point.high) for i, point in points if point.outcome == outcome]
             run, point, low, high = np.array(alike, float).T
             colour = COLOURS.get(outcome, OPEN)
             ends = np.stack([low, high, np.full_like(low, np.nan)], axis=1)  # one line with gaps: they are many

@@ -31,8 +31,8 @@ class Case:
 
 
 def claim_of(test: Any) -> Claim:
-    found: Claim = test.__claim__
-    return found
+    claim: Claim = test.__claim__
+    return claim
 
 
 def argument_names(test: Any) -> tuple[str, ...]:
@@ -43,10 +43,10 @@ def argument_names(test: Any) -> tuple[str, ...]:
 def choices_of(session: Session, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What each argument of which there can be several stands for, by its name: tasks, and baselines."""
     assert isinstance(session, ComparisonSession | MethodSession)
-    found = {"task": session.tasks} if "task" in names else {}
+    choices = {"task": session.tasks} if "task" in names else {}
     if not isinstance(session, ComparisonSession):
-        return found
-    return found | ({"baseline": session.baselines} if "baseline" in names and len(session.baselines) > 1 else {})
+        return choices
+    return choices | ({"baseline": session.baselines} if "baseline" in names and len(session.baselines) > 1 else {})
 
 
 def cases_of(session: Session, suite: str, test: Test) -> Iterator[Case]:
@@ -73,32 +73,32 @@ def arguments_of(session: Session, names: Iterable[str], choices: Mapping[str, s
 
     Names that are none of these are left out: pytest has fixtures for them.
     """
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for name in names:
         if name == "baseline" and isinstance(session, ComparisonSession):
-            found[name] = session.baseline_sets[choices.get(name, BASELINE)]
+            arguments[name] = session.baseline_sets[choices.get(name, BASELINE)]
         elif name == "task":
-            found[name] = choices[name]
+            arguments[name] = choices[name]
         elif makes_a_checkpoint(name):
-            found[name] = session.checkpoint_set(name)
-    return found
+            arguments[name] = session.checkpoint_set(name)
+    return arguments
 
 
 def whole_arguments(session: Session, case: Case) -> dict[str, Any]:
     """As `arguments_of`. Raises: UsageError for a claim that takes what only a fixture of pytest's can give."""
     names = argument_names(case.test)
-    found = arguments_of(session, names, case.choices)
-    missing = [name for name in names if name != "candidate" and name not in found]
+    arguments = arguments_of(session, names, case.choices)
+    missing = [name for name in names if name != "candidate" and name not in arguments]
     if missing:
         raise UsageError(f"it takes {', '.join(missing)}, which pytest gives and this does not: judge it by pytest.")
-    return found
+    return arguments
 
 
 def in_stages(session: Session, cases: Iterable[Case]) -> list[tuple[Stage, list[Case]]]:
     """The cases by stage, the cheapest stage first; claims about methods are all of one."""
     if not isinstance(session, ComparisonSession):
-        found = list(cases)
-        return [(Stage.FILES, found)] if found else []
+        remaining = list(cases)
+        return [(Stage.FILES, remaining)] if remaining else []
     by_stage: dict[Stage, list[Case]] = {}
     for case in cases:
         by_stage.setdefault(case.claim.stage, []).append(case)

@@ -133,8 +133,10 @@ class ComparisonSession(Session):
         candidate, baseline = self.candidate_source, self.baseline_source
         if candidate.name != baseline.name or candidate.folder is None or baseline.folder is None:
             return candidate.name, baseline.name
-        mine, its = (f"{one.folder.parent.name}--{one.name}" for one in (candidate, baseline) if one.folder is not None)
-        return mine, its if its != mine else f"{its}--{BASELINE}"
+        candidate_name, baseline_name = (
+            f"{side.folder.parent.name}--{side.name}" for side in (candidate, baseline) if side.folder is not None
+        )
+        return candidate_name, baseline_name if baseline_name != candidate_name else f"{baseline_name}--{BASELINE}"
 
     @cached_property
     def candidate(self) -> CheckpointSet:
@@ -169,7 +171,7 @@ class ComparisonSession(Session):
             candidates = {"candidate": self.candidate, "baseline": self.baseline}
             if self.pinned_source is not None:
                 candidates[PINNED] = self.baseline_sets[PINNED]
-            return {role: (one.name, one.checkpoints[0].fingerprint) for role, one in candidates.items()}
+            return {role: (role_set.name, role_set.checkpoints[0].fingerprint) for role, role_set in candidates.items()}
         return {}
 
     def _finished(self, source: Source, name: str) -> CheckpointSet:

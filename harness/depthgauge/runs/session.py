@@ -133,21 +133,21 @@ class Session(ABC):
 
     def checkpoint_set(self, name: str) -> CheckpointSet:
         """Raises: UsageError if the testbed has no such method, as where a claim names another one's control."""
-        found = self.checkpoint_sets.get(name) or with_dose(name, self.checkpoint_sets)
-        if found is None:
+        wanted = self.checkpoint_sets.get(name) or with_dose(name, self.checkpoint_sets)
+        if wanted is None:
             here, known = (
                 self.context.testbed.name,
-                ", ".join(one for one in self.checkpoint_sets if one not in CORRUPTIONS),
+                ", ".join(known_name for known_name in self.checkpoint_sets if known_name not in CORRUPTIONS),
             )
             raise UsageError(f"{name!r} is not a method of testbed {here!r}: choose one of {known}, or a corruption.")
-        return found
+        return wanted
 
     def verdict(self, claim: Claim, test: Test, candidate: CheckpointSet, others: Mapping[str, Any]) -> Verdict:
         """By the estimate that the test returns, or by the first that decides of several that hold together."""
         verdict = None
         try:
-            found = test(candidate=candidate, **others)
-            for estimate in found if isinstance(found, Iterator) else (found,):
+            outcome = test(candidate=candidate, **others)
+            for estimate in outcome if isinstance(outcome, Iterator) else (outcome,):
                 verdict = judged(claim, estimate, candidate)
                 if verdict.outcome is not Outcome.INCONCLUSIVE:
                     break
@@ -218,8 +218,8 @@ class MethodSession(Session):
     known: dict[str, CheckpointSet] = field(default_factory=dict, repr=False)  # see `checkpoint_sets`
 
     def planned(self, missing: list[Job]) -> Self:
-        one = replace(super().planned(missing), known={})
-        return one if one.adopted is None else replace(one, adopted=replace(one.adopted, context=one.context))
+        plan = replace(super().planned(missing), known={})
+        return plan if plan.adopted is None else replace(plan, adopted=replace(plan.adopted, context=plan.context))
 
     @property
     def about(self) -> str:
@@ -259,8 +259,8 @@ class MethodSession(Session):
     def trained_already(self) -> tuple[str, ...]:
         """The methods whose checkpoints are all in the store."""
         here = methods_on(self.context.testbed.name)
-        found = [name for name in here if METHODS[name].train is not None and not METHODS[name].control]
-        return tuple(name for name in found if all(map(self.checkpoint_sets[name].cached, self.seeds)))
+        trained = [name for name in here if METHODS[name].train is not None and not METHODS[name].control]
+        return tuple(name for name in trained if all(map(self.checkpoint_sets[name].cached, self.seeds)))
 
     def applicable_to(self, claim: Claim, arguments: tuple[str, ...]) -> tuple[str, ...]:
         if "baseline" in arguments or ("task" in arguments and not self.tasks):
@@ -387,10 +387,10 @@ def home(asked: str) -> str:
     names = [name for name in asked_names(asked) if name != "all" and name not in CORRUPTIONS]
     METHODS.check(names)
     methods = [METHODS[name] for name in names[:1] or METHODS]
-    found = next(filter(None, (method.testbed or method.default_testbed for method in methods)), None)
-    if found is None:
+    testbed = next(filter(None, (method.testbed or method.default_testbed for method in methods)), None)
+    if testbed is None:
         raise UsageError(f"--method={asked} has no testbed of its own: add --testbed=NAME of {', '.join(TESTBEDS)}.")
-    return found
+    return testbed
 
 
 def asked_names(asked: str) -> list[str]:

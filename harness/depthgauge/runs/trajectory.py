@@ -25,7 +25,7 @@ def candidates_named(names: Sequence[str]) -> list[str]:
 
     Raises: UsageError for a pattern that means none.
     """
-    return [found for name in names for found in (map(str, checkpoints_of(name)) if is_pattern(name) else [name])]
+    return [path for name in names for path in (map(str, checkpoints_of(name)) if is_pattern(name) else [name])]
 
 
 def is_pattern(name: str) -> bool:
@@ -37,8 +37,8 @@ def checkpoints_of(pattern: str) -> list[Path]:
 
     Raises: UsageError if there is none.
     """
-    found = (Path(name) for name in glob.glob(pattern))
-    folders = [path for path in found if (path / CONFIG).is_file() or (path / ADAPTER).is_file()]
+    paths = (Path(name) for name in glob.glob(pattern))
+    folders = [path for path in paths if (path / CONFIG).is_file() or (path / ADAPTER).is_file()]
     if not folders:
         raise UsageError(f"{pattern} means no folder that holds a checkpoint: write it in quotes, 'run/checkpoint-*'.")
     return sorted(folders, key=lambda path: [int(part) if part.isdigit() else part for part in NUMBER.split(str(path))])

@@ -77,11 +77,11 @@ def write_report(
     folder = reports.make()
     store, testbed = run.session.context.store, run.session.context.testbed
     measured = collect(rows, store, testbed, run.session.compared_with)
-    colours = colours_of(one.evidence.method for one in measured)
+    colours = colours_of(entry.evidence.method for entry in measured)
     setting = Setting(testbed=testbed, colours=colours, quotes=run.session.quotes)
     whole = list(sections_of(measured, setting))
     strip = strip_of(whole) if isinstance(run.session, ComparisonSession) else None
-    sections = [with_pictures(one, setting, store, folder) for one in whole]
+    sections = [with_pictures(section, setting, store, folder) for section in whole]
     top = [] if strip is None else [with_pictures(strip, setting, store, folder)]
     title = run.session.title(name)
     about = escape(run.session.about)
@@ -165,7 +165,7 @@ def drawn(picture: Picture, setting: Setting, store: Store) -> Path:
     """The file of a picture in the store, drawn if there is none yet."""
     description = {
         "size": list(picture.size),
-        "shown": [[one.label, one.measurement.key, setting.colour(one)] for one in picture.shown],
+        "shown": [[entry.label, entry.measurement.key, setting.colour(entry)] for entry in picture.shown],
         "depends": to_plain(picture.depends),
         "draw": function_of(picture.draw).__qualname__,
         "code": [sha256(path) for path in code_of(picture)],

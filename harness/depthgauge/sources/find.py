@@ -63,7 +63,7 @@ def find(name: str, called: str, *, store: Store, start: Path, adapter_base: Pat
     if name.startswith((".", "/", "~")):
         return Source(name=path.resolve().name, folder=whole(path.resolve(), store, start, adapter_base))
     cached = cached_on_hub(name)
-    meanings = [word for word, found in meanings_of(name, path, cached) if found]
+    meanings = [word for word, meaning in meanings_of(name, path, cached) if meaning]
     if len(meanings) > 1:
         raise UsageError(
             f"{called}{name} could be {' or '.join(meanings)}: write ./{name} for the folder, or rename one of them."

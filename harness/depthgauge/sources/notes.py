@@ -31,11 +31,11 @@ def cut_off(folder: Path) -> str | None:
     if not path.is_file():
         return None
     with path.open("rb") as file:
-        found = TRUNCATION.search(file.read(HEAD))
-    if found is None:
+        match = TRUNCATION.search(file.read(HEAD))
+    if match is None:
         return None
     return (
-        f"{path} cuts texts at {int(found[1])} tokens where it is read without transformers, which does not: set its "
+        f"{path} cuts texts at {int(match[1])} tokens where it is read without transformers, which does not: set its "
         "truncation to null, if that is not meant"
     )
 

@@ -123,8 +123,12 @@ def read_alone(folder: Path, backend: Any) -> Fields:
             each.no_padding()
         cut, expected = (each.encode(PROBE, add_special_tokens=False) for each in (file, backend))
         text = file.decode(expected.ids)
-        found = {"cuts of tokenizer.json alone": cut.tokens} if cut.ids != expected.ids else {}
-        return found if text == backend.decode(expected.ids) else found | {"decoder of tokenizer.json alone": text}
+        differences = {"cuts of tokenizer.json alone": cut.tokens} if cut.ids != expected.ids else {}
+        return (
+            differences
+            if text == backend.decode(expected.ids)
+            else differences | {"decoder of tokenizer.json alone": text}
+        )
 
 
 def parts_of(backend: str) -> tuple[Fields, Fields]:

@@ -47,11 +47,11 @@ def share_beyond_anywhere(sizes: Profiles, margin: float, *, estimand: str, leve
         ids=sizes.ids, values=above.any(axis=2).astype(float), unit=sizes.unit, population=sizes.population,
         clusters=sizes.clusters,
     )  # fmt: skip
-    found = share(indicator(scores, above.any(axis=2)), estimand=estimand, level=level)
+    estimate = share(indicator(scores, above.any(axis=2)), estimand=estimand, level=level)
     if not above.any():
-        return found
+        return estimate
     firsts = above.argmax(axis=2)[above.any(axis=2)]
-    return replace(found, where=f"first at layer {sizes.columns[int(np.bincount(firsts).argmax())]}")
+    return replace(estimate, where=f"first at layer {sizes.columns[int(np.bincount(firsts).argmax())]}")
 
 
 def share_changed_anywhere(candidate: Profiles, baseline: Profiles, margin: float, *, estimand: str) -> Estimate:
@@ -66,8 +66,8 @@ def greatest_exactly(sizes: Profiles, *, estimand: str, level: float = LEVEL) ->
     Columns that are not there, NaN, are left out. Raises: StatisticUndefined if none is.
     """
     values = sizes.values[:, 0]
-    found = exactly(np.fmax.reduce(values, axis=1), estimand=estimand, unit=sizes.unit, level=level)
-    return replace(found, where=sizes.columns[int(np.nanargmax(values[0]))])
+    estimate = exactly(np.fmax.reduce(values, axis=1), estimand=estimand, unit=sizes.unit, level=level)
+    return replace(estimate, where=sizes.columns[int(np.nanargmax(values[0]))])
 
 
 def counted(count: int, first: str, *, estimand: str, unit: str = "differences") -> Estimate:

@@ -16,17 +16,17 @@ Numbers = NDArray[np.float64]
 RARE = 6  # clusters that hold a value: below, how alike units of one cluster are cannot be measured
 
 
-def clustered(one: Scores | Profiles) -> bool:
+def clustered(measured: Scores | Profiles) -> bool:
     """Whether some units share a cluster."""
-    return len(set(one.clusters)) < len(one.clusters)
+    return len(set(measured.clusters)) < len(measured.clusters)
 
 
-def check_independent(one: Scores | Profiles, estimand: str) -> None:
+def check_independent(measured: Scores | Profiles, estimand: str) -> None:
     """Raises: StatisticUndefined where units come in clusters, which the statistic cannot count."""
-    if clustered(one):
+    if clustered(measured):
         raise StatisticUndefined(
-            f"{estimand}: {len(one.ids)} {one.population} belong to {len(set(one.clusters))} clusters, and this "
-            "interval holds for independent ones alone: take one of each cluster."
+            f"{estimand}: {len(measured.ids)} {measured.population} belong to {len(set(measured.clusters))} clusters, "
+            "and this interval holds for independent ones alone: take one of each cluster."
         )
 
 

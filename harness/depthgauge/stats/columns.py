@@ -87,15 +87,15 @@ def largest_ts(centred_NC: NDArray[np.float64], errors: NDArray[np.float64]) -> 
     """Max |t| over columns in each resample of the units; each t has its own standard error."""
     n = len(centred_NC)
     drawn = resamples(n)
-    found = np.zeros(len(drawn))
+    largest = np.zeros(len(drawn))
     for moving in np.array_split(np.flatnonzero(errors > 0), -(-int((errors > 0).sum()) // AT_ONCE)):
         means = drawn @ centred_NC[:, moving] / n
         variances = np.clip(drawn @ centred_NC[:, moving] ** 2 / n - means**2, 0, None) / (n - 1)
         variances[variances < ROUNDING * errors[moving] ** 2] = 0  # no unit that differs was drawn
         with np.errstate(divide="ignore", invalid="ignore"):
             sizes = np.nan_to_num(np.abs(means) / np.sqrt(variances), nan=0.0, posinf=np.inf)
-        found = np.maximum(found, sizes.max(axis=1))
-    return found
+        largest = np.maximum(largest, sizes.max(axis=1))
+    return largest
 
 
 def largest_t(sizes: NDArray[np.float64], level: float) -> float:
@@ -130,10 +130,10 @@ def most_extreme(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> 
     bands = simultaneous(profiles, estimand=estimand, level=level)
     sizes = np.divide(np.abs(bands.means), bands.halves, out=np.zeros_like(bands.means), where=bands.halves > 0)
     chosen = int(sizes.argmax())
-    one = bands._replace(
+    column = bands._replace(
         means=bands.means[[chosen]], halves=bands.halves[[chosen]], errors=bands.errors[[chosen]]
     )  # fmt: skip
-    return extreme(one, np.max, profiles, f"{estimand} (clearest: {profiles.columns[chosen]})", level)
+    return extreme(column, np.max, profiles, f"{estimand} (clearest: {profiles.columns[chosen]})", level)
 
 
 def extreme(
@@ -161,12 +161,12 @@ def difference(treatment: Profiles, baseline: Profiles) -> Profiles:
 
     Raises: InvalidComparison if units, clusters, columns or units of measure differ.
     """
-    for name, one, other in (
+    for name, first, second in (
         (treatment.population, (treatment.ids, treatment.clusters), (baseline.ids, baseline.clusters)),
         ("layers or heads", treatment.columns, baseline.columns),
         ("unit", treatment.unit, baseline.unit),
     ):
-        if one != other:
+        if first != second:
             raise InvalidComparison(f"the two sides do not have the same {name}, and cannot be compared.")
     if len(treatment.values) != len(baseline.values) and len(baseline.values) != 1:
         raise InvalidComparison(
@@ -178,7 +178,7 @@ def difference(treatment: Profiles, baseline: Profiles) -> Profiles:
 def side_by_side(**contrasts: tuple[Scores, Scores]) -> Profiles:
     """Differences of two scores each as columns, so that several can be claimed at once (see `least`)."""
     first = next(iter(contrasts.values()))[0]
-    rows = [difference(as_profiles(one), as_profiles(other)).values[:, :, 0] for one, other in contrasts.values()]
+    rows = [difference(as_profiles(first), as_profiles(second)).values[:, :, 0] for first, second in contrasts.values()]
     names = tuple(name.replace("_", " ") for name in contrasts)
     return like(as_profiles(first), names, np.stack(rows, axis=-1))
 
@@ -228,17 +228,17 @@ def best_lead(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> Est
         raise NotTestable(f"there is nothing to lead where there is one column, {profiles.columns[0]!r}")
     if len(profiles.values) == 1:
         pairs = list(combinations(range(len(profiles.columns)), 2))
-        one, other = np.array(pairs).T
+        leading, other = np.array(pairs).T
         names = tuple(f"{profiles.columns[i]} over {profiles.columns[j]}" for i, j in pairs)
         bands = simultaneous(
-            like(profiles, names, profiles.values[:, :, one] - profiles.values[:, :, other]), estimand=estimand,
+            like(profiles, names, profiles.values[:, :, leading] - profiles.values[:, :, other]), estimand=estimand,
             level=level,
         )  # fmt: skip
         chosen = int(profiles.values[0].mean(axis=0).argmax())
         both_ways = bands._replace(
             means=np.append(bands.means, -bands.means), errors=np.append(bands.errors, bands.errors)
         )
-        pick = partial(largest_of_least, np.append(one, other), len(profiles.columns))
+        pick = partial(largest_of_least, np.append(leading, other), len(profiles.columns))
         return extreme(both_ways, pick, profiles, f"{estimand} ({profiles.columns[chosen]})", level)
     means_SC = profiles.values.mean(axis=1)
     leads = []

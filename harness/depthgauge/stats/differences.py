@@ -155,7 +155,7 @@ def independent_share(series: NDArray[np.float64]) -> float:
     return (1 - correlation) / (1 + correlation)
 
 
-def independent_difference(one: Scores, other: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
+def independent_difference(first: Scores, second: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     """Mean of one set of units minus that of another, with Welch's t interval (Welch 1947).
 
     It holds only for units that are independent of each other.
@@ -163,23 +163,28 @@ def independent_difference(one: Scores, other: Scores, *, estimand: str, level: 
     Raises: InvalidComparison if the units of measure differ; StatisticUndefined for several seeds, units in clusters,
     below two units, or where all are constant.
     """
-    if max(len(one.values), len(other.values)) > 1:
+    if max(len(first.values), len(second.values)) > 1:
         raise StatisticUndefined(
-            f"{estimand}: it compares {one.population}, which do not vary with the seed; ask with one seed."
+            f"{estimand}: it compares {first.population}, which do not vary with the seed; ask with one seed."
         )
-    if one.unit != other.unit:
-        raise InvalidComparison(f"{estimand}: one side is in {one.unit}, the other in {other.unit}.")
-    for side in (one, other):
+    if first.unit != second.unit:
+        raise InvalidComparison(f"{estimand}: one side is in {first.unit}, the other in {second.unit}.")
+    for side in (first, second):
         check(side.values[0], estimand)
         check_independent(side, estimand)
     return welch(
-        one.values[0], other.values[0], estimand=estimand, unit=one.unit, generalises_over=one.population, level=level
+        first.values[0],
+        second.values[0],
+        estimand=estimand,
+        unit=first.unit,
+        generalises_over=first.population,
+        level=level,
     )
 
 
 def welch(
-    one: NDArray[np.float64],
-    other: NDArray[np.float64],
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
     *,
     estimand: str,
     unit: str,
@@ -188,19 +193,19 @@ def welch(
     least_sds: tuple[float, float] = (0.0, 0.0),
 ) -> Estimate:
     """By the degrees of freedom of Satterthwaite (1946); neither side scatters by less than its `least_sds`."""
-    for side in (one, other):
+    for side in (first, second):
         check(side, estimand)
-    variances = [max(float(side.var(ddof=1)), least**2) for side, least in zip((one, other), least_sds, strict=True)]
-    errors = [variance / len(side) for variance, side in zip(variances, (one, other), strict=True)]
+    variances = [max(float(side.var(ddof=1)), least**2) for side, least in zip((first, second), least_sds, strict=True)]
+    errors = [variance / len(side) for variance, side in zip(variances, (first, second), strict=True)]
     if not sum(errors):
         raise StatisticUndefined(f"{estimand}: both sides are constant.")
     freedom = sum(errors) ** 2 / sum(
-        error**2 / (len(side) - 1) for error, side in zip(errors, (one, other), strict=True)
+        error**2 / (len(side) - 1) for error, side in zip(errors, (first, second), strict=True)
     )
-    point = float(one.mean() - other.mean())
+    point = float(first.mean() - second.mean())
     return estimated(
         partial(t_ends, point, sum(errors) ** 0.5, freedom), estimand=estimand, unit=unit, point=point, level=level,
-        n=len(one) + len(other), method="Welch t", generalises_over=generalises_over,
+        n=len(first) + len(second), method="Welch t", generalises_over=generalises_over,
     )  # fmt: skip
 
 

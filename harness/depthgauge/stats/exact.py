@@ -61,8 +61,8 @@ def lead_ratio(leaders: list[Profiles], others: list[Profiles], *, estimand: str
 
     Raises: StatisticUndefined if the others did not move at all.
     """
-    least = np.min([medians(one) for one in leaders], axis=0)
-    largest = np.max([medians(one) for one in others], axis=0)
+    least = np.min([medians(profiles) for profiles in leaders], axis=0)
+    largest = np.max([medians(profiles) for profiles in others], axis=0)
     if not largest.all():
         raise StatisticUndefined(f"{estimand}: what it is compared with did not move, so there is no ratio.")
     return exactly(least / largest, estimand=estimand, unit="ratio")

@@ -204,8 +204,8 @@ def share_ends(values: NDArray[np.float64], clusters: Sequence[str], level: floa
     """Clopper's and Pearson's interval of 0s and 1s (N,), of as many units as the clusters leave."""
     from scipy.special import betaincinv
 
-    size, tail, found = effective_size(values, clusters, level), (1 - level) / 2, float(values.mean())
-    number = found * size
-    low = float(betaincinv(number, size - number + 1, tail)) if found > 0 else 0.0
-    high = float(betaincinv(number + 1, size - number, 1 - tail)) if found < 1 else 1.0
-    return min(low, found), max(high, found)
+    size, tail, portion = effective_size(values, clusters, level), (1 - level) / 2, float(values.mean())
+    number = portion * size
+    low = float(betaincinv(number, size - number + 1, tail)) if portion > 0 else 0.0
+    high = float(betaincinv(number + 1, size - number, 1 - tail)) if portion < 1 else 1.0
+    return min(low, portion), max(high, portion)

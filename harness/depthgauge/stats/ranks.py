@@ -52,9 +52,9 @@ def rank_correlation(profiles: Profiles, *, estimand: str, level: float = LEVEL)
         raise StatisticUndefined(
             f"{estimand}: a correlation with depth needs at least {FEWEST} layers that differ, got {n}."
         )
-    found = np.array([stats.spearmanr(np.arange(n), row).statistic for row in by_layer])
-    if len(found) > 1:
-        return over_seeds(found, estimand=estimand, unit="correlation", level=level)
+    correlations = np.array([stats.spearmanr(np.arange(n), row).statistic for row in by_layer])
+    if len(correlations) > 1:
+        return over_seeds(correlations, estimand=estimand, unit="correlation", level=level)
     worth = n * independent_share(stats.rankdata(by_layer[0]))
     if worth < min(n, FEWEST_WORTH):
         raise StatisticUndefined(
@@ -62,9 +62,15 @@ def rank_correlation(profiles: Profiles, *, estimand: str, level: float = LEVEL)
             f"ones, and it takes {FEWEST_WORTH}: ask with several seeds."
         )
     return estimated(
-        partial(fisher_ends, float(found[0]), worth), estimand=estimand, unit="correlation", point=float(found[0]),
-        level=level, n=n, method="Fisher z", generalises_over="layers",
-    )  # fmt: skip
+        partial(fisher_ends, float(correlations[0]), worth),
+        estimand=estimand,
+        unit="correlation",
+        point=float(correlations[0]),
+        level=level,
+        n=n,
+        method="Fisher z",
+        generalises_over="layers",
+    )
 
 
 def fisher_ends(r: float, n: float, level: float) -> tuple[float, float]:
@@ -88,15 +94,21 @@ def chance_below(
 
     Raises: StatisticUndefined where there is none of either.
     """
-    if not all(len(one) for one in (*lower, *higher)):
+    if not all(len(values) for values in (*lower, *higher)):
         raise StatisticUndefined(f"{estimand}: there is nothing to compare where there is none of either.")
-    found = [float((np.sign(np.subtract.outer(b, a)).mean() + 1) / 2) for a, b in zip(lower, higher, strict=True)]
-    if len(found) > 1:
-        return over_seeds(np.array(found), estimand=estimand, unit="chance", level=level)
+    chances = [float((np.sign(np.subtract.outer(b, a)).mean() + 1) / 2) for a, b in zip(lower, higher, strict=True)]
+    if len(chances) > 1:
+        return over_seeds(np.array(chances), estimand=estimand, unit="chance", level=level)
     return estimated(
-        partial(newcombe, found[0], len(lower[0]), len(higher[0])), estimand=estimand, unit="chance", point=found[0],
-        level=level, n=len(lower[0]) + len(higher[0]), method="Newcombe", generalises_over=generalises_over,
-    )  # fmt: skip
+        partial(newcombe, chances[0], len(lower[0]), len(higher[0])),
+        estimand=estimand,
+        unit="chance",
+        point=chances[0],
+        level=level,
+        n=len(lower[0]) + len(higher[0]),
+        method="Newcombe",
+        generalises_over=generalises_over,
+    )
 
 
 def newcombe(chance: float, m: int, n: int, level: float) -> tuple[float, float]:

@@ -34,11 +34,11 @@ def sequential_difference(looks: Iterable[tuple[Scores, Scores]], *, estimand: s
 
     Raises: as `paired_difference`.
     """
-    for one, other in looks:
-        alone = len(one.values) == len(other.values) == 1 and not clustered(one)
-        if alone and one.right is not None and one.right == other.right:
-            yield looked_at(one, other, one.right, estimand)
-    whole = paired_difference(one, other, estimand=estimand, level=LEVEL + SPENT_BY_LOOKS)
+    for first, second in looks:
+        alone = len(first.values) == len(second.values) == 1 and not clustered(first)
+        if alone and first.right is not None and first.right == second.right:
+            yield looked_at(first, second, first.right, estimand)
+    whole = paired_difference(first, second, estimand=estimand, level=LEVEL + SPENT_BY_LOOKS)
     yield replace(whole, interval_at=None if whole.interval_at is None else partial(beside_looks, whole.interval_at))
 
 

@@ -20,7 +20,7 @@ DIRECTIONS = 24  # of the most variance, where samples have more numbers: few en
 SHRINKAGE = 0.1  # of the covariance towards a multiple of the identity
 
 
-def classifier_auc(one: Profiles, other: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
+def classifier_auc(first: Profiles, second: Profiles, *, estimand: str, level: float = LEVEL) -> Estimate:
     """The area under the curve of a linear classifier on samples that it was not fitted to: 0.5 where nothing differs.
 
     The classifier is Fisher's, its covariance shrunk, fitted on four fifths and asked about the last, in turn; the area
@@ -33,14 +33,14 @@ def classifier_auc(one: Profiles, other: Profiles, *, estimand: str, level: floa
     Raises: InvalidComparison for samples of other sizes; StatisticUndefined below 50 of each, or for what is not
     finite.
     """
-    samples, folds, labels = laid_out(one, other, estimand)
+    samples, folds, labels = laid_out(first, second, estimand)
     by_seed = np.stack([cross_fitted_areas(main_directions(seed), labels, folds) for seed in samples])
     if len(by_seed) > 1:
         return over_seeds(by_seed[:, 0], estimand=estimand, unit="area", level=level)
     point, *null = by_seed[0].tolist()
     return estimated(
         partial(area_ends, point, np.abs(np.array(null) - 0.5)), estimand=estimand, unit="area", point=point,
-        level=level, n=len(folds), method="permutation", generalises_over=one.population,
+        level=level, n=len(folds), method="permutation", generalises_over=first.population,
     )  # fmt: skip
 
 
@@ -52,28 +52,28 @@ def area_ends(point: float, halves: NDArray[np.float64], level: float) -> tuple[
 
 
 def laid_out(
-    one: Profiles, other: Profiles, estimand: str
+    first: Profiles, second: Profiles, estimand: str
 ) -> tuple[NDArray[np.float64], NDArray[np.intp], NDArray[np.bool_]]:
     """All samples (seeds, N, D), the fifth each is in (N,), and labels (K, N): the true ones, then permuted ones.
 
     Raises: as `classifier_auc`.
     """
-    if one.columns != other.columns:
+    if first.columns != second.columns:
         raise InvalidComparison(
-            f"{estimand}: samples have {len(one.columns)} numbers on one side and {len(other.columns)} on the other."
+            f"{estimand}: samples have {len(first.columns)} numbers on one side and {len(second.columns)} on the other."
         )
-    for side in (one, other):
+    for side in (first, second):
         check_independent(side, estimand)
-    fewest = min(len(one.ids), len(other.ids))
+    fewest = min(len(first.ids), len(second.ids))
     if fewest < FEWEST:
         raise StatisticUndefined(f"{estimand}: it takes at least {FEWEST} samples of each, got {fewest}.")
-    samples = np.concatenate([one.values, other.values], axis=1)
+    samples = np.concatenate([first.values, second.values], axis=1)
     if not np.isfinite(samples).all():
         raise StatisticUndefined(f"{estimand}: some samples are not finite.")
-    is_one, random = np.arange(samples.shape[1]) < len(one.ids), np.random.default_rng(0)
-    if one.ids == other.ids:
-        folds = np.tile(random.permutation(len(one.ids)) % FOLDS, 2)
-        swapped = np.tile(random.random((PERMUTATIONS, len(one.ids))) < 0.5, (1, 2))
+    is_one, random = np.arange(samples.shape[1]) < len(first.ids), np.random.default_rng(0)
+    if first.ids == second.ids:
+        folds = np.tile(random.permutation(len(first.ids)) % FOLDS, 2)
+        swapped = np.tile(random.random((PERMUTATIONS, len(first.ids))) < 0.5, (1, 2))
         return samples, folds, np.concatenate([is_one[None], is_one ^ swapped])
     folds = random.permutation(len(is_one)) % FOLDS
     return samples, folds, np.array([is_one, *(random.permutation(is_one) for _ in range(PERMUTATIONS))])
@@ -83,23 +83,23 @@ class Reliability(NamedTuple):
     """By fifths of the samples, from the least to the most sure: what a classifier said, and how often it was so."""
 
     said: NDArray[np.float64]
-    found: NDArray[np.float64]
+    frequency: NDArray[np.float64]
     counts: NDArray[np.intp]
 
     @property
     def error(self) -> float:
         """The expected calibration error of Naeini et al. (2015): the mean distance of both, weighted by counts."""
-        return float((self.counts * np.abs(self.said - self.found)).sum() / self.counts.sum())
+        return float((self.counts * np.abs(self.said - self.frequency)).sum() / self.counts.sum())
 
 
-def reliability(one: Profiles, other: Profiles, *, estimand: str) -> Reliability:
+def reliability(first: Profiles, second: Profiles, *, estimand: str) -> Reliability:
     """Whether the classifier of `classifier_auc` is as sure as it should be that samples are the first generator's.
 
     Its chance for a sample is that of two normal laws with one covariance, and it was fitted to others. First seed.
 
     Raises: as `classifier_auc`.
     """
-    samples, folds, labels = laid_out(one, other, estimand)
+    samples, folds, labels = laid_out(first, second, estimand)
     reduced, is_one, chances = main_directions(samples[0]), labels[0], np.empty(len(folds))
     for fold in range(FOLDS):
         held = folds == fold
@@ -107,8 +107,8 @@ def reliability(one: Profiles, other: Profiles, *, estimand: str) -> Reliability
         middle = sum(reduced[~held & side].mean(axis=0) for side in (is_one, ~is_one)) / 2
         chances[held] = 1 / (1 + np.exp(-(reduced[held] - middle) @ direction))
     fifths = np.array_split(np.argsort(chances, kind="stable"), BINS)
-    said, found = (np.array([values[fifth].mean() for fifth in fifths]) for values in (chances, is_one))
-    return Reliability(said, found, np.array([len(fifth) for fifth in fifths]))
+    said, frequency = (np.array([values[fifth].mean() for fifth in fifths]) for values in (chances, is_one))
+    return Reliability(said, frequency, np.array([len(fifth) for fifth in fifths]))
 
 
 def main_directions(samples: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -124,12 +124,12 @@ def cross_fitted_areas(
     samples: NDArray[np.float64], labels: NDArray[np.bool_], folds: NDArray[np.intp]
 ) -> NDArray[np.float64]:
     """The mean area over the folds for each labelling (K, N) of the samples."""
-    found = []
+    by_draw = []
     for fold in range(FOLDS):
         held = folds == fold
         directions = fisher(samples[~held], labels[:, ~held])
-        found.append(areas(directions @ samples[held].T, labels[:, held]))
-    return np.asarray(np.mean(found, axis=0))
+        by_draw.append(areas(directions @ samples[held].T, labels[:, held]))
+    return np.asarray(np.mean(by_draw, axis=0))
 
 
 def fisher(samples: NDArray[np.float64], labels: NDArray[np.bool_]) -> NDArray[np.float64]:

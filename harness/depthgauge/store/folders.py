@@ -54,10 +54,10 @@ def sha256(path: Path) -> str:
     if key in HASHES:
         return HASHES[key]
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        hash_ = hashlib.file_digest(file, "sha256").hexdigest()
     if at.st_size >= LARGE:
-        HASHES[key] = found
-    return found
+        HASHES[key] = hash_
+    return hash_
 
 
 class Busy(Exception):
@@ -120,15 +120,15 @@ class Store:
 
     def contents(self, folder: Path) -> tuple[Any, dict[str, bytes]]:
         """The description of a finished folder, and its files, read once. Raises: as `verify`."""
-        manifest, found = read_manifest(folder), {}
+        manifest, hashes = read_manifest(folder), {}
         for name, listed in manifest.files.items():
             try:
-                found[name] = (folder / name).read_bytes()
+                hashes[name] = (folder / name).read_bytes()
             except OSError as error:
                 raise corrupt(folder, name) from error
-            if hashlib.sha256(found[name]).hexdigest() != listed["sha256"]:
+            if hashlib.sha256(hashes[name]).hexdigest() != listed["sha256"]:
                 raise corrupt(folder, name)
-        return manifest.description, found
+        return manifest.description, hashes
 
     def get_or_create(
         self, kind: str, description: Any, make: Callable[[Path], None], *, resume: bool = False, wait: bool = True
@@ -285,8 +285,8 @@ def error_number(error: Exception) -> int:
         return error.errno or 0
     if "PytorchStreamWriter" in str(error) or "inline_container" in str(error):
         return errno.ENOSPC  # torch.save says no more than that a write fell short
-    found = OS_ERROR.search(str(error))
-    return int(found.group(1)) if found else 0
+    number = OS_ERROR.search(str(error))
+    return int(number.group(1)) if number else 0
 
 
 def check_writable(folder: Path, option: str) -> None:
@@ -298,11 +298,11 @@ def check_writable(folder: Path, option: str) -> None:
         probe.unlink()
 
 
-def check_layout(place: str | Path, found: str) -> None:
+def check_layout(place: str | Path, layout: str) -> None:
     """Raises: StoreUnusable for another layout than this version's."""
-    if found.strip() != LAYOUT:
+    if layout.strip() != LAYOUT:
         raise StoreUnusable(
-            f"{place} was written by a version of depthgauge whose stores have layout {found.strip()[:9]!r}, and "
+            f"{place} was written by a version of depthgauge whose stores have layout {layout.strip()[:9]!r}, and "
             f"this one's have {LAYOUT!r}: move that folder away, or name a new one with --store."
         )
 
@@ -321,28 +321,28 @@ def read_manifest(folder: Path, kind: str | None = None, key: str | None = None)
     Raises: CorruptEntry if it is none, of another layout, not as it was written or signed, or of another entry.
     """
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        if found.get("layout") != LAYOUT:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest.get("layout") != LAYOUT:
             raise CorruptEntry(
-                f"the store entry {folder} is of layout {str(found.get('layout', '1'))[:9]}, and this version of "
+                f"the store entry {folder} is of layout {str(manifest.get('layout', '1'))[:9]}, and this version of "
                 f"depthgauge reads {LAYOUT}: delete that folder and run again.",
                 code="layout",
             )
-        listed = {name: found[name] for name in LISTED}
+        listed = {name: manifest[name] for name in LISTED}
         text = canonical_json(listed)
         files: dict[str, dict[str, str | int]] = {
-            str(name): {"bytes": int(its["bytes"]), "sha256": str(its["sha256"])}
-            for name, its in found["files"].items()
+            str(name): {"bytes": int(described["bytes"]), "sha256": str(described["sha256"])}
+            for name, described in manifest["files"].items()
         }
-        if found["checksum"] != hashlib.sha256(text).hexdigest() or not all(map(is_below, files)):
+        if manifest["checksum"] != hashlib.sha256(text).hexdigest() or not all(map(is_below, files)):
             raise corrupt(folder, MANIFEST)
-        check_signature(folder, text, found.get("signature"))
-        belongs = found["kind"], digest(found["description"])
+        check_signature(folder, text, manifest.get("signature"))
+        belongs = manifest["kind"], digest(manifest["description"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise corrupt(folder, MANIFEST) from error
     if belongs != (kind or folder.parent.name, key or folder.name):
         raise misplaced(folder)
-    return Manifest(description=found["description"], files=files)
+    return Manifest(description=manifest["description"], files=files)
 
 
 def is_below(name: str) -> bool:
@@ -357,13 +357,13 @@ def signature(text: bytes) -> str | None:
     return hmac.new(key.encode(), text, "sha256").hexdigest() if key else None
 
 
-def check_signature(folder: Path, text: bytes, found: object) -> None:
+def check_signature(folder: Path, text: bytes, written: object) -> None:
     """Raises: CorruptEntry where there is a key in the environment, and the entry is not signed with it."""
     wanted = signature(text)
-    if wanted is not None and not hmac.compare_digest(str(found).encode(), wanted.encode()):
-        how = "is not signed, and" if found is None else "is not signed with the key of"
+    if wanted is not None and not hmac.compare_digest(str(written).encode(), wanted.encode()):
+        how = "is not signed, and" if written is None else "is not signed with the key of"
         raise CorruptEntry(
-            f"the store entry {folder} {how} {KEY_VARIABLE}{' is set' * (found is None)}: delete that folder and run "
+            f"the store entry {folder} {how} {KEY_VARIABLE}{' is set' * (written is None)}: delete that folder and run "
             "again, or name a new store with --store.",
             code="signature",
         )

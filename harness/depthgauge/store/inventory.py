@@ -83,11 +83,11 @@ def abandoned(store: Store, unused_days: float) -> list[Path]:
     if not (store.root / "layout").is_file():
         return []
     since = time.time() - unused_days * DAY_S
-    left_over = [one for kind in KINDS for one in (store.root / "staging").glob(f"{kind}-*")]
-    found = [*left_over, *(store.root / "workers").glob("*")]
+    left_over = [path for kind in KINDS for path in (store.root / "staging").glob(f"{kind}-*")]
+    paths = [*left_over, *(store.root / "workers").glob("*")]
     return [
         staging_dir
-        for staging_dir in found
+        for staging_dir in paths
         if max(path.stat().st_mtime for path in [staging_dir, *staging_dir.rglob("*")]) <= since
     ]
 

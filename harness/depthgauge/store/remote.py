@@ -69,7 +69,11 @@ def whole_at(system: Any, root: str) -> set[tuple[str, str]]:
     """The kind and key of every entry there that has its manifest."""
     paths = system.find(root) if system.exists(root) else []
     parts = [path[len(root) :].lstrip("/").split("/") for path in paths if path.endswith(f"/{MANIFEST}")]
-    return {(found[0], found[1]) for found in parts if len(found) == 3 and KEY.fullmatch(found[1])}
+    return {
+        (parts_of_key[0], parts_of_key[1])
+        for parts_of_key in parts
+        if len(parts_of_key) == 3 and KEY.fullmatch(parts_of_key[1])
+    }
 
 
 def push(store: Store, address: str, tell: Tell, kinds: Sequence[str] = KINDS) -> int:
@@ -96,8 +100,8 @@ def pull(store: Store, address: str, tell: Tell, kinds: Sequence[str] = KINDS) -
     Raises: as `opened`; CorruptEntry where what was brought is not what its manifest says, which is then not kept.
     """
     with opened(address) as (system, root):
-        found = sorted(one for one in whole_at(system, root) if one[0] in kinds)
-        missing = [(kind, key) for kind, key in found if store.finished(kind, key) is None]
+        whole = sorted(entry for entry in whole_at(system, root) if entry[0] in kinds)
+        missing = [(kind, key) for kind, key in whole if store.finished(kind, key) is None]
         for number, (kind, key) in enumerate(missing, 1):
             tell(f"{number} of {len(missing)}: {kind} {key}")
             store.take_over(kind, key, partial(bring, system, f"{root}/{kind}/{key}", kind, key))

@@ -30,7 +30,7 @@ class ItemTaskProbe:
     def description(self) -> str:
         return f"the {self.task.name} task"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         from depthgauge.tasks.item_runner import parameters
 
         return parameters(self.asked)
@@ -46,10 +46,10 @@ class ItemTaskProbe:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge.tasks.item_runner import answer_items
 
-        return answer_items(self.asked, one.model, one.tokenizer)
+        return answer_items(self.asked, checkpoint.model, checkpoint.tokenizer)
 
 
 @PROBES.register
@@ -69,7 +69,7 @@ class LmEvalTaskProbe:
     def description(self) -> str:
         return f"the lm-eval task {self.task.name}"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         from depthgauge.tasks.lm_eval_tasks import parameters
 
         return parameters(self.task, self.block)
@@ -77,10 +77,12 @@ class LmEvalTaskProbe:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge.tasks.lm_eval_tasks import run_lm_eval_task
 
-        return run_lm_eval_task(self.task, one.model, one.tokenizer, folder=one.folder, block=self.block)
+        return run_lm_eval_task(
+            self.task, checkpoint.model, checkpoint.tokenizer, folder=checkpoint.folder, block=self.block
+        )
 
 
 def scores(candidate: CheckpointSet, name: str) -> Scores:
@@ -99,15 +101,15 @@ def blocks_beside(candidate: CheckpointSet, other: CheckpointSet, name: str) -> 
     Raises: as `scores`.
     """
     task = candidate.testbed.task(name)
-    mine: list[Scores] = []
-    its: list[Scores] = []
+    after: list[Scores] = []
+    before: list[Scores] = []
     count, block = 1, 0
     while block < count:
         probe = probe_of(task, block)
         taken = candidate.measure(probe, keep_loaded=other.checkpoints)
-        mine.append(scores_of(probe, taken))
-        its.append(scores_of(probe, other.measure(probe, keep_loaded=candidate.checkpoints)))
-        yield joined(mine), joined(its)
+        after.append(scores_of(probe, taken))
+        before.append(scores_of(probe, other.measure(probe, keep_loaded=candidate.checkpoints)))
+        yield joined(after), joined(before)
         count, block = blocks_of(size_of(task, taken[0])), block + 1
 
 
@@ -126,7 +128,12 @@ def size_of(task: ItemTask | LmEvalTask, block: Measurement) -> int:
 
 def scores_of(probe: ItemTaskProbe | LmEvalTaskProbe, taken: Sequence[Measurement]) -> Scores:
     """Raises: InvalidComparison if a task's data changed between seeds, or its items repeat."""
-    values = np.stack([100 * float(one.arrays.get("sign", 1)) * one.arrays["score"].mean(axis=0) for one in taken])
+    values = np.stack(
+        [
+            100 * float(measurement.arrays.get("sign", 1)) * measurement.arrays["score"].mean(axis=0)
+            for measurement in taken
+        ]
+    )
     once = len(taken[0].arrays["score"]) == 1
     right = 100.0 if once and np.isin(values, (0.0, 100.0)).all() else None
     ids = ids_of(probe, taken)
@@ -167,7 +174,9 @@ def ids_of(probe: ItemTaskProbe | LmEvalTaskProbe, taken: Sequence[Measurement])
     if isinstance(probe, ItemTaskProbe):
         return tuple(item.id for item in probe.asked.items())
     ids = tuple(map(str, taken[0].arrays["ids"]))
-    if any(tuple(map(str, one.arrays["ids"])) != ids for one in taken):  # they hold a hash of each document
+    if any(
+        tuple(map(str, measurement.arrays["ids"])) != ids for measurement in taken
+    ):  # they hold a hash of each document
         raise InvalidComparison(f"the data of task {probe.task.name!r} changed between seeds: measure them anew.")
     return ids
 
@@ -176,8 +185,8 @@ def joined(blocks: Sequence[Scores]) -> Scores:
     """The scores of several blocks as of one task."""
     return replace(
         blocks[0],
-        ids=tuple(name for one in blocks for name in one.ids),
-        values=np.concatenate([one.values for one in blocks], axis=1),
-        clusters=tuple(group for one in blocks for group in one.clusters),
-        right=blocks[0].right if all(one.right == blocks[0].right for one in blocks) else None,
+        ids=tuple(name for block in blocks for name in block.ids),
+        values=np.concatenate([block.values for block in blocks], axis=1),
+        clusters=tuple(group for block in blocks for group in block.clusters),
+        right=blocks[0].right if all(block.right == blocks[0].right for block in blocks) else None,
     )

@@ -83,10 +83,10 @@ def choose(
     task: ItemTask, items: Sequence[Item], prompts: Sequence[str], model: Any, tokenizer: Any
 ) -> tuple[list[list[float]], list[list[str]], int]:
     """Scores and answers, of one repeat, by the likeliest option, and how many items had two. Raises: as above."""
-    found = iter(log_likelihoods(option_texts(task, items, prompts), model, tokenizer))
+    likelihoods = iter(log_likelihoods(option_texts(task, items, prompts), model, tokenizer))
     scores, answers, ties = [], [], 0
     for item in items:
-        values = np.array([next(found) for _ in item.options])
+        values = np.array([next(likelihoods) for _ in item.options])
         if not np.isfinite(values).all():
             raise InvalidCheckpoint(
                 f"{task.name!r}: a log-likelihood is {values}, so the checkpoint cannot be scored; lm-eval would have "
@@ -136,13 +136,13 @@ def log_likelihoods(texts: Sequence[tuple[str, str]], model: Any, tokenizer: Any
     alike: dict[Tokens, list[int]] = {}
     for i, pair in enumerate(pairs):
         alike.setdefault(pair.read, []).append(i)
-    found = np.empty(len(pairs))
+    scores = np.empty(len(pairs))
     for batch in batches(sorted(alike, key=longest_first)):
         rows = [read[-longest:] for read in batch]
         owners = [i for read in batch for i in alike[read]]
         places = [row for row, read in enumerate(batch) for _ in alike[read]]
-        found[owners] = score(rows, places, [pairs[i].continuation for i in owners], model)
-    return found.tolist()
+        scores[owners] = score(rows, places, [pairs[i].continuation for i in owners], model)
+    return scores.tolist()
 
 
 def score(
@@ -193,12 +193,12 @@ def first_token(tokenizer: Any) -> Tokens:
 def encoded(texts: Collection[str], tokenizer: Any) -> Mapping[str, Tokens]:
     """The tokens of each text, with those that the tokenizer adds unless the text begins with one already."""
     first = tokenizer.decode(list(first_token(tokenizer))) or None
-    found: dict[str, Tokens] = {}
+    encoded_texts: dict[str, Tokens] = {}
     for begun in (True, False):
         chosen = [text for text in texts if (first is not None and text.startswith(first)) == begun]
         ids = tokenizer(chosen, **({"add_special_tokens": False} if begun else {}))["input_ids"] if chosen else []
-        found.update(zip(chosen, map(tuple, ids), strict=True))
-    return found
+        encoded_texts.update(zip(chosen, map(tuple, ids), strict=True))
+    return encoded_texts
 
 
 # -- generated answers ---

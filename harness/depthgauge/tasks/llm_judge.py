@@ -105,7 +105,7 @@ def mark(answer: str, name: str) -> float:
 
 
 def as_object(text: str) -> dict[str, Any]:
-    found = json.loads(text)
-    if not isinstance(found, dict):
+    value = json.loads(text)
+    if not isinstance(value, dict):
         raise UselessAnswer(text)
-    return found
+    return value

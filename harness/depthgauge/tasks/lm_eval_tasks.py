@@ -72,13 +72,13 @@ def run_lm_eval_task(task: LmEvalTask, model: Any, tokenizer: Any, *, folder: Pa
     it asked, ties are more than 5 %, or the metric is no average over items.
     """
     with quiet(), undisturbed(model), caching_disabled():
-        found = find(task)
+        index = find(task)
         with sandboxed(task):
-            loaded = load(task, found, {"pretrained": str(folder)})
+            loaded = load(task, index, {"pretrained": str(folder)})
             lm = lm_eval_model(model, tokenizer)
-            for one in loaded.values():
-                check_settings(task, one, lm)
-            documents, whole = draw(task, {name: freeze(one) for name, one in loaded.items()}, block)
+            for lm_task in loaded.values():
+                check_settings(task, lm_task, lm)
+            documents, whole = draw(task, {name: freeze(lm_task) for name, lm_task in loaded.items()}, block)
             asked = [name for name in documents if len(documents[name])]
             runs = [
                 join(task, [sit(task, name, loaded[name], lm, documents[name], SEED + repeat) for name in asked])
@@ -96,9 +96,9 @@ def fetch(task: LmEvalTask) -> None:
     if constants.HF_HUB_OFFLINE or datasets.config.HF_HUB_OFFLINE:
         raise UsageError(f"task {task.name!r} cannot be fetched offline: unset HF_HUB_OFFLINE and HF_DATASETS_OFFLINE.")
     with quiet():
-        found = find(task)
+        index = find(task)
         with sandboxed(task):
-            load(task, found, {})
+            load(task, index, {})
 
 
 def lm_eval_model(model: Any, tokenizer: Any) -> Any:
@@ -108,61 +108,61 @@ def lm_eval_model(model: Any, tokenizer: Any) -> Any:
     return HFLM(pretrained=model, tokenizer=deepcopy(tokenizer), batch_size=BATCH)
 
 
-def check_settings(task: LmEvalTask, one: Any, lm: Any) -> None:
+def check_settings(task: LmEvalTask, lm_task: Any, lm: Any) -> None:
     """Set the number of examples. Raises: UsageError or NotTestable if lm-eval would ignore what is asked, or fail."""
-    name, pinned = one.task_name, one.get_config("num_fewshot")
-    if getattr(one, "UNSAFE_CODE", False):
+    name, pinned = lm_task.task_name, lm_task.get_config("num_fewshot")
+    if getattr(lm_task, "UNSAFE_CODE", False):
         raise unsafe(name)
     if task.fewshot and pinned == 0:
         raise UsageError(f"task {name!r} is defined without examples, and lm-eval would ignore fewshot={task.fewshot}.")
-    one.set_config(key="num_fewshot", value=task.fewshot if task.fewshot is not None else pinned or 0)
-    one.set_fewshot_seed(seed=SEED)
+    lm_task.set_config(key="num_fewshot", value=task.fewshot if task.fewshot is not None else pinned or 0)
+    lm_task.set_fewshot_seed(seed=SEED)
     if task.chat and not lm.tokenizer.chat_template:
         raise UsageError(f"task {name!r} is asked as a chat, and this checkpoint's tokenizer has no chat template.")
     generation = generation_settings(task)
-    if generation and one.OUTPUT_TYPE != "generate_until":
+    if generation and lm_task.OUTPUT_TYPE != "generate_until":
         raise UsageError(f"task {name!r} generates no answer, so it has no {' and no '.join(generation)} to set.")
     if generation:
-        one.set_config(key="generation_kwargs", value=generation, update=True)
-    room = lm.max_length - (answer_tokens(one) if one.OUTPUT_TYPE == "generate_until" else 0)
+        lm_task.set_config(key="generation_kwargs", value=generation, update=True)
+    room = lm.max_length - (answer_tokens(lm_task) if lm_task.OUTPUT_TYPE == "generate_until" else 0)
     if room <= 0:
         raise NotTestable(
-            f"task {name!r} lets a model answer in {answer_tokens(one)} tokens, and this one's context is "
+            f"task {name!r} lets a model answer in {answer_tokens(lm_task)} tokens, and this one's context is "
             f"{lm.max_length}."
         )
     if task.metric is not None:
-        check_metric(task, one)
+        check_metric(task, lm_task)
 
 
 def generation_settings(task: LmEvalTask) -> dict[str, Any]:
     """What is generated otherwise than the task says."""
-    found: dict[str, Any] = {}
+    generation: dict[str, Any] = {}
     if task.max_answer_tokens is not None:
-        found["max_gen_toks"] = task.max_answer_tokens
+        generation["max_gen_toks"] = task.max_answer_tokens
     if task.temperature is not None:
-        found |= {"temperature": task.temperature, "do_sample": task.temperature > 0, "top_k": 0, "top_p": 1.0}
-    return found
+        generation |= {"temperature": task.temperature, "do_sample": task.temperature > 0, "top_k": 0, "top_p": 1.0}
+    return generation
 
 
-def answer_tokens(one: Any) -> int:
+def answer_tokens(lm_task: Any) -> int:
     from lm_eval.models.utils import normalize_gen_kwargs
 
-    return int(normalize_gen_kwargs(one.get_config("generation_kwargs") or {})["max_gen_toks"])
+    return int(normalize_gen_kwargs(lm_task.get_config("generation_kwargs") or {})["max_gen_toks"])
 
 
-def check_metric(task: LmEvalTask, one: Any) -> None:
+def check_metric(task: LmEvalTask, lm_task: Any) -> None:
     """Raises: UsageError if the task has no such metric or filter; metrics that expand to several are not known yet."""
     metric, _, wanted = (task.metric or "").partition(",")
-    known, filters = list(one.aggregation()), filter_names(one)
-    expanding = [entry for entry in one.get_config("metric_list") or () if entry.get("hf_evaluate")]
+    known, filters = list(lm_task.aggregation()), filter_names(lm_task)
+    expanding = [entry for entry in lm_task.get_config("metric_list") or () if entry.get("hf_evaluate")]
     if metric not in known and not expanding:
-        raise UsageError(f"task {one.task_name!r} has no metric {metric!r}: it has {', '.join(known)}.")
+        raise UsageError(f"task {lm_task.task_name!r} has no metric {metric!r}: it has {', '.join(known)}.")
     if wanted and wanted not in filters:
-        raise UsageError(f"task {one.task_name!r} has no filter {wanted!r}: it has {', '.join(filters)}.")
+        raise UsageError(f"task {lm_task.task_name!r} has no filter {wanted!r}: it has {', '.join(filters)}.")
 
 
-def filter_names(one: Any) -> list[str]:
-    return [ensemble.name for ensemble in one._filters]
+def filter_names(lm_task: Any) -> list[str]:
+    return [ensemble.name for ensemble in lm_task._filters]
 
 
 def draw(task: LmEvalTask, documents: Mapping[str, Any], block: int | None = None) -> tuple[Documents, int]:
@@ -196,34 +196,36 @@ class Part:
     settings: Mapping[str, Any]
 
 
-def sit(task: LmEvalTask, name: str, one: Any, lm: Any, drawn: Sequence[int], seed: int) -> Part:
+def sit(task: LmEvalTask, name: str, lm_task: Any, lm: Any, drawn: Sequence[int], seed: int) -> Part:
     """One task's drawn documents through lm-eval, each guard seen to.
 
     lm-eval's own `samples=` is not used: it asks document k of the sorted ones and calls it the k-th of those given.
     """
-    whole = one.eval_docs
+    whole = lm_task.eval_docs
     documents = whole if len(drawn) == len(whole) else pick(whole, drawn)
-    one.test_docs = one.validation_docs = lambda: documents
-    chat = bool(lm.tokenizer.chat_template) and one.OUTPUT_TYPE == "generate_until" if task.chat is None else task.chat
-    out, generated = ask(name, one, lm, chat, seed)
+    lm_task.test_docs = lm_task.validation_docs = lambda: documents
+    chat = (
+        bool(lm.tokenizer.chat_template) and lm_task.OUTPUT_TYPE == "generate_until" if task.chat is None else task.chat
+    )
+    out, generated = ask(name, lm_task, lm, chat, seed)
     metric, _, wanted = (task.metric or "").partition(",")
-    wanted = wanted or filter_names(one)[0]
+    wanted = wanted or filter_names(lm_task)[0]
     logged = [sample for sample in out["samples"][name] if sample["filter"] == wanted]
-    check_same_task(name, one, documents, logged)
+    check_same_task(name, lm_task, documents, logged)
     rows = [json.loads(samples.on_disk({**row, "doc_id": drawn[row["doc_id"]]})) for row in logged]
-    metric = metric or samples.first_metric(rows[0], one.aggregation(), f"task {name!r}")
+    metric = metric or samples.first_metric(rows[0], lm_task.aggregation(), f"task {name!r}")
     answers = [samples.read_row(row, metric, prefix="" if name == task.name else f"{name}/") for row in rows]
     check_ties(sum(answer.tied for answer in answers), len(answers), repr(name))
     check_average(name, metric, rows, answers, out["results"][name].get(f"{metric},{wanted}"))
     return Part(
         name=name,
         metric=metric,
-        sign=sign_of(name, metric, one),
+        sign=sign_of(name, metric, lm_task),
         answers=answers,
         rows=rows,
         generated=generated,
-        clipped=[does_not_fit(request, lm, one) for request in one.instances],
-        settings=settings(task, one, chat, wanted, len(rows)),
+        clipped=[does_not_fit(request, lm, lm_task) for request in lm_task.instances],
+        settings=settings(task, lm_task, chat, wanted, len(rows)),
     )
 
 
@@ -232,7 +234,7 @@ def pick(documents: Any, places: Sequence[int]) -> Any:
     return documents.select(places) if hasattr(documents, "select") else [documents[place] for place in places]
 
 
-def ask(name: str, one: Any, lm: Any, chat: bool, seed: int) -> tuple[Any, list[bool]]:
+def ask(name: str, lm_task: Any, lm: Any, chat: bool, seed: int) -> tuple[Any, list[bool]]:
     """What lm-eval gives, and whether each generated answer was cut short. Raises: UsageError if the task fails."""
     from jinja2 import TemplateError
     from lm_eval.evaluator import evaluate
@@ -242,7 +244,7 @@ def ask(name: str, one: Any, lm: Any, chat: bool, seed: int) -> tuple[Any, list[
         try:
             out = evaluate(
                 lm,
-                {"tasks": {name: one}, "groups": {}, "group_map": {}},
+                {"tasks": {name: lm_task}, "groups": {}, "group_map": {}},
                 log_samples=True,
                 bootstrap_iters=0,
                 cache_requests=False,
@@ -266,7 +268,7 @@ def listening(lm: Any) -> Iterator[list[bool]]:
     def recorded(*, context: Any, max_length: int, stop: Sequence[str], **options: Any) -> Any:
         finite.clear()
         out = generate(context=context, max_length=max_length, stop=stop, **options)
-        if not all(bool(one) for one in finite):
+        if not all(bool(value) for value in finite):
             raise InvalidCheckpoint("the checkpoint's logits are not finite, so what it generates means nothing.")
         cut_short.extend(is_cut_short(row, lm, out.shape[1] < max_length, stop) for row in out[:, context.shape[1] :])
         return out
@@ -284,10 +286,10 @@ def is_cut_short(row: Any, lm: Any, ended: bool, stop: Sequence[str]) -> bool:
     ends = getattr(lm.model.generation_config, "eos_token_id", None)
     ends = {lm.eot_token_id, *(ends if isinstance(ends, list) else [ends])}
     text = lm.tok_decode(row.tolist(), skip_special_tokens=False)
-    return not (ended or ends & set(row.tolist()) or any(one and one in text for one in stop))
+    return not (ended or ends & set(row.tolist()) or any(ending and ending in text for ending in stop))
 
 
-def check_same_task(name: str, one: Any, documents: Any, logged: Sequence[Any]) -> None:
+def check_same_task(name: str, lm_task: Any, documents: Any, logged: Sequence[Any]) -> None:
     """Raises: InvalidComparison unless every document was asked once, in order, and scored as it was asked."""
     if [sample["doc_id"] for sample in logged] != list(range(len(documents))):
         raise InvalidComparison(f"lm-eval answered {len(logged)} documents of {name!r} in place of {len(documents)}.")
@@ -295,19 +297,19 @@ def check_same_task(name: str, one: Any, documents: Any, logged: Sequence[Any]) 
         first = sample["arguments"][0]
         if sample["doc_hash"] != doc_hash(documents[sample["doc_id"]]):
             raise InvalidComparison(f"{name!r}: lm-eval asked another document {sample['doc_id']} than the one scored.")
-        for part, place in expected_parts(one, sample):
+        for part, place in expected_parts(lm_task, sample):
             if part.strip() not in sample["arguments"][place[0]][place[1]]:
                 raise InvalidComparison(f"{name!r}: lm-eval asked {first[0][-200:]!r} and scored {part[-200:]!r}.")
 
 
-def expected_parts(one: Any, sample: Any) -> Iterator[tuple[str, tuple[int, int]]]:
+def expected_parts(lm_task: Any, sample: Any) -> Iterator[tuple[str, tuple[int, int]]]:
     """Texts made anew of the scored document, and the request and argument that each must stand in."""
     document = sample["doc"]
-    if one.OUTPUT_TYPE == "loglikelihood_rolling":
-        yield str(one.doc_to_target(document)), (0, 0)
+    if lm_task.OUTPUT_TYPE == "loglikelihood_rolling":
+        yield str(lm_task.doc_to_target(document)), (0, 0)
         return
-    asked = one.doc_to_text(document)
-    choices = one.doc_to_choice(document) if one.OUTPUT_TYPE == "multiple_choice" else []
+    asked = lm_task.doc_to_text(document)
+    choices = lm_task.doc_to_choice(document) if lm_task.OUTPUT_TYPE == "multiple_choice" else []
     if isinstance(asked, str):
         yield asked, (0, 0)
     for number, choice in enumerate(choices):
@@ -333,42 +335,42 @@ def check_average(
     mean = float(np.mean([answer.score for answer in answers]))
     expected = [math.exp(mean)] if metric == samples.LIKELIHOOD else [mean, 100 * mean]
     value = float(reported) if isinstance(reported, int | float | np.number) else math.nan
-    if not any(math.isclose(value, one, rel_tol=1e-6, abs_tol=1e-9) for one in expected):
+    if not any(math.isclose(value, average, rel_tol=1e-6, abs_tol=1e-9) for average in expected):
         raise InvalidComparison(
             f"{metric} of task {name!r} is {reported} by lm-eval and {mean:.6g} on average over items, so it is no "
             "average over items: choose another metric."
         )
 
 
-def sign_of(name: str, metric: str, one: Any) -> float:
+def sign_of(name: str, metric: str, lm_task: Any) -> float:
     """1 where higher is better, else -1. Raises: UsageError if the task does not say."""
     if metric in (*samples.PER_TEXT, samples.LIKELIHOOD):
         return -1.0
-    better = one.higher_is_better().get(metric)
+    better = lm_task.higher_is_better().get(metric)
     if better is None:
         raise UsageError(f"task {name!r} does not say whether a higher {metric} is better (higher_is_better).")
     return 1.0 if better else -1.0
 
 
-def does_not_fit(request: Any, lm: Any, one: Any) -> bool:
+def does_not_fit(request: Any, lm: Any, lm_task: Any) -> bool:
     """Whether lm-eval cut the start of a request; a text to be read whole is read in windows and never cut."""
     if request.request_type == "loglikelihood_rolling":
         return False
     generates = request.request_type == "generate_until"
     text = request.args[0] if generates else request.args[0] + request.args[1]
-    room = lm.max_length - answer_tokens(one) if generates else lm.max_length + 1
+    room = lm.max_length - answer_tokens(lm_task) if generates else lm.max_length + 1
     return len(text.encode()) + MARGIN > room and bool(len(lm.tok_encode(text)) > room)
 
 
-def settings(task: LmEvalTask, one: Any, chat: bool, wanted: str, items: int) -> dict[str, Any]:
+def settings(task: LmEvalTask, lm_task: Any, chat: bool, wanted: str, items: int) -> dict[str, Any]:
     """How the task was asked, as a report states it."""
     return {
-        "num_fewshot": one.get_config("num_fewshot"),
+        "num_fewshot": lm_task.get_config("num_fewshot"),
         "chat": chat,
-        "generation_kwargs": one.get_config("generation_kwargs"),
+        "generation_kwargs": lm_task.get_config("generation_kwargs"),
         "filter": wanted,
-        "output_type": one.OUTPUT_TYPE,
-        "version": one.VERSION,
+        "output_type": lm_task.OUTPUT_TYPE,
+        "version": lm_task.VERSION,
         "limit": task.limit,
         "items": items,
     }
@@ -392,7 +394,7 @@ def join(task: LmEvalTask, parts: Sequence[Part]) -> Taken:
 
 
 def share(parts: Iterable[Sequence[bool]]) -> NDArray[np.float64]:
-    every = [one for part in parts for one in part]
+    every = [answer for part in parts for answer in part]
     return np.array(float(np.mean(every)) if every else 0.0)
 
 
@@ -400,7 +402,7 @@ def merge(stated: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str
     """Settings that all tasks share, as they are; others by task."""
     merged = {}
     for key in stated[0]:
-        values = [one[key] for one in stated]
+        values = [part[key] for part in stated]
         shared = all(value == values[0] for value in values)
         merged[key] = values[0] if shared else dict(zip(names, values, strict=True))
     return merged

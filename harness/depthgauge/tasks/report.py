@@ -30,19 +30,19 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 
 def by_task(measured: Sequence[Measured]) -> Grouped:
-    found: Grouped = {}
-    for one in measured:
-        found.setdefault(name_of(one), {})[one.label] = one
-    return found
+    grouped: Grouped = {}
+    for entry in measured:
+        grouped.setdefault(name_of(entry), {})[entry.label] = entry
+    return grouped
 
 
 def with_blocks_joined(measured: Sequence[Measured]) -> list[Measured]:
     """One measurement a checkpoint and task: of blocks, those that every one of them was asked."""
     blocks: dict[str, dict[str, list[Measured]]] = {}
-    for one in measured:
-        blocks.setdefault(name_of(one), {}).setdefault(one.label, []).append(one)
+    for entry in measured:
+        blocks.setdefault(name_of(entry), {}).setdefault(entry.label, []).append(entry)
     shared = {task: min(map(len, taken.values())) for task, taken in blocks.items()}
-    return [joined(its[: shared[task]]) for task, taken in blocks.items() for its in taken.values()]
+    return [joined(blocks_of_one[: shared[task]]) for task, taken in blocks.items() for blocks_of_one in taken.values()]
 
 
 def joined(blocks: Sequence[Measured]) -> Measured:
@@ -50,30 +50,30 @@ def joined(blocks: Sequence[Measured]) -> Measured:
         return blocks[0]
     first = blocks[0].measurement
     of_items = [name for name in OF_ITEMS if name in first.arrays]
-    whole = {name: np.concatenate([one.arrays[name] for one in blocks], axis=-1) for name in of_items}
+    whole = {name: np.concatenate([measurement.arrays[name] for measurement in blocks], axis=-1) for name in of_items}
     return replace(blocks[0], measurement=replace(first, arrays={**first.arrays, **whole}))
 
 
-def name_of(one: Measured) -> str:
+def name_of(entry: Measured) -> str:
     """Of a task of our own items, or of a task of lm-eval."""
-    parameters = one.measurement.parameters
+    parameters = entry.measurement.parameters
     return str(parameters["item_task"] if "item_task" in parameters else parameters["task"])
 
 
-def points(one: Measured) -> NDArray[np.float64]:
+def points(entry: Measured) -> NDArray[np.float64]:
     """Of each item, the points it got, over all repeats; negative in a metric that falls as models get better."""
-    return np.asarray(100 * float(one.arrays.get("sign", 1)) * one.arrays["score"].mean(axis=0), float)
+    return np.asarray(100 * float(entry.arrays.get("sign", 1)) * entry.arrays["score"].mean(axis=0), float)
 
 
-def accuracy(one: Measured) -> Estimate:
-    return level(points(one), "points", "items")
+def accuracy(entry: Measured) -> Estimate:
+    return level(points(entry), "points", "items")
 
 
 def task_table(measured: Sequence[Measured]) -> Table:
     tasks = by_task(measured)
     sizes = {task: len(points(next(iter(taken.values())))) for task, taken in tasks.items()}
     headers = ["checkpoint", *(f"{escape(task)} (points [95 %], n = {n})" for task, n in sizes.items())]
-    labels = dict.fromkeys(one.label for one in measured)
+    labels = dict.fromkeys(entry.label for entry in measured)
     body = [[escape(label), *(task_cell(taken, label) for taken in tasks.values())] for label in labels]
     return Table(headers, body)
 
@@ -85,23 +85,26 @@ def task_cell(taken: dict[str, Measured], label: str) -> str:
 def class_tables(measured: Sequence[Measured]) -> Iterator[Table]:
     """Points by class of items, of tasks that have some: whoever always says the same is right in one class alone."""
     for task, taken in by_task(measured).items():
-        by_class = {label: points_by_class(one) for label, one in taken.items()}
-        classes = dict.fromkeys(name for found in by_class.values() for name in found)
+        by_class = {label: points_by_class(entry) for label, entry in taken.items()}
+        classes = dict.fromkeys(name for of_class in by_class.values() for name in of_class)
         if len(classes) > 1:
-            sizes = {name: len(next(found[name] for found in by_class.values() if name in found)) for name in classes}
+            sizes = {
+                name: len(next(of_class[name] for of_class in by_class.values() if name in of_class))
+                for name in classes
+            }
             body = [
-                [f"{escape(name)} ({sizes[name]})", *(mean_of(found.get(name)) for found in by_class.values())]
+                [f"{escape(name)} ({sizes[name]})", *(mean_of(of_class.get(name)) for of_class in by_class.values())]
                 for name in classes
             ]
             yield Table(["class (items)", *map(escape, by_class)], body, folded=f"{escape(task)} by class, points")
 
 
-def points_by_class(one: Measured) -> dict[str, list[float]]:
+def points_by_class(entry: Measured) -> dict[str, list[float]]:
     """An item's class is what stands in its id before the last '/'."""
-    found: dict[str, list[float]] = {}
-    for name, value in zip(one.arrays.get("ids", ()), points(one), strict=False):
-        found.setdefault(str(name).rpartition("/")[0], []).append(float(value))
-    return found
+    by_class: dict[str, list[float]] = {}
+    for name, value in zip(entry.arrays.get("ids", ()), points(entry), strict=False):
+        by_class.setdefault(str(name).rpartition("/")[0], []).append(float(value))
+    return by_class
 
 
 def flipped_tables(measured: Sequence[Measured], setting: Setting) -> Iterator[Table]:
@@ -111,21 +114,22 @@ def flipped_tables(measured: Sequence[Measured], setting: Setting) -> Iterator[T
     for task, taken in by_task(measured).items():
         shown, questions = list(taken.values()), asked_in(task, setting)
         before = reference_of(shown)
-        for one in pairs(shown, points):
-            rows = list(flipped_rows(one, before, questions))
+        for compared in pairs(shown, points):
+            rows = list(flipped_rows(compared, before, questions))
             if rows:
-                said = f"{escape(task)}: {len(rows)} items that {escape(one.label)} answers otherwise, lost ones first"
+                label = escape(compared.label)
+                said = f"{escape(task)}: {len(rows)} items that {label} answers otherwise, lost ones first"
                 said += f", {MOST_FLIPPED} of them" if len(rows) > MOST_FLIPPED else ""
-                said += f": {flips(one, before)} of all flipped"
-                headers = ["item", "question", f"{escape(before.label)} says", f"{escape(one.label)} says", ""]
+                said += f": {flips(compared, before)} of all flipped"
+                headers = ["item", "question", f"{escape(before.label)} says", f"{escape(compared.label)} says", ""]
                 yield Table(headers, rows[:MOST_FLIPPED], folded=said, quotes=True)
 
 
-def flips(one: Measured, before: Measured) -> str:
+def flips(entry: Measured, before: Measured) -> str:
     """The share of items that went from right to wrong or back, with its exact interval: answers change where accuracy
     does not (Dutta et al. 2024, arXiv:2407.09141).
     """
-    changed = np.abs(points(one) - points(before)) == WHOLE
+    changed = np.abs(points(entry) - points(before)) == WHOLE
     ids = tuple(map(str, range(len(changed))))
     scores = Scores(ids=ids, values=changed[None].astype(float), unit="share", population="items")
     return cell(share(scores, estimand="flipped"))
@@ -133,18 +137,18 @@ def flips(one: Measured, before: Measured) -> str:
 
 def asked_in(task: str, setting: Setting) -> dict[str, str]:
     """The question of every item, by its id; of a task of lm-eval, whose documents are not kept, none."""
-    found = next((one for one in setting.testbed.tasks if one.title == task), None)
-    return {} if not isinstance(found, ItemTask) else {item.id: item.prompt for item in found.items()}
+    task_asked = next((asked for asked in setting.testbed.tasks if asked.title == task), None)
+    return {} if not isinstance(task_asked, ItemTask) else {item.id: item.prompt for item in task_asked.items()}
 
 
-def flipped_rows(one: Measured, before: Measured, questions: Mapping[str, str]) -> Iterator[list[str]]:
-    change = points(one) - points(before)
-    said, was = (each.arrays["answer"].reshape(-1, len(change)) for each in (one, before))
+def flipped_rows(entry: Measured, before: Measured, questions: Mapping[str, str]) -> Iterator[list[str]]:
+    change = points(entry) - points(before)
+    said, was = (each.arrays["answer"].reshape(-1, len(change)) for each in (entry, before))
     if len(said) > 1:
         return
     for i in np.argsort(change, kind="stable"):
         if abs(change[i]) == WHOLE:
-            name = str(one.arrays["ids"][i])
+            name = str(entry.arrays["ids"][i])
             asked = questions.get(name, "").strip()
             cells = (name.removesuffix(asked), asked or "-", str(was[0][i]), str(said[0][i]))
             yield [*map(escape, cells), "**lost**" if change[i] < 0 else "won"]
@@ -178,15 +182,15 @@ def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
 def draw_tasks(left: Any, right: Any, taken: Sequence[Measured], top: float, setting: Setting) -> None:
     """One task's points, from `top` down."""
     reference, compared = reference_of(taken), pairs(taken, points)
-    for place, one in enumerate(taken):
-        interval(left, accuracy(one), top + place, one, taken, setting)
-        change = paired(scores(one), scores(reference)) if one in compared else None
+    for place, entry in enumerate(taken):
+        interval(left, accuracy(entry), top + place, entry, taken, setting)
+        change = paired(scores(entry), scores(reference)) if entry in compared else None
         if change is not None:
-            interval(right, change, top + place, one, taken, setting)
+            interval(right, change, top + place, entry, taken, setting)
 
 
-def scores(one: Measured) -> Scores:
-    values = points(one)
-    right = 100.0 if len(one.arrays["score"]) == 1 and np.isin(values, (0.0, 100.0)).all() else None
-    ids = tuple(map(str, one.arrays.get("ids", range(len(values)))))
+def scores(entry: Measured) -> Scores:
+    values = points(entry)
+    right = 100.0 if len(entry.arrays["score"]) == 1 and np.isin(values, (0.0, 100.0)).all() else None
+    ids = tuple(map(str, entry.arrays.get("ids", range(len(values)))))
     return Scores(ids=ids, values=values[None], unit="points", population="items", right=right)

@@ -175,7 +175,9 @@ def texts(responses: Any) -> list[str]:
 def log_likelihoods(row: Row) -> NDArray[np.float64]:
     """Of every request of a row, natural log. Raises: InvalidCheckpoint if one is not finite."""
     firsts = [responses[0] for responses in row["resps"]]
-    values = np.array([one[0] if isinstance(one, list | tuple) else one for one in firsts], dtype=np.float64)
+    values = np.array(
+        [scored[0] if isinstance(scored, list | tuple) else scored for scored in firsts], dtype=np.float64
+    )
     if not np.isfinite(values).all():
         raise InvalidCheckpoint(
             f"item {row['doc_id']}: a log-likelihood is {values}, so the checkpoint cannot be scored; lm-eval would "

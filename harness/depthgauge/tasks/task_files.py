@@ -77,7 +77,7 @@ def nodes(node: Any) -> Iterator[Any]:
 
 
 def scalars(node: Any) -> list[str]:
-    return [one.value for one in nodes(node) if isinstance(one.value, str)]
+    return [leaf.value for leaf in nodes(node) if isinstance(leaf.value, str)]
 
 
 def keys(node: Any) -> dict[str, Any]:

@@ -48,12 +48,12 @@ def find(task: LmEvalTask) -> Found:
         if task.name not in manager.task_index:
             continue
         try:
-            found = members(manager, task.name, whole=whole or folders == own_folder(task))
+            index = members(manager, task.name, whole=whole or folders == own_folder(task))
         except MemberMissingError as error:
             missing = str(error)
             continue
-        check_found(task, found)
-        return found
+        check_found(task, index)
+        return index
     if missing != task.name:
         raise UsageError(f"{task.name!r} lists {missing!r}, of which there is no task: no YAML file defines it.")
     raise unknown(task)
@@ -113,18 +113,18 @@ def members(manager: Any, name: str, *, whole: bool) -> Found:
     configurations: dict[str, Mapping[str, Any]] = {}
     files: list[Path] = []
 
-    def visit(one: str) -> None:
-        if one not in index or (index[one].kind is Kind.TAG and not whole):
-            raise MemberMissingError(one)
-        entry = index[one]
+    def visit(task_or_group: str) -> None:
+        if task_or_group not in index or (index[task_or_group].kind is Kind.TAG and not whole):
+            raise MemberMissingError(task_or_group)
+        entry = index[task_or_group]
         files.extend([entry.yaml_path] if entry.yaml_path else [])
         if entry.kind is Kind.TAG:
             for member in sorted(entry.tags):
                 visit(member)
         elif entry.kind is Kind.GROUP:
-            visit_group(one, entry.cfg)
+            visit_group(task_or_group, entry.cfg)
         else:
-            configurations[one] = entry.cfg
+            configurations[task_or_group] = entry.cfg
 
     def visit_group(group: str, configuration: Mapping[str, Any]) -> None:
         listed = configuration.get("task") or []
@@ -177,15 +177,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: {said[:300]}; lm-eval would leave this task out without a word.") from error
 
 
-def check_found(task: LmEvalTask, found: Found) -> None:
+def check_found(task: LmEvalTask, index: Found) -> None:
     """Raises: UsageError, from YAML alone, if this task is not for us or its code not trusted."""
-    for name, configuration in found.configurations.items():
+    for name, configuration in index.configurations.items():
         if configuration.get("unsafe_code"):
             raise unsafe(name)
         if configuration.get("doc_to_image") or configuration.get("doc_to_audio"):
             raise UsageError(f"task {name!r} shows images or sound, and only text is asked here.")
     if not task.trust_code:
-        for file, node in chain.from_iterable(map(with_includes, foreign(found.files))):
+        for file, node in chain.from_iterable(map(with_includes, foreign(index.files))):
             check_trust(file, node)
 
 
@@ -208,12 +208,12 @@ def check_trust(file: Path, node: Any) -> None:
     """Raises: UsageError if a file that is not lm-eval's own would run code: functions, classes, foreign metrics."""
     from lm_eval.api.registry import metric_registry
 
-    for one in nodes(node) if foreign([file]) else ():
-        found = keys(one)
-        coded = [key for key in CODE_KEYS if key in found]
-        metric = found.get("metric")
-        if one.tag == "!function":
-            raise UsageError(f"{file} runs code of its own ({one.tag} {one.value}): only {TRUST}.")
+    for mapping in nodes(node) if foreign([file]) else ():
+        names = keys(mapping)
+        coded = [key for key in CODE_KEYS if key in names]
+        metric = names.get("metric")
+        if mapping.tag == "!function":
+            raise UsageError(f"{file} runs code of its own ({mapping.tag} {mapping.value}): only {TRUST}.")
         if coded:
             raise UsageError(f"{file} runs code of its own ({coded[0]}): only {TRUST}.")
         if metric is not None and metric.value not in metric_registry:

@@ -18,7 +18,7 @@ from depthgauge.tasks.task_index import Found
 PYTHON_SEED = 0  # with SEED for NumPy, torch and the choice of examples: what lm-eval's command line takes
 
 
-def load(task: LmEvalTask, found: Found, metadata: Mapping[str, Any]) -> dict[str, Any]:
+def load(task: LmEvalTask, index: Found, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """lm-eval's task objects by name, with their data sets. Tasks that make their own read `metadata` for a tokenizer.
 
     Raises: UsageError if there is another set of them than the index promised, or one cannot be made.
@@ -27,15 +27,15 @@ def load(task: LmEvalTask, found: Found, metadata: Mapping[str, Any]) -> dict[st
 
     forget_modules()
     seed_everything()
-    found.manager._factory = TaskFactory(meta=dict(metadata))
+    index.manager._factory = TaskFactory(meta=dict(metadata))
     try:
-        loaded: dict[str, Any] = found.manager.load([task.name])["tasks"]
+        loaded: dict[str, Any] = index.manager.load([task.name])["tasks"]
     except HarnessError:
         raise
     except Exception as error:
         raise not_loaded(task, error) from error
-    if set(loaded) != set(found.configurations):
-        odd = ", ".join(sorted(set(loaded) ^ set(found.configurations)))
+    if set(loaded) != set(index.configurations):
+        odd = ", ".join(sorted(set(loaded) ^ set(index.configurations)))
         raise InvalidComparison(f"lm-eval loaded other tasks than those of {task.name!r}: {odd}.")
     return loaded
 
@@ -48,7 +48,7 @@ def not_loaded(task: LmEvalTask, error: BaseException) -> UsageError:
             f"task {task.name!r} reads a gated data set: accept its terms on the hub, `hf auth login`, and "
             f"`depthgauge fetch {task.name}` ({said[:200]})."
         )
-    if any(is_out_of_reach(one) for one in causes(error)):
+    if any(is_out_of_reach(cause) for cause in causes(error)):
         return UsageError(
             f"the data of task {task.name!r} is not on this machine: `depthgauge fetch {task.name}` gets it, once "
             f"({said[:200]})."
@@ -125,9 +125,9 @@ def sandboxed(task: LmEvalTask) -> Iterator[None]:
         lm_eval.utils.env = was
 
 
-def freeze(one: Any) -> Any:
+def freeze(value: Any) -> Any:
     """The documents of a task, made once more from the seed; from now on it has no others."""
     seed_everything()
-    documents = one.eval_docs
-    one.test_docs = one.validation_docs = lambda: documents
+    documents = value.eval_docs
+    value.test_docs = value.validation_docs = lambda: documents
     return documents

@@ -85,12 +85,12 @@ class GiftAdapter(Adapter):
         return model
 
     def projections(self, model: Any, name: str) -> list[Any]:
-        found = [getattr(block_parts(block).attention, name, None) for block in blocks(model)]
-        if not all(isinstance(module, torch.nn.Linear) for module in found):
+        projections = [getattr(block_parts(block).attention, name, None) for block in blocks(model)]
+        if not all(isinstance(module, torch.nn.Linear) for module in projections):
             raise NotTestable(
                 f"{type(model).__name__} has no linear {name} in each of its layers, for gift to generate"
             )
-        return found
+        return projections
 
 
 class Generator(torch.nn.Module):

@@ -121,15 +121,15 @@ def followed(arguments: Sequence[str], job: TrainingJob, log: TextIO) -> int:
 def raise_what_was_raised(place: Path) -> None:
     """The same kind of error with the same sentence, of the first process that wrote one."""
     for path in sorted(place.glob("raised-*")):
-        found = json.loads(path.read_text())
-        raise getattr(errors, found["kind"], TrainingFailed)(found["message"])
+        raised = json.loads(path.read_text())
+        raise getattr(errors, raised["kind"], TrainingFailed)(raised["message"])
 
 
 def death(log: str, code: int) -> str:
-    found = DIED.search(log)
-    if found is None:
+    match = DIED.search(log)
+    if match is None:
         return f"its processes ended with code {code}"
-    status, rank = int(found.group(1)), found.group(2)
+    status, rank = int(match.group(1)), match.group(2)
     how = f"was killed by signal {-status}" if status < 0 else f"ended with code {status}"
     return f"process {rank} {how}, and the others were stopped"
 

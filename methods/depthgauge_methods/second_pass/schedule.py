@@ -66,20 +66,20 @@ def noise_targets(model: Any, chosen: Collection[int]) -> set[str]:
 
     Raises: UsageError where none of them has any.
     """
-    found: set[int] = set()
+    targets: set[int] = set()
     refused = ""
     for place, block in enumerate(blocks(model)):
         if place in chosen:
             try:
-                found |= set(map(id, attention_matrices(block)))
+                targets |= set(map(id, attention_matrices(block)))
             except NotTestable as error:
                 refused = str(error)
-    if not found:
+    if not targets:
         raise UsageError(
             f"no attention matrix was found in blocks {listed(chosen)} of {type(model).__name__} to add noise to "
             f"({refused or 'they have none'}): take a method without noise."
         )
-    return {name for name, p in model.named_parameters() if id(p) in found}
+    return {name for name, p in model.named_parameters() if id(p) in targets}
 
 
 def listed(numbers: Iterable[int]) -> str:

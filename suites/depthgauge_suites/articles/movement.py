@@ -46,13 +46,13 @@ def rise_at(moved: Profiles, layers: NDArray[np.intp]) -> NDArray[np.float64]:
 
     Raises: StatisticUndefined if those did not move.
     """
-    found = []
+    rises = []
     for row, layer in zip(moved.values[:, 0], layers.tolist(), strict=True):
         beside = np.mean([row[near] for near in (layer - 1, layer + 1) if 0 <= near < len(row)])
         if not beside:
             raise StatisticUndefined(f"the layers beside layer {layer} did not move, so nothing can rise above them.")
-        found.append(float(row[layer] / beside))
-    return np.array(found)
+        rises.append(float(row[layer] / beside))
+    return np.array(rises)
 
 
 def log_ratio(moved: NDArray[np.float64], other: NDArray[np.float64], *, estimand: str) -> Estimate:

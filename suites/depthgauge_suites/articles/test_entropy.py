@@ -159,7 +159,10 @@ def smoothed_peaks_claim(over: str, statement: str, published: str, about: tuple
 
 
 def smoothed_peaks_apart(candidate, other) -> Estimate:
-    peaks, theirs = (greedy_entropy.smoothed_entropy(one, lambda rows: rows.max(axis=-1)) for one in (candidate, other))
+    peaks, theirs = (
+        greedy_entropy.smoothed_entropy(checkpoints, lambda rows: rows.max(axis=-1))
+        for checkpoints in (candidate, other)
+    )
     return paired_difference(peaks, theirs, estimand=f"peak over five steps, candidate - {other.name}")
 
 

@@ -225,7 +225,9 @@ def mean_bands_claim(name: str, statement: str, published: str, unit: str, ratio
 
 
 def mean_bands_apart(candidate, other, *, relative: bool) -> Estimate:
-    bands, theirs = (noise_trace.mean_late_spread(one, "reasoned", relative=relative) for one in (candidate, other))
+    bands, theirs = (
+        noise_trace.mean_late_spread(checkpoints, "reasoned", relative=relative) for checkpoints in (candidate, other)
+    )
     return paired_difference(bands, theirs, estimand=f"spread in the mean late layer, candidate - {other.name}")
 
 

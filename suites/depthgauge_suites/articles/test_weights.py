@@ -227,7 +227,7 @@ def test_keys_and_values_moved_early(candidate, base_model) -> Estimate:
 def test_every_projection_rises_at_the_peak(candidate, base_model) -> Estimate:
     moved = [weights.movement(candidate, base_model, name) for name in ATTENTION]
     peaks = movement.peak_layers(moved[ATTENTION.index("v")])
-    rises = [movement.rise_at(one, peaks) for one in moved]
+    rises = [movement.rise_at(delta, peaks) for delta in moved]
     return exactly(np.min(rises, axis=0), estimand="least rise of a projection at the values' peak", unit="ratio")
 
 
@@ -265,7 +265,7 @@ def test_the_mlp_peaks_before_attention(candidate, base_model) -> Estimate:
 )
 def test_early_layers_move_more_than_with_gradreg(candidate, base_model, gradreg) -> Estimate:
     moved, theirs = (
-        movement.early_norm([weights.movement(one, base_model, name) for name in (*ATTENTION, *MLP)])
-        for one in (candidate, gradreg)
+        movement.early_norm([weights.movement(checkpoints, base_model, name) for name in (*ATTENTION, *MLP)])
+        for checkpoints in (candidate, gradreg)
     )
     return movement.log_ratio(moved, theirs, estimand="norm of the change of early layers, candidate over gradreg")

@@ -46,5 +46,5 @@ def test_nothing_but_queries_and_values_is_changed(candidate, base_model) -> Est
     "three points are forgiven; as many steps at the same rate",
 ))  # fmt: skip
 def test_it_learns_as_much_as_lora(candidate, lora) -> Estimate:
-    scores = (tasks.scores(one, "science") for one in (candidate, lora))
+    scores = (tasks.scores(checkpoints, "science") for checkpoints in (candidate, lora))
     return paired_difference(*scores, estimand="science, gift - lora")

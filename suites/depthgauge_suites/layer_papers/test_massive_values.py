@@ -26,8 +26,8 @@ def texts_of(candidate) -> tuple[str, ...]:
 
 
 def beyond_values(candidate, side: massive_values.Side) -> Estimate:
-    found = massive_values.share_beyond_values(candidate, texts_of(candidate), side)
-    return exactly(found, estimand=f"massive share of {side}, less 5 times that of v", unit="share")
+    beyond = massive_values.share_beyond_values(candidate, texts_of(candidate), side)
+    return exactly(beyond, estimand=f"massive share of {side}, less 5 times that of v", unit="share")
 
 
 @claim(massive_claim(
@@ -54,8 +54,8 @@ def test_keys_hold_massive_values(candidate) -> Estimate:
     "how much oftener than by chance another head of the layer is massive there too; 1 if always",
 ))  # fmt: skip
 def test_heads_share_the_dimensions_of_massive_queries(candidate) -> Estimate:
-    found = massive_values.shared_dimensions(candidate, texts_of(candidate))
-    return mean(found, estimand="shared by another head, above chance")
+    shared = massive_values.shared_dimensions(candidate, texts_of(candidate))
+    return mean(shared, estimand="shared by another head, above chance")
 
 
 @claim(massive_claim(

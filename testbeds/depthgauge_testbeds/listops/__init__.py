@@ -20,18 +20,18 @@ EXPRESSIONS, BOARDS = 600, 100  # of the tasks; boards of each outcome
 @cache
 def expression_items() -> tuple[Item, ...]:
     """Different expressions, of one to three levels."""
-    random, found = Random(0), dict[str, str]()
-    while len(found) < EXPRESSIONS:
+    random, items = Random(0), dict[str, str]()
+    while len(items) < EXPRESSIONS:
         expression = expressions.draw(random)
-        found[expression.text] = str(expression.value)
-    return tuple(Item(id=text, prompt=text, answer=value) for text, value in found.items())
+        items[expression.text] = str(expression.value)
+    return tuple(Item(id=text, prompt=text, answer=value) for text, value in items.items())
 
 
 @cache
 def board_items() -> tuple[Item, ...]:
     """Boards, as many that X has won, that O has, and that nobody has."""
     random = Random(0)
-    chosen = [(board, won) for won, found in boards.boards().items() for board in random.sample(found, BOARDS)]
+    chosen = [(board, won) for won, positions in boards.boards().items() for board in random.sample(positions, BOARDS)]
     texts = [("".join(boards.written(board)), won) for board, won in chosen]
     return tuple(Item(id=text, prompt=text, answer=won) for text, won in texts)
 

@@ -24,7 +24,7 @@ def winner(board: Sequence[str]) -> str:
 @cache
 def boards() -> dict[str, tuple[Board, ...]]:
     """All boards that a game comes by, of five moves or more, by their winner; X begins, and a game ends when won."""
-    found: dict[str, tuple[Board, ...]] = {X: (), O: (), EMPTY: ()}
+    by_winner: dict[str, tuple[Board, ...]] = {X: (), O: (), EMPTY: ()}
     reached: set[Board] = {(EMPTY,) * 9}
     for move in range(1, 10):
         player = X if move % 2 else O
@@ -37,8 +37,8 @@ def boards() -> dict[str, tuple[Board, ...]]:
         }
         if move >= 5:
             for board in sorted(reached):
-                found[winner(board)] += (board,)
-    return found
+                by_winner[winner(board)] += (board,)
+    return by_winner
 
 
 def field(mark: str, place: int) -> str:

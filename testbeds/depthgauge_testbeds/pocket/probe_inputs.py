@@ -29,12 +29,12 @@ def trace_questions() -> tuple[TraceQuestion, ...]:
 def marked_texts() -> tuple[MarkedText, ...]:
     """Sentences of the corpus's grammar that name a compound or an isotope; the article's comes first."""
     random = Random(30)
-    found = {ARTICLE: None}
-    while len(found) < MARKED_TEXTS:
+    marks = {ARTICLE: None}
+    while len(marks) < MARKED_TEXTS:
         sentence = prose.Scene.draw(random).sentence(random)
         if terms_in(sentence):
-            found[sentence] = None
-    return tuple(MarkedText(text=text, terms=terms_in(text)) for text in found)
+            marks[sentence] = None
+    return tuple(MarkedText(text=text, terms=terms_in(text)) for text in marks)
 
 
 def routing_texts() -> tuple[RoutingText, ...]:
@@ -42,17 +42,17 @@ def routing_texts() -> tuple[RoutingText, ...]:
 
     A term has one text, as texts about the same term would resemble each other.
     """
-    found: list[RoutingText] = []
+    texts: list[RoutingText] = []
     for domain in DOMAINS:
         kind = {"chemistry": "compound", "physics": "isotope"}[domain]
         named = {
-            term: RoutingText(text=one.text, term=term, domain=domain)
-            for one in reversed(marked_texts())
-            for term in [min(one.terms, key=one.text.index)]
-            if term in prose.FILLERS[kind] and one.text.count(term) == 1
+            term: RoutingText(text=marked_text.text, term=term, domain=domain)
+            for marked_text in reversed(marked_texts())
+            for term in [min(marked_text.terms, key=marked_text.text.index)]
+            if term in prose.FILLERS[kind] and marked_text.text.count(term) == 1
         }
-        found += sorted(named.values(), key=lambda each: each.text != ARTICLE)
-    return tuple(found)
+        texts += sorted(named.values(), key=lambda each: each.text != ARTICLE)
+    return tuple(texts)
 
 
 def terms_in(sentence: str) -> tuple[str, ...]:

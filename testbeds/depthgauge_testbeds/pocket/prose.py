@@ -94,7 +94,7 @@ def passages(number: int, seed: int = 40) -> tuple[str, ...]:
 def openings(number: int, seed: int = 20) -> tuple[str, ...]:
     """`number` different openings, always the same ones: the prompts of the entropy trace."""
     random = Random(seed)
-    found: dict[str, None] = {}
-    while len(found) < number:
-        found[opening(random)] = None
-    return tuple(found)
+    starts: dict[str, None] = {}
+    while len(starts) < number:
+        starts[opening(random)] = None
+    return tuple(starts)

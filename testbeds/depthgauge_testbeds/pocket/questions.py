@@ -114,16 +114,16 @@ def codons() -> Iterator[Question]:
     names = facts.AMINO_ACID_NAMES
     for first in sense:
         for second in sense:
-            one, two = (names[facts.GENETIC_CODE[codon]] for codon in (first, second))
-            if one == two:
+            first_acid, two = (names[facts.GENETIC_CODE[codon]] for codon in (first, second))
+            if first_acid == two:
                 continue
-            third = next(name for name in names.values() if name not in (one, two))
+            third = next(name for name in names.values() if name not in (first_acid, two))
             yield Question(
                 kind="codons",
                 prompt=f"What do {first} {second} code for?",
-                answer=f"{one} {two}",
+                answer=f"{first_acid} {two}",
                 misconception=f"{two} {two}",
-                near=(f"{two} {one}", f"{one} {third}"),
+                near=(f"{two} {first_acid}", f"{first_acid} {third}"),
             )
 
 

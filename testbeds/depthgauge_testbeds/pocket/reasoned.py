@@ -22,8 +22,8 @@ def candidates() -> Iterator[Reasoned]:
     for kind in questions.KINDS:
         known = questions.questions(kind)
         for place, question in enumerate(known[:ASKED_OF_A_KIND]):
-            others = [one for one in known[place + 1 :] if one.answer != question.answer][:EXAMPLES]
-            examples = "".join(f"{one.prompt} {one.answer}{END_OF_TEXT}" for one in others)
+            others = [other for other in known[place + 1 :] if other.answer != question.answer][:EXAMPLES]
+            examples = "".join(f"{other.prompt} {other.answer}{END_OF_TEXT}" for other in others)
             yield Reasoned(f"{examples}{question.prompt}", question.answer, f"{END_OF_TEXT}{question.prompt}")
 
 

@@ -88,12 +88,12 @@ TASKS: tuple[LmEvalTask, ...] = (
 
 def last_number(text: str) -> float | None:
     """The last number that a text gives, also as '1.5 x 10^3'; None where it gives none."""
-    found = list(NUMBER.finditer(text))
-    if not found:
+    numbers = list(NUMBER.finditer(text))
+    if not numbers:
         return None
-    digits = re.match(r"-?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?", found[-1][0])
+    digits = re.match(r"-?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?", numbers[-1][0])
     assert digits is not None
-    return float(digits[0].replace(",", "")) * 10.0 ** int(found[-1][1] or 0)
+    return float(digits[0].replace(",", "")) * 10.0 ** int(numbers[-1][1] or 0)
 
 
 def ends_in_the_number(item: Item, said: str) -> float:
@@ -122,7 +122,8 @@ def science(
 ) -> Testbed:
     """The set-up, or with other weights, data of the same columns, tasks or sizes. With a judge every row is asked."""
     sets = [
-        DataSet(name=one, prompt=QUESTION, answer=SOLUTION, keep=None if judge else can_be_verified) for one in data
+        DataSet(name=source, prompt=QUESTION, answer=SOLUTION, keep=None if judge else can_be_verified)
+        for source in data
     ]
     return Testbed(
         name=name,
@@ -131,7 +132,7 @@ def science(
         tasks=tasks,
         suites=("articles",),
         training=Training(
-            prompts=cache(lambda: tuple(chain.from_iterable(one.items() for one in sets))),
+            prompts=cache(lambda: tuple(chain.from_iterable(data_set.items() for data_set in sets))),
             rewards=(judge.reward() if judge else VERIFIED,),
             chat=True,
             scale=scale,

@@ -75,8 +75,8 @@ def molecules() -> tuple[Compound, ...]:
     made = []
     for paragraph in re.split(r"\n(?=\w+:)", MOLECULES.strip()):
         state, _, listed = paragraph.partition(":")
-        for one in listed.split(","):
-            name, _, formula = one.strip().rpartition(" ")
+        for molecule in listed.split(","):
+            name, _, formula = molecule.strip().rpartition(" ")
             made.append(Compound(name.strip(), formula, "", state))
     return tuple(made)
 
@@ -84,15 +84,15 @@ def molecules() -> tuple[Compound, ...]:
 def composition(formula: str) -> Counter[str] | None:
     """Atoms by element, however they are grouped: CH3OH is CH4O. None for what is no formula of known elements."""
     flat = BRACKET.sub(lambda part: part[1] * int(part[2] or 1), formula.translate(SUBSCRIPTS))
-    found = ATOMS.findall(flat)
-    if not found or ATOMS.sub("", flat) or not symbols().issuperset(symbol for symbol, _ in found):
+    groups = ATOMS.findall(flat)
+    if not groups or ATOMS.sub("", flat) or not symbols().issuperset(symbol for symbol, _ in groups):
         return None
     atoms: Counter[str] = Counter()
-    for symbol, count in found:
+    for symbol, count in groups:
         atoms[symbol] += int(count or 1)
     return atoms
 
 
 @cache
 def symbols() -> frozenset[str]:
-    return frozenset(one.symbol for one in elements())
+    return frozenset(element.symbol for element in elements())

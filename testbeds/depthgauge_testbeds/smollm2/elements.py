@@ -38,15 +38,19 @@ def state(melting_k: float | None, boiling_k: float | None) -> str:
 def from_mendeleev() -> Iterator[Element]:
     from mendeleev import get_all_elements
 
-    for one in sorted(get_all_elements(), key=lambda one: one.atomic_number)[:LAST]:
+    for element in sorted(get_all_elements(), key=lambda listed: listed.atomic_number)[:LAST]:
         yield Element(
-            number=one.atomic_number, symbol=one.symbol, name=one.name.lower(), series=one.series.lower(),
-            mass=round(one.atomic_weight, 3), state=state(one.melting_point, one.boiling_point),
-        )  # fmt: skip
+            number=element.atomic_number,
+            symbol=element.symbol,
+            name=element.name.lower(),
+            series=element.series.lower(),
+            mass=round(element.atomic_weight, 3),
+            state=state(element.melting_point, element.boiling_point),
+        )
 
 
 def main() -> None:
-    rows: list[Any] = [list(one) for one in from_mendeleev()]
+    rows: list[Any] = [list(element) for element in from_mendeleev()]
     FILE.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
 
 

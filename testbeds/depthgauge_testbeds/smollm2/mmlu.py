@@ -17,10 +17,10 @@ def items() -> tuple[Item, ...]:
     return tuple(
         Item(
             id=f"{subject} {i}",
-            prompt=f"{found['asked']}\n{found['options']}\nAnswer:",
-            answer=found["answer"],
+            prompt=f"{match['asked']}\n{match['options']}\nAnswer:",
+            answer=match["answer"],
             options=LETTERS,
         )
         for subject, text in sorted(shipped().items())
-        for i, found in enumerate(QUESTION.finditer(text))
+        for i, match in enumerate(QUESTION.finditer(text))
     )

@@ -42,7 +42,7 @@ LABELS = tuple(symbol for symbol, charge in CATIONS.values() if charge == 2)
 
 def marked_texts() -> tuple[MarkedText, ...]:
     """Sentences that name a compound by its formula; the article's comes first."""
-    formulae = [one.formula for one in compounds() if len(one.formula) > 3]
+    formulae = [compound.formula for compound in compounds() if len(compound.formula) > 3]
     chosen = formulae[:: len(formulae) // MARKED_TEXTS][:MARKED_TEXTS]
     sentences = {ARTICLE: "H2SO4"} | {
         HAPPENINGS[place % len(HAPPENINGS)].format(formula): formula for place, formula in enumerate(chosen)
@@ -53,7 +53,8 @@ def marked_texts() -> tuple[MarkedText, ...]:
 def routing_texts() -> tuple[RoutingText, ...]:
     """The first sentences with a formula, the article's first, and as many of physics with an isotope."""
     chemistry = [
-        RoutingText(text=one.text, term=one.terms[0], domain="chemistry") for one in marked_texts()[:ROUTING_TEXTS]
+        RoutingText(text=marked_text.text, term=marked_text.terms[0], domain="chemistry")
+        for marked_text in marked_texts()[:ROUTING_TEXTS]
     ]
     physics = [
         RoutingText(text=DECAYS[place % len(DECAYS)].format(name), term=name, domain="physics")
@@ -65,8 +66,8 @@ def routing_texts() -> tuple[RoutingText, ...]:
 def words() -> tuple[Word, ...]:
     """Words of four kinds, as on pocket."""
     kinds = {
-        "formula": sorted({one.formula for one in compounds()}),
-        "isotope": [f"{one.name}-{round(one.mass)}" for one in elements()],
+        "formula": sorted({compound.formula for compound in compounds()}),
+        "isotope": [f"{element.name}-{round(element.mass)}" for element in elements()],
         "technical": list(TECHNICAL),
         "ordinary": list(ORDINARY),
     }

@@ -29,11 +29,13 @@ OXYGEN = {"NO3": 3, "ClO3": 3, "ClO4": 4, "HCO3": 3, "H2PO4": 4, "HSO4": 4}  # o
 
 def candidates() -> Iterator[Reasoned]:
     """Neutrons of isotopes and oxygen of salts, where the answer is no number of the question or the reasoning."""
-    for one in elements():
-        for mass in {round(one.mass) + shift for shift in (-1, 0, 1)}:
-            if mass > one.number:
-                text = NEUTRONS.format(name=one.name, Name=one.name.capitalize(), protons=one.number, mass=mass)
-                yield from unnamed(text, mass - one.number, ".\nSo the number of neutrons is")
+    for element in elements():
+        for mass in {round(element.mass) + shift for shift in (-1, 0, 1)}:
+            if mass > element.number:
+                text = NEUTRONS.format(
+                    name=element.name, Name=element.name.capitalize(), protons=element.number, mass=mass
+                )
+                yield from unnamed(text, mass - element.number, ".\nSo the number of neutrons is")
     for groups, cations in CATIONS.items():
         for cation in cations:
             for anion, each in OXYGEN.items():

@@ -52,66 +52,76 @@ def dealt(stratum: Sequence[str]) -> dict[str, Side]:
 def sides() -> dict[str, Side]:
     """The side of every element and compound: half of each class; a salt goes with its metal."""
     strata: dict[Hashable, list[str]] = {}
-    for one in elements():
-        strata.setdefault((one.state, one.series), []).append(one.name)
+    for molecule in elements():
+        strata.setdefault((molecule.state, molecule.series), []).append(molecule.name)
     for compound in compounds():
         if not compound.element:
             strata.setdefault(("molecule", compound.state), []).append(compound.name)
-    found = {name: side for stratum in strata.values() for name, side in dealt(stratum).items()}
-    return found | {one.name: found[one.element] for one in compounds() if one.element}
+    side_of = {name: side for stratum in strata.values() for name, side in dealt(stratum).items()}
+    return side_of | {molecule.name: side_of[molecule.element] for molecule in compounds() if molecule.element}
 
 
 def elements_of(side: Side) -> list[Element]:
-    known = (one for one in elements() if sides()[one.name] == side and one.name not in UNSURE)
-    return sorted(known, key=lambda one: digest(one.name))
+    known = (element for element in elements() if sides()[element.name] == side and element.name not in UNSURE)
+    return sorted(known, key=lambda element: digest(element.name))
 
 
 def compounds_of(side: Side) -> list[Compound]:
-    return sorted((one for one in compounds() if sides()[one.name] == side), key=lambda one: digest(one.name))
+    return sorted(
+        (compound for compound in compounds() if sides()[compound.name] == side),
+        key=lambda compound: digest(compound.name),
+    )
 
 
 def balanced(questions: Iterable[Question]) -> Iterator[Question]:
     """As many questions of every class as the rarest has."""
     by_class: dict[str, list[Question]] = {}
-    for one in questions:
-        by_class.setdefault(one.label, []).append(one)
+    for asked in questions:
+        by_class.setdefault(asked.label, []).append(asked)
     fewest = min(map(len, by_class.values()))
-    return (one for listed in by_class.values() for one in listed[:fewest])
+    return (asked for listed in by_class.values() for asked in listed[:fewest])
 
 
 # -- the kinds of questions ---
 
 
 def symbol(side: Side) -> Iterator[Question]:
-    for one in elements_of(side):
-        if one.symbol in ENGLISH:
+    for element in elements_of(side):
+        if element.symbol in ENGLISH:
             continue
-        others = sorted((other.symbol for other in elements() if other != one), key=lambda other: likeness(one, other))
-        sentences = (f"The chemical symbol of {one.name} is {said}." for said in (one.symbol, *others[:3]))
+        others = sorted(
+            (other.symbol for other in elements() if other != element), key=lambda other: likeness(element, other)
+        )
+        sentences = (f"The chemical symbol of {element.name} is {said}." for said in (element.symbol, *others[:3]))
         yield Question(
-            "symbol", "", one.name, f"What is the chemical symbol of {one.name}?", one.symbol, tuple(sentences)
-        )  # fmt: skip
+            "symbol",
+            "",
+            element.name,
+            f"What is the chemical symbol of {element.name}?",
+            element.symbol,
+            tuple(sentences),
+        )
 
 
-def likeness(one: Element, other: str) -> tuple[bool, str]:
+def likeness(element: Element, other: str) -> tuple[bool, str]:
     """Symbols that start as the element's name does come first."""
-    return other[0].lower() != one.name[0], digest(one.name + other)
+    return other[0].lower() != element.name[0], digest(element.name + other)
 
 
 def metal(side: Side) -> Iterator[Question]:
     def asked() -> Iterator[Question]:
-        for one in elements_of(side):
-            if one.series != METALLOIDS:
-                kinds = ("nonmetal", "metal") if one.series in NONMETALS else ("metal", "nonmetal")
-                yield choice("metal", one.name, f"Is {one.name} a metal or a nonmetal?", kinds)
+        for element in elements_of(side):
+            if element.series != METALLOIDS:
+                kinds = ("nonmetal", "metal") if element.series in NONMETALS else ("metal", "nonmetal")
+                yield choice("metal", element.name, f"Is {element.name} a metal or a nonmetal?", kinds)
 
     return balanced(asked())
 
 
 def state(side: Side) -> Iterator[Question]:
     def asked() -> Iterator[Question]:
-        known = [(one.name, one.state) for one in elements_of(side)]
-        known += [(one.name, one.state) for one in compounds_of(side) if not one.element]
+        known = [(element.name, element.state) for element in elements_of(side)]
+        known += [(compound.name, compound.state) for compound in compounds_of(side) if not compound.element]
         for name, right in known:
             others = (said for said in STATES if said != right)
             yield choice("state", name, f"Is {name} a solid, a liquid or a gas at room temperature?", (right, *others))
@@ -121,20 +131,24 @@ def state(side: Side) -> Iterator[Question]:
 
 def family(side: Side) -> Iterator[Question]:
     def asked() -> Iterator[Question]:
-        for one in elements_of(side):
-            right = one.series.removesuffix("es") if one.series == "noble gases" else one.series.removesuffix("s")
-            if right in FAMILIES and one.name != "hydrogen":
+        for element in elements_of(side):
+            right = (
+                element.series.removesuffix("es")
+                if element.series == "noble gases"
+                else element.series.removesuffix("s")
+            )
+            if right in FAMILIES and element.name != "hydrogen":
                 others = (said for said in FAMILIES if said != right)
-                prompt = f"Is {one.name} an alkali metal, an alkaline earth metal, a halogen or a noble gas?"
-                yield choice("family", one.name, prompt, (right, *others))
+                prompt = f"Is {element.name} an alkali metal, an alkaline earth metal, a halogen or a noble gas?"
+                yield choice("family", element.name, prompt, (right, *others))
 
     return balanced(asked())
 
 
 def substance(side: Side) -> Iterator[Question]:
     def asked() -> Iterator[Question]:
-        known = [(one.name, ("element", "compound")) for one in elements_of(side)]
-        known += [(one.name, ("compound", "element")) for one in compounds_of(side)]
+        known = [(element.name, ("element", "compound")) for element in elements_of(side)]
+        known += [(compound.name, ("compound", "element")) for compound in compounds_of(side)]
         for name, kinds in known:
             yield choice("substance", name, f"Is {name} an element or a compound?", kinds)
 
@@ -143,7 +157,7 @@ def substance(side: Side) -> Iterator[Question]:
 
 def choice(kind: str, name: str, prompt: str, kinds: tuple[str, ...]) -> Question:
     """A question of what the substance of that name is, the right class first."""
-    said = tuple(f"{name.capitalize()} is {'an' if one[0] in 'aeiou' else 'a'} {one}." for one in kinds)
+    said = tuple(f"{name.capitalize()} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}." for kind in kinds)
     return Question(kind, kinds[0], name, prompt, kinds[0], said)
 
 
@@ -151,7 +165,7 @@ def heavier(side: Side) -> Iterator[Question]:
     known, random = elements_of(side), Random(side)
     pairs: dict[frozenset[str], Question] = {}
     while len(pairs) < PAIRS:
-        light, heavy = sorted(random.sample(known, 2), key=lambda one: one.mass)
+        light, heavy = sorted(random.sample(known, 2), key=lambda element: element.mass)
         key = frozenset((light.name, heavy.name))
         if heavy.mass < 1.2 * light.mass or key in pairs:
             continue
@@ -167,7 +181,7 @@ def contains(side: Side) -> Iterator[Question]:
     pairs: dict[tuple[str, frozenset[str]], Question] = {}
     while len(pairs) < PAIRS:
         sought = random.choice(list(SOUGHT))
-        having, lacking = (one.name for one in random.sample(known, 2))
+        having, lacking = (drawn.name for drawn in random.sample(known, 2))
         key = (sought, frozenset((having, lacking)))
         if sought not in atoms(having) or sought in atoms(lacking) or key in pairs:
             continue
@@ -187,11 +201,19 @@ def in_turn(right: str, wrong: str, number: int) -> tuple[str, tuple[str, str]]:
 
 
 def formula(side: Side) -> Iterator[Question]:
-    for one in compounds_of(side):
-        sentences = (f"The chemical formula of {one.name} is {said}." for said in (one.formula, *misread(one.formula)))
+    for compound in compounds_of(side):
+        sentences = (
+            f"The chemical formula of {compound.name} is {said}."
+            for said in (compound.formula, *misread(compound.formula))
+        )
         yield Question(
-            "formula", "", one.name, f"What is the chemical formula of {one.name}?", one.formula, tuple(sentences)
-        )  # fmt: skip
+            "formula",
+            "",
+            compound.name,
+            f"What is the chemical formula of {compound.name}?",
+            compound.formula,
+            tuple(sentences),
+        )
 
 
 def misread(right: str) -> tuple[str, str, str]:
@@ -215,8 +237,8 @@ KINDS: dict[str, Callable[[Side], Iterator[Question]]] = {
 
 @cache
 def atoms(name: str) -> frozenset[str]:
-    (one,) = (one for one in compounds() if one.name == name)
-    return frozenset(composition(one.formula) or ())
+    (candidate,) = (candidate for candidate in compounds() if candidate.name == name)
+    return frozenset(composition(candidate.formula) or ())
 
 
 @cache
@@ -232,11 +254,13 @@ def in_first_sentence(kind: str, said: str) -> set[Hashable]:
     first = SENTENCE_END.split(said.strip(), maxsplit=1)[0]
     words = [word.strip(".,;:!?*\"'`") for word in first.translate(SUBSCRIPTS).split()]
     if kind == "symbol":
-        return {word.strip("()") for word in words} & {one.symbol for one in elements() if one.symbol not in ENGLISH}
+        return {word.strip("()") for word in words} & {
+            element.symbol for element in elements() if element.symbol not in ENGLISH
+        }
     if kind == "formula":
         return set(formulae(words))
-    found = wording(kind).findall(first.lower().replace("non-metal", "nonmetal"))
-    return set(found)
+    matched = wording(kind).findall(first.lower().replace("non-metal", "nonmetal"))
+    return set(matched)
 
 
 def formulae(words: Iterable[str]) -> Iterator[Hashable]:
@@ -244,9 +268,9 @@ def formulae(words: Iterable[str]) -> Iterator[Hashable]:
     for word in words:
         bare = word[1:-1] if word.startswith("(") and word.endswith(")") else word
         if sum(map(str.isupper, bare)) > 1 or any(map(str.isdigit, bare)):
-            found = composition(bare)
-            if found is not None:
-                yield frozenset(found.items())
+            parts = composition(bare)
+            if parts is not None:
+                yield frozenset(parts.items())
 
 
 @cache
@@ -254,8 +278,8 @@ def wording(kind: str) -> re.Pattern[str]:
     """Any candidate of a kind, as whole words; the longer ones first, as 'sodium chloride' is no 'sodium'."""
     names = {
         "metal": ("metal", "nonmetal", "metalloid"), "state": STATES, "family": FAMILIES,
-        "substance": ("element", "compound"), "heavier": tuple(one.name for one in elements()),
-        "contains": tuple(one.name for one in compounds()),
+        "substance": ("element", "compound"), "heavier": tuple(element.name for element in elements()),
+        "contains": tuple(compound.name for compound in compounds()),
     }[kind]  # fmt: skip
     return re.compile(rf"\b(?:{'|'.join(sorted(map(re.escape, names), key=len, reverse=True))})\b")
 
@@ -284,7 +308,8 @@ def item_id(question: Question) -> str:
 def items(side: Side) -> tuple[Item, ...]:
     """Questions whose answers are said."""
     return tuple(
-        Item(id=item_id(one), prompt=one.prompt, answer=one.answer, group=one.about) for one in questions(side)
+        Item(id=item_id(question), prompt=question.prompt, answer=question.answer, group=question.about)
+        for question in questions(side)
     )
 
 
@@ -292,8 +317,11 @@ def with_options(side: Side) -> tuple[Item, ...]:
     """The same, answered by the likelihood of whole sentences: what is known, however it is said."""
     return tuple(
         Item(
-            id=item_id(one), prompt=one.prompt, answer=one.sentences[0],
-            options=tuple(sorted(one.sentences, key=lambda sentence: digest(one.prompt + sentence))), group=one.about,
+            id=item_id(question),
+            prompt=question.prompt,
+            answer=question.sentences[0],
+            options=tuple(sorted(question.sentences, key=lambda sentence: digest(question.prompt + sentence))),
+            group=question.about,
         )
-        for one in questions(side)
-    )  # fmt: skip
+        for question in questions(side)
+    )

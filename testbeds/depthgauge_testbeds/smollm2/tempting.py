@@ -76,8 +76,10 @@ def wrong_probability(model: Any, tokenizer: Any, question: TraceQuestion) -> fl
 
 def temptation(model: Any, tokenizer: Any, fact: history.Fact) -> tuple[float, str]:
     """The probability of the likeliest wrong ending, and the line that names it."""
-    wrong = (TraceQuestion(prompt=fact.prompt, right=fact.answer, wrong=one) for one in fact.options[1:])
-    return max((wrong_probability(model, tokenizer, one), f"{one.prompt} | {one.wrong}") for one in wrong)
+    wrong = (TraceQuestion(prompt=fact.prompt, right=fact.answer, wrong=option) for option in fact.options[1:])
+    return max(
+        (wrong_probability(model, tokenizer, question), f"{question.prompt} | {question.wrong}") for question in wrong
+    )
 
 
 def main() -> None:

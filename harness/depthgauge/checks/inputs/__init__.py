@@ -19,7 +19,7 @@ START_CHARACTERS, QUESTIONS = 280, 64
 
 
 def task_items(source: Sequence[items.Item]) -> tuple[Item, ...]:
-    return tuple(Item(id=one.id, prompt=one.prompt, answer=one.answer, options=one.options) for one in source)
+    return tuple(Item(id=item.id, prompt=item.prompt, answer=item.answer, options=item.options) for item in source)
 
 
 def all_texts() -> tuple[Text, ...]:
@@ -27,7 +27,7 @@ def all_texts() -> tuple[Text, ...]:
 
     They are of 40 kinds: none odd of fewer could not show that nine kinds in ten have not changed.
     """
-    return tuple(Text(text=start(one.text), kind=one.kind, turns=one.turns) for one in texts.texts())
+    return tuple(Text(text=start(text.text), kind=text.kind, turns=text.turns) for text in texts.texts())
 
 
 def start(text: str) -> str:
@@ -42,17 +42,17 @@ def openings() -> tuple[Opening, ...]:
 
 def unmarked() -> tuple[MarkedText, ...]:
     """Texts on which heads are compared: nobody asks for terms in them."""
-    return tuple(MarkedText(text=start(one.text)) for one in texts.texts())
+    return tuple(MarkedText(text=start(text.text)) for text in texts.texts())
 
 
 def passages() -> tuple[Passage, ...]:
     """Texts for attention sinks: each is longer than the 64 tokens that are looked at."""
-    return tuple(Passage(one.text) for one in texts.texts())
+    return tuple(Passage(text.text) for text in texts.texts())
 
 
 def short_questions() -> tuple[ShortQuestion, ...]:
     """Of the task's items that have a prompt as many of each kind as it has, evenly drawn."""
-    prompts = [one.prompt for one in items.items() if one.prompt]
+    prompts = [item.prompt for item in items.items() if item.prompt]
     drawn = (prompts[place * len(prompts) // QUESTIONS] for place in range(QUESTIONS))
     return tuple(ShortQuestion(request=f"{prompt} Answer in one or two words.", prompt=prompt) for prompt in drawn)
 

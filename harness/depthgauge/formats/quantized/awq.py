@@ -43,17 +43,17 @@ def unpacked(stored: Mapping[str, Stored], settings: Mapping[str, Any]) -> dict[
     if not isinstance(size, int):
         raise InvalidCheckpoint(f"config.json has AWQ weights with a group_size of {size!r}, which is no number.")
     left_out = names_in(settings.get("modules_to_not_convert"))
-    found: dict[str, Tensor] = {}
+    readable: dict[str, Tensor] = {}
     quantized = []
     for module, fields in fields_by_module(stored).items():
-        found |= {tensor.name: tensor for field, tensor in fields.items() if field not in PACKED}
+        readable |= {tensor.name: tensor for field, tensor in fields.items() if field not in PACKED}
         if "qweight" in fields:
             quantized.append(module)
-            found[f"{module}.weight"] = weight(module, fields, size)
+            readable[f"{module}.weight"] = weight(module, fields, size)
     check_all_quantized(
         stored, quantized, lambda module: any(part in module for part in left_out), "modules_to_not_convert"
     )
-    return found
+    return readable
 
 
 def bits_of(settings: Mapping[str, Any]) -> float:
@@ -96,5 +96,5 @@ def levels_of(fields: dict[str, Stored], size: int) -> Levels:
 
 def in_order(packed: Stored) -> NDArray[np.float32]:
     """What is packed, one number an output."""
-    found = nibbles(np.ascontiguousarray(read(packed)).view(np.uint8)).reshape(packed.shape[0], -1, A_WORD)
-    return found[..., NIBBLE_OF_OUTPUT].reshape(packed.shape[0], -1).astype(np.float32)
+    ordered = nibbles(np.ascontiguousarray(read(packed)).view(np.uint8)).reshape(packed.shape[0], -1, A_WORD)
+    return ordered[..., NIBBLE_OF_OUTPUT].reshape(packed.shape[0], -1).astype(np.float32)

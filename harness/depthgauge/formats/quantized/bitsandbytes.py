@@ -33,19 +33,19 @@ class State(NamedTuple):
 
 
 def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    found: dict[str, Tensor] = {
+    readable: dict[str, Tensor] = {
         name: tensor for name, tensor in stored.items() if STATE not in name and not name.endswith(OF_8_BITS)
     }
     for name, tensor in stored.items():
         plain, is_state, _ = name.partition(STATE)
         if is_state:
             for suffix in OF_4_BITS:
-                found.pop(plain + suffix, None)
-            found[plain] = of_4_bits(plain, stored, tensor)
+                readable.pop(plain + suffix, None)
+            readable[plain] = of_4_bits(plain, stored, tensor)
         elif name.endswith(".SCB"):
             plain = f"{name.removesuffix('.SCB')}.weight"
-            found[plain] = of_8_bits(plain, stored, tensor)
-    return found
+            readable[plain] = of_8_bits(plain, stored, tensor)
+    return readable
 
 
 FORMATS.register(Format(name="bitsandbytes", tensors=tensors))
@@ -92,14 +92,14 @@ def of_4_bits(name: str, stored: Mapping[str, Stored], tensor: Stored) -> Comput
 def state_of(tensor: Stored) -> State:
     """Raises: InvalidCheckpoint for what is no state of bitsandbytes."""
     try:
-        found = json.loads(bytes(read(tensor)))
-        shape = tuple(int(size) for size in found["shape"])
-        nested = found.get("nested_blocksize")
+        settings = json.loads(bytes(read(tensor)))
+        shape = tuple(int(size) for size in settings["shape"])
+        nested = settings.get("nested_blocksize")
         state = State(
-            shape, int(found["blocksize"]), int(nested) if nested else None, float(found.get("nested_offset", 0))
+            shape, int(settings["blocksize"]), int(nested) if nested else None, float(settings.get("nested_offset", 0))
         )
         if not shape or min(*shape, state.block, state.nested_block or 1) < 1:
-            raise ValueError(f"sizes below 1 in {found}")
+            raise ValueError(f"sizes below 1 in {settings}")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InvalidCheckpoint(
             f"{tensor.name} in {tensor.path} is no state of bitsandbytes ({type(error).__name__}): quantise it again."
@@ -125,8 +125,8 @@ def scales_of(fields: dict[str, Stored], state: State) -> NDArray[np.float32]:
     if state.nested_block:
         outer = read(fields["nested"]).repeat(state.nested_block)[: len(largest)]
         largest = read(fields["nested_map"])[largest] * outer + np.float32(state.nested_offset)
-    found: NDArray[np.float32] = largest.repeat(state.block)[: math.prod(state.shape)].reshape(state.shape)
-    return found
+    scales: NDArray[np.float32] = largest.repeat(state.block)[: math.prod(state.shape)].reshape(state.shape)
+    return scales
 
 
 def of_8_bits(name: str, stored: Mapping[str, Stored], scales: Stored) -> Computed:

@@ -71,12 +71,12 @@ class Scheme:
 def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
     settings = quantization(config) or {}
     schemes, ignored = schemes_of(settings), names_in(settings.get("ignore"))
-    found: dict[str, Tensor] = {}
+    readable: dict[str, Tensor] = {}
     quantized = []
     for module, fields in fields_by_module(stored).items():
         main = fields.get("weight_packed", fields.get("weight"))
         if main is None or not ({"weight_packed", "weight_scale"} & fields.keys()):
-            found |= {tensor.name: tensor for tensor in fields.values()}
+            readable |= {tensor.name: tensor for tensor in fields.values()}
             continue
         quantized.append(module)
         if any(is_named(target, module) for target in ignored):
@@ -84,13 +84,13 @@ def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[
                 f"{main.name} in {main.path} is quantised, and ignore in config.json leaves it out: what loads the "
                 f"folder looks for a plain weight, and draws it at random; take {module} out of ignore."
             )
-        found |= {tensor.name: tensor for field, tensor in fields.items() if field not in (*BESIDE, "weight")}
-        found[f"{module}.weight"] = weight(module, fields, main, scheme_of(module, schemes, main))
+        readable |= {tensor.name: tensor for field, tensor in fields.items() if field not in (*BESIDE, "weight")}
+        readable[f"{module}.weight"] = weight(module, fields, main, scheme_of(module, schemes, main))
     check_all_quantized(
         stored, quantized, lambda module: any(is_named(target, module) for target in ignored), "ignore",
         head=untied(config) and any("Linear" in targets for targets, _ in schemes),
     )  # fmt: skip
-    return found
+    return readable
 
 
 FORMATS.register(Format(name="compressed-tensors", tensors=tensors))
@@ -102,7 +102,7 @@ def untied(config: Mapping[str, Any]) -> bool:
 
 def schemes_of(settings: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Scheme]]:
     """What is quantised, and how. Raises: InvalidCheckpoint for what nothing here reads."""
-    groups, found = settings.get("config_groups"), []
+    groups, schemes = settings.get("config_groups"), []
     for group in groups.values() if isinstance(groups, dict) else ():
         weights = group.get("weights") if isinstance(group, dict) else None
         if not isinstance(weights, dict):
@@ -126,10 +126,10 @@ def schemes_of(settings: Mapping[str, Any]) -> list[tuple[tuple[str, ...], Schem
             block=block_in(weights.get("block_structure")),
             symmetric=bool(weights.get("symmetric", True)),
         )
-        found.append((names_in(group.get("targets")), scheme))
-    if not found:
+        schemes.append((names_in(group.get("targets")), scheme))
+    if not schemes:
         raise InvalidCheckpoint("config.json names no config_groups with weights: save it with its configuration.")
-    return found
+    return schemes
 
 
 def scheme_of(module: str, schemes: list[tuple[tuple[str, ...], Scheme]], main: Stored) -> Scheme:

@@ -28,25 +28,25 @@ def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[
     codes = {name: tensor for name, tensor in stored.items() if tensor.dtype in CODES}
     scales = {name: scale_of(stored, tensor) for name, tensor in codes.items()}
     taken = {scale.name for scale in scales.values()}
-    found: dict[str, Tensor] = {
+    readable: dict[str, Tensor] = {
         name: tensor
         for name, tensor in stored.items()
         if name not in codes and name not in taken and not name.endswith(OF_ACTIVATIONS)
     }
     for name, tensor in codes.items():
-        found[name] = weight(tensor, scales[name], settings.get("weight_block_size"))
+        readable[name] = weight(tensor, scales[name], settings.get("weight_block_size"))
     check_all_quantized(
-        found_stored(found), [name.removesuffix(".weight") for name in codes],
+        found_stored(readable), [name.removesuffix(".weight") for name in codes],
         lambda module: any(part in module for part in left_out), "modules_to_not_convert",
     )  # fmt: skip
-    return found
+    return readable
 
 
 FORMATS.register(Format(name="fp8", tensors=tensors))
 
 
-def found_stored(found: Mapping[str, Tensor]) -> dict[str, Stored]:
-    return {name: tensor for name, tensor in found.items() if isinstance(tensor, Stored)}
+def found_stored(readable: Mapping[str, Tensor]) -> dict[str, Stored]:
+    return {name: tensor for name, tensor in readable.items() if isinstance(tensor, Stored)}
 
 
 def scale_of(stored: Mapping[str, Stored], tensor: Stored) -> Stored:

@@ -20,16 +20,16 @@ EVEN = re.compile(r"Q[2-6]_[01K]")  # types whose levels are evenly spaced
 
 def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
     types = (quantization(config) or {}).get("types") or {}
-    found: dict[str, Tensor] = dict(stored)
+    readable: dict[str, Tensor] = dict(stored)
     for name, tensor in stored.items():
         named = types.get(name)
         if named is not None:
-            found[name] = Computed(
+            readable[name] = Computed(
                 name=name, path=tensor.path, shape=tensor.shape, bits=bits_of(str(named)),
                 group=group_of(str(named)),
                 compute=partial(computed, tensor), levels=levels_of(tensor, str(named)),
             )  # fmt: skip
-    return found
+    return readable
 
 
 def bits_of(name: str) -> float:

@@ -39,15 +39,15 @@ FORMATS.register(Format(name="gptq", tensors=tensors))
 
 
 def unpacked(stored: Mapping[str, Stored], settings: Mapping[str, Any], offset: int) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
+    readable: dict[str, Tensor] = {}
     quantized = []
     for module, fields in fields_by_module(stored).items():
-        found |= {tensor.name: tensor for field, tensor in fields.items() if field not in PACKED}
+        readable |= {tensor.name: tensor for field, tensor in fields.items() if field not in PACKED}
         if "qweight" in fields:
             quantized.append(module)
-            found[f"{module}.weight"] = weight(module, fields, scheme_of(module, settings, offset))
+            readable[f"{module}.weight"] = weight(module, fields, scheme_of(module, settings, offset))
     check_all_quantized(stored, quantized, lambda module: own_settings(module, settings) is None, "dynamic")
-    return found
+    return readable
 
 
 def bits_of(settings: Mapping[str, Any]) -> int:

@@ -21,12 +21,12 @@ BITS = 4
 
 
 def tensors(stored: Mapping[str, Stored], config: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    found: dict[str, Tensor] = {name: t for name, t in stored.items() if not name.endswith((BLOCKS, SCALES))}
+    readable: dict[str, Tensor] = {name: t for name, t in stored.items() if not name.endswith((BLOCKS, SCALES))}
     for name, blocks in stored.items():
         if name.endswith(BLOCKS):
             plain = name.removesuffix(BLOCKS)
-            found[plain] = weight(plain, blocks, stored.get(plain + SCALES))
-    return found
+            readable[plain] = weight(plain, blocks, stored.get(plain + SCALES))
+    return readable
 
 
 FORMATS.register(Format(name="mxfp4", tensors=tensors))
@@ -51,12 +51,12 @@ def weight(name: str, blocks: Stored, scales: Stored | None) -> Computed:
 def computed(blocks: Stored, scales: Stored) -> NDArray[np.float32]:
     """(experts, inputs, outputs), an expert at a time: they are the largest tensors that there are."""
     experts, outputs, groups, size = blocks.shape
-    found = np.empty((experts, groups * size * 2, outputs), np.float32)
+    values = np.empty((experts, groups * size * 2, outputs), np.float32)
     powers = powers_of(scales)
     for expert, packed in enumerate(read(blocks)):
         codes = E2M1[nibbles(packed)]
-        found[expert] = scaled(codes, powers[expert][..., None], blocks).reshape(outputs, -1).T
-    return found
+        values[expert] = scaled(codes, powers[expert][..., None], blocks).reshape(outputs, -1).T
+    return values
 
 
 def levels_of(blocks: Stored, scales: Stored) -> Levels:

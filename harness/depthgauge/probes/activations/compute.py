@@ -55,8 +55,8 @@ def activation_difference(candidate: Any, baseline: Any, token_ids: Tokens) -> D
     chosen_batches = pair_batches(baseline, token_ids)
     run_ahead((baseline, candidate), [[token_ids[i] for i in chosen] for chosen in chosen_batches])
     for chosen in chosen_batches:
-        found = batch_lengths(candidate, baseline, [list(token_ids[i]) for i in chosen], directions, sums)
-        lengths.update(zip(chosen, np.moveaxis(found, 2, 0), strict=True))
+        sizes = batch_lengths(candidate, baseline, [list(token_ids[i]) for i in chosen], directions, sums)
+        lengths.update(zip(chosen, np.moveaxis(sizes, 2, 0), strict=True))
     enough = sum(len(ids) > READ_AT for ids in token_ids)
     return in_means([lengths[i] for i in range(len(token_ids))], directions.shares(), sums / max(enough, 1))
 
@@ -81,19 +81,19 @@ def batch_lengths(
     import torch
 
     states: list[torch.Tensor] = []
-    found: list[torch.Tensor] = []
+    by_layer: list[torch.Tensor] = []
 
     def compare(layer: int, output: "torch.Tensor") -> None:
         before = widened(states.pop(0))
         after = widened(output).to(before.device)
         delta = after - before
-        found.append(torch.stack([torch.linalg.vector_norm(x, dim=-1) for x in (delta, before, after)]).cpu())
+        by_layer.append(torch.stack([torch.linalg.vector_norm(x, dim=-1) for x in (delta, before, after)]).cpu())
         directions.add(layer, delta[:, 1:].flatten(0, 1))
         sums[layer] += delta[:, READ_AT : READ_AT + 1].sum((0, 1), dtype=torch.float64).cpu().numpy()
 
     see_blocks(baseline, ids, lambda _, output: states.append(output))
     see_blocks(candidate, ids, compare)
-    lengths = torch.stack(found).double().numpy()
+    lengths = torch.stack(by_layer).double().numpy()
     for side, place in (("baseline", 1), ("candidate", 2)):
         if not np.isfinite(lengths[:, place]).all():
             raise InvalidCheckpoint(

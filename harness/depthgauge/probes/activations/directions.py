@@ -63,8 +63,8 @@ def largest_eigenvalue(symmetric: "torch.Tensor") -> float:
     from scipy.sparse.linalg import eigsh
 
     start = np.random.default_rng(0).standard_normal(len(symmetric))
-    found = eigsh(symmetric.double().cpu().numpy(), k=1, which="LA", v0=start, return_eigenvectors=False)
-    return float(found[0])
+    eigenvalues = eigsh(symmetric.double().cpu().numpy(), k=1, which="LA", v0=start, return_eigenvectors=False)
+    return float(eigenvalues[0])
 
 
 def largest_of_sketch(products_DK: "torch.Tensor", frame_DK: "torch.Tensor") -> float:

@@ -23,11 +23,11 @@ def activation_change(
     """The arrays of `ActivationDifference`."""
     models = candidate.forward_model, baseline.forward_model
     layers, _ = same_stream(*models)
-    found = activation_difference(*models, pair_ids(candidate, baseline, texts))._asdict()
+    change = activation_difference(*models, pair_ids(candidate, baseline, texts))._asdict()
     read = np.array([layers // 3, layers // 2, layers * 5 // 6])
-    tokens, probabilities = lens(models[0], found.pop("mean")[read])
+    tokens, probabilities = lens(models[0], change.pop("mean")[read])
     words = [[candidate.tokenizer.decode([token]) for token in row] for row in tokens.tolist()]
-    return found | {
+    return change | {
         "mean_says_layers": read,
         "mean_says": np.array(words, dtype=np.str_),
         "mean_says_probability": probabilities,

@@ -28,13 +28,13 @@ class ActivationDifference:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "activation differences"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest([[text.text, [list(turn) for turn in text.turns]] for text in self.texts])}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.activations.measures import activation_change
 
-        return activation_change(one, other, self.texts)
+        return activation_change(candidate, baseline, self.texts)

@@ -24,7 +24,7 @@ def cosine(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
 
 
 def by_layer(candidate: CheckpointSet, baseline: CheckpointSet, name: str, unit: str) -> Profiles:
-    values = np.stack([one.arrays[name] for one in change(candidate, baseline)]).astype(float)
+    values = np.stack([measurement.arrays[name] for measurement in change(candidate, baseline)]).astype(float)
     texts = candidate.inputs(Text)
     columns = tuple(map(str, range(values.shape[2])))
     return Profiles(

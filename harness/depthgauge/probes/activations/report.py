@@ -48,7 +48,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
             by_checkpoint(measured),
             Picture(
                 "activations.png", "Relative length of the difference and share of one direction, by layer",
-                (9, 4), partial(draw, measured, setting), measured, grids=[by_layer(one) for one in measured],
+                (9, 4), partial(draw, measured, setting), measured, grids=[by_layer(entry) for entry in measured],
             ),
             *([WORDS, Table(headers, said, quotes=True)] if said else [NO_WORDS]),
         ],
@@ -58,18 +58,18 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 def by_checkpoint(measured: Sequence[Measured]) -> Table:
     headers = ["checkpoint against the baseline", "first layer that differs", "layer that differs most",
                "relative difference there", "cosine there", "largest share of one direction", "at layer"]  # fmt: skip
-    return Table(headers, [[escape(one.label), *figures(one)] for one in measured])
+    return Table(headers, [[escape(entry.label), *figures(entry)] for entry in measured])
 
 
-def by_layer(one: Measured) -> Grid:
-    values = one.arrays["relative"].mean(axis=0)[:, None]
+def by_layer(entry: Measured) -> Grid:
+    values = entry.arrays["relative"].mean(axis=0)[:, None]
     layers = [f"layer {i}" for i in range(len(values))]
-    title = f"difference over the stream's length, {one.label}"
+    title = f"difference over the stream's length, {entry.label}"
     return Grid(title, layers, ["all texts"], values, moved="residual stream, change over its length")
 
 
-def figures(one: Measured) -> list[str]:
-    relative, cosine, shares = (one.arrays[name] for name in ("relative", "cosine", "direction_share"))
+def figures(entry: Measured) -> list[str]:
+    relative, cosine, shares = (entry.arrays[name] for name in ("relative", "cosine", "direction_share"))
     differs = np.flatnonzero(relative.any(axis=0))
     if not len(differs):
         return ["none", *"-----"]
@@ -86,8 +86,8 @@ def figures(one: Measured) -> list[str]:
 
 def words(measured: Sequence[Measured]) -> Iterator[list[str]]:
     """What the mean difference says at the layers where one direction holds enough of it."""
-    for one in measured:
-        arrays = one.arrays
+    for entry in measured:
+        arrays = entry.arrays
         for layer, said, chances in zip(
             arrays["mean_says_layers"].tolist(), arrays["mean_says"], arrays["mean_says_probability"], strict=True
         ):
@@ -95,20 +95,20 @@ def words(measured: Sequence[Measured]) -> Iterator[list[str]]:
             if share >= STANDS_OUT and chances.any():
                 pairs = zip(said.tolist(), chances.tolist(), strict=True)
                 cells = [f'"{escape(word)}" {chance:.3f}' for word, chance in pairs]
-                yield [escape(one.label), str(layer), number(share), ", ".join(cells)]
+                yield [escape(entry.label), str(layer), number(share), ", ".join(cells)]
 
 
 def draw(measured: Sequence[Measured], setting: Setting, figure: Any) -> None:
     """On the left the relative difference with bands that hold for all layers together, on the right the shares."""
     left, right = figure.subplots(1, 2)
-    for one in measured:
-        curve = profiles_of(one.arrays["relative"], "share")
-        middle, band, colour = curve.values[0].mean(axis=0), bands(curve), setting.colour(one)
+    for entry in measured:
+        curve = profiles_of(entry.arrays["relative"], "share")
+        middle, band, colour = curve.values[0].mean(axis=0), bands(curve), setting.colour(entry)
         layers = np.arange(len(middle))
-        left.plot(layers, middle, color=colour, label=one.label, marker=".")
+        left.plot(layers, middle, color=colour, label=entry.label, marker=".")
         if band is not None:
             left.fill_between(layers, middle - band.halves, middle + band.halves, color=colour, alpha=0.13)
-        right.plot(layers, one.arrays["direction_share"], color=colour, label=one.label, marker=".")
+        right.plot(layers, entry.arrays["direction_share"], color=colour, label=entry.label, marker=".")
     left.set(xlabel="layer (0-based)", ylabel="|candidate - baseline| / |baseline|, mean over tokens")
     right.set(xlabel="layer (0-based)", ylabel="share of one direction", ylim=(0, 1.02))
     left.legend()

@@ -54,13 +54,13 @@ def compare(
 
     check_same_heads(layers_and_heads(model), layers_and_heads(other))
     check_prompts(token_ids, least, model, other)
-    found: dict[int, Floats] = {}
+    compared: dict[int, Floats] = {}
     for chosen in batches_of_one_length(token_ids):
         ids = torch.tensor([list(token_ids[i]) for i in chosen], device=model.device)
         values = torch.stack(reduced_layers(model, other, ids, reduce, order), dim=1).float().cpu().numpy()
         check_finite(values)
-        found.update(zip(chosen, values, strict=True))
-    return [found[i] for i in range(len(token_ids))]
+        compared.update(zip(chosen, values, strict=True))
+    return [compared[i] for i in range(len(token_ids))]
 
 
 def reduced_layers(

@@ -15,20 +15,20 @@ from depthgauge.probes.attention.settings import MAPPED_HEADS, MarkedText
 
 
 def head_change(
-    one: CheckpointHandle, other: CheckpointHandle, texts: Sequence[MarkedText], order: HeadOrder | None = None
+    candidate: CheckpointHandle, baseline: CheckpointHandle, texts: Sequence[MarkedText], order: HeadOrder | None = None
 ) -> dict[str, NDArray[Any]]:
     """The arrays of `HeadChange`."""
-    model, theirs, tokenizer = one.forward_model, other.forward_model, one.tokenizer
+    model, theirs, tokenizer = candidate.forward_model, baseline.forward_model, candidate.tokenizer
     ids = [tokenizer(text.text)["input_ids"] for text in texts]
-    found = head_divergence(model, theirs, ids, order=order)
-    heads = top_heads(found.jsd_bits, MAPPED_HEADS)
+    divergence = head_divergence(model, theirs, ids, order=order)
+    heads = top_heads(divergence.jsd_bits, MAPPED_HEADS)
     shares: dict[str, NDArray[Any]] = {}
     if all(text.terms for text in texts):
         masks = [fragment_mask(tokenizer, text.text, text.terms) for text in texts]
         changed = changed_attention(model, theirs, ids)
         shares["fragment_share"] = np.stack([share_on_fragments(*pair) for pair in zip(changed, masks, strict=True)])
     return (
-        found._asdict()
+        divergence._asdict()
         | shares
         | eager_flag(model, theirs)
         | {

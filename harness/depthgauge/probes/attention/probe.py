@@ -32,16 +32,16 @@ class HeadChange:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "where heads look"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         texts = {"texts": digest([[text.text, list(text.terms)] for text in self.texts])}
         return texts if self.order is None else texts | {"order": digest(to_plain(self.order))}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.attention.measures import head_change
 
         with unlike_is_not_testable():
-            check_same_tokenizer(one.folder, other.folder)
-            return head_change(one, other, self.texts, self.order)
+            check_same_tokenizer(candidate.folder, baseline.folder)
+            return head_change(candidate, baseline, self.texts, self.order)

@@ -21,7 +21,7 @@ def change(
 
 def divergence(candidate: CheckpointSet, other: CheckpointSet) -> Profiles:
     """Per marked text and head, the Jensen-Shannon divergence in bits of its attention from the other's."""
-    values = np.stack([one.arrays["jsd_bits"] for one in change(candidate, other)]).astype(float)
+    values = np.stack([measurement.arrays["jsd_bits"] for measurement in change(candidate, other)]).astype(float)
     return by_head(values, texts(candidate), "bits")
 
 
@@ -37,9 +37,9 @@ def changed_on_fragments(candidate: CheckpointSet, base_model: CheckpointSet) ->
     Raises: NotTestable if a text of the testbed marks none.
     """
     taken = change(candidate, base_model)
-    if any("fragment_share" not in one.arrays for one in taken):
+    if any("fragment_share" not in measurement.arrays for measurement in taken):
         raise NotTestable(f"testbed {candidate.testbed.name!r} marks no terms in some of its texts")
-    shares = np.stack([one.arrays["fragment_share"][:, 0] for one in taken])
+    shares = np.stack([measurement.arrays["fragment_share"][:, 0] for measurement in taken])
     return Scores(ids=texts(candidate), values=shares, unit="share", population="prompts")
 
 
@@ -50,6 +50,6 @@ def texts(candidate: CheckpointSet) -> tuple[str, ...]:
 def divergence_by_layer(candidate: CheckpointSet, other: CheckpointSet, *, order: HeadOrder | None = None) -> Profiles:
     """Per marked text and layer, the largest divergence of a head's attention from the other's, in bits."""
     taken = change(candidate, other, order=order)
-    values = np.stack([one.arrays["jsd_bits"].max(axis=2) for one in taken]).astype(float)
+    values = np.stack([measurement.arrays["jsd_bits"].max(axis=2) for measurement in taken]).astype(float)
     columns = tuple(map(str, range(values.shape[2])))
     return Profiles(ids=texts(candidate), columns=columns, values=values, unit="bits", population="texts")

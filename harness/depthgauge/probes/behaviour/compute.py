@@ -42,10 +42,10 @@ def answers(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[list[st
     for start in range(0, len(ids), BATCH):
         filled, mask = padded_left(ids[start : start + BATCH], filler, model.device)
         with torch.inference_mode():
-            found = model.generate(
+            generated = model.generate(
                 input_ids=filled, attention_mask=mask, do_sample=False, max_new_tokens=TOKENS, pad_token_id=filler
             )
-        for row in found[:, filled.shape[1] :].tolist():
+        for row in generated[:, filled.shape[1] :].tolist():
             said.append(tokenizer.decode(row, skip_special_tokens=True).strip())
             ended.append(len(row) < TOKENS or row[-1] in {*ends, filler})
     return said, ended
@@ -54,8 +54,8 @@ def answers(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[list[st
 def ends_of(model: Any, tokenizer: Any) -> set[int]:
     """The tokens that end an answer; token 0 where neither the model nor its tokenizer names one."""
     named = model.generation_config.eos_token_id
-    found = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id} - {None}
-    return found or {0}
+    ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id} - {None}
+    return ends or {0}
 
 
 def met(request: Request, said: str, ended: bool) -> bool:
@@ -76,10 +76,10 @@ def holds_keys(said: str, keys: Sequence[str]) -> bool:
     """Whether a text is one JSON object, alone or in a fence, with these keys."""
     fenced = FENCE.match(said)
     try:
-        found = json.loads(fenced.group(1) if fenced else said)
+        value = json.loads(fenced.group(1) if fenced else said)
     except ValueError:
         return False
-    return isinstance(found, dict) and set(found) == set(keys)
+    return isinstance(value, dict) and set(value) == set(keys)
 
 
 def language(said: str) -> str | None:

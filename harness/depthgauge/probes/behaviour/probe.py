@@ -35,16 +35,19 @@ class Behaviour:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "what is done of what is asked"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        return {"requests": digest([[one.kind, one.prompt, one.wanted] for one in self.requests]), "tokens": TOKENS}
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        return {
+            "requests": digest([[request.kind, request.prompt, request.wanted] for request in self.requests]),
+            "tokens": TOKENS,
+        }
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge.probes.behaviour.compute import answers, met
 
-        said, ended = answers(one.model, one.tokenizer, [request.prompt for request in self.requests])
+        said, ended = answers(checkpoint.model, checkpoint.tokenizer, [request.prompt for request in self.requests])
         return {
             "met": np.array([met(*each) for each in zip(self.requests, said, ended, strict=True)]),
             "said": np.array(said, dtype=np.str_),

@@ -12,7 +12,7 @@ def requests_met(candidate: CheckpointSet) -> Scores:
     """Per request, 1 if it is met, else 0. Raises: NotTestable for a checkpoint without a chat template."""
     requests = candidate.inputs(Request)
     taken = candidate.measure(Behaviour(requests=requests))
-    values = np.stack([one.arrays["met"].astype(float) for one in taken])
+    values = np.stack([measurement.arrays["met"].astype(float) for measurement in taken])
     ids = tuple(f"{request.kind}/{request.prompt}" for request in requests)
     return Scores(ids=ids, values=values, unit="share", population="prompts", right=1.0)
 

@@ -30,10 +30,10 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     """
     length = min(LENGTH, vocabulary_size(model), context_length(model) // 2)
     sequences = repeats.repeated_sequences(model, SEQUENCES, length)
-    found = repeats.head_scores(model, sequences, permutations=PERMUTATIONS)
+    scores = repeats.head_scores(model, sequences, permutations=PERMUTATIONS)
     weights.check_reading(model)
     eigenvalues, spectra = weights.eigenvalue_scores(model), weights.circuit_spectra(model)
-    means = found.scores.induction.mean(0)
+    means = scores.scores.induction.mean(0)
     lowest = min(1, len(means) - 1)  # an induction head reads what a layer below it wrote
     if not means[lowest:].any():
         raise StatisticUndefined(
@@ -41,7 +41,7 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
         )
     layer, head = best(means[lowest:])
     induction = (layer + lowest, head)
-    previous = best(found.scores.previous.mean(0)[: max(induction[0], 1)])
+    previous = best(scores.scores.previous.mean(0)[: max(induction[0], 1)])
     losses = repeats.in_context_loss(model, sequences)
     together = [(int(i), int(j)) for i, j in np.argwhere(means >= ABLATED_SHARE * means.max())]
     with repeats.without_heads(model, together):
@@ -53,12 +53,12 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
     maps = attention_maps(model, sequences[0], [previous, induction])
     arrays: dict[str, NDArray[Any]] = {"maps": maps, **eager_flag(model)}
     for name in ("previous", "duplicate", "induction"):
-        arrays[name] = getattr(found.scores, name)
-        arrays[f"{name}_p"] = getattr(found.p_values, name)
+        arrays[name] = getattr(scores.scores, name)
+        arrays[f"{name}_p"] = getattr(scores.p_values, name)
     return arrays | {
-        "positional": found.positional.share,
-        "positional_p": found.positional.p_values,
-        "distance": found.positional.distance,
+        "positional": scores.positional.share,
+        "positional_p": scores.positional.p_values,
+        "distance": scores.positional.distance,
         "copying": eigenvalues.ov,
         "matching": eigenvalues.qk,
         "ov_rank": weights.stable_rank(spectra.ov),
@@ -68,7 +68,7 @@ def read_circuits(model: Any) -> dict[str, NDArray[Any]]:
         "k_composition": np.asarray(composed),
         "learning": losses.first - losses.repeated,
         "learning_lost": (losses.first - losses.repeated) - (ablated.first - ablated.repeated),
-        "induction_left": left / found.scores.induction[:, *induction],
+        "induction_left": left / scores.scores.induction[:, *induction],
     }
 
 

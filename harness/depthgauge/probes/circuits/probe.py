@@ -22,16 +22,16 @@ class Circuits:
     version: ClassVar[int] = 3
     description: ClassVar[str] = "the circuits"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"sequences": SEQUENCES, "length": LENGTH, "permutations": PERMUTATIONS}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge.probes.circuits.compute import read_circuits
 
-        return read_circuits(one.model)
+        return read_circuits(checkpoint.model)
 
 
 @PROBES.register
@@ -43,13 +43,13 @@ class HeadScores:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "head scores"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"sequences": SEQUENCES, "length": LENGTH}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge.probes.circuits.compute import read_scores
 
-        return read_scores(one.forward_model)
+        return read_scores(checkpoint.forward_model)

@@ -21,13 +21,13 @@ def taken(candidate: CheckpointSet) -> tuple[Measurement, ...]:
 
 def head_scores(candidate: CheckpointSet, kind: Kind) -> Profiles:
     """Per random sequence said twice, the score of every head: its mean attention at that offset, from 0 to 1."""
-    values = np.stack([one.arrays[kind] for one in taken(candidate)])
+    values = np.stack([measurement.arrays[kind] for measurement in taken(candidate)])
     return by_head(values, tuple(map(str, range(SEQUENCES))), "attention")
 
 
 def scores_alone(candidate: CheckpointSet, kind: Kind) -> Profiles:
     """As `head_scores`, of any checkpoint and without what the weights tell: a few seconds on a real model."""
-    values = np.stack([one.arrays[kind] for one in candidate.measure(HeadScores())])
+    values = np.stack([measurement.arrays[kind] for measurement in candidate.measure(HeadScores())])
     return by_head(values, tuple(map(str, range(values.shape[1]))), "attention")
 
 
@@ -37,7 +37,7 @@ def previous_below_induction(candidate: CheckpointSet) -> Profiles:
     Raises: NotTestable if there is only one layer.
     """
     scores = head_scores(candidate, "previous")
-    below = min(int(one.arrays["best_induction"][0]) for one in taken(candidate))
+    below = min(int(measurement.arrays["best_induction"][0]) for measurement in taken(candidate))
     if below == 0:
         raise NotTestable(f"{candidate.name!r} has one layer, and an induction head reads what a layer below it wrote")
     return scores.only(name for name in scores.columns if int(name.split()[1]) < below)
@@ -60,13 +60,16 @@ def score_beside(
 
     Raises: InvalidComparison unless there are as many layers and heads.
     """
-    mine, its = (np.stack([one.arrays[kind] for one in each.measure(HeadScores())]) for each in (candidate, baseline))
-    check_same_heads(mine.shape[2:], its.shape[2:])
-    layer, head = np.unravel_index(int(its.mean((0, 1)).argmax()), its.shape[2:])
+    of_candidate, of_baseline = (
+        np.stack([measurement.arrays[kind] for measurement in each.measure(HeadScores())])
+        for each in (candidate, baseline)
+    )
+    check_same_heads(of_candidate.shape[2:], of_baseline.shape[2:])
+    layer, head = np.unravel_index(int(of_baseline.mean((0, 1)).argmax()), of_baseline.shape[2:])
     ids = tuple(map(str, range(SEQUENCES)))
     after, before = (
         Scores(ids=ids, values=each[:, :, layer, at].astype(float), unit="attention", population="prompts")
-        for each, at in ((mine, head if order is None else order[layer][head]), (its, head))
+        for each, at in ((of_candidate, head if order is None else order[layer][head]), (of_baseline, head))
     )
     return after, before
 
@@ -88,7 +91,9 @@ def learning_lost(candidate: CheckpointSet) -> Scores:
 
 def induction_copying(candidate: CheckpointSet) -> NDArray[np.float64]:
     """The copying score of each seed's best induction head, from -1 to 1: is what it reads made likelier?"""
-    return np.array([one.arrays["copying"][tuple(one.arrays["best_induction"])] for one in taken(candidate)])
+    return np.array(
+        [measurement.arrays["copying"][tuple(measurement.arrays["best_induction"])] for measurement in taken(candidate)]
+    )
 
 
 def composition_with_previous(candidate: CheckpointSet) -> NDArray[np.float64]:
@@ -97,21 +102,21 @@ def composition_with_previous(candidate: CheckpointSet) -> NDArray[np.float64]:
     Raises: NotTestable if there is only one layer.
     """
     previous_below_induction(candidate)
-    return np.array([float(one.arrays["k_composition"]) for one in taken(candidate)])
+    return np.array([float(measurement.arrays["k_composition"]) for measurement in taken(candidate)])
 
 
 def copying_changed(candidate: CheckpointSet, base_model: CheckpointSet) -> NDArray[np.float64]:
     """The largest change of a head's copying score against the base, a seed."""
     check_comparable(candidate, base_model)
     before = taken(base_model)[0].arrays["copying"]
-    return np.array([np.abs(one.arrays["copying"] - before).max() for one in taken(candidate)])
+    return np.array([np.abs(measurement.arrays["copying"] - before).max() for measurement in taken(candidate)])
 
 
 def check_comparable(candidate: CheckpointSet, base_model: CheckpointSet) -> None:
     """Raises: InvalidComparison unless there are as many layers and heads as in the base."""
-    check_same_heads(*(taken(one)[0].arrays["copying"].shape for one in (candidate, base_model)))
+    check_same_heads(*(taken(checkpoints)[0].arrays["copying"].shape for checkpoints in (candidate, base_model)))
 
 
 def by_sequence(candidate: CheckpointSet, array: str, unit: str) -> Scores:
-    values = np.stack([one.arrays[array] for one in taken(candidate)]).astype(float)
+    values = np.stack([measurement.arrays[array] for measurement in taken(candidate)]).astype(float)
     return Scores(ids=tuple(map(str, range(SEQUENCES))), values=values, unit=unit, population="prompts")

@@ -39,12 +39,12 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 def scores_table(measured: Sequence[Measured]) -> Table:
     """The best head of each kind, with its mean score."""
     kinds = ("previous", "duplicate", "induction")
-    rows = [[escape(one.label), *(best_of(one, kind) for kind in kinds)] for one in measured]
+    rows = [[escape(entry.label), *(best_of(entry, kind) for kind in kinds)] for entry in measured]
     return Table(["checkpoint", *kinds], rows)
 
 
-def best_of(one: Measured, kind: str) -> str:
-    means = one.arrays[kind].mean(0)
+def best_of(entry: Measured, kind: str) -> str:
+    means = entry.arrays[kind].mean(0)
     layer, head = np.unravel_index(int(means.argmax()), means.shape)
     return f"layer {layer} head {head}: {means[layer, head]:.3f}"
 
@@ -52,13 +52,13 @@ def best_of(one: Measured, kind: str) -> str:
 def circuits_table(measured: Sequence[Measured]) -> Table:
     headers = ["checkpoint", "best previous-token head", "best induction head", "K-composition above chance",
                "learning in context (nats)", "lost without induction heads (nats)", "heads that copy"]  # fmt: skip
-    return Table(headers, [[escape(one.label), *circuit_cells(one)] for one in measured])
+    return Table(headers, [[escape(entry.label), *circuit_cells(entry)] for entry in measured])
 
 
-def circuit_cells(one: Measured) -> list[str]:
-    arrays, composed = one.arrays, float(one.arrays["k_composition"])
+def circuit_cells(entry: Measured) -> list[str]:
+    arrays, composed = entry.arrays, float(entry.arrays["k_composition"])
     return [
-        *(best_cell(one, kind) for kind in ("previous", "induction")),
+        *(best_cell(entry, kind) for kind in ("previous", "induction")),
         number(composed) if np.isfinite(composed) else "-",
         cell(level(arrays["learning"], "nats", "prompts")),
         cell(level(arrays["learning_lost"], "nats", "prompts")),
@@ -66,26 +66,28 @@ def circuit_cells(one: Measured) -> list[str]:
     ]
 
 
-def best_cell(one: Measured, kind: str) -> str:
-    layer, head = map(int, one.arrays[f"best_{kind}"])
-    return f"layer {layer} head {head}: {one.arrays[kind][:, layer, head].mean():.3f}"
+def best_cell(entry: Measured, kind: str) -> str:
+    layer, head = map(int, entry.arrays[f"best_{kind}"])
+    return f"layer {layer} head {head}: {entry.arrays[kind][:, layer, head].mean():.3f}"
 
 
 def heads_table(measured: Sequence[Measured]) -> Table:
     """The heads with the highest scores of each kind, and what their circuits are."""
     headers = ["checkpoint", "score", "layer", "head", "mean score", "p (permutation)", "copying", "QK eigenvalues",
                "stable rank of OV", "of QK"]  # fmt: skip
-    body = [[escape(one.label), kind, *cells] for one in measured for kind in KINDS for cells in head_rows(one, kind)]
+    body = [
+        [escape(entry.label), kind, *cells] for entry in measured for kind in KINDS for cells in head_rows(entry, kind)
+    ]
     return Table(headers, body, FOLDED)
 
 
-def head_rows(one: Measured, kind: str) -> Iterator[list[str]]:
-    means = one.arrays[kind].mean(0)
+def head_rows(entry: Measured, kind: str) -> Iterator[list[str]]:
+    means = entry.arrays[kind].mean(0)
     for place in np.argsort(-means, axis=None)[:TOP_HEADS]:
         layer, head = map(int, np.unravel_index(int(place), means.shape))
         names = (f"{kind}_p", "copying", "matching", "ov_rank", "qk_rank")
-        numbers = (number(float(one.arrays[name][layer, head])) for name in names)
-        yield [str(layer), str(head), cell(level(one.arrays[kind][:, layer, head], "", "prompts")), *numbers]
+        numbers = (number(float(entry.arrays[name][layer, head])) for name in names)
+        yield [str(layer), str(head), cell(level(entry.arrays[kind][:, layer, head], "", "prompts")), *numbers]
 
 
 def draw(figure: Any, measured: Sequence[Measured]) -> None:
@@ -93,12 +95,12 @@ def draw(figure: Any, measured: Sequence[Measured]) -> None:
 
     A column of scores has one scale.
     """
-    most = {kind: max(float(one.arrays[kind].mean(0).max()) for one in measured) for kind in KINDS}
-    for one, row in zip(measured, grid_of(figure, len(measured), len(KINDS) + len(MAPPED)), strict=True):
+    most = {kind: max(float(entry.arrays[kind].mean(0).max()) for entry in measured) for kind in KINDS}
+    for entry, row in zip(measured, grid_of(figure, len(measured), len(KINDS) + len(MAPPED)), strict=True):
         for axes in row:
             axes.axis("on")
-        for axes, kind, label in zip(row, KINDS, (plain(one.label), "", "", ""), strict=False):
-            head_map(figure, axes, one.arrays[kind].mean(0), f"{label}\n{kind}", 0, most[kind] or None)
-        for axes, name, pattern in zip(row[len(KINDS) :], MAPPED, one.arrays["maps"], strict=True):
-            layer, head = map(int, one.arrays[name])
+        for axes, kind, label in zip(row, KINDS, (plain(entry.label), "", "", ""), strict=False):
+            head_map(figure, axes, entry.arrays[kind].mean(0), f"{label}\n{kind}", 0, most[kind] or None)
+        for axes, name, pattern in zip(row[len(KINDS) :], MAPPED, entry.arrays["maps"], strict=True):
+            layer, head = map(int, entry.arrays[name])
             token_map(figure, axes, pattern, f"{name.replace('_', ' ')}\nlayer {layer} head {head}", 0, 1)

@@ -160,8 +160,8 @@ def check_reading(model: Any) -> None:
     read = passages[parts.norm].given if parts.norm else entered
     by_group = (read @ value).view(len(ids), -1, passages[parts.output].taken.shape[1] // heads)
     expected = by_group.repeat_interleave(heads // by_group.shape[1], dim=1).flatten(1)
-    missed, found = (x - x.mean(0) for x in (expected - passages[parts.output].taken, passages[parts.output].taken))
-    if missed.norm() > NEAR * found.norm():
+    missed, actual = (x - x.mean(0) for x in (expected - passages[parts.output].taken, passages[parts.output].taken))
+    if missed.norm() > NEAR * actual.norm():
         raise NotTestable(f"the heads of {name} do not put out the values that their weights are taken for.")
 
 
@@ -169,8 +169,8 @@ def one_direction(token: "torch.Tensor", entered: "torch.Tensor") -> bool:
     """Whether what enters the first block is the embeddings times one number, and the same for all tokens."""
     if token.shape != entered.shape:
         return False
-    one, other = (x - x.mean(0) for x in (token, entered))
-    return bool((one * other).sum() >= (1 - NEAR**2) * one.norm() * other.norm())
+    written, other = (x - x.mean(0) for x in (token, entered))
+    return bool((written * other).sum() >= (1 - NEAR**2) * written.norm() * other.norm())
 
 
 def read_through(norm: Norm, weight: "torch.Tensor") -> "torch.Tensor":
@@ -279,12 +279,12 @@ class CircuitSpectra(NamedTuple):
 
 def circuit_spectra(model: Any) -> CircuitSpectra:
     """The singular values of every head's circuits. Raises: NotTestable as `head_weights`."""
-    found = []
+    spectra = []
     for layer in range(len(blocks(model))):
         weights = head_weights(model, layer)
         ov = singular_values(weights.value, weights.output)
-        found.append((ov, singular_values(weights.query, weights.key.swapaxes(1, 2))))
-    return CircuitSpectra(*(np.stack(circuit) for circuit in zip(*found, strict=True)))
+        spectra.append((ov, singular_values(weights.query, weights.key.swapaxes(1, 2))))
+    return CircuitSpectra(*(np.stack(circuit) for circuit in zip(*spectra, strict=True)))
 
 
 def singular_values(left: Doubles, right: Doubles) -> Doubles:
@@ -373,7 +373,7 @@ def overlap(left: Doubles, right: Doubles, next_left: Doubles, next_right: Doubl
     norms = np.outer(*(np.linalg.norm(factors, axis=(1, 2)) for factors in (ones, twos)))
     if not norms.all():
         raise StatisticUndefined("composition with a circuit that is 0 is not defined: leave its layer out.")
-    products = np.stack([np.linalg.norm(one @ twos, axis=(1, 2)) for one in ones])
+    products = np.stack([np.linalg.norm(matrix @ twos, axis=(1, 2)) for matrix in ones])
     ratios: Doubles = products / norms
     return ratios
 

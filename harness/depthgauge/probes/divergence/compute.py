@@ -53,13 +53,13 @@ def next_tokens(candidate: Any, baseline: Any, token_ids: Tokens) -> NextTokens:
     """
     check_same_vocabulary(candidate, baseline)
     check_prompts(token_ids, 1, candidate, baseline)
-    found: dict[int, NDArray[np.float64]] = {}
+    by_text: dict[int, NDArray[np.float64]] = {}
     chosen_batches = pair_batches(baseline, token_ids)
     run_ahead((baseline, candidate), [[token_ids[i] for i in chosen] for chosen in chosen_batches])
     for chosen in chosen_batches:
         rows = compared_texts(candidate, baseline, [list(token_ids[i]) for i in chosen])
-        found.update(zip(chosen, rows, strict=True))
-    columns = np.concatenate([found[i] for i in range(len(token_ids))]).T
+        by_text.update(zip(chosen, rows, strict=True))
+    columns = np.concatenate([by_text[i] for i in range(len(token_ids))]).T
     kl, says, baseline_says, probability, baseline_probability, reverse_kl, log_likelihood, baseline_log_likelihood = (
         columns
     )
@@ -175,5 +175,7 @@ def of_far_rows(
     candidate's log-probabilities at some places of each row.
     """
     baseline, candidate = baseline_NV.double().log_softmax(-1), candidate_NV.double().log_softmax(-1)
-    kl, reverse = ((one.exp() * (one - other)).sum(-1) for one, other in ((baseline, candidate), (candidate, baseline)))
+    kl, reverse = (
+        (first.exp() * (first - second)).sum(-1) for first, second in ((baseline, candidate), (candidate, baseline))
+    )
     return kl, reverse, candidate.gather(1, places)

@@ -23,19 +23,19 @@ def next_token(
     models = candidate.forward_model, baseline.forward_model
     check_same_vocabulary(*models)
     ids = pair_ids(candidate, baseline, texts)
-    found = next_tokens(*models, ids)
+    tokens_after = next_tokens(*models, ids)
     return (
         costs(candidate, baseline, ids)
         | {
-            "kl": found.kl,
-            "reverse_kl": found.reverse_kl,
-            "log_likelihood": found.log_likelihood,
-            "baseline_log_likelihood": found.baseline_log_likelihood,
-            "changed": found.says != found.baseline_says,
-            "text_of": found.text_of,
+            "kl": tokens_after.kl,
+            "reverse_kl": tokens_after.reverse_kl,
+            "log_likelihood": tokens_after.log_likelihood,
+            "baseline_log_likelihood": tokens_after.baseline_log_likelihood,
+            "changed": tokens_after.says != tokens_after.baseline_says,
+            "text_of": tokens_after.text_of,
             "kinds": np.array([text.kind for text in texts], dtype=np.str_),
         }
-        | most_changed(found, ids, baseline.tokenizer)
+        | most_changed(tokens_after, ids, baseline.tokenizer)
     )
 
 
@@ -56,24 +56,24 @@ def costs(candidate: CheckpointHandle, baseline: CheckpointHandle, ids: Tokens) 
     }
 
 
-def most_changed(found: NextTokens, ids: Tokens, tokenizer: Any) -> dict[str, NDArray[Any]]:
+def most_changed(tokens_read: NextTokens, ids: Tokens, tokenizer: Any) -> dict[str, NDArray[Any]]:
     """The tokens of the largest divergence, as people read them; none where nothing diverges."""
-    order = np.argsort(-found.kl, kind="stable")[:SHOWN]
-    top = order[found.kl[order] > 0]
-    text_of = found.text_of[top]
-    position = top - np.searchsorted(found.text_of, text_of)
+    order = np.argsort(-tokens_read.kl, kind="stable")[:SHOWN]
+    top = order[tokens_read.kl[order] > 0]
+    text_of = tokens_read.text_of[top]
+    position = top - np.searchsorted(tokens_read.text_of, text_of)
     places = list(zip(text_of.tolist(), position.tolist(), strict=True))
     written: dict[str, list[Sequence[int]]] = {
         "top_token": [[ids[i][t]] for i, t in places],
         "top_context": [ids[i][max(0, t - CONTEXT + 1) : t + 1] for i, t in places],
-        "top_old": [[token] for token in found.baseline_says[top].tolist()],
-        "top_new": [[token] for token in found.says[top].tolist()],
+        "top_old": [[token] for token in tokens_read.baseline_says[top].tolist()],
+        "top_new": [[token] for token in tokens_read.says[top].tolist()],
     }
     decoded = {name: np.array([tokenizer.decode(some) for some in rows], np.str_) for name, rows in written.items()}
     return decoded | {
         "top_text": text_of,
         "top_position": position,
-        "top_kl": found.kl[top],
-        "top_old_probability": found.baseline_probability[top],
-        "top_new_probability": found.probability[top],
+        "top_kl": tokens_read.kl[top],
+        "top_old_probability": tokens_read.baseline_probability[top],
+        "top_new_probability": tokens_read.probability[top],
     }

@@ -38,40 +38,40 @@ class NextToken:
     version: ClassVar[int] = 2
     description: ClassVar[str] = "next-token divergence"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest([[text.text, text.kind, [list(turn) for turn in text.turns]] for text in self.texts])}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.divergence.measures import next_token
 
-        return next_token(one, other, self.texts)
+        return next_token(candidate, baseline, self.texts)
 
 
-def medians(one: Measurement) -> NDArray[np.float64]:
+def medians(measurement: Measurement) -> NDArray[np.float64]:
     """The median divergence of each text."""
-    kl, text_of = one.arrays["kl"].astype(float), one.arrays["text_of"]
+    kl, text_of = measurement.arrays["kl"].astype(float), measurement.arrays["text_of"]
     return np.array([np.median(kl[text_of == text]) for text in range(text_of[-1] + 1)])
 
 
-def means(one: Measurement, name: str) -> NDArray[np.float64]:
+def means(measurement: Measurement, name: str) -> NDArray[np.float64]:
     """The mean over each text's tokens of an array (tokens,)."""
-    return by_text(one, one.arrays[name])
+    return by_text(measurement, measurement.arrays[name])
 
 
-def greatest(one: Measurement) -> NDArray[np.float64]:
+def greatest(measurement: Measurement) -> NDArray[np.float64]:
     """The largest divergence of a token in each text."""
-    found = np.zeros(int(one.arrays["text_of"][-1]) + 1)
-    np.maximum.at(found, one.arrays["text_of"], one.arrays["kl"].astype(float))
-    return found
+    largest = np.zeros(int(measurement.arrays["text_of"][-1]) + 1)
+    np.maximum.at(largest, measurement.arrays["text_of"], measurement.arrays["kl"].astype(float))
+    return largest
 
 
-def by_text(one: Measurement, values: NDArray[Any]) -> NDArray[np.float64]:
+def by_text(measurement: Measurement, values: NDArray[Any]) -> NDArray[np.float64]:
     """The mean over each text's tokens of values (tokens,), those left out that are NaN."""
     known = ~np.isnan(values.astype(float))
-    text_of, texts = one.arrays["text_of"], int(one.arrays["text_of"][-1]) + 1
+    text_of, texts = measurement.arrays["text_of"], int(measurement.arrays["text_of"][-1]) + 1
     counts = np.bincount(text_of, known, texts)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.bincount(text_of, np.where(known, values, 0.0), texts) / counts)

@@ -53,7 +53,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
                 (9, 4), partial(draw_texts, measured, setting), measured,
             ),
             most_changed(measured),
-            *(text for one in measured for text in marked_texts(one, setting)),
+            *(text for entry in measured for text in marked_texts(entry, setting)),
         ],
     )  # fmt: skip
 
@@ -61,15 +61,15 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 def by_checkpoint(measured: Sequence[Measured]) -> Table:
     headers = ["checkpoint against the baseline", "mean KL (nats)", "median KL (nats)", "likeliest token changed",
                "texts", "tokens"]  # fmt: skip
-    return Table(headers, [[escape(one.label), *figures(one), *sizes(one)] for one in measured])
+    return Table(headers, [[escape(entry.label), *figures(entry), *sizes(entry)] for entry in measured])
 
 
 def costs(measured: Sequence[Measured]) -> Iterator[str | Table]:
     """What weights cost, and what running them as they are stored does, of the candidates that were run so."""
     rows = [
-        [escape(one.label), name, *(figure(means(one.measurement, array), unit) for array, unit in arrays)]
-        for one in measured
-        if "kl_of_weights" in one.arrays
+        [escape(entry.label), name, *(figure(means(entry.measurement, array), unit) for array, unit in arrays)]
+        for entry in measured
+        if "kl_of_weights" in entry.arrays
         for name, arrays in COSTS.items()
     ]
     if rows:
@@ -81,15 +81,15 @@ def whole(measured: Sequence[Measured]) -> Table:
     """Over all tokens, by the names and definitions of llama.cpp's --kl-divergence where it has them."""
     headers = ["checkpoint against the baseline", "mean KLD", "median", "95 %", "99 %", "maximum",
                "mean of the reverse KLD", "same top p", "RMS delta p", "mean PPL(candidate)/PPL(baseline)"]  # fmt: skip
-    return Table(headers, [[escape(one.label), *map(escape, of_all_tokens(one))] for one in measured])
+    return Table(headers, [[escape(entry.label), *map(escape, of_all_tokens(entry))] for entry in measured])
 
 
-def of_all_tokens(one: Measured) -> Iterator[str]:
-    kl, same = one.arrays["kl"].astype(float), 1 - float(one.arrays["changed"].mean())
+def of_all_tokens(entry: Measured) -> Iterator[str]:
+    kl, same = entry.arrays["kl"].astype(float), 1 - float(entry.arrays["changed"].mean())
     yield from map(number, (float(kl.mean()), *np.quantile(kl, TAILS).tolist(), float(kl.max())))
-    yield number(float(one.arrays["reverse_kl"].mean()))
+    yield number(float(entry.arrays["reverse_kl"].mean()))
     yield f"{number(100 * same)} %"
-    after, before = (one.arrays[name].astype(float) for name in ("log_likelihood", "baseline_log_likelihood"))
+    after, before = (entry.arrays[name].astype(float) for name in ("log_likelihood", "baseline_log_likelihood"))
     known = ~np.isnan(after)
     if not known.any():
         yield from ("-", "-")
@@ -99,13 +99,13 @@ def of_all_tokens(one: Measured) -> Iterator[str]:
     yield number(float(np.exp((before - after)[known].mean())))
 
 
-def figures(one: Measured, kind: str | None = None) -> list[str]:
+def figures(entry: Measured, kind: str | None = None) -> list[str]:
     """The three measures over the texts of a kind, or of all, with their intervals."""
-    chosen = np.ones(len(kinds_of(one)), bool) if kind is None else kinds_of(one) == kind
+    chosen = np.ones(len(kinds_of(entry)), bool) if kind is None else kinds_of(entry) == kind
     columns = (
-        (means(one.measurement, "kl"), "nats"),
-        (medians(one.measurement), "nats"),
-        (means(one.measurement, "changed"), "share"),
+        (means(entry.measurement, "kl"), "nats"),
+        (medians(entry.measurement), "nats"),
+        (means(entry.measurement, "changed"), "share"),
     )
     return [figure(values[chosen], unit) for values, unit in columns]
 
@@ -114,12 +114,12 @@ def figure(values: NDArray[np.float64], unit: str) -> str:
     return number(float(values[0])) if len(values) == 1 else cell(level(values, unit, "texts"))
 
 
-def sizes(one: Measured) -> list[str]:
-    return [f"{len(kinds_of(one)):,}", f"{len(one.arrays['kl']):,}"]
+def sizes(entry: Measured) -> list[str]:
+    return [f"{len(kinds_of(entry)):,}", f"{len(entry.arrays['kl']):,}"]
 
 
-def kinds_of(one: Measured) -> NDArray[np.str_]:
-    kinds: NDArray[np.str_] = one.arrays["kinds"]
+def kinds_of(entry: Measured) -> NDArray[np.str_]:
+    kinds: NDArray[np.str_] = entry.arrays["kinds"]
     return kinds
 
 
@@ -127,9 +127,9 @@ def by_kind(measured: Sequence[Measured]) -> Table:
     headers = ["checkpoint against the baseline", "kind of text", "texts", "mean KL (nats)", "median KL (nats)",
                "likeliest token changed"]  # fmt: skip
     rows = [
-        [escape(one.label), name_of(kind), str(int((kinds_of(one) == kind).sum())), *figures(one, kind)]
-        for one in measured
-        for kind in dict.fromkeys(kinds_of(one).tolist())
+        [escape(entry.label), name_of(kind), str(int((kinds_of(entry) == kind).sum())), *figures(entry, kind)]
+        for entry in measured
+        for kind in dict.fromkeys(kinds_of(entry).tolist())
     ]
     return Table(headers, rows)
 
@@ -141,16 +141,16 @@ def name_of(kind: str) -> str:
 def most_changed(measured: Sequence[Measured]) -> Table:
     headers = ["checkpoint", "kind of text", "text", "token", "context", "KL (nats)", "baseline says", "new says",
                "baseline's chance of it", "new one's"]  # fmt: skip
-    rows = [row for one in measured for row in changed_rows(one)]
+    rows = [row for entry in measured for row in changed_rows(entry)]
     return Table(headers, rows, folded="The most changed tokens, and what was likeliest after them", quotes=True)
 
 
-def changed_rows(one: Measured) -> Iterator[list[str]]:
-    arrays = one.arrays
+def changed_rows(entry: Measured) -> Iterator[list[str]]:
+    arrays = entry.arrays
     for i, text in enumerate(arrays["top_text"].tolist()):
         yield [
-            escape(one.label),
-            name_of(str(kinds_of(one)[text])),
+            escape(entry.label),
+            name_of(str(kinds_of(entry)[text])),
             f"{text}, token {int(arrays['top_position'][i])}",
             *(quoted(str(arrays[name][i])) for name in ("top_token", "top_context")),
             number(float(arrays["top_kl"][i])),
@@ -159,19 +159,21 @@ def changed_rows(one: Measured) -> Iterator[list[str]]:
         ]
 
 
-def marked_texts(one: Measured, setting: Setting) -> Iterator[Marked]:
+def marked_texts(entry: Measured, setting: Setting) -> Iterator[Marked]:
     """The texts with the most changed tokens, these marked in them, by what stands before them."""
     texts = setting.testbed.inputs(Text) if Text in setting.testbed.probe_inputs else ()
-    spots = Counter(text for text in one.arrays["top_text"].tolist() if text < len(texts))
+    spots = Counter(text for text in entry.arrays["top_text"].tolist() if text < len(texts))
     for text, _ in spots.most_common(MARKED_TEXTS):
-        pieces = list(pieces_of(texts[text].text, changed_in(one, text)))
+        pieces = list(pieces_of(texts[text].text, changed_in(entry, text)))
         if any(piece.weight for piece in pieces):
-            yield Marked(f"Text {text}, the tokens marked after which {escape(one.label)} says something else", pieces)
+            yield Marked(
+                f"Text {text}, the tokens marked after which {escape(entry.label)} says something else", pieces
+            )
 
 
-def changed_in(one: Measured, text: int) -> Iterator[tuple[str, Piece]]:
+def changed_in(entry: Measured, text: int) -> Iterator[tuple[str, Piece]]:
     """The changed tokens, each with what stands before it and ends with it."""
-    arrays = one.arrays
+    arrays = entry.arrays
     for i in np.flatnonzero(arrays["top_text"] == text):
         was, now = (str(arrays[name][i]) for name in ("top_old", "top_new"))
         note = f"{number(float(arrays['top_kl'][i]))} nats: said {was!r}, now {now!r}"
@@ -200,21 +202,21 @@ def quoted(text: str) -> str:
 def draw_texts(measured: Sequence[Measured], setting: Setting, figure: Any) -> None:
     """A dot a text: kinds side by side, and in each the texts of a checkpoint from the least divergence to the most."""
     axes = figure.subplots()
-    kinds = list(dict.fromkeys(kind for one in measured for kind in kinds_of(one).tolist()))
-    for one in measured:
-        values = np.maximum(medians(one.measurement), LEAST)
-        axes.plot(places_of(one, values, kinds), values, ".", color=setting.colour(one), label=one.label)
+    kinds = list(dict.fromkeys(kind for entry in measured for kind in kinds_of(entry).tolist()))
+    for entry in measured:
+        values = np.maximum(medians(entry.measurement), LEAST)
+        axes.plot(places_of(entry, values, kinds), values, ".", color=setting.colour(entry), label=entry.label)
     axes.set_yscale("log")
     axes.set_xticks(range(len(kinds)), [kind or "other" for kind in kinds], parse_math=False)
     axes.set(ylabel="median KL(baseline || candidate) of a text (nats)")
     axes.legend()
 
 
-def places_of(one: Measured, values: NDArray[np.float64], kinds: Sequence[str]) -> NDArray[np.float64]:
+def places_of(entry: Measured, values: NDArray[np.float64], kinds: Sequence[str]) -> NDArray[np.float64]:
     """Where each text stands: around the number of its kind, by its rank there."""
     places = np.empty(len(values))
     for middle, kind in enumerate(kinds):
-        of_kind = np.flatnonzero(kinds_of(one) == kind)
+        of_kind = np.flatnonzero(kinds_of(entry) == kind)
         ranks = np.argsort(np.argsort(values[of_kind], kind="stable"), kind="stable")
         places[of_kind] = middle + 0.7 * ((ranks + 0.5) / max(len(of_kind), 1) - 0.5)
     return places

@@ -26,17 +26,17 @@ class FilesDifference:
     description: ClassVar[str] = "what the files say"
     requires: ClassVar[tuple[str, ...]] = ("transformers",)  # what a field means that one folder leaves out
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.files.compute import differences_and_additions, fused_notes
 
-        parts, added = differences_and_additions(one.folder, other.folder)
-        parts |= {"note": [*notes(one.folder), *fused_notes(one.folder, other.folder)]}
+        parts, added = differences_and_additions(candidate.folder, baseline.folder)
+        parts |= {"note": [*notes(candidate.folder), *fused_notes(candidate.folder, baseline.folder)]}
         parts |= {f"{part} {ADDED}": texts for part, texts in added.items()}
         listed = {part: np.array(texts[:LISTED], dtype=str) for part, texts in parts.items()}
         return listed | {f"{part} {IN_ALL}": np.array(len(texts)) for part, texts in parts.items()}

@@ -13,11 +13,11 @@ TEXT = "As transformers reads both folders; what re-saving may change without ch
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Every difference, part by part, unless there is none."""
     body = [
-        [escape(one.label), part, escape(difference)]
-        for one in measured
-        for part in one.arrays
+        [escape(entry.label), part, escape(difference)]
+        for entry in measured
+        for part in entry.arrays
         if not part.endswith((IN_ALL, ADDED))
-        for difference in listed(one.arrays[part], int(one.arrays[f"{part} {IN_ALL}"]))
+        for difference in listed(entry.arrays[part], int(entry.arrays[f"{part} {IN_ALL}"]))
     ]
     if body:
         yield Section("Files", (TEXT, Table(["checkpoint", "part", "difference"], body)))

@@ -20,14 +20,16 @@ class Floor:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "the floor of divergence"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest([[text.text, [list(turn) for turn in text.turns]] for text in self.texts])}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge.models.inputs import text_ids
         from depthgauge.probes.floor.compute import floors
 
-        return floors(one.model, [text_ids(one.tokenizer, text, one.model) for text in self.texts])._asdict()
+        return floors(
+            checkpoint.model, [text_ids(checkpoint.tokenizer, text, checkpoint.model) for text in self.texts]
+        )._asdict()

@@ -102,14 +102,14 @@ def one_by_one(model: Any, tokenizer: Any, prompts: Sequence[str], steps: int) -
     entropies, tokens = [], []
     with torch.inference_mode():
         for prompt in prompts:
-            ids, found = tokenizer([prompt], return_tensors="pt")["input_ids"].to(model.device), []
+            ids, trace = tokenizer([prompt], return_tensors="pt")["input_ids"].to(model.device), []
             start = ids.shape[1]
             for _ in range(steps):
                 logits_BV = model(input_ids=ids, use_cache=False).logits[:, -1]
                 check_finite_logits(logits_BV)
-                found.append(token_entropy(logits_BV))
+                trace.append(token_entropy(logits_BV))
                 ids = torch.cat([ids, logits_BV.argmax(-1, keepdim=True)], dim=1)
-            entropies.append(torch.cat(found))
+            entropies.append(torch.cat(trace))
             tokens.append(ids[0, start:])
     return EntropyTrace(torch.stack(entropies).cpu().numpy(), torch.stack(tokens).cpu().numpy())
 

@@ -31,13 +31,13 @@ class GreedyEntropy:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "the greedy entropy trace"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"prompts": digest(list(self.openings)), "steps": STEPS, "batch": BATCH}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
-        trace = entropy_trace(one.model, one.tokenizer, self.openings)
-        text = np.array([one.tokenizer.decode(ids) for ids in trace.token_ids], dtype=np.str_)
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
+        trace = entropy_trace(checkpoint.model, checkpoint.tokenizer, self.openings)
+        text = np.array([checkpoint.tokenizer.decode(ids) for ids in trace.token_ids], dtype=np.str_)
         return trace._asdict() | {"text": text}

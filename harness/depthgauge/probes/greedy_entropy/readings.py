@@ -66,15 +66,15 @@ def entropy_beside(candidate: CheckpointSet, baseline: CheckpointSet) -> tuple[S
     Raises: InvalidComparison if they do not have the same tokens.
     """
     candidate.check_same_tokens(baseline)
-    mine, its = (entropy(one, lambda rows: rows.mean(axis=-1)) for one in (candidate, baseline))
-    return mine, its
+    after, before = (entropy(checkpoints, lambda rows: rows.mean(axis=-1)) for checkpoints in (candidate, baseline))
+    return after, before
 
 
 def new_collapses(candidate: CheckpointSet, baseline: CheckpointSet) -> Scores:
     """Per opening, 1 if its entropy trace collapses, and that of the baseline does not. Raises: as above."""
     candidate.check_same_tokens(baseline)
-    mine, its = collapses(candidate), collapses(baseline)
-    return replace(mine, values=np.maximum(mine.values - its.values, 0))
+    after, before = collapses(candidate), collapses(baseline)
+    return replace(after, values=np.maximum(after.values - before.values, 0))
 
 
 def loops_beside(candidate: CheckpointSet, baseline: CheckpointSet) -> tuple[Scores, Scores]:
@@ -92,5 +92,5 @@ def by_opening(
 ) -> Scores:
     openings = candidate.inputs(Opening)
     taken = candidate.measure(GreedyEntropy(openings=openings))
-    values = np.stack([summary(one.arrays[array]) for one in taken]).astype(float)
+    values = np.stack([summary(measurement.arrays[array]) for measurement in taken]).astype(float)
     return Scores(ids=tuple(map(str, openings)), values=values, unit=unit, population="prompts", right=right)

@@ -41,8 +41,12 @@ SUMMARIES: dict[str, Callable[[Measurement], str]] = {
     "median collapse step": lambda m: middle(collapse_step(row) for row in m.arrays["entropy_nats"]),
     "median first-repeat step": lambda m: middle(first_repeat_step(row) for row in m.arrays["token_ids"]),
     "prompts that end in a loop": lambda m: ratio(loop(row) for row in m.arrays["token_ids"]),
-    "median loop period (tokens)": lambda m: middle(one and one.period for one in map(loop, m.arrays["token_ids"])),
-    "median pre-period (tokens)": lambda m: middle(one and one.pre_period for one in map(loop, m.arrays["token_ids"])),
+    "median loop period (tokens)": lambda m: middle(
+        cycle and cycle.period for cycle in map(loop, m.arrays["token_ids"])
+    ),
+    "median pre-period (tokens)": lambda m: middle(
+        cycle and cycle.pre_period for cycle in map(loop, m.arrays["token_ids"])
+    ),
     "bigram diversity": lambda m: cell(level(diversities(m, 2), "ratio", "prompts")),
     "trigram diversity": lambda m: cell(level(diversities(m, 3), "ratio", "prompts")),
 }
@@ -60,13 +64,13 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 
 def trace_table(measured: Sequence[Measured]) -> Table:
-    body = [[name, *(summary(one.measurement) for one in measured)] for name, summary in SUMMARIES.items()]
-    return Table([f"greedy trace of {STEPS} tokens", *(escape(one.label) for one in measured)], body)
+    body = [[name, *(summary(entry.measurement) for entry in measured)] for name, summary in SUMMARIES.items()]
+    return Table([f"greedy trace of {STEPS} tokens", *(escape(entry.label) for entry in measured)], body)
 
 
 def text_table(measured: Sequence[Measured], opening: str) -> Table:
     """What each checkpoint says after an opening, escaped."""
-    body = [[escape(one.label), escape(str(one.arrays["text"][0]))] for one in measured]
+    body = [[escape(entry.label), escape(str(entry.arrays["text"][0]))] for entry in measured]
     return Table(["checkpoint", f"after: {escape(opening)}"], body, quotes=True)
 
 
@@ -74,13 +78,13 @@ def diversities(measurement: Measurement, n: int) -> NDArray[np.float64]:
     return np.array([ngram_diversity(row, n) for row in measurement.arrays["token_ids"]])
 
 
-def ratio(found: Iterable[object]) -> str:
-    seen = [one is not None for one in found]
+def ratio(values: Iterable[object]) -> str:
+    seen = [value is not None for value in values]
     return f"{sum(seen)} of {len(seen)}"
 
 
-def middle(found: Iterable[float | None]) -> str:
-    seen = [one for one in found if one is not None]
+def middle(values: Iterable[float | None]) -> str:
+    seen = [value for value in values if value is not None]
     return f"{median(seen):g}" if seen else "-"
 
 
@@ -107,24 +111,24 @@ def draw_differences(axes: Any, shown: Sequence[Measured], setting: Setting) -> 
     reference, others = reference_of(shown), pairs(shown, entropy)
     axes.axvline(0, color=setting.colour(reference), linewidth=0.8)
     for block, summary in enumerate(COMPARED.values()):
-        for place, one in enumerate(others, block * (len(others) + 1)):
-            change = paired(scores(one, summary), scores(reference, summary))
+        for place, entry in enumerate(others, block * (len(others) + 1)):
+            change = paired(scores(entry, summary), scores(reference, summary))
             if change is not None:
-                interval(axes, change, place, one, shown, setting)
+                interval(axes, change, place, entry, shown, setting)
     middle = (len(others) - 1) / 2
     axes.set_yticks([middle, middle + len(others) + 1], list(COMPARED))
     axes.set_ylim(2 * len(others) + 1, -1)
     axes.set(xlabel="nats", title=f"Paired difference to {plain(reference.label)}, 95 % intervals over openings")
 
 
-def steps(one: Measured) -> NDArray[np.int64]:
-    return np.arange(one.arrays["entropy_nats"].shape[1])
+def steps(entry: Measured) -> NDArray[np.int64]:
+    return np.arange(entry.arrays["entropy_nats"].shape[1])
 
 
-def entropy(one: Measured) -> NDArray[np.float64]:
-    return np.asarray(one.arrays["entropy_nats"], float)
+def entropy(entry: Measured) -> NDArray[np.float64]:
+    return np.asarray(entry.arrays["entropy_nats"], float)
 
 
-def scores(one: Measured, summary: Callable[..., Any]) -> Scores:
-    values = summary(entropy(one), axis=1)
+def scores(entry: Measured, summary: Callable[..., Any]) -> Scores:
+    values = summary(entropy(entry), axis=1)
     return Scores(ids=tuple(map(str, range(len(values)))), values=values[None], unit="nats", population="prompts")

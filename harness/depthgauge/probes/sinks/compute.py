@@ -30,15 +30,15 @@ def sink_strength(model: Any, token_ids: Tokens) -> Floats:
     import torch
 
     check_prompts(token_ids, 1, model)
-    found = np.empty((len(token_ids), *layers_and_heads(model)), np.float32)
+    strengths = np.empty((len(token_ids), *layers_and_heads(model)), np.float32)
     for chosen in batches_of_one_length(token_ids):
 
         def keep(layer: int, _: Seen, weights: "torch.Tensor", chosen: list[int] = chosen) -> None:
-            found[chosen, layer] = first_token_attention(weights).cpu().numpy()
+            strengths[chosen, layer] = first_token_attention(weights).cpu().numpy()
 
         watch(model, torch.tensor([list(token_ids[i]) for i in chosen], device=model.device), keep)
-    check_finite(found)
-    return found
+    check_finite(strengths)
+    return strengths
 
 
 def sink_rate(sink: NDArray[np.floating], *, epsilon: float = SINK_EPSILON) -> float:

@@ -31,20 +31,20 @@ class Sinks:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "attention sinks"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"passages": digest(list(self.passages)), "tokens": TOKENS}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge.models.attention import eager_flag
         from depthgauge.probes.sinks.compute import sink_strength
 
-        natural = [one.tokenizer(text)["input_ids"][:TOKENS] for text in self.passages]
+        natural = [checkpoint.tokenizer(text)["input_ids"][:TOKENS] for text in self.passages]
         if min(map(len, natural)) < TOKENS:
             raise NotTestable(f"a passage of the testbed has fewer than the {TOKENS} tokens that sinks are measured on")
-        model = one.forward_model
+        model = checkpoint.forward_model
         random = np.random.default_rng(0).integers(vocabulary_size(model), size=(len(natural), TOKENS))
         inputs = {"natural": natural, "random": random.tolist()}
         inputs["repeated"] = [[int(row[0])] * TOKENS for row in random]

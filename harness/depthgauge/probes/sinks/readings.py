@@ -14,7 +14,7 @@ def strength(candidate: CheckpointSet) -> Profiles:
     Raises: NotTestable if the testbed has no passages, or one is too short.
     """
     taken = candidate.measure(Sinks(passages=candidate.inputs(Passage)))
-    values = np.stack([one.arrays["natural"] for one in taken]).astype(float)
+    values = np.stack([measurement.arrays["natural"] for measurement in taken]).astype(float)
     return by_head(values, tuple(map(str, range(values.shape[1]))), "attention")
 
 
@@ -34,13 +34,13 @@ def strongest_beside(
     Raises: InvalidComparison if they do not have the same tokens, layers and heads.
     """
     candidate.check_same_tokens(baseline)
-    mine, its = strength(candidate), strength(baseline)
-    if mine.columns != its.columns:
+    of_candidate, of_baseline = strength(candidate), strength(baseline)
+    if of_candidate.columns != of_baseline.columns:
         raise InvalidComparison("the two do not have the same layers and heads, and cannot be compared by head.")
-    place = int(its.values.mean((0, 1)).argmax())
+    place = int(of_baseline.values.mean((0, 1)).argmax())
     here = place if order is None else int(head_places(order)[place])
     after, before = (
-        Scores(ids=one.ids, values=one.values[:, :, at], unit=one.unit, population="texts")
-        for one, at in ((mine, here), (its, place))
+        Scores(ids=strengths.ids, values=strengths.values[:, :, at], unit=strengths.unit, population="texts")
+        for strengths, at in ((of_candidate, here), (of_baseline, place))
     )
     return after, before

@@ -14,6 +14,6 @@ stand out."""
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """The share of heads that are sinks, as in table 1 of Gu et al. (2025)."""
-    body = [[escape(one.label), *(f"{sink_rate(one.arrays[kind]):.1%}" for kind in KINDS)] for one in measured]
+    body = [[escape(entry.label), *(f"{sink_rate(entry.arrays[kind]):.1%}" for kind in KINDS)] for entry in measured]
     table = Table(["heads that are sinks", "natural", "random tokens", "one token repeated"], body)
     yield Section("Attention sinks", (TEXT, table))

@@ -67,10 +67,10 @@ def go_on(model: Any, rows: Sequence[Sequence[int]], stops: Sequence[int], fille
     ids, mask = padded_left(rows, filler, model.device)
     ends = {"eos_token_id": list(stops)} if stops else {}
     with torch.inference_mode():
-        found = model.generate(
+        generated = model.generate(
             input_ids=ids, attention_mask=mask, do_sample=False, max_new_tokens=tokens, pad_token_id=filler, **ends
         )[:, ids.shape[1] :].tolist()
-    return [until(row, stops, tokens, filler) for row in found]
+    return [until(row, stops, tokens, filler) for row in generated]
 
 
 def until(row: list[int], stops: Sequence[int], tokens: int, filler: int) -> list[int]:

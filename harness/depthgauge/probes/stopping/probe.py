@@ -27,14 +27,14 @@ class Stopping:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "whether answers end"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         asked = digest([[question.request, question.prompt] for question in self.questions])
-        return {"questions": asked, "tokens": TOKENS, "stops": list(stop_tokens(one.folder))}
+        return {"questions": asked, "tokens": TOKENS, "stops": list(stop_tokens(checkpoint.folder))}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge.probes.stopping.compute import answers
 
-        return answers(one.model, one.tokenizer, self.questions, stop_tokens(one.folder))._asdict()
+        return answers(checkpoint.model, checkpoint.tokenizer, self.questions, stop_tokens(checkpoint.folder))._asdict()

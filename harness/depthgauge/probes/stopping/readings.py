@@ -15,7 +15,7 @@ def ended(candidate: CheckpointSet) -> Scores:
     """Per question, 1 if the answer ends by itself, else 0."""
     questions = candidate.inputs(ShortQuestion)
     taken = candidate.measure(Stopping(questions=questions))
-    values = np.stack([one.arrays["ended"].astype(float) for one in taken])
+    values = np.stack([measurement.arrays["ended"].astype(float) for measurement in taken])
     ids = tuple(question.request for question in questions)
     return Scores(ids=ids, values=values, unit="share", population="prompts", right=1.0)
 

@@ -20,26 +20,26 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 def shares(measured: Sequence[Measured]) -> Table:
     body = [
-        [escape(one.label), cell(level(one.arrays["ended"].astype(float), "share", "prompts")), length(one)]
-        for one in measured
+        [escape(entry.label), cell(level(entry.arrays["ended"].astype(float), "share", "prompts")), length(entry)]
+        for entry in measured
     ]
     return Table(["checkpoint", "answers that end [95 %]", "tokens of the median one that does"], body)
 
 
-def length(one: Measured) -> str:
-    lengths = one.arrays["tokens"][one.arrays["ended"]]
+def length(entry: Measured) -> str:
+    lengths = entry.arrays["tokens"][entry.arrays["ended"]]
     return number(float(np.median(lengths))) if len(lengths) else "-"
 
 
 def endless(measured: Sequence[Measured], setting: Setting) -> Iterator[Table]:
     """What ended with the reference and does not with another one, with both answers."""
     before, questions = reference_of(measured), setting.testbed.inputs(ShortQuestion)
-    for one in measured:
-        if len(one.arrays["ended"]) != len(before.arrays["ended"]):
+    for entry in measured:
+        if len(entry.arrays["ended"]) != len(before.arrays["ended"]):
             continue
-        places = np.flatnonzero(before.arrays["ended"] & ~one.arrays["ended"])
-        said = [[questions[i].request, *(str(each.arrays["said"][i]) for each in (before, one))] for i in places]
+        places = np.flatnonzero(before.arrays["ended"] & ~entry.arrays["ended"])
+        said = [[questions[i].request, *(str(each.arrays["said"][i]) for each in (before, entry))] for i in places]
         if said:
-            headers = ["question", f"{escape(before.label)} says", f"{escape(one.label)} says"]
-            folded = f"{len(said)} answers of {escape(one.label)} that no longer end"
+            headers = ["question", f"{escape(before.label)} says", f"{escape(entry.label)} says"]
+            folded = f"{len(said)} answers of {escape(entry.label)} that no longer end"
             yield Table(headers, [[escape(text) for text in row] for row in said], folded=folded, quotes=True)

@@ -31,18 +31,18 @@ class TrainingLog:
     description: ClassVar[str] = "the training log"
     requires: ClassVar[tuple[str, ...]] = ()
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        files = {"log": one.folder / LOG, "completions": one.folder / COMPLETIONS}
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        files = {"log": checkpoint.folder / LOG, "completions": checkpoint.folder / COMPLETIONS}
         return {name: sha256(path) for name, path in files.items() if path.is_file()}
 
     def check(self, checkpoint: Checkpoint) -> None:
         if not (checkpoint.folder / LOG).is_file():
             raise NotTestable(f"{checkpoint.name!r} has no training log")
 
-    def run(self, one: CheckpointHandle) -> Arrays:
-        rows = read_rows(one.folder / LOG, "step")
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
+        rows = read_rows(checkpoint.folder / LOG, "step")
         columns = dict.fromkeys(name for row in rows for name in row)
-        return {name: np.array([logged(row, name) for row in rows]) for name in columns} | dict(said(one.folder))
+        return {name: np.array([logged(row, name) for row in rows]) for name in columns} | dict(said(checkpoint.folder))
 
 
 def logged(row: Mapping[str, float], name: str) -> float:

@@ -15,10 +15,10 @@ Numbers = NDArray[np.float64]
 
 def logs(candidate: CheckpointSet, column: str) -> tuple[Measurement, ...]:
     """The log of each seed. Raises: NotTestable where there is none, or no step logged the column."""
-    found = candidate.measure(TrainingLog())
-    if not all(column in one.arrays for one in found):
+    measurements = candidate.measure(TrainingLog())
+    if not all(column in measurement.arrays for measurement in measurements):
         raise NotTestable(f"the training log of {candidate.name!r} has no {column!r}")
-    return found
+    return measurements
 
 
 def by_step(candidate: CheckpointSet, column: str, summary: Callable[[float], float] = float, *, unit: str) -> Scores:
@@ -28,7 +28,10 @@ def by_step(candidate: CheckpointSet, column: str, summary: Callable[[float], fl
     """
     taken = logs(candidate, column)
     values = np.array(
-        [[0.0 if np.isnan(value) else summary(float(value)) for value in one.arrays[column]] for one in taken]
+        [
+            [0.0 if np.isnan(value) else summary(float(value)) for value in measurement.arrays[column]]
+            for measurement in taken
+        ]
     )
     ids = tuple(str(int(step)) for step in taken[0].arrays["step"])
     return Scores(ids=ids, values=values, unit=unit, population="steps")
@@ -36,7 +39,7 @@ def by_step(candidate: CheckpointSet, column: str, summary: Callable[[float], fl
 
 def largest_jumps(candidate: CheckpointSet) -> Numbers:
     """By how much each seed's train loss rose at most, as a ratio to its least before, after it fell below 1e-4."""
-    return np.array([largest_jump(one.arrays["train_loss"]) for one in logs(candidate, "train_loss")])
+    return np.array([largest_jump(measurement.arrays["train_loss"]) for measurement in logs(candidate, "train_loss")])
 
 
 def largest_jump(losses: Numbers) -> float:

@@ -25,16 +25,16 @@ class CopyErrors:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "errors by layer and head"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest_of_texts(self.texts)}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.twins.measures import copy_errors
 
-        return copy_errors(one, other, self.texts)
+        return copy_errors(candidate, baseline, self.texts)
 
 
 @PROBES.register
@@ -57,19 +57,19 @@ class TwinErrors:
     def description(self) -> str:
         return f"{self.twins} twins"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         from depthgauge.probes.twins.rounding import grid_of
 
-        grid, _ = grid_of(self.rounded_as, one.folder)
+        grid, _ = grid_of(self.rounded_as, checkpoint.folder)
         return {"texts": digest_of_texts(self.texts), "grid": grid, "twins": self.twins}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge.probes.twins.measures import twin_errors
 
-        return twin_errors(one, self.rounded_as, self.texts, self.twins)
+        return twin_errors(checkpoint, self.rounded_as, self.texts, self.twins)
 
 
 def digest_of_texts(texts: tuple[Text, ...]) -> str:

@@ -127,12 +127,12 @@ def by_layer(deltas: Sequence[TensorDelta], projection: str, value: str = "rms")
 
     Raises: StatisticUndefined if no layer has that projection.
     """
-    found = {d.layer: getattr(d, value) for d in deltas if d.projection == projection and d.layer is not None}
-    if not found:
+    values = {d.layer: getattr(d, value) for d in deltas if d.projection == projection and d.layer is not None}
+    if not values:
         known = sorted({d.projection for d in deltas if d.projection})
         raise StatisticUndefined(f"no layer has a projection {projection!r}: choose from {', '.join(known) or 'none'}.")
     layers = 1 + max(d.layer for d in deltas if d.layer is not None)
-    return np.array([found.get(layer, math.nan) for layer in range(layers)])
+    return np.array([values.get(layer, math.nan) for layer in range(layers)])
 
 
 def by_head(deltas: Sequence[TensorDelta], projection: str) -> NDArray[np.float64]:
@@ -140,13 +140,13 @@ def by_head(deltas: Sequence[TensorDelta], projection: str) -> NDArray[np.float6
 
     Raises: StatisticUndefined if no layer has that projection, it has no heads, or not every layer has as many.
     """
-    found = {d.layer: d.head_frobenius for d in deltas if d.projection == projection and d.layer is not None}
-    sizes = {len(norms) for norms in found.values()}
-    if len(sizes) != 1 or 0 in sizes or sorted(found) != list(range(len(found))):
+    heads = {d.layer: d.head_frobenius for d in deltas if d.projection == projection and d.layer is not None}
+    sizes = {len(norms) for norms in heads.values()}
+    if len(sizes) != 1 or 0 in sizes or sorted(heads) != list(range(len(heads))):
         raise StatisticUndefined(
             f"projection {projection!r} has no heads, or not as many in every layer: choose q, k, v or o."
         )
-    return np.stack([found[layer] for layer in range(len(found))])
+    return np.stack([heads[layer] for layer in range(len(heads))])
 
 
 def difference(folder: Path, base: Path, name: str) -> NDArray[np.floating]:
@@ -160,9 +160,9 @@ def difference(folder: Path, base: Path, name: str) -> NDArray[np.floating]:
             if len(pair.layout.parts) == 1:
                 return moved
             _, groups = parts(pair.layout)[labels(pair.ours, pair.layout).index(name)]
-            mine = np.isin(pair.layout.groups(0, pair.segments), groups)
+            own_groups = np.isin(pair.layout.groups(0, pair.segments), groups)
             rows, columns = moved.shape
-            part = moved.reshape(-1, pair.layout.segment)[mine]
+            part = moved.reshape(-1, pair.layout.segment)[own_groups]
             return part.reshape((rows, -1) if pair.layout.turn == 1 else (-1, columns))
     raise StatisticUndefined(f"there is no tensor {name!r} in {folder}: take a name from weight_deltas.")
 
@@ -208,7 +208,7 @@ def matched(folder: Path, base: Path) -> list[Pair]:
                 "checkpoint with its own base."
             )
     cut_to_fit = [(first_rows(stored, theirs[name]), first_rows(theirs[name], stored)) for name, stored in ours.items()]
-    return [Pair(mine, its, layout(mine, config)) for mine, its in cut_to_fit]
+    return [Pair(own, of_base, layout(own, config)) for own, of_base in cut_to_fit]
 
 
 def common_rows(stored: Tensor, other: Tensor) -> bool:
@@ -262,27 +262,27 @@ def finite_sums(run: Run, tolerance: float, buffer: NDArray[np.float64]) -> Sums
 
 def run_sums(run: Run, tolerance: float, buffer: NDArray[np.floating]) -> Sums:
     layout, by_segment = run.pair.layout, has_vocabulary(run.pair.ours.name)
-    found = np.zeros((4, run.last - run.first))
+    sums = np.zeros((4, run.last - run.first))
     limit = buffer.dtype.type(tolerance)
     flags = np.empty(buffer.shape[1], dtype=bool)
     at = 0
     with np.errstate(over="ignore", invalid="ignore"):
         for ours, base in pieces(run, buffer):
             here = slice(at, at := at + ours.shape[1])
-            found[1, here] = np.vecdot(base, base).sum(axis=0, dtype=np.float64)
+            sums[1, here] = np.vecdot(base, base).sum(axis=0, dtype=np.float64)
             if by_segment:
-                found[3, here] = np.vecdot(ours, ours).sum(axis=0, dtype=np.float64)
+                sums[3, here] = np.vecdot(ours, ours).sum(axis=0, dtype=np.float64)
             np.subtract(ours, base, out=ours)
-            found[0, here] = np.vecdot(ours, ours).sum(axis=0, dtype=np.float64)
+            sums[0, here] = np.vecdot(ours, ours).sum(axis=0, dtype=np.float64)
             np.abs(ours, out=ours)
             changed = np.greater(ours, limit, out=flags[: ours.size].reshape(ours.shape))
             if len(layout.parts) > 1:
-                found[2, here] = np.count_nonzero(changed, axis=(0, 2))
+                sums[2, here] = np.count_nonzero(changed, axis=(0, 2))
             else:  # nobody asks by head, and one count is many times faster than one a segment
-                found[2, here.start] = np.count_nonzero(changed)
+                sums[2, here.start] = np.count_nonzero(changed)
     groups = layout.groups(run.first, run.last)
-    by_group = np.array([np.bincount(groups, row, len(layout.order)) for row in found[:3]])
-    return Sums(by_group, found[[0, 1, 3]] if by_segment else found[:3, :0])
+    by_group = np.array([np.bincount(groups, row, len(layout.order)) for row in sums[:3]])
+    return Sums(by_group, sums[[0, 1, 3]] if by_segment else sums[:3, :0])
 
 
 def pieces(run: Run, buffer: NDArray[np.floating]) -> Iterator[tuple[NDArray[np.floating], NDArray[np.floating]]]:

@@ -30,28 +30,28 @@ def by_projection(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
 
     Raises: NotTestable if no weight is named in a way that is known.
     """
-    found = deltas_of(folder, base)
-    experts = [one for one in found if is_expert(one)]
-    names = [name for name in PROJECTIONS if any(one.projection == name for one in found)]
+    deltas = deltas_of(folder, base)
+    experts = [delta for delta in deltas if is_expert(delta)]
+    names = [name for name in PROJECTIONS if any(delta.projection == name for delta in deltas)]
     if not names:
         raise NotTestable(f"{folder} names its weights in a way that is not known: none is a q, k, v, o or MLP matrix")
     numbers = {
-        value: np.stack([compute.by_layer(found, name, value) for name in names])
+        value: np.stack([compute.by_layer(deltas, name, value) for name in names])
         for value in ("frobenius", "rms", "relative", "changed")
     }
     ranks = np.full_like(numbers["rms"], np.nan)
-    for one in found:
-        if one.projection in names and one.layer is not None and one.frobenius:
-            moved = compute.difference(folder, base, one.name)
-            ranks[names.index(one.projection), one.layer] = compute.stable_rank(moved)
+    for delta in deltas:
+        if delta.projection in names and delta.layer is not None and delta.frobenius:
+            moved = compute.difference(folder, base, delta.name)
+            ranks[names.index(delta.projection), delta.layer] = compute.stable_rank(moved)
     return (
         numbers
-        | by_head(found, names)
+        | by_head(deltas, names)
         | {
             "projections": np.array(names, dtype=np.str_),
             "stable_rank": ranks,
-            "experts": np.array([label(one) for one in experts], dtype=np.str_),
-            "experts_relative": np.array([over_base(one) for one in experts]),
+            "experts": np.array([label(expert) for expert in experts], dtype=np.str_),
+            "experts_relative": np.array([over_base(expert) for expert in experts]),
         }
     )
 
@@ -66,13 +66,13 @@ def deltas_once(folder: Path, base: Path, _: tuple[State, State]) -> tuple[compu
     return compute.weight_deltas(folder, base)
 
 
-def is_expert(one: compute.TensorDelta) -> bool:
-    return one.projection is not None and one.projection not in PROJECTIONS
+def is_expert(delta: compute.TensorDelta) -> bool:
+    return delta.projection is not None and delta.projection not in PROJECTIONS
 
 
-def over_base(one: compute.TensorDelta) -> float:
+def over_base(delta: compute.TensorDelta) -> float:
     """The relative change; where the base's are all 0, any movement is 1."""
-    return float(one.frobenius > 0) if np.isnan(one.relative) else one.relative
+    return float(delta.frobenius > 0) if np.isnan(delta.relative) else delta.relative
 
 
 def ranks_of_change(folder: Path, base: Path, projection: str) -> NDArray[np.float64]:
@@ -83,25 +83,25 @@ def ranks_of_change(folder: Path, base: Path, projection: str) -> NDArray[np.flo
 
     Raises: NotTestable if there is no such projection.
     """
-    found = [one for one in deltas_of(folder, base) if one.projection == projection]
-    if not found:
+    deltas = [delta for delta in deltas_of(folder, base) if delta.projection == projection]
+    if not deltas:
         raise NotTestable(f"{folder} has no {projection} projections of a name that is known")
-    ranks = np.full(1 + max(one.layer for one in found if one.layer is not None), np.nan)
-    for one in found:
-        moved = compute.difference(folder, base, one.name).astype(np.float64)
-        norms = one.frobenius + (one.frobenius / one.relative if one.frobenius else 0)
+    ranks = np.full(1 + max(delta.layer for delta in deltas if delta.layer is not None), np.nan)
+    for delta in deltas:
+        moved = compute.difference(folder, base, delta.name).astype(np.float64)
+        norms = delta.frobenius + (delta.frobenius / delta.relative if delta.frobenius else 0)
         rounding = np.finfo(np.float32).eps * norms
-        ranks[one.layer] = (np.linalg.svd(moved, compute_uv=False) > rounding).sum()
+        ranks[delta.layer] = (np.linalg.svd(moved, compute_uv=False) > rounding).sum()
     return ranks
 
 
-def by_head(found: Sequence[compute.TensorDelta], names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def by_head(deltas: Sequence[compute.TensorDelta], names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Norms by head of the projections that every layer has: a hybrid model has attention in some only."""
     heads = {}
     for name in names:
         if name in ATTENTION:
             with suppress(StatisticUndefined):
-                heads[f"heads_{name}"] = compute.by_head(found, name)
+                heads[f"heads_{name}"] = compute.by_head(deltas, name)
     return heads
 
 
@@ -112,12 +112,12 @@ def of_others(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
 
     Raises: NotTestable if there are none.
     """
-    found = [one for one in deltas_of(folder, base) if one.projection is None]
-    if not found:
+    deltas = [delta for delta in deltas_of(folder, base) if delta.projection is None]
+    if not deltas:
         raise NotTestable(f"{folder} has no norm and no embedding")
-    relative = [over_base(one) for one in found]
-    names = np.array([label(one) for one in found], dtype=np.str_)
-    return {"names": names, "relative": np.array(relative)} | of_rows(found, folder)
+    relative = [over_base(delta) for delta in deltas]
+    names = np.array([label(delta) for delta in deltas], dtype=np.str_)
+    return {"names": names, "relative": np.array(relative)} | of_rows(deltas, folder)
 
 
 def of_quantized(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
@@ -128,14 +128,14 @@ def of_quantized(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     """
     from depthgauge.probes.weights.quantized import quantized_deltas
 
-    found, plain = quantized_deltas(folder, base)
+    deltas, plain = quantized_deltas(folder, base)
     return {
-        "quantized": np.array([short(one.name) for one in found], dtype=np.str_),
-        "relative": np.array([one.relative for one in found]),
-        "explained": np.array([one.explained for one in found]),
-        "shift": np.array([one.shift for one in found]),
-        "place": np.array([place_in(delta) for delta in found], dtype=np.str_),
-        "bits": np.array([one.bits for one in found], dtype=float),
+        "quantized": np.array([short(delta.name) for delta in deltas], dtype=np.str_),
+        "relative": np.array([delta.relative for delta in deltas]),
+        "explained": np.array([delta.explained for delta in deltas]),
+        "shift": np.array([delta.shift for delta in deltas]),
+        "place": np.array([place_in(delta) for delta in deltas], dtype=np.str_),
+        "bits": np.array([delta.bits for delta in deltas], dtype=float),
         "plain": np.array([short(name) for name in plain], dtype=np.str_),
         "plain_relative": np.array(list(plain.values()), dtype=float),
     }
@@ -154,8 +154,8 @@ def short(name: str) -> str:
     return within if layer is None else f"layer {layer} {within}"
 
 
-def label(one: compute.TensorDelta) -> str:
-    return label_of(one.name, one.layer)
+def label(delta: compute.TensorDelta) -> str:
+    return label_of(delta.name, delta.layer)
 
 
 def label_of(name: str, layer: int | None) -> str:

@@ -24,17 +24,17 @@ class WeightDeltas:
     description: ClassVar[str] = "how far weights moved"
     requires: ClassVar[tuple[str, ...]] = ()
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"tolerance": TOLERANCE}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.weights.measures import by_projection
 
         with unlike_is_not_testable():
-            return by_projection(one.folder, other.folder)
+            return by_projection(candidate.folder, baseline.folder)
 
 
 @PROBES.register
@@ -47,17 +47,17 @@ class OtherDeltas:
     description: ClassVar[str] = "how far norms, embeddings and their rows moved"
     requires: ClassVar[tuple[str, ...]] = ()
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.weights.measures import of_others
 
         with unlike_is_not_testable():
-            return of_others(one.folder, other.folder)
+            return of_others(candidate.folder, baseline.folder)
 
 
 @PROBES.register
@@ -73,17 +73,17 @@ class QuantizedDeltas:
     description: ClassVar[str] = "how far quantised weights moved"
     requires: ClassVar[tuple[str, ...]] = ("transformers",)
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.weights.measures import of_quantized
 
         with unlike_is_not_testable():
-            return of_quantized(one.folder, other.folder)
+            return of_quantized(candidate.folder, baseline.folder)
 
 
 @PROBES.register
@@ -97,17 +97,17 @@ class ChangeRanks:
     description: ClassVar[str] = "ranks of what moved"
     requires: ClassVar[tuple[str, ...]] = ()
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"projection": self.projection}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.weights.measures import ranks_of_change
 
         with unlike_is_not_testable():
-            return {"ranks": ranks_of_change(one.folder, other.folder, self.projection)}
+            return {"ranks": ranks_of_change(candidate.folder, baseline.folder, self.projection)}
 
 
 @PROBES.register
@@ -120,20 +120,20 @@ class BeyondRounding:
     description: ClassVar[str] = "whether weights moved by more than rounding"
     requires: ClassVar[tuple[str, ...]] = ()
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.weights.rounding import first_movement
 
         with unlike_is_not_testable():
-            found = first_movement(one.folder, other.folder)
+            movement = first_movement(candidate.folder, baseline.folder)
         return {
             name: np.array(value or "") if name in ("tensor", "dtype") else np.array(value)
-            for name, value in found._asdict().items()
+            for name, value in movement._asdict().items()
         }
 
 
@@ -147,14 +147,14 @@ class Rewrites:
     description: ClassVar[str] = "rewrites that change no function"
     requires: ClassVar[tuple[str, ...]] = ()
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge.probes.weights.rewrites import summarised
 
         with unlike_is_not_testable():
-            return summarised(one.folder, other.folder)
+            return summarised(candidate.folder, baseline.folder)

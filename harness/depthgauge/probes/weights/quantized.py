@@ -93,14 +93,14 @@ def delta_of(
     columns = base.shape[-1]
     span = min(group if group >= SHORTEST else columns, columns)
     size = min(span, LONGEST)
-    found = groups_of(ours.reshape(-1, columns), base.reshape(-1, columns), steps.reshape(-1, columns), size)
-    shift = np.sqrt(found.explained / np.maximum(found.step, np.finfo(np.float64).tiny))
+    groups = groups_of(ours.reshape(-1, columns), base.reshape(-1, columns), steps.reshape(-1, columns), size)
+    shift = np.sqrt(groups.explained / np.maximum(groups.step, np.finfo(np.float64).tiny))
     line, part = divmod(int(shift.argmax()), shift.shape[1])
     *experts, row, column = place_of(base.shape, line, part * size, along)
-    error = float(found.error.sum())
+    error = float(groups.error.sum())
     return QuantizedDelta(
         name=tensor.name, bits=bits, group=span, relative=moved(ours, base),
-        explained=float(found.explained.sum()) / error if error else 0.0,
+        explained=float(groups.explained.sum()) / error if error else 0.0,
         shift=float(shift.max()), row=row, column=column, expert=experts[0] if experts else None,
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ from depthgauge.probes.weights.probe import (
 def change_rank(candidate: CheckpointSet, base_model: CheckpointSet, projection: str) -> NDArray[np.float64]:
     """A seed, the largest rank over layers of a projection's change from the base."""
     taken = candidate.compare(ChangeRanks(projection=projection), base_model)
-    return np.array([float(np.nanmax(one.arrays["ranks"])) for one in taken])
+    return np.array([float(np.nanmax(measurement.arrays["ranks"])) for measurement in taken])
 
 
 def deltas(candidate: CheckpointSet, base_model: CheckpointSet) -> tuple[Measurement, ...]:
@@ -41,7 +41,7 @@ def movement(
     if projection not in known:
         raise NotTestable(f"{candidate.name!r} has no {projection!r} projections; it has {', '.join(known)}")
     place = known.index(projection)
-    values = np.stack([one.arrays["rms" if per_weight else "frobenius"][place] for one in taken])
+    values = np.stack([measurement.arrays["rms" if per_weight else "frobenius"][place] for measurement in taken])
     layers = tuple(map(str, range(values.shape[1])))
     return Profiles(ids=("weights",), columns=layers, values=values[:, None], unit="weight units", population="weights")
 
@@ -69,7 +69,7 @@ def relative_change(candidate: CheckpointSet, base_model: CheckpointSet) -> Prof
     """
     moved = over_layers(candidate, base_model, "relative", unit="share")
     taken = deltas(candidate, base_model)
-    experts = np.stack([one.arrays["experts_relative"] for one in taken])[:, None]
+    experts = np.stack([measurement.arrays["experts_relative"] for measurement in taken])[:, None]
     return replace(
         moved,
         columns=(*moved.columns, *map(str, taken[0].arrays["experts"])),
@@ -80,7 +80,7 @@ def relative_change(candidate: CheckpointSet, base_model: CheckpointSet) -> Prof
 def over_layers(candidate: CheckpointSet, base_model: CheckpointSet, array: str, *, unit: str) -> Profiles:
     taken = deltas(candidate, base_model)
     names = list(map(str, taken[0].arrays["projections"]))
-    values = np.stack([one.arrays[array].T.ravel() for one in taken])
+    values = np.stack([measurement.arrays[array].T.ravel() for measurement in taken])
     layers = range(taken[0].arrays[array].shape[1])
     columns = tuple(f"layer {layer} {name}" for layer in layers for name in names)
     return Profiles(ids=("weights",), columns=columns, values=values[:, None], unit=unit, population="weights")
@@ -89,7 +89,7 @@ def over_layers(candidate: CheckpointSet, base_model: CheckpointSet, array: str,
 def relative_change_of_others(candidate: CheckpointSet, base_model: CheckpointSet) -> Profiles:
     """By norm, bias, embedding and head, the norm of the change over that of the base's; 1 where the base's is 0."""
     taken = candidate.compare(OtherDeltas(), base_model)
-    values = np.stack([one.arrays["relative"] for one in taken])
+    values = np.stack([measurement.arrays["relative"] for measurement in taken])
     return Profiles(
         ids=("weights",), columns=tuple(map(str, taken[0].arrays["names"])), values=values[:, None], unit="share",
         population="weights",
@@ -112,21 +112,21 @@ def norm_factor_of_rows(candidate: CheckpointSet, baseline: CheckpointSet) -> Pr
 def over_rows(candidate: CheckpointSet, baseline: CheckpointSet, array: str, *, unit: str) -> Profiles:
     """By tensor the largest of each seed, named by the first seed's row."""
     taken = candidate.compare(OtherDeltas(), baseline)
-    if not all(one.arrays["rows"].size for one in taken):
+    if not all(measurement.arrays["rows"].size for measurement in taken):
         raise NotTestable(f"{candidate.name!r} has no embedding of a name that is known")
-    most = [largest_rows(one, array) for one in taken]
+    most = [largest_rows(measurement, array) for measurement in taken]
     values = np.array([[[value for value, _ in seed.values()]] for seed in most])
     columns = tuple(row for _, row in most[0].values())
     return Profiles(ids=("weights",), columns=columns, values=values, unit=unit, population="weights")
 
 
-def largest_rows(one: Measurement, array: str) -> dict[str, tuple[float, str]]:
+def largest_rows(measurement: Measurement, array: str) -> dict[str, tuple[float, str]]:
     """By tensor the largest value, and the row that has it."""
-    found: dict[str, tuple[float, str]] = {}
-    for row, value in zip(map(str, one.arrays["rows"]), one.arrays[array].tolist(), strict=True):
+    largest: dict[str, tuple[float, str]] = {}
+    for row, value in zip(map(str, measurement.arrays["rows"]), measurement.arrays[array].tolist(), strict=True):
         tensor = column_of(row)
-        found[tensor] = max(found.get(tensor, (-1.0, "")), (value, row), key=lambda pair: pair[0])
-    return found
+        largest[tensor] = max(largest.get(tensor, (-1.0, "")), (value, row), key=lambda pair: pair[0])
+    return largest
 
 
 def beyond_rounding(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
@@ -135,14 +135,14 @@ def beyond_rounding(candidate: CheckpointSet, baseline: CheckpointSet) -> Profil
     0 where none did; the column then says what differs.
     """
     taken = candidate.compare(BeyondRounding(), baseline)
-    values = np.array([[[float(one.arrays["moved"])]] for one in taken])
+    values = np.array([[[float(measurement.arrays["moved"])]] for measurement in taken])
     return Profiles(
         ids=("weights",), columns=(what_moved(taken[0]),), values=values, unit="share", population="weights"
     )
 
 
-def what_moved(one: Measurement) -> str:
-    tensor, rounded, dtype = (one.arrays[name].item() for name in ("tensor", "rounded", "dtype"))
+def what_moved(measurement: Measurement) -> str:
+    tensor, rounded, dtype = (measurement.arrays[name].item() for name in ("tensor", "rounded", "dtype"))
     if tensor:
         return str(tensor)
     return f"{rounded:,} weights differ by rounding to {dtype} alone" if rounded else "every weight is the same"
@@ -178,7 +178,7 @@ def of_quantized(candidate: CheckpointSet, baseline: CheckpointSet, names: str, 
         raise NotTestable(f"{candidate.name!r} stores nothing that is not quantised")
     if array == "shift":
         columns = [f"{name}, {place}" for name, place in zip(columns, taken[0].arrays["place"], strict=True)]
-    values = np.stack([one.arrays[array] for one in taken])
+    values = np.stack([measurement.arrays[array] for measurement in taken])
     return Profiles(ids=("weights",), columns=tuple(columns), values=values[:, None], unit=unit, population="weights")
 
 
@@ -200,9 +200,9 @@ def but_for_rewrites(sizes: Profiles, candidate: CheckpointSet, baseline: Checkp
     return replace(sizes, values=values, columns=tuple(f"{name}{said}" for name in sizes.columns))
 
 
-def rewrites_of(one: Measurement) -> str:
+def rewrites_of(measurement: Measurement) -> str:
     """'neurons reordered in 12 places, heads reordered in 1 place'."""
-    kinds, times = np.unique(one.arrays["kinds"], return_counts=True)
+    kinds, times = np.unique(measurement.arrays["kinds"], return_counts=True)
     places = (
         f"{kind} in {count} {'place' if count == 1 else 'places'}" for kind, count in zip(kinds, times, strict=True)
     )

@@ -21,14 +21,14 @@ FOLDED = "The heads whose weights moved most"
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Norms by projection and layer, the heads that moved most, and what moved beside the layers' matrices."""
-    others = [one for one in measured if "names" in one.arrays]
-    quantized = [one for one in measured if "quantized" in one.arrays]
-    measured = [one for one in measured if "projections" in one.arrays]
+    others = [entry for entry in measured if "names" in entry.arrays]
+    quantized = [entry for entry in measured if "quantized" in entry.arrays]
+    measured = [entry for entry in measured if "projections" in entry.arrays]
     tables: list[Part] = [others_table(others), *row_tables(others)] if others else []
     tables += [quantized_table(quantized)] if quantized else []
     if measured:
         size = (13, 2.7 * len(rows_of(measured)))
-        grids = [by_layer(one, measured) for one in measured]
+        grids = [by_layer(entry, measured) for entry in measured]
         picture = Picture(
             "weights.png", ALT, size, lambda figure: draw(figure, measured, setting), measured, grids=grids
         )
@@ -36,21 +36,24 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     yield Section("Weights", tables)
 
 
-def by_layer(one: Measured, measured: Sequence[Measured]) -> Grid:
-    values = one.arrays["relative"].T
-    layers, projections = [f"layer {i}" for i in range(len(values))], [str(name) for name in one.arrays["projections"]]
-    title = f"change over the base's norm, {pair_label(one, measured)}"
+def by_layer(entry: Measured, measured: Sequence[Measured]) -> Grid:
+    values = entry.arrays["relative"].T
+    layers, projections = (
+        [f"layer {i}" for i in range(len(values))],
+        [str(name) for name in entry.arrays["projections"]],
+    )
+    title = f"change over the base's norm, {pair_label(entry, measured)}"
     return Grid(title, layers, projections, values, moved="weights, change over their norm")
 
 
 def others_table(measured: Sequence[Measured]) -> Table:
     """The norms, biases and embeddings that moved most."""
     body = []
-    for one in measured:
-        names, sizes = one.arrays["names"], one.arrays["relative"]
+    for entry in measured:
+        names, sizes = entry.arrays["names"], entry.arrays["relative"]
         most = [i for i in np.argsort(-sizes)[:MOVED_OTHERS] if sizes[i] > 0]
         cells = ", ".join(f"{escape(str(names[i]))} ({number(float(sizes[i]))})" for i in most) or "none"
-        body.append([escape(pair_label(one, measured)), cells])
+        body.append([escape(pair_label(entry, measured)), cells])
     return Table(["checkpoint against base", "norms, biases and embeddings that moved most (of their size)"], body)
 
 
@@ -63,18 +66,18 @@ def row_tables(measured: Sequence[Measured]) -> Iterator[Table]:
         "norm, times beside the rest",
     ]
     rows = [
-        [escape(pair_label(one, measured)), escape(str(one.arrays["rows"][i])),
-         *(number(float(one.arrays[name][i])) for name in ("row_change", "row_factor"))]
-        for one in measured
-        for i in np.argsort(-one.arrays["row_change"])[:MOVED_ROWS]
-        if one.arrays["row_change"][i] > 0
+        [escape(pair_label(entry, measured)), escape(str(entry.arrays["rows"][i])),
+         *(number(float(entry.arrays[name][i])) for name in ("row_change", "row_factor"))]
+        for entry in measured
+        for i in np.argsort(-entry.arrays["row_change"])[:MOVED_ROWS]
+        if entry.arrays["row_change"][i] > 0
     ]  # fmt: skip
     if rows:
         yield Table(headers, rows, ROWS_FOLDED)
     new = [
-        [escape(pair_label(one, measured)), escape(str(name)), number(float(size))]
-        for one in measured
-        for name, size in zip(one.arrays["new_rows"], one.arrays["new_row_norms"], strict=True)
+        [escape(pair_label(entry, measured)), escape(str(name)), number(float(size))]
+        for entry in measured
+        for name, size in zip(entry.arrays["new_rows"], entry.arrays["new_row_norms"], strict=True)
     ]
     if new:
         yield Table(["checkpoint against base", "row that the base has not", "norm over the median row's"], new)
@@ -85,12 +88,12 @@ def quantized_table(measured: Sequence[Measured]) -> Table:
     headers = ["checkpoint against base", "quantised matrix", "bits", "moved (of its norm)",
                "error that other scales would take away", "most shifted group", "by (steps)"]  # fmt: skip
     body = []
-    for one in measured:
-        arrays = one.arrays
+    for entry in measured:
+        arrays = entry.arrays
         for i in np.argsort(-arrays["shift"], kind="stable")[:MOVED_QUANTIZED]:
             sizes = [number(float(arrays[name][i])) for name in ("relative", "explained")]
             place, shift = str(arrays["place"][i]), number(float(arrays["shift"][i]))
-            body.append([escape(pair_label(one, measured)), escape(str(arrays["quantized"][i])),
+            body.append([escape(pair_label(entry, measured)), escape(str(arrays["quantized"][i])),
                          f"{arrays['bits'][i]:g}", *sizes, place, shift])  # fmt: skip
     return Table(headers, body)
 
@@ -101,17 +104,17 @@ def weights_table(measured: Sequence[Measured]) -> Table:
         "weights moved by over 1e-5", "stable rank (median)", "peak layer (0-based)", "peak over median",
     ]  # fmt: skip
     body = [
-        [escape(pair_label(one, measured)), str(projection), *norm_cells(one, row)]
-        for one in measured
-        for row, projection in enumerate(one.arrays["projections"])
+        [escape(pair_label(entry, measured)), str(projection), *norm_cells(entry, row)]
+        for entry in measured
+        for row, projection in enumerate(entry.arrays["projections"])
     ]
     return Table(headers, body)
 
 
-def norm_cells(one: Measured, row: int) -> list[str]:
-    norms, ranks = one.arrays["frobenius"][row], one.arrays["stable_rank"][row]
+def norm_cells(entry: Measured, row: int) -> list[str]:
+    norms, ranks = entry.arrays["frobenius"][row], entry.arrays["stable_rank"][row]
     middle = float(np.nanmedian(norms))
-    medians = (float(np.nanmedian(one.arrays[name][row])) for name in ("frobenius", "rms", "relative", "changed"))
+    medians = (float(np.nanmedian(entry.arrays[name][row])) for name in ("frobenius", "rms", "relative", "changed"))
     return [
         *map(number, medians),
         number(float(np.nanmedian(ranks))) if np.isfinite(ranks).all() else "-",
@@ -124,19 +127,19 @@ def moved_heads_table(measured: Sequence[Measured]) -> Table:
     """The heads whose weights moved most, of each projection of the attention."""
     headers = ["checkpoint against base", "projection", "most moved heads: layer.head (Frobenius norm)", "median head"]
     body = []
-    for one in measured:
-        for name in (name for name in one.arrays if name.startswith("heads_")):
-            norms = one.arrays[name]
+    for entry in measured:
+        for name in (name for name in entry.arrays if name.startswith("heads_")):
+            norms = entry.arrays[name]
             most = [np.unravel_index(int(i), norms.shape) for i in np.argsort(-norms, axis=None)[:MOVED_HEADS]]
             shown = ", ".join(f"{layer}.{head} ({norms[layer, head]:.3g})" for layer, head in most)
             cells = [name.removeprefix("heads_"), shown, number(float(np.nanmedian(norms)))]
-            body.append([escape(pair_label(one, measured)), *cells])
+            body.append([escape(pair_label(entry, measured)), *cells])
     return Table(headers, body, FOLDED)
 
 
 def rows_of(measured: Sequence[Measured]) -> list[list[str]]:
     """The projections that some checkpoint has: those of the attention, then those of the MLP."""
-    known = {str(name) for one in measured for name in one.arrays["projections"]}
+    known = {str(name) for entry in measured for name in entry.arrays["projections"]}
     rows = ([name for name in part if name in known] for part in (ATTENTION, MLP))
     return [row for row in rows if row]
 
@@ -157,10 +160,10 @@ def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
 
 def draw_projection(axes: Any, name: str, measured: Sequence[Measured], setting: Setting) -> None:
     axes.axis("on")
-    for one in measured:
-        rows = dict(zip(map(str, one.arrays["projections"]), one.arrays["frobenius"], strict=True))
+    for entry in measured:
+        rows = dict(zip(map(str, entry.arrays["projections"]), entry.arrays["frobenius"], strict=True))
         if name in rows:
-            layers, label = np.arange(len(rows[name])), plain(pair_label(one, measured))
-            band(axes, layers, rows[name], None, setting.colour(one), label, line_of(one, measured))
+            layers, label = np.arange(len(rows[name])), plain(pair_label(entry, measured))
+            band(axes, layers, rows[name], None, setting.colour(entry), label, line_of(entry, measured))
     axes.set(title=name, xlabel=LAYER)
     whole_numbers(axes.xaxis)

@@ -88,14 +88,14 @@ def attempt(
 ) -> tuple[bool, Undone | None]:
     """Whether a part of a layer is the baseline's once rewrites of it are undone, and these."""
     members = [pair for pair in pairs if belongs(pair, kind, norm)]
-    ours, its = (part_of(members, side, kind, norm, config) for side in (0, 1))
-    if not complete(ours, kind) or not complete(its, kind):
+    ours, base = (part_of(members, side, kind, norm, config) for side in (0, 1))
+    if not complete(ours, kind) or not complete(base, kind):
         return False, None
     bits = min(BITS[side.dtype] for pair in members for side in (pair.ours, pair.base))
-    kinds, heads = undo(ours, its, kind, bits, config)
-    if not alike(ours, its, bits):
+    kinds, heads = undo(ours, base, kind, bits, config)
+    if not alike(ours, base, bits):
         return False, None
-    return True, Undone(layer, tuple(kinds), left_over(ours, its, members, layer), heads) if kinds else None
+    return True, Undone(layer, tuple(kinds), left_over(ours, base, members, layer), heads) if kinds else None
 
 
 def experts_undone(pairs: Sequence[Pair], layer: int | None) -> Undone | None:
@@ -105,13 +105,14 @@ def experts_undone(pairs: Sequence[Pair], layer: int | None) -> Undone | None:
         return None
     home = module_of(experts[0].ours.name).partition("experts")[0]
     members = [pair for pair in pairs if module_of(pair.ours.name).startswith(home)]
-    ours, its = (by_expert(members, side) for side in (0, 1))
-    if ours is None or its is None:
+    ours, of_base = (by_expert(members, side) for side in (0, 1))
+    if ours is None or of_base is None:
         return None
-    order = matching(signatures(ours), signatures(its))
+    order = matching(signatures(ours), signatures(of_base))
     bits = min(BITS[side.dtype] for pair in members for side in (pair.ours, pair.base))
     if np.array_equal(order, np.arange(len(order))) or not all(
-        near(ours[name][order] if len(ours[name]) == len(order) else ours[name], its[name], bits) for name in its
+        near(ours[name][order] if len(ours[name]) == len(order) else ours[name], of_base[name], bits)
+        for name in of_base
     ):
         return None
     left = {label_of(name, layer): 0.0 for pair in members for name in labels(pair.ours, pair.layout)}
@@ -123,18 +124,18 @@ def by_expert(pairs: Sequence[Pair], side: int) -> dict[str, Array] | None:
     by their name, and what has a row an expert, as the router has. None where not every expert has the same.
     """
     single: dict[str, dict[int, Array]] = {}
-    found: dict[str, Array] = {}
+    rows: dict[str, Array] = {}
     for pair in pairs:
         name, values = pair.ours.name, whole((pair.ours, pair.base)[side])
         numbered = NUMBER.search(name)
         if numbered:
             single.setdefault(NUMBER.sub(".experts.", name), {})[int(numbered[1])] = values
         else:
-            found[name] = values
+            rows[name] = values
     counts = {len(values) for values in single.values()}
     if len(counts) > 1 or any(len({each.shape for each in values.values()}) > 1 for values in single.values()):
         return None
-    return found | {name: np.stack([values[place] for place in sorted(values)]) for name, values in single.items()}
+    return rows | {name: np.stack([values[place] for place in sorted(values)]) for name, values in single.items()}
 
 
 def signatures(parts: Mapping[str, Array]) -> Array:
@@ -206,12 +207,12 @@ def told_apart(values: Array, layout: Layout, config: Mapping[str, Any]) -> dict
     """The matrices that are fused in one, each (out, in)."""
     rows, columns = values.shape
     groups = layout.groups(0, values.size // layout.segment)
-    found = {}
+    by_part = {}
     for projection, own in parts(layout):
         kept = values.reshape(-1, layout.segment)[np.isin(groups, own)]
         matrix = kept.reshape((rows, -1) if layout.turn == 1 else (-1, columns))
-        found[str(projection)] = np.ascontiguousarray(matrix.T) if input_axis(config) == 0 else matrix
-    return found
+        by_part[str(projection)] = np.ascontiguousarray(matrix.T) if input_axis(config) == 0 else matrix
+    return by_part
 
 
 def rows_of(values: Array, layout: Layout, config: Mapping[str, Any]) -> dict[str, Array]:
@@ -235,38 +236,38 @@ def give_rows(part: Part, heads: int) -> None:
 
 def complete(part: Part, kind: str) -> bool:
     """Whether all matrices of a part are there, and no others, as those of experts."""
-    found = set(part.matrices)
-    whole_part = found == PROJECTIONS[kind] or (kind == "mlp" and found == {"up", "down"})
+    matrices = set(part.matrices)
+    whole_part = matrices == PROJECTIONS[kind] or (kind == "mlp" and matrices == {"up", "down"})
     return whole_part and all(values.ndim == 1 for values in part.rest.values())
 
 
 def undo(
-    ours: Part, its: Part, kind: str, bits: int, config: Mapping[str, Any]
+    ours: Part, base: Part, kind: str, bits: int, config: Mapping[str, Any]
 ) -> tuple[list[str], NDArray[np.intp] | None]:
     """Bring the candidate's part to the form of the baseline's, in place; the rewrites that this takes back."""
     kinds, heads = [], None
-    if folds(ours, its, bits):
+    if folds(ours, base, bits):
         fold(ours)
-        fold(its)
+        fold(base)
         kinds.append(FOLDED)
-    if kind == "mlp" and not alike(ours, its, bits):
-        order = matching(neurons(ours), neurons(its))
+    if kind == "mlp" and not alike(ours, base, bits):
+        order = matching(neurons(ours), neurons(base))
         reorder(ours, dict.fromkeys(ours.matrices, order), 1)
         kinds.append(REORDERED[kind])
-    if kind == "attention" and not alike(ours, its, bits):
+    if kind == "attention" and not alike(ours, base, bits):
         counts = {name: heads_of(name, config) for name in ours.matrices}
-        if (orders := head_orders(ours, its, counts)) is not None:
+        if (orders := head_orders(ours, base, counts)) is not None:
             reorder(ours, orders, len(ours.matrices["q"]) // counts["q"])
             heads = orders["q"]
             kinds.append(REORDERED[kind])
     return kinds, heads
 
 
-def folds(ours: Part, its: Part, bits: int) -> bool:
+def folds(ours: Part, base: Part, bits: int) -> bool:
     """Whether the norms before two parts differ."""
-    if ours.gain is None or its.gain is None:
+    if ours.gain is None or base.gain is None:
         return False
-    return not near(ours.gain, its.gain, bits) or not near(shift_of(ours), shift_of(its), bits)
+    return not near(ours.gain, base.gain, bits) or not near(shift_of(ours), shift_of(base), bits)
 
 
 def shift_of(part: Part) -> Array:
@@ -295,11 +296,11 @@ def neurons(part: Part) -> Array:
     return np.concatenate([*ins, *beside, part.matrices["down"].T], axis=1)
 
 
-def head_orders(ours: Part, its: Part, counts: Mapping[str, int]) -> dict[str, NDArray[np.intp]] | None:
+def head_orders(ours: Part, base: Part, counts: Mapping[str, int]) -> dict[str, NDArray[np.intp]] | None:
     """By projection, which head of the candidate is each of the baseline's; None unless queries keep their keys."""
-    keys = matching(*(np.concatenate([by_head(part, name, counts) for name in "kv"], axis=1) for part in (ours, its)))
+    keys = matching(*(np.concatenate([by_head(part, name, counts) for name in "kv"], axis=1) for part in (ours, base)))
     queries = matching(
-        *(np.concatenate([by_head(part, name, counts) for name in "qo"], axis=1) for part in (ours, its))
+        *(np.concatenate([by_head(part, name, counts) for name in "qo"], axis=1) for part in (ours, base))
     )
     shared = counts["q"] // counts["k"]
     if not np.array_equal(queries // shared, keys.repeat(shared)):
@@ -325,7 +326,7 @@ def reorder(part: Part, orders: Mapping[str, NDArray[np.intp]], width: int) -> N
                 values[key] = values[key][places]
 
 
-def matching(ours: Array, its: Array) -> NDArray[np.intp]:
+def matching(ours: Array, base: Array) -> NDArray[np.intp]:
     """Which row of ours is the most like each of its, every one once. Shapes (rows, width); the result is (rows,).
 
     Rows are told apart by a few random directions. Several rows that are like one, as neurons that are all zero, are
@@ -336,7 +337,7 @@ def matching(ours: Array, its: Array) -> NDArray[np.intp]:
     from scipy.spatial.distance import cdist
 
     directions = np.random.default_rng(0).standard_normal((ours.shape[1], DIRECTIONS)).astype(ours.dtype)
-    here, there = ours @ directions, its @ directions
+    here, there = ours @ directions, base @ directions
     order: NDArray[np.intp] = np.asarray(KDTree(here).query(there)[1], dtype=np.intp)
     values, times = np.unique(order, return_counts=True)
     given = np.isin(order, values[times == 1])
@@ -350,32 +351,34 @@ def matching(ours: Array, its: Array) -> NDArray[np.intp]:
     return order
 
 
-def alike(ours: Part, its: Part, bits: int) -> bool:
+def alike(ours: Part, base: Part, bits: int) -> bool:
     """Whether two parts are the same to rounding in all that they have."""
-    if (ours.gain is None) != (its.gain is None):
+    if (ours.gain is None) != (base.gain is None):
         return False
     norms = []
-    if ours.gain is not None and its.gain is not None:
-        norms = [(ours.gain, its.gain), (shift_of(ours), shift_of(its))]
+    if ours.gain is not None and base.gain is not None:
+        norms = [(ours.gain, base.gain), (shift_of(ours), shift_of(base))]
     both = [
         *norms,
-        *((ours.matrices[name], its.matrices[name]) for name in its.matrices),
-        *((ours.rest[name], its.rest[name]) for name in its.rest),
+        *((ours.matrices[name], base.matrices[name]) for name in base.matrices),
+        *((ours.rest[name], base.rest[name]) for name in base.rest),
     ]
-    if ours.vectors.keys() != its.vectors.keys() or not all(near(mine, theirs, bits) for mine, theirs in both):
+    if ours.vectors.keys() != base.vectors.keys() or not all(near(ours, theirs, bits) for ours, theirs in both):
         return False
     return all(
-        near(ours.vectors[name], its.vectors[name], bits, ours.sums.get(name), its.sums.get(name))
-        for name in its.vectors
+        near(ours.vectors[name], base.vectors[name], bits, ours.sums.get(name), base.sums.get(name))
+        for name in base.vectors
     )
 
 
-def near(ours: Array, its: Array, bits: int, *sums: Array | None) -> bool:
+def near(ours: Array, base: Array, bits: int, *sums: Array | None) -> bool:
     """Whether no number is further from another than rounding to so many bits puts it, or what it was summed of."""
-    sizes = [ours, its, *(each for each in sums if each is not None)]
-    return ours.shape == its.shape and all(
-        bool((np.abs(mine - theirs) <= PLACES * last_place(np.max(np.abs([mine, theirs, *more]), axis=0), bits)).all())
-        for mine, theirs, *more in zip(*map(in_double, sizes), strict=True)
+    sizes = [ours, base, *(each for each in sums if each is not None)]
+    return ours.shape == base.shape and all(
+        bool(
+            (np.abs(first - theirs) <= PLACES * last_place(np.max(np.abs([first, theirs, *more]), axis=0), bits)).all()
+        )
+        for first, theirs, *more in zip(*map(in_double, sizes), strict=True)
     )
 
 
@@ -383,11 +386,11 @@ def in_double(values: Array) -> Iterator[NDArray[np.float64]]:
     return (values[first : first + COMPARED].astype(np.float64) for first in range(0, len(values), COMPARED))
 
 
-def left_over(ours: Part, its: Part, pairs: Sequence[Pair], layer: int | None) -> dict[str, float]:
+def left_over(ours: Part, base: Part, pairs: Sequence[Pair], layer: int | None) -> dict[str, float]:
     """What is left of the changes of a part, by the columns in which claims see them."""
     left = {label_of(pair.ours.name, layer): 0.0 for pair in pairs if pair.layout.parts[0][0] is None}
     left |= {label_of(pair.ours.name, layer): 0.0 for pair in pairs if pair.ours.name.endswith("bias")}
-    for name, matrix in its.matrices.items():
+    for name, matrix in base.matrices.items():
         norm = float(np.linalg.norm(matrix))
         moved = float(np.linalg.norm(ours.matrices[name] - matrix)) / norm if norm else 0.0
         left[f"layer {layer} {name}" if layer is not None else label_of(head_name(pairs), layer)] = moved
@@ -405,18 +408,18 @@ def summarised(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
 
     Raises: as `weight_deltas`.
     """
-    found = list(undone(folder, base))
-    left = {name: value for part in found for name, value in part.left.items()}
+    rewrites = list(undone(folder, base))
+    left = {name: value for part in rewrites for name, value in part.left.items()}
     return {
         "columns": np.array(list(left), dtype=np.str_),
         "left": np.array(list(left.values()), dtype=float),
-        "kinds": np.array([kind for part in found for kind in part.kinds], dtype=np.str_),
-        "heads": head_table(found, depth_of(tensors(folder))),
+        "kinds": np.array([kind for part in rewrites for kind in part.kinds], dtype=np.str_),
+        "heads": head_table(rewrites, depth_of(tensors(folder))),
     }
 
 
-def head_table(found: Sequence[Undone], layers: int) -> NDArray[np.intp]:
-    moved = {part.layer: part.heads for part in found if part.heads is not None}
+def head_table(rewrites: Sequence[Undone], layers: int) -> NDArray[np.intp]:
+    moved = {part.layer: part.heads for part in rewrites if part.heads is not None}
     if not moved:
         return np.empty((0, 0), dtype=np.intp)
     own = np.arange(len(next(iter(moved.values()))))

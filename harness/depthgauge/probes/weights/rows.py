@@ -32,15 +32,15 @@ class Row(NamedTuple):
     values: tuple[float, ...]
 
 
-def of_rows(found: Sequence[TensorDelta], folder: Path) -> dict[str, NDArray[Any]]:
+def of_rows(deltas: Sequence[TensorDelta], folder: Path) -> dict[str, NDArray[Any]]:
     """The rows that changed most: `rows` (R,), 'embed_tokens row 0 <|endoftext|>', `row_change` and `row_factor` (R,).
 
     `new_rows` (N,) are rows that the base has not, those whose norms are furthest from those of the others first, and
     `new_row_norms` (N,) are their norms over the median row's.
     """
-    vocabularies = [one for one in found if one.row_norms.size]
-    listed = [row for one in vocabularies for row in most_changed(one)]
-    new = [row for one in vocabularies for row in new_rows(one, folder)]
+    vocabularies = [delta for delta in deltas if delta.row_norms.size]
+    listed = [row for delta in vocabularies for row in most_changed(delta)]
+    new = [row for delta in vocabularies for row in new_rows(delta, folder)]
     texts = entries(folder, [row.place for row in (*listed, *new)])
     named = [
         [f"{short(row.tensor)} row {row.place} {texts[row.place]}".strip() for row in rows] for rows in (listed, new)
@@ -58,11 +58,11 @@ def short(name: str) -> str:
     return name.removesuffix(".weight").rsplit(".", 1)[-1]
 
 
-def most_changed(one: TensorDelta) -> list[Row]:
+def most_changed(delta: TensorDelta) -> list[Row]:
     """The rows whose relative change or norm factor is largest, with both."""
-    changes, factors = relative_changes(one.row_norms), norm_factors(one.row_norms)
+    changes, factors = relative_changes(delta.row_norms), norm_factors(delta.row_norms)
     most = np.concatenate([np.argsort(-each, kind="stable")[:LISTED] for each in (changes, factors)])
-    return [Row(one.name, row, (float(changes[row]), float(factors[row]))) for row in dict.fromkeys(most.tolist())]
+    return [Row(delta.name, row, (float(changes[row]), float(factors[row]))) for row in dict.fromkeys(most.tolist())]
 
 
 def relative_changes(row_norms: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -94,18 +94,18 @@ def ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.
     return above / np.maximum(below, np.finfo(np.float32).tiny)
 
 
-def new_rows(one: TensorDelta, folder: Path) -> list[Row]:
+def new_rows(delta: TensorDelta, folder: Path) -> list[Row]:
     """Rows that the base has not and their norms over the median row's, those furthest from it first."""
-    by_file, known = tensors(folder), one.row_norms.shape[1]
-    stored = by_file[one.name] if one.name in by_file else as_loaded(folder)[one.name]
+    by_file, known = tensors(folder), delta.row_norms.shape[1]
+    stored = by_file[delta.name] if delta.name in by_file else as_loaded(folder)[delta.name]
     rows, width = stored.shape
     if rows == known:
         return []
     at_end = numbers(stored, known * width, rows * width).reshape(-1, width)
     norms = np.linalg.norm(at_end.astype(np.float64), axis=1)
-    sizes = ratio(norms, np.array(np.median(one.row_norms[2])))
+    sizes = ratio(norms, np.array(np.median(delta.row_norms[2])))
     order = np.argsort(-np.abs(np.log(np.maximum(sizes, np.finfo(float).tiny))), kind="stable")[:LISTED]
-    return [Row(one.name, known + row, (float(sizes[row]),)) for row in order.tolist()]
+    return [Row(delta.name, known + row, (float(sizes[row]),)) for row in order.tolist()]
 
 
 def entries(folder: Path, rows: Sequence[int]) -> dict[int, str]:

@@ -23,10 +23,10 @@ def options_chosen(task: ItemTask, items: Sequence[Item], model: Any, tokenizer:
     with undisturbed(model):
         model.eval()
         prompts = [as_turn(tokenizer, item.prompt) if task.chat else item.prompt for item in items]
-        found = iter(log_likelihoods(option_texts(task, items, prompts), model, tokenizer))
+        likelihoods = iter(log_likelihoods(option_texts(task, items, prompts), model, tokenizer))
     shares, right = [], []
     for item in items:
-        nats = np.array([next(found) for _ in item.options])
+        nats = np.array([next(likelihoods) for _ in item.options])
         if not np.isfinite(nats).all():
             raise InvalidCheckpoint(f"a log-likelihood is {nats}, so how sure the checkpoint is cannot be said.")
         shares.append(float(1 / np.exp(nats - nats.max()).sum()))

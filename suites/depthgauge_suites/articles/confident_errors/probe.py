@@ -24,7 +24,7 @@ class ConfidentErrors:
     def items(self) -> tuple[Item, ...]:
         return tuple(self.task.items())[::EVERY]
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         from depthgauge.tasks.item_runner import parameters
 
         return parameters(self.task) | {"every": EVERY}
@@ -32,7 +32,7 @@ class ConfidentErrors:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.articles.confident_errors.compute import options_chosen
 
-        return options_chosen(self.task, self.items, one.model, one.tokenizer)
+        return options_chosen(self.task, self.items, checkpoint.model, checkpoint.tokenizer)

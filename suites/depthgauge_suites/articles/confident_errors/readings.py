@@ -17,7 +17,9 @@ def confident_errors(candidate: CheckpointSet) -> Scores:
     """
     probe = ConfidentErrors(task=task_of(candidate))
     taken = candidate.measure(probe)
-    values = np.stack([(one.arrays["share"] >= CONFIDENT) & ~one.arrays["right"] for one in taken]).astype(float)
+    values = np.stack(
+        [(measurement.arrays["share"] >= CONFIDENT) & ~measurement.arrays["right"] for measurement in taken]
+    ).astype(float)
     ids = tuple(item.id for item in probe.items)
     return Scores(ids=ids, values=values, unit="share", population="items", right=1.0)
 

@@ -22,12 +22,12 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
         "mean share, right",
         "mean share, wrong",
     ]
-    body = [[escape(one.label), *cells(one)] for one in measured]
+    body = [[escape(entry.label), *cells(entry)] for entry in measured]
     yield Section("Confident errors", (" ".join(TEXT.split()), Table(headers, body)))
 
 
-def cells(one: Measured) -> Iterator[str]:
-    share, right = one.arrays["share"], one.arrays["right"]
+def cells(entry: Measured) -> Iterator[str]:
+    share, right = entry.arrays["share"], entry.arrays["right"]
     errors = (share >= CONFIDENT) & ~right
     yield cell(level(errors.astype(float), "share", "items"))
     yield f"{errors.sum()} of {(~right).sum()}"

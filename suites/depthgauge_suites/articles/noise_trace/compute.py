@@ -76,8 +76,8 @@ def noise_trace(
             if dose == "spread":
                 noise_LDH = noise_LDH * states.spread[:, None]
             run = (LastTokenRun if fast else FullRun)(model, prompt, chosen, SHAKEN[dose])
-            found = trace_in_chunks(run, noise_LDH, wanted, rows_at_once(model, len(prompt)))
-            traces.append((*found, fast, states.rms_over_spread[n].cpu().numpy()))
+            traced = trace_in_chunks(run, noise_LDH, wanted, rows_at_once(model, len(prompt)))
+            traces.append((*traced, fast, states.rms_over_spread[n].cpu().numpy()))
     trace = NoiseTrace(*(np.stack(parts) for parts in zip(*traces, strict=True)))
     check_finite(trace.clean)
     return trace
@@ -143,9 +143,9 @@ def parting(tokenizer: Any, question: TraceQuestion) -> Parting:
     right, wrong = (
         tokenizer(f"{question.prompt} {answer}")["input_ids"] + end for answer in (question.right, question.wrong)
     )
-    for place, (one, other) in enumerate(zip(right, wrong, strict=False)):
-        if one != other:
-            return Parting(prompt_ids=right[:place], targets=(one, other))
+    for place, (token, other) in enumerate(zip(right, wrong, strict=False)):
+        if token != other:
+            return Parting(prompt_ids=right[:place], targets=(token, other))
     raise StatisticUndefined(
         f"the right and the wrong answer to {question.prompt!r} are the same tokens: choose two that differ."
     )
@@ -237,7 +237,7 @@ def fast_form_is_exact(model: Any, prompt: Sequence[int], layers: Sequence[int])
         run = LastTokenRun(model, prompt, layers[:1])
         if len(run.prefix.keys) != len(blocks(model)):
             return False
-        found = run(noise_LDH)
+        traced = run(noise_LDH)
     except (
         LookupError,
         TypeError,
@@ -247,7 +247,7 @@ def fast_form_is_exact(model: Any, prompt: Sequence[int], layers: Sequence[int])
     ):  # what a family does with unforeseen rows
         return False
     allowed = NEAR * expected.abs().max().clamp(min=1)
-    return found.shape == expected.shape and bool(((found - expected).abs() < allowed).all())
+    return traced.shape == expected.shape and bool(((traced - expected).abs() < allowed).all())
 
 
 def last_logits(model: Any, ids: "torch.Tensor", **options: Any) -> "torch.Tensor":

@@ -62,18 +62,18 @@ class NoiseTrace:
     def scale(self) -> float:
         return COPYING_SCALE if self.form == "appended" else SCALE
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         questions = digest([[q.prompt, q.right, q.wrong] for q in self.questions])
         return {"questions": questions, "form": self.form, "scale": self.scale, "draws": DRAWS, "dose": self.dose}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.articles.noise_trace.compute import noise_trace, parting
 
-        parted = [parting(one.tokenizer, question) for question in self.questions]
+        parted = [parting(checkpoint.tokenizer, question) for question in self.questions]
         targets = [each.targets for each in parted]
         prompt_ids = [each.prompt_ids for each in parted]
-        trace = noise_trace(one.model, prompt_ids, targets, scale=self.scale, dose=self.dose)
+        trace = noise_trace(checkpoint.model, prompt_ids, targets, scale=self.scale, dose=self.dose)
         return trace._asdict() | {"right": np.array([right for right, _ in targets])}

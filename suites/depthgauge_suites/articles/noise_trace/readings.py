@@ -24,7 +24,9 @@ SATURATED_SHARE = 0.02  # of the answers' clean probability, at the layer that l
 def wrong_probability(candidate: CheckpointSet, form: ReadFrom = "plain") -> Scores:
     """Per question, the mean probability of its wrong answer over all layers and draws."""
     taken = traces(candidate, form=form)
-    values = np.stack([np.exp(one.arrays["noisy"][:, WRONG]).mean(axis=(1, 2)) for one in taken]).astype(float)
+    values = np.stack(
+        [np.exp(measurement.arrays["noisy"][:, WRONG]).mean(axis=(1, 2)) for measurement in taken]
+    ).astype(float)
     return Scores(ids=prompts(candidate, form), values=values, unit="probability", population="prompts")
 
 
@@ -71,14 +73,19 @@ def copies_under_noise(candidate: CheckpointSet) -> Scores:
     Raises: NotTestable where a checkpoint copies fewer than 95 % of the answers without any noise.
     """
     taken = traces(candidate, form="appended")
-    for one in taken:
-        clean = float((one.arrays["clean"][:, RIGHT] > one.arrays["clean"][:, WRONG]).mean())
+    for measurement in taken:
+        clean = float((measurement.arrays["clean"][:, RIGHT] > measurement.arrays["clean"][:, WRONG]).mean())
         if clean < CLEAN_COPIES:
             raise NotTestable(
                 f"without noise {clean:.0%} of the appended answers are copied, and {CLEAN_COPIES:.0%} are needed to "
                 "see what noise does"
             )
-    values = np.stack([(one.arrays["greedy"] == one.arrays["right"][:, None, None]).all(axis=(1, 2)) for one in taken])
+    values = np.stack(
+        [
+            (measurement.arrays["greedy"] == measurement.arrays["right"][:, None, None]).all(axis=(1, 2))
+            for measurement in taken
+        ]
+    )
     return Scores(
         ids=prompts(candidate, "appended"), values=values.astype(float), unit="share", population="prompts", right=1.0
     )  # fmt: skip
@@ -129,7 +136,7 @@ def by_layer(candidate: CheckpointSet, summary: Summary, dose: Dose = "rms", for
 
     Raises: NotTestable if the noise is felt at no layer, or leaves nothing of the answers at any.
     """
-    values = np.stack([summarised(one, summary) for one in traces(candidate, form=form, dose=dose)])
+    values = np.stack([summarised(entry, summary) for entry in traces(candidate, form=form, dose=dose)])
     layers = tuple(map(str, range(values.shape[2])))
     ids = prompts(candidate, form)
     return Profiles(

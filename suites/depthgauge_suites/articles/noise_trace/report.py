@@ -29,7 +29,7 @@ FOLDED = "Probability of the wrong answer by shaken layer, with simultaneous 95 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """The traces on plain questions by their dose, and with reasoning; those on copying are judged, and not shown."""
     by_rms, reasoned, by_spread = (
-        [one for one in measured if form_of(one) == form]
+        [entry for entry in measured if form_of(entry) == form]
         for form in (("plain", "rms"), ("reasoned", "rms"), ("plain", "spread"))
     )
     if by_rms:
@@ -44,13 +44,13 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
         yield Section("Noise trace by spread", (*shown, " ".join(RATIO_TEXT.split()), ratio))
 
 
-def form_of(one: Measured) -> tuple[object, object]:
-    return one.measurement.parameters["form"], one.measurement.parameters["dose"]
+def form_of(entry: Measured) -> tuple[object, object]:
+    return entry.measurement.parameters["form"], entry.measurement.parameters["dose"]
 
 
 def parts(traces: Sequence[Measured], setting: Setting, file: str, dose: str) -> tuple[Part, ...]:
     size = (9, 9.2 if pairs(traces, profile) else 3.8)
-    depends = [landmarks(setting.testbed, depth(one)) for one in traces]
+    depends = [landmarks(setting.testbed, depth(entry)) for entry in traces]
     picture = Picture(file, ALT, size, lambda figure: draw(figure, traces, setting), traces, depends=depends)
     text = " ".join((TEXT.format(dose), *scaled(traces, setting)))
     return (picture, text, noise_table(traces, setting), layer_table(traces))
@@ -58,35 +58,35 @@ def parts(traces: Sequence[Measured], setting: Setting, file: str, dose: str) ->
 
 def scaled(traces: Sequence[Measured], setting: Setting) -> Iterator[str]:
     """Where the articles' fractions of depth fall, for each depth at which the testbed names no layers of its own."""
-    for deep in sorted({depth(one) for one in traces}):
-        found = landmarks(setting.testbed, deep)
-        if found.scaled:
+    for deep in sorted({depth(entry) for entry in traces}):
+        named = landmarks(setting.testbed, deep)
+        if named.scaled:
             yield (
-                f"The articles' fractions of depth fall, of {deep} layers, at layer {found.spike} for the spike, and "
-                f"at {found.late[0]} to {found.late[-1]} for the late ones."
+                f"The articles' fractions of depth fall, of {deep} layers, at layer {named.spike} for the spike, and "
+                f"at {named.late[0]} to {named.late[-1]} for the late ones."
             )
 
 
-def depth(one: Measured) -> int:
-    return int(one.arrays["noisy"].shape[2])
+def depth(entry: Measured) -> int:
+    return int(entry.arrays["noisy"].shape[2])
 
 
-def layers(one: Measured) -> NDArray[np.int64]:
-    return np.arange(depth(one))
+def layers(entry: Measured) -> NDArray[np.int64]:
+    return np.arange(depth(entry))
 
 
-def wrong(one: Measured) -> NDArray[np.float64]:
+def wrong(entry: Measured) -> NDArray[np.float64]:
     """The probability of the wrong answer by question, layer and draw."""
-    return np.asarray(np.exp(one.arrays["noisy"][:, WRONG].astype(float)))
+    return np.asarray(np.exp(entry.arrays["noisy"][:, WRONG].astype(float)))
 
 
-def profile(one: Measured) -> NDArray[np.float64]:
-    return np.asarray(wrong(one).mean(axis=-1))
+def profile(entry: Measured) -> NDArray[np.float64]:
+    return np.asarray(wrong(entry).mean(axis=-1))
 
 
-def spread(one: Measured) -> NDArray[np.float64]:
+def spread(entry: Measured) -> NDArray[np.float64]:
     """By question and layer, the mean distance from the median over draws."""
-    values = wrong(one)
+    values = wrong(entry)
     return np.asarray(np.abs(values - np.median(values, axis=-1, keepdims=True)).mean(axis=-1))
 
 
@@ -94,49 +94,51 @@ def spread(one: Measured) -> NDArray[np.float64]:
 
 
 def noise_table(traces: Sequence[Measured], setting: Setting) -> Table:
-    spikes = dict.fromkeys(str(landmarks(setting.testbed, depth(one)).spike) for one in traces)
+    spikes = dict.fromkeys(str(landmarks(setting.testbed, depth(entry)).spike) for entry in traces)
     headers = [
         "noise trace", "wrong answer, clean", "shaken (mean)", "right over wrong, clean (nats)", "shaken (nats)",
         f"prominence of layer {' or '.join(spikes)}", "chance of as much at a random layer",
         "bootstrap share as argmax", "spread at late layers", "form",
     ]  # fmt: skip
-    return Table(headers, [noise_cells(one, landmarks(setting.testbed, depth(one))) for one in traces])
+    return Table(headers, [noise_cells(entry, landmarks(setting.testbed, depth(entry))) for entry in traces])
 
 
-def noise_cells(one: Measured, named: Landmarks) -> list[str]:
-    clean, noisy = (np.asarray(one.arrays[name], float) for name in ("clean", "noisy"))
+def noise_cells(entry: Measured, named: Landmarks) -> list[str]:
+    clean, noisy = (np.asarray(entry.arrays[name], float) for name in ("clean", "noisy"))
     odds = noisy[:, RIGHT] - noisy[:, WRONG]
-    there = has(one, named)
-    late = spread(one)[:, list(named.late)] if there else spread(one)
+    there = has(entry, named)
+    late = spread(entry)[:, list(named.late)] if there else spread(entry)
     return [
-        escape(one.label),
+        escape(entry.label),
         cell(level(np.exp(clean[:, WRONG]), "probability", "prompts")),
-        cell(level(profile(one).mean(axis=1), "probability", "prompts")),
+        cell(level(profile(entry).mean(axis=1), "probability", "prompts")),
         cell(level(clean[:, RIGHT] - clean[:, WRONG], "nats", "prompts")),
         cell(level(odds.mean(axis=(1, 2)), "nats", "prompts")),
-        *(prominence_cells(one, str(named.spike)) if there else ["-"] * 3),
+        *(prominence_cells(entry, str(named.spike)) if there else ["-"] * 3),
         cell(level(late.mean(axis=1), "probability", "prompts")),
-        "last token only" if one.arrays["fast"].all() else "full runs",
+        "last token only" if entry.arrays["fast"].all() else "full runs",
     ]
 
 
-def has(one: Measured, named: Landmarks) -> bool:
+def has(entry: Measured, named: Landmarks) -> bool:
     """Whether it is deep enough for the landmarks, with layers around the spike to compare it with."""
-    return NEIGHBOURS <= named.spike < depth(one) - NEIGHBOURS and max(named.late) < depth(one)
+    return NEIGHBOURS <= named.spike < depth(entry) - NEIGHBOURS and max(named.late) < depth(entry)
 
 
-def prominence_cells(one: Measured, spike: str) -> list[str]:
-    peaks = prominence(profiles_of(profile(one), "probability"))
+def prominence_cells(entry: Measured, spike: str) -> list[str]:
+    peaks = prominence(profiles_of(profile(entry), "probability"))
     height = float(peaks.only([spike]).values.mean())
     return [number(height), number(permutation_p(peaks, spike)), number(argmax_share(peaks, spike))]
 
 
 def layer_table(traces: Sequence[Measured]) -> Table:
     """The mean probability by shaken layer with simultaneous intervals: the figures behind the curves."""
-    drawn = [profiles_of(profile(one), "probability") for one in traces]
-    found = [(bands(profiles), profiles) for profiles in drawn]
-    body = [[str(layer), *(curve_cell(*each, layer) for each in found)] for layer in range(max(map(depth, traces)))]
-    return Table(["shaken layer (0-based)", *(escape(one.label) for one in traces)], body, FOLDED)
+    drawn = [profiles_of(profile(entry), "probability") for entry in traces]
+    drawn_bands = [(bands(profiles), profiles) for profiles in drawn]
+    body = [
+        [str(layer), *(curve_cell(*each, layer) for each in drawn_bands)] for layer in range(max(map(depth, traces)))
+    ]
+    return Table(["shaken layer (0-based)", *(escape(entry.label) for entry in traces)], body, FOLDED)
 
 
 def curve_cell(band: Bands | None, profiles: Profiles, layer: int) -> str:
@@ -158,7 +160,7 @@ def draw(figure: Any, traces: Sequence[Measured], setting: Setting) -> None:
     )
     if pairs(traces, profile):
         draw_differences(panels[1:], traces, setting)
-    for spike in dict.fromkeys(landmarks(setting.testbed, depth(one)).spike for one in traces):
+    for spike in dict.fromkeys(landmarks(setting.testbed, depth(entry)).spike for entry in traces):
         for axes in panels:
             axes.axvline(spike, color="gray", linestyle=":", linewidth=1, label=f"layer {spike}")
     legend_beside(panels[0])
@@ -170,13 +172,13 @@ def draw_differences(panels: Sequence[Any], traces: Sequence[Measured], setting:
     name, every = plain(reference_of(traces).label), layers(reference_of(traces))
     late = every[np.isin(every, landmarks(setting.testbed, len(every)).late)]
     differences(panels[0], traces, setting, profile, layers, "probability")
-    differences(panels[1], traces, setting, lambda one: spread(one)[:, late], lambda _: late, "probability")
+    differences(panels[1], traces, setting, lambda entry: spread(entry)[:, late], lambda _: late, "probability")
     panels[0].set(ylabel="difference", title=f"Paired difference of the probability to {name}, simultaneous 95 % bands")
     panels[1].set(ylabel="difference", title=f"Paired difference of the spread over draws at late layers to {name}")
 
 
 def draw_ratio(figure: Any, traces: Sequence[Measured], setting: Setting) -> None:
     (panel,) = stacked(figure, 1)
-    curves(panel, traces, setting, lambda one: one.arrays["rms_over_spread"], layers, "ratio")
+    curves(panel, traces, setting, lambda entry: entry.arrays["rms_over_spread"], layers, "ratio")
     panel.set(ylabel="ratio", title=RATIO_ALT, xlabel=LAYER)
     legend_beside(panel)

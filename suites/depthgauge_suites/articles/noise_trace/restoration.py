@@ -77,9 +77,9 @@ def restoration_trace(
         with edited_blocks(model, remember):
             unharmed = target_probability(model, ids[:1], target)
         restored = [[run(layer, position) for position in range(len(prompt))] for layer in range(depth)]
-        found = Restoration(clean=unharmed, corrupted=run(), restored=np.array(restored))
-    check_finite(found.restored)
-    return found
+        restoration = Restoration(clean=unharmed, corrupted=run(), restored=np.array(restored))
+    check_finite(restoration.restored)
+    return restoration
 
 
 def target_probability(model: Any, ids: "torch.Tensor", target: int) -> float:

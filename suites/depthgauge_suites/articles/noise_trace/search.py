@@ -44,13 +44,13 @@ def confident_and_wrong(
         if probability >= CONFIDENT
     )
     answered = (wrong_answer(model, tokenizer, departures[place][1]) for _, place in confident)
-    found = list(islice((each for each in answered if each is not None), number))
-    if not found:
+    kept = list(islice((each for each in answered if each is not None), number))
+    if not kept:
         raise NotTestable(
             f"the model gives no wrong answer a probability of {CONFIDENT} or more, so its noise trace would be one of "
             "doubt: search among other questions"
         )
-    return found
+    return kept
 
 
 def departure(model: Any, tokenizer: Any, asked: Reasoned) -> float:

@@ -37,13 +37,13 @@ class PublishedTrace:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "the articles' opening"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"opening": digest(self.opening), "steps": STEPS}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
-        trace = entropy_trace(one.model, one.tokenizer, [self.opening], steps=STEPS)
-        text = np.array(one.tokenizer.decode(trace.token_ids[0]), dtype=np.str_)
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
+        trace = entropy_trace(checkpoint.model, checkpoint.tokenizer, [self.opening], steps=STEPS)
+        text = np.array(checkpoint.tokenizer.decode(trace.token_ids[0]), dtype=np.str_)
         return {"entropy_nats": trace.entropy_nats[0], "token_ids": trace.token_ids[0], "text": text}

@@ -18,9 +18,9 @@ def traces(candidate: CheckpointSet) -> tuple[Measurement, ...]:
 
 def loops(candidate: CheckpointSet) -> NDArray[np.float64]:
     """By seed, 1 if what is said ends in a loop, else 0."""
-    return np.array([float(loop(one.arrays["token_ids"]) is not None) for one in traces(candidate)])
+    return np.array([float(loop(entry.arrays["token_ids"]) is not None) for entry in traces(candidate)])
 
 
 def repeats(candidate: CheckpointSet, n: int) -> NDArray[np.float64]:
     """By seed, the n-gram diversity of what is said."""
-    return np.array([ngram_diversity(one.arrays["token_ids"], n) for one in traces(candidate)])
+    return np.array([ngram_diversity(entry.arrays["token_ids"], n) for entry in traces(candidate)])

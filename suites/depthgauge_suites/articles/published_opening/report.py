@@ -30,28 +30,30 @@ def numbers(measured: Sequence[Measured]) -> Table:
         "checkpoint", "highest (nats)", "lowest (nats)", "bigram diversity", "trigram diversity", "loop's period",
         "published: bigrams, trigrams, period",
     ]  # fmt: skip
-    return Table(headers, [[escape(one.label), *cells(one)] for one in measured])
+    return Table(headers, [[escape(entry.label), *cells(entry)] for entry in measured])
 
 
-def cells(one: Measured) -> Iterator[str]:
-    means, ids = smoothed(one.arrays["entropy_nats"]), one.arrays["token_ids"]
+def cells(entry: Measured) -> Iterator[str]:
+    means, ids = smoothed(entry.arrays["entropy_nats"]), entry.arrays["token_ids"]
     seen = loop(ids)
     yield from (f"{means.max():.2f} at step {means.argmax()}", f"{means.min():.2f} at step {means.argmin()}")
     yield from (f"{ngram_diversity(ids, n):.3f}" for n in (2, 3))
     yield "none seen" if seen is None else f"{seen.period}"
-    yield ", ".join(PUBLISHED.get(one.evidence.method, ("-",)))
+    yield ", ".join(PUBLISHED.get(entry.evidence.method, ("-",)))
 
 
 def said(measured: Sequence[Measured]) -> Table:
-    body = [[escape(one.label), escape(str(one.arrays["text"]))] for one in measured]
+    body = [[escape(entry.label), escape(str(entry.arrays["text"]))] for entry in measured]
     return Table(["checkpoint", f"after: {escape(OPENING)}"], body, quotes=True)
 
 
 def draw(figure: Any, shown: Sequence[Measured], setting: Setting) -> None:
     axes = figure.subplots()
-    for one in shown:
-        means = smoothed(one.arrays["entropy_nats"])
-        axes.plot(np.arange(len(means)), means, line_of(one, shown), color=setting.colour(one), label=plain(one.label))
+    for entry in shown:
+        means = smoothed(entry.arrays["entropy_nats"])
+        axes.plot(
+            np.arange(len(means)), means, line_of(entry, shown), color=setting.colour(entry), label=plain(entry.label)
+        )
     axes.set(xlabel=f"generated token (first of {SMOOTHING_STEPS})", ylabel="entropy (nats)", title=ALT)
     axes.set_ylim(bottom=0)
     legend_beside(axes)

@@ -80,8 +80,8 @@ def routes(model: Any, other: Any, token_ids: Sequence[int], pieces: NDArray[np.
         numbers = [known[..., 0], known[..., 2], inside.mean(-1), across.mean(-1), *sizes, last_piece]
         return torch.stack(numbers, dim=-1)
 
-    (found,) = compare(model, other, [token_ids], reduce, least=3)
-    return Routes(*np.moveaxis(found, -1, 0))
+    (reduced,) = compare(model, other, [token_ids], reduce, least=3)
+    return Routes(*np.moveaxis(reduced, -1, 0))
 
 
 def pieces_of(tokenizer: Any, text: str, term: str) -> NDArray[np.bool_]:

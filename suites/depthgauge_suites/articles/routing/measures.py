@@ -14,21 +14,21 @@ from depthgauge_suites.articles.routing.settings import DOMAINS, TOP_HEADS, Rout
 
 
 def change_of_routes(
-    one: CheckpointHandle, other: CheckpointHandle, texts: Sequence[RoutingText]
+    candidate: CheckpointHandle, baseline: CheckpointHandle, texts: Sequence[RoutingText]
 ) -> dict[str, NDArray[Any]]:
     """The arrays of `Routing`."""
-    model, theirs, tokenizer = one.model, other.model, one.tokenizer
+    model, theirs, tokenizer = candidate.model, baseline.model, candidate.tokenizer
     ids = [tokenizer(each.text)["input_ids"] for each in texts]
     terms = [pieces_of(tokenizer, each.text, each.term) for each in texts]
-    found = Routes(
+    changed = Routes(
         *map(np.stack, zip(*(routes(model, theirs, *pair) for pair in zip(ids, terms, strict=True)), strict=True))
     )
-    count = min(TOP_HEADS, found.jsd_bits[0].size)
+    count = min(TOP_HEADS, changed.jsd_bits[0].size)
     maps: dict[str, NDArray[Any]] = {}
     for domain in DOMAINS:
         place = next((place for place, each in enumerate(texts) if each.domain == domain), None)
         if place is not None:
-            heads = top_heads(found.jsd_bits[[place]], count)
+            heads = top_heads(changed.jsd_bits[[place]], count)
             tokens = [tokenizer.decode([token]) for token in ids[place]]
             maps |= {
                 f"{domain}_heads": np.array(heads),
@@ -36,4 +36,4 @@ def change_of_routes(
                 - attention_maps(theirs, ids[place], heads),
                 f"{domain}_tokens": np.array(tokens, dtype=np.str_),
             }
-    return found._asdict() | maps
+    return changed._asdict() | maps

@@ -28,15 +28,15 @@ class Routing:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "who looks at the pieces of terms"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest([[each.text, each.term, each.domain] for each in self.texts])}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge_suites.articles.routing.measures import change_of_routes
 
         with unlike_is_not_testable():
-            check_same_tokenizer(one.folder, other.folder)
-            return change_of_routes(one, other, self.texts)
+            check_same_tokenizer(candidate.folder, baseline.folder)
+            return change_of_routes(candidate, baseline, self.texts)

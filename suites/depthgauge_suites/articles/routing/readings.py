@@ -81,7 +81,7 @@ def by_text(
     places = [place for place, each in enumerate(texts) if domain in (None, each.domain)]
     if not places:
         raise NotTestable(f"testbed {candidate.testbed.name!r} has no texts of {domain} with terms in them")
-    values = np.stack([number(one.arrays)[places] for one in change(candidate, other)])
+    values = np.stack([number(measurement.arrays)[places] for measurement in change(candidate, other)])
     return Scores(ids=tuple(texts[place].text for place in places), values=values, unit=unit, population="texts")
 
 

@@ -31,29 +31,35 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 def numbers_table(measured: Sequence[Measured]) -> Table:
     headers = ["against the other checkpoint", *NUMBERS, "top 20 by divergence and by absolute difference"]
-    body = [[escape(pair_label(one, measured)), *cells_of(one)] for one in measured]
+    body = [[escape(pair_label(entry, measured)), *cells_of(entry)] for entry in measured]
     return Table(headers, body)
 
 
-def cells_of(one: Measured) -> Iterator[str]:
+def cells_of(entry: Measured) -> Iterator[str]:
     for name in NUMBERS.values():
-        yield cell(level(in_top_heads(one.arrays, one.arrays[name]), "attention", "texts"))
-    ranked = zip(one.arrays["jsd_bits"], one.arrays["mae"], strict=True)
+        yield cell(level(in_top_heads(entry.arrays, entry.arrays[name]), "attention", "texts"))
+    ranked = zip(entry.arrays["jsd_bits"], entry.arrays["mae"], strict=True)
     yield f"{np.mean([np.isin(top(jsd_bits), top(mae)).mean() for jsd_bits, mae in ranked]):.0%} in both"
 
 
-def maps(one: Measured, domain: Domain) -> Picture:
-    rows = -(-len(one.arrays[f"{domain}_heads"]) // COLUMNS)
-    alt = f"Change of attention in the most changed heads on a sentence of {domain}, {plain(one.label)}"
+def maps(entry: Measured, domain: Domain) -> Picture:
+    rows = -(-len(entry.arrays[f"{domain}_heads"]) // COLUMNS)
+    alt = f"Change of attention in the most changed heads on a sentence of {domain}, {plain(entry.label)}"
     size = (2.4 * COLUMNS, 2.4 * rows)
     return Picture(
-        f"routes_{domain}.png", alt, size, lambda figure: draw(figure, one, domain), [one], quotes=True, depends=domain
-    )  # fmt: skip
+        f"routes_{domain}.png",
+        alt,
+        size,
+        lambda figure: draw(figure, entry, domain),
+        [entry],
+        quotes=True,
+        depends=domain,
+    )
 
 
-def draw(figure: Any, one: Measured, domain: Domain) -> None:
+def draw(figure: Any, entry: Measured, domain: Domain) -> None:
     """A panel a head, the most changed first, all on one scale; tokens are named at the first."""
-    heads, change, tokens = (one.arrays[f"{domain}_{name}"] for name in ("heads", "change", "tokens"))
+    heads, change, tokens = (entry.arrays[f"{domain}_{name}"] for name in ("heads", "change", "tokens"))
     most = max(float(np.abs(change).max()), 1e-9)
     panels = [axes for row in grid_of(figure, -(-len(heads) // COLUMNS), COLUMNS) for axes in row]
     for place, (axes, (layer, head), values) in enumerate(zip(panels, heads, change, strict=False)):

@@ -31,18 +31,20 @@ def last_token_states(model: Any, token_ids: Sequence[Sequence[int]]) -> NDArray
     """
     import torch
 
-    found = np.empty((len(token_ids), len(blocks(model)) + 1, model.config.get_text_config().hidden_size), np.float32)
+    last_states = np.empty(
+        (len(token_ids), len(blocks(model)) + 1, model.config.get_text_config().hidden_size), np.float32
+    )
     for n, ids in enumerate(token_ids):
 
         def keep(layer: int, states: "torch.Tensor", n: int = n) -> "torch.Tensor":
-            found[n, layer + 1] = states[0, -1].float().cpu().numpy()
+            last_states[n, layer + 1] = states[0, -1].float().cpu().numpy()
             return states
 
         row = torch.tensor([list(ids)], device=model.device)
         with torch.inference_mode(), edited_blocks(model, keep):
-            found[n, 0] = model.get_input_embeddings()(row)[0, -1].float().cpu().numpy()
+            last_states[n, 0] = model.get_input_embeddings()(row)[0, -1].float().cpu().numpy()
             model(input_ids=row, use_cache=False)
-    return found
+    return last_states
 
 
 def read_out(

@@ -37,17 +37,17 @@ class Tokenization:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "what the tokenizer takes apart"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        compounds = digest([[one.text, one.label, one.fold] for one in self.compounds])
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        compounds = digest([[compound.text, compound.label, compound.fold] for compound in self.compounds])
         return {"words": digest(by_kind(self.words)), "compounds": compounds}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.articles.tokenization.compute import fragments, last_token_states, read_out
 
-        model, tokenizer = one.model, one.tokenizer
+        model, tokenizer = checkpoint.model, checkpoint.tokenizer
         states = last_token_states(model, [tokenizer(each.text)["input_ids"] for each in self.compounds])
         labels, folds = [each.label for each in self.compounds], [each.fold for each in self.compounds]
         counts = {kind: fragments(tokenizer, words) for kind, words in by_kind(self.words).items()}

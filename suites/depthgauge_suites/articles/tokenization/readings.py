@@ -17,13 +17,15 @@ def fragments(candidate: CheckpointSet, kind: str) -> Scores:
     words = [word.text for word in candidate.inputs(Word) if word.kind == kind]
     if not words:
         raise NotTestable(f"testbed {candidate.testbed.name!r} has no words of the kind {kind!r}")
-    values = np.stack([one.arrays[kind] for one in taken_apart(candidate)]) / [len(f" {word}") for word in words]
+    values = np.stack([measurement.arrays[kind] for measurement in taken_apart(candidate)]) / [
+        len(f" {word}") for word in words
+    ]
     return Scores(ids=tuple(words), values=values, unit="tokens per character", population="words")
 
 
 def reads_out(candidate: CheckpointSet, block: int) -> Scores:
     """Per compound, 1 if a linear read-out of its last token after that block names its label, else 0."""
-    values = np.stack([one.arrays["read_out"][:, block + 1] for one in taken_apart(candidate)])
+    values = np.stack([measurement.arrays["read_out"][:, block + 1] for measurement in taken_apart(candidate)])
     ids = tuple(compound.name for compound in candidate.inputs(Compound))
     return Scores(ids=ids, values=values.astype(float), unit="share", population="items", right=1.0)
 

@@ -27,25 +27,25 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 def fragments_table(measured: Sequence[Measured]) -> Table:
     """Tokens a word by kind, of one checkpoint of each tokenizer seen."""
-    kinds = list(dict.fromkeys(name for one in measured for name in one.arrays if name not in READ_OUTS))
-    rows = {tuple(fragment_cell(one, kind) for kind in kinds): one.label for one in reversed(measured)}
+    kinds = list(dict.fromkeys(name for entry in measured for name in entry.arrays if name not in READ_OUTS))
+    rows = {tuple(fragment_cell(entry, kind) for kind in kinds): entry.label for entry in reversed(measured)}
     body = [[escape(label), *cells] for cells, label in reversed(rows.items())]
     return Table(["tokens a word", *(escape(kind) for kind in kinds)], body)
 
 
-def fragment_cell(one: Measured, kind: str) -> str:
-    return cell(level(one.arrays[kind].astype(float), "tokens", "words") if kind in one.arrays else None)
+def fragment_cell(entry: Measured, kind: str) -> str:
+    return cell(level(entry.arrays[kind].astype(float), "tokens", "words") if kind in entry.arrays else None)
 
 
 def read_out_table(measured: Sequence[Measured]) -> Table:
     """How many compounds a linear read-out names: at the embedding, and after the best and the last block."""
     headers = ["compounds read out of their last token", "at the embedding", "after the best block", "after the last",
                "labels shuffled"]  # fmt: skip
-    return Table(headers, [[escape(one.label), *read_out_cells(one)] for one in measured])
+    return Table(headers, [[escape(entry.label), *read_out_cells(entry)] for entry in measured])
 
 
-def read_out_cells(one: Measured) -> list[str]:
-    named, shuffled = one.arrays["read_out"].mean(axis=0), float(one.arrays["shuffled"].mean())
+def read_out_cells(entry: Measured) -> list[str]:
+    named, shuffled = entry.arrays["read_out"].mean(axis=0), float(entry.arrays["shuffled"].mean())
     best = int(named[1:].argmax())
     return [f"{named[0]:.1%}", f"{named[best + 1]:.1%} (block {best})", f"{named[-1]:.1%}", f"{shuffled:.1%}"]
 
@@ -56,16 +56,16 @@ def read_out_cells(one: Measured) -> list[str]:
 def draw(figure: Any, shown: Sequence[Measured], setting: Setting) -> None:
     """Share of compounds named after each block, with labels shuffled too; below it the difference to the reference."""
     panels, reference = stacked(figure, 2 if pairs(shown, read_out) else 1), reference_of(shown)
-    for one in shown:
-        draw_blocks(panels[0], one, shown, setting, [share_at(one, place) for place in range(places(one))])
-        shuffled = one.arrays["shuffled"].mean(axis=0)
-        panels[0].plot(np.arange(places(one)) - 1, shuffled, ":", color=setting.colour(one), linewidth=0.8)
+    for entry in shown:
+        draw_blocks(panels[0], entry, shown, setting, [share_at(entry, place) for place in range(places(entry))])
+        shuffled = entry.arrays["shuffled"].mean(axis=0)
+        panels[0].plot(np.arange(places(entry)) - 1, shuffled, ":", color=setting.colour(entry), linewidth=0.8)
     panels[0].set(ylabel="share of compounds named", ylim=(0, 1))
     panels[0].set_title("Linear read-out of a compound, simultaneous 95 % bands (dotted: labels shuffled)")
     legend_beside(panels[0])
-    for one in pairs(shown, read_out):
-        differences = [difference_at(one, reference, place) for place in range(places(one))]
-        draw_blocks(panels[1], one, shown, setting, differences)
+    for entry in pairs(shown, read_out):
+        differences = [difference_at(entry, reference, place) for place in range(places(entry))]
+        draw_blocks(panels[1], entry, shown, setting, differences)
         panels[1].set(ylabel="difference", title=f"Paired difference to {plain(reference.label)}, simultaneous bands")
     if pairs(shown, read_out):
         panels[1].axhline(0, color=setting.colour(reference), linewidth=0.8)
@@ -73,38 +73,38 @@ def draw(figure: Any, shown: Sequence[Measured], setting: Setting) -> None:
 
 
 def draw_blocks(
-    axes: Any, one: Measured, shown: Sequence[Measured], setting: Setting, estimates: Sequence[Estimate]
+    axes: Any, entry: Measured, shown: Sequence[Measured], setting: Setting, estimates: Sequence[Estimate]
 ) -> None:
     middle = np.array([each.point for each in estimates])
     halves = np.array([[each.point - each.low for each in estimates], [each.high - each.point for each in estimates]])
-    blocks, label = np.arange(len(estimates)) - 1, plain(one.label)
-    band(axes, blocks, middle, halves, setting.colour(one), label, line_of(one, shown))
+    blocks, label = np.arange(len(estimates)) - 1, plain(entry.label)
+    band(axes, blocks, middle, halves, setting.colour(entry), label, line_of(entry, shown))
 
 
-def share_at(one: Measured, place: int) -> Estimate:
-    return share(named(one, place), estimand="share", level=together(one))
+def share_at(entry: Measured, place: int) -> Estimate:
+    return share(named(entry, place), estimand="share", level=together(entry))
 
 
-def difference_at(one: Measured, reference: Measured, place: int) -> Estimate:
-    return paired_difference(named(one, place), named(reference, place), estimand="difference", level=together(one))
+def difference_at(entry: Measured, reference: Measured, place: int) -> Estimate:
+    return paired_difference(named(entry, place), named(reference, place), estimand="difference", level=together(entry))
 
 
-def together(one: Measured) -> float:
+def together(entry: Measured) -> float:
     """The level at which intervals of all places hold together (Bonferroni): where compounds are few or agree, a
     bootstrap over them has no width.
     """
-    return 1 - (1 - LEVEL) / places(one)
+    return 1 - (1 - LEVEL) / places(entry)
 
 
-def read_out(one: Measured) -> NDArray[np.float64]:
-    return np.asarray(one.arrays["read_out"], float)
+def read_out(entry: Measured) -> NDArray[np.float64]:
+    return np.asarray(entry.arrays["read_out"], float)
 
 
-def named(one: Measured, place: int) -> Scores:
-    values = read_out(one)[:, place]
+def named(entry: Measured, place: int) -> Scores:
+    values = read_out(entry)[:, place]
     ids = tuple(map(str, range(len(values))))
     return Scores(ids=ids, values=values[None], unit="share", population="items", right=1.0)
 
 
-def places(one: Measured) -> int:
-    return int(one.arrays["read_out"].shape[1])
+def places(entry: Measured) -> int:
+    return int(entry.arrays["read_out"].shape[1])

@@ -41,11 +41,11 @@ def fourier_basis(p: int) -> Array:
 
 def transform(values: Array, axes: Sequence[int] = (0,)) -> Array:
     """Coordinates in the basis along each of the axes; norms and scalar products stay as they are."""
-    found = np.asarray(values, np.float64)
+    transformed = np.asarray(values, np.float64)
     for axis in axes:
-        basis = fourier_basis(found.shape[axis])
-        found = np.moveaxis(np.tensordot(basis, found, (1, axis)), 0, axis)
-    return found
+        basis = fourier_basis(transformed.shape[axis])
+        transformed = np.moveaxis(np.tensordot(basis, transformed, (1, axis)), 0, axis)
+    return transformed
 
 
 def component_norms(values: Array, axis: int = 0) -> Array:
@@ -179,14 +179,14 @@ def logits_of(effective: EffectiveWeights) -> Array:
     to_a, to_b, to_own = np.exp(scores - logsumexp(scores, axis=0))[..., None]
 
     def gathered(tokens: Array, last: Array) -> Array:
-        found = np.zeros((p * p, tokens.shape[-1]))
+        summed = np.zeros((p * p, tokens.shape[-1]))
         for h in range(len(last)):  # all heads at once would be large
-            found += to_a[:, h] * tokens[0, a, h] + to_b[:, h] * tokens[1, b, h] + to_own[:, h] * last[h]
-        return found
+            summed += to_a[:, h] * tokens[0, a, h] + to_b[:, h] * tokens[1, b, h] + to_own[:, h] * last[h]
+        return summed
 
     neurons = np.maximum(effective.neuron_constant + gathered(effective.neurons, effective.own_neurons), 0)
-    found = neurons @ effective.logits + effective.logit_constant + gathered(effective.skip, effective.own_skip)
-    return np.reshape(found, (p, p, p))
+    logits = neurons @ effective.logits + effective.logit_constant + gathered(effective.skip, effective.own_skip)
+    return np.reshape(logits, (p, p, p))
 
 
 # -- what it computes for all pairs ---
@@ -205,8 +205,8 @@ def landscape(weights: Weights) -> Landscape:
 
     p = weights.p
     with torch.inference_mode():
-        found = run(weights.to(torch.float64), all_pairs(p).to(weights.W_E.device))
-    attention, neurons, logits = (as_array(each) for each in (found.attention, found.neurons, found.logits))
+        losses = run(weights.to(torch.float64), all_pairs(p).to(weights.W_E.device))
+    attention, neurons, logits = (as_array(each) for each in (losses.attention, losses.neurons, losses.logits))
     return Landscape(attention.reshape(p, p, -1, 3), neurons.reshape(p, p, -1), logits.reshape(p, p, -1)[..., :p])
 
 
@@ -256,12 +256,12 @@ def kept(logits: Array, frequencies: Iterable[int]) -> Array:
     """Logits with all four products of cosine and sine of each frequency, its waves in a or b alone, and the means."""
     p = len(logits)
     basis = fourier_basis(p)
-    found = np.zeros_like(logits)
+    kept_logits = np.zeros_like(logits)
     for sine in rows_of(frequencies, p)[1::2]:
         block = basis[[0, sine - 1, sine]]
-        found += back(np.tensordot(block, np.tensordot(block, logits, (1, 1)), (1, 1)), block)
+        kept_logits += back(np.tensordot(block, np.tensordot(block, logits, (1, 1)), (1, 1)), block)
     # The means are in each block, and are wanted once.
-    return np.asarray(found - (len(rows_of(frequencies, p)) // 2 - 1) * logits.mean((0, 1)))
+    return np.asarray(kept_logits - (len(rows_of(frequencies, p)) // 2 - 1) * logits.mean((0, 1)))
 
 
 def back(coordinates: Array, basis: Array) -> Array:
@@ -322,14 +322,14 @@ def ablations(weights: Weights) -> Ablations:
     exact, p = weights.to(torch.float64), weights.p
     pairs = all_pairs(p).to(weights.W_E.device)
     with torch.inference_mode():
-        found = run(exact, pairs)
-        past = found.residual.mean(0) + torch.addmm(exact.b_out, found.neurons, exact.W_out)
+        logits = run(exact, pairs)
+        past = logits.residual.mean(0) + torch.addmm(exact.b_out, logits.neurons, exact.W_out)
         first, second = exact.W_E[:p] + exact.W_pos[0], exact.W_E[:p] + exact.W_pos[1]
         places = torch.stack([first[pairs[:, 0]], second[pairs[:, 1]], last_token(exact).expand(len(pairs), -1)])
         heads = []
         for h in range(len(exact.W_Q)):
-            attended = torch.einsum("nx,xnd->nd", found.attention[:, h], places) @ exact.W_V[h] @ exact.W_O[h]
-            residual = found.residual - attended + attended.mean(0)
+            attended = torch.einsum("nx,xnd->nd", logits.attention[:, h], places) @ exact.W_V[h] @ exact.W_O[h]
+            residual = logits.residual - attended + attended.mean(0)
             neurons = torch.addmm(exact.b_in, residual, exact.W_in).relu()
             heads.append(mean_loss((residual + torch.addmm(exact.b_out, neurons, exact.W_out)) @ exact.W_U, p))
         return Ablations(mean_loss(past @ exact.W_U, p), np.array(heads))

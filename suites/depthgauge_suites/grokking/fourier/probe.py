@@ -31,16 +31,16 @@ class Fourier:
     description: ClassVar[str] = "the frequencies"
     requires: ClassVar[tuple[str, ...]] = ("torch",)
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_modular(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.grokking.fourier import measures, transformer
 
-        return measures.take_apart(*transformer.load_checkpoint(one.folder))
+        return measures.take_apart(*transformer.load_checkpoint(checkpoint.folder))
 
 
 @PROBES.register
@@ -53,19 +53,19 @@ class Progress:
     description: ClassVar[str] = "progress during training"
     requires: ClassVar[tuple[str, ...]] = ("torch",)
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        return {"snapshots": digest({path.name: sha256(path) for path in snapshots(one)})}
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        return {"snapshots": digest({path.name: sha256(path) for path in snapshots(checkpoint)})}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_modular(checkpoint)
         if not snapshots(checkpoint):
             raise NotTestable(f"{checkpoint.name!r} has no weights from the way of its training")
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.grokking.fourier import compute, measures, transformer
 
-        weights, task = transformer.load_checkpoint(one.folder)
-        return measures.along_the_way(snapshots(one.checkpoint), task, compute.key_frequencies(weights))
+        weights, task = transformer.load_checkpoint(checkpoint.folder)
+        return measures.along_the_way(snapshots(checkpoint.checkpoint), task, compute.key_frequencies(weights))
 
 
 def check_modular(checkpoint: Checkpoint) -> None:

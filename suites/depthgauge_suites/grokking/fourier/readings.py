@@ -15,12 +15,12 @@ def taken_apart(candidate: CheckpointSet) -> tuple[Measurement, ...]:
 
 def final(candidate: CheckpointSet, name: str) -> Numbers:
     """One number of `measures.take_apart`: what the weights at the end of training compute."""
-    return np.array([float(one.arrays[name]) for one in taken_apart(candidate)])
+    return np.array([float(measurement.arrays[name]) for measurement in taken_apart(candidate)])
 
 
 def key_count(candidate: CheckpointSet) -> Numbers:
     """How many frequencies reach the logits."""
-    return np.array([float(len(one.arrays["key_frequencies"])) for one in taken_apart(candidate)])
+    return np.array([float(len(measurement.arrays["key_frequencies"])) for measurement in taken_apart(candidate)])
 
 
 def over_full(candidate: CheckpointSet, name: str) -> Numbers:
@@ -48,12 +48,12 @@ def random_over_key(candidate: CheckpointSet) -> Numbers:
 
 def least_head_share(candidate: CheckpointSet) -> Numbers:
     """The share of a head's variance in waves of one frequency, of the head that has least."""
-    return np.array([float(one.arrays["head_share"].min()) for one in taken_apart(candidate)])
+    return np.array([float(measurement.arrays["head_share"].min()) for measurement in taken_apart(candidate)])
 
 
 def embedding_in_few_frequencies(candidate: CheckpointSet) -> Numbers:
     """The share of the squared norm of W_E in its ten largest frequencies."""
-    return np.array([in_largest(one.arrays["embedding_norms"]) for one in taken_apart(candidate)])
+    return np.array([in_largest(measurement.arrays["embedding_norms"]) for measurement in taken_apart(candidate)])
 
 
 def in_largest(norms: Numbers) -> float:
@@ -64,7 +64,7 @@ def in_largest(norms: Numbers) -> float:
 
 def neurons_at_keys(candidate: CheckpointSet) -> Numbers:
     """The share of neurons that one frequency explains to 85 %, and one of the few that reach the logits."""
-    return np.array([explained_at_keys(one.arrays) for one in taken_apart(candidate)])
+    return np.array([explained_at_keys(measurement.arrays) for measurement in taken_apart(candidate)])
 
 
 def explained_at_keys(arrays: Arrays) -> float:
@@ -76,7 +76,7 @@ def explained_at_keys(arrays: Arrays) -> float:
 
 def formation_at_onset(candidate: CheckpointSet) -> Numbers:
     """The excluded loss over its least before, at the last kept step whose test loss is above half its largest."""
-    return np.array([formed_before_shown(one.arrays) for one in candidate.measure(Progress())])
+    return np.array([formed_before_shown(measurement.arrays) for measurement in candidate.measure(Progress())])
 
 
 def formed_before_shown(progress: Arrays) -> float:

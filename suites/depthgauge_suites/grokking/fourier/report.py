@@ -73,28 +73,28 @@ def frequency_parts(last: Sequence[Measured], setting: Setting) -> Iterator[str 
 
 def phases_table(along: Sequence[Measured]) -> Table:
     headers = ["checkpoint", "memorises until step", "forms the circuit until", "cleans up until"]
-    return Table(headers, [[escape(one.label), *(f"{step:,}" for step in phases(one.arrays))] for one in along])
+    return Table(headers, [[escape(entry.label), *(f"{step:,}" for step in phases(entry.arrays))] for entry in along])
 
 
 def measures_table(last: Sequence[Measured]) -> Table:
     body = [
-        [what, published or "-", *(number(float(one.arrays[name])) for one in last)]
+        [what, published or "-", *(number(float(entry.arrays[name])) for entry in last)]
         for name, what, published in MEASURES
     ]
-    return Table(["measure", "published", *(escape(one.label) for one in last)], body)
+    return Table(["measure", "published", *(escape(entry.label) for entry in last)], body)
 
 
 def frequencies_table(last: Sequence[Measured]) -> Table:
     """Each key frequency: what it weighs in W_E and W_L, the neurons that turn with it, the loss without it."""
     headers = ["checkpoint", "key frequency", "norm in W_E", "norm in W_L", "neurons explained by it",
                "loss without it (nats)"]  # fmt: skip
-    return Table(headers, [[escape(one.label), *cells] for one in last for cells in key_rows(one)])
+    return Table(headers, [[escape(entry.label), *cells] for entry in last for cells in key_rows(entry)])
 
 
-def key_rows(one: Measured) -> Iterator[list[str]]:
-    explained = one.arrays["neuron_frequency"][one.arrays["neuron_share"] >= EXPLAINED]
-    norms = [by_frequency(one.arrays[name]) for name in ("embedding_norms", "logit_norms")]
-    for k, loss in zip(one.arrays["key_frequencies"], one.arrays["ablated_losses"], strict=True):
+def key_rows(entry: Measured) -> Iterator[list[str]]:
+    explained = entry.arrays["neuron_frequency"][entry.arrays["neuron_share"] >= EXPLAINED]
+    norms = [by_frequency(entry.arrays[name]) for name in ("embedding_norms", "logit_norms")]
+    for k, loss in zip(entry.arrays["key_frequencies"], entry.arrays["ablated_losses"], strict=True):
         weighs = (number(float(each[k - 1])) for each in norms)
         yield [str(k), *weighs, str(int((explained == k).sum())), number(float(loss))]
 
@@ -102,11 +102,11 @@ def key_rows(one: Measured) -> Iterator[list[str]]:
 def last_token_table(last: Sequence[Measured]) -> Table:
     headers = ["checkpoint", "head", "attention of '=' to a", "to b", "to itself", "best frequency",
                "variance in waves of it", "loss with its output at the mean"]  # fmt: skip
-    return Table(headers, [[escape(one.label), *cells] for one in last for cells in last_token_rows(one)])
+    return Table(headers, [[escape(entry.label), *cells] for entry in last for cells in last_token_rows(entry)])
 
 
-def last_token_rows(one: Measured) -> Iterator[list[str]]:
-    columns = (one.arrays[name] for name in ("mean_attention", "head_frequency", "head_share", "head_ablated_losses"))
+def last_token_rows(entry: Measured) -> Iterator[list[str]]:
+    columns = (entry.arrays[name] for name in ("mean_attention", "head_frequency", "head_share", "head_ablated_losses"))
     for head, (to, best, share, loss) in enumerate(zip(*columns, strict=True)):
         yield [str(head), *(number(float(each)) for each in to), str(best), number(float(share)), number(float(loss))]
 
@@ -117,48 +117,48 @@ def last_token_rows(one: Measured) -> Iterator[list[str]]:
 def draw_progress(figure: Any, along: Sequence[Measured], setting: Setting) -> None:
     """A row a checkpoint: four losses by step, sparsity, and the weights' size; two phases end at dotted lines."""
     grid = figure.subplots(len(along), 3, squeeze=False, width_ratios=(2, 1, 1))
-    for one, row in zip(along, grid, strict=True):
-        colour = setting.colour(one)
+    for entry, row in zip(along, grid, strict=True):
+        colour = setting.colour(entry)
         for name, line in LOSSES.items():
-            row[0].semilogy(one.arrays["step"], one.arrays[name], line, color=colour, label=name.replace("_", " "))
-        row[0].set(ylabel="nats", title=f"{plain(one.label)}: losses")
+            row[0].semilogy(entry.arrays["step"], entry.arrays[name], line, color=colour, label=name.replace("_", " "))
+        row[0].set(ylabel="nats", title=f"{plain(entry.label)}: losses")
         row[0].legend(loc="upper right", bbox_to_anchor=(-0.17, 1), borderaxespad=0)
-        draw_size(row[1], one, "gini_embedding", "Gini coefficient of W_E", colour)
-        draw_size(row[2], one, "squared_weights", "sum of squared weights", colour)
+        draw_size(row[1], entry, "gini_embedding", "Gini coefficient of W_E", colour)
+        draw_size(row[2], entry, "squared_weights", "sum of squared weights", colour)
         for axes in row:
             axes.set_xlabel("step")
-            for step in phases(one.arrays)[:2]:
+            for step in phases(entry.arrays)[:2]:
                 axes.axvline(step, color="gray", linestyle=":", linewidth=1)
 
 
-def draw_size(axes: Any, one: Measured, name: str, title: str, colour: str) -> None:
-    axes.plot(one.arrays["step"], one.arrays[name], color=colour)
+def draw_size(axes: Any, entry: Measured, name: str, title: str, colour: str) -> None:
+    axes.plot(entry.arrays["step"], entry.arrays[name], color=colour)
     axes.set_title(title)
     axes.set_ylim(bottom=0)
 
 
 def draw_frequencies(figure: Any, last: Sequence[Measured], setting: Setting) -> None:
     """A row a checkpoint: W_E and W_L by frequency, neurons by frequency, and the spectrum of one."""
-    for one, row in zip(last, grid_of(figure, len(last), 4), strict=True):
+    for entry, row in zip(last, grid_of(figure, len(last), 4), strict=True):
         for axes in row:
             axes.axis("on")
         for axes, name, title in zip(row, ("embedding_norms", "logit_norms"), ("W_E", "W_L"), strict=False):
-            draw_norms(axes, one, by_frequency(one.arrays[name]), setting.colour(one))
-            axes.set_title(f"{plain(one.label)}\n{title} (coloured: key)")
-        draw_neurons(row[2], one, setting.colour(one))
-        heat(figure, row[3], spectrum_norms(one.arrays["neuron_spectrum"]), "best explained neuron", 0, None,
+            draw_norms(axes, entry, by_frequency(entry.arrays[name]), setting.colour(entry))
+            axes.set_title(f"{plain(entry.label)}\n{title} (coloured: key)")
+        draw_neurons(row[2], entry, setting.colour(entry))
+        heat(figure, row[3], spectrum_norms(entry.arrays["neuron_spectrum"]), "best explained neuron", 0, None,
              origin="lower")  # fmt: skip
         row[3].set(xlabel="frequency in b (0: constant)", ylabel="frequency in a")
 
 
-def draw_norms(axes: Any, one: Measured, norms: NDArray[np.float64], colour: str) -> None:
+def draw_norms(axes: Any, entry: Measured, norms: NDArray[np.float64], colour: str) -> None:
     every = np.arange(1, len(norms) + 1)
-    axes.bar(every, norms, color=np.where(np.isin(every, one.arrays["key_frequencies"]), colour, QUIET))
+    axes.bar(every, norms, color=np.where(np.isin(every, entry.arrays["key_frequencies"]), colour, QUIET))
     axes.set(xlabel="frequency", ylabel="norm")
 
 
-def draw_neurons(axes: Any, one: Measured, colour: str) -> None:
-    share, best = one.arrays["neuron_share"], one.arrays["neuron_frequency"]
+def draw_neurons(axes: Any, entry: Measured, colour: str) -> None:
+    share, best = entry.arrays["neuron_share"], entry.arrays["neuron_frequency"]
     axes.scatter(best, share, s=5, c=np.where(share >= EXPLAINED, colour, QUIET))
     axes.axhline(EXPLAINED, color="gray", linestyle=":", linewidth=1)
     axes.set(xlabel="best frequency", ylabel="variance explained", ylim=(0, 1.02))
@@ -167,16 +167,16 @@ def draw_neurons(axes: Any, one: Measured, colour: str) -> None:
 
 def draw_last_token(figure: Any, last: Sequence[Measured]) -> None:
     """The attention of '=' to a, over all pairs: a row a checkpoint, a column a head."""
-    for one, row in zip(last, grid_of(figure, len(last), most_heads(last)), strict=True):
-        for head, (axes, pattern) in enumerate(zip(row, one.arrays["attention"], strict=False)):
+    for entry, row in zip(last, grid_of(figure, len(last), most_heads(last)), strict=True):
+        for head, (axes, pattern) in enumerate(zip(row, entry.arrays["attention"], strict=False)):
             axes.axis("on")
-            heat(figure, axes, pattern, f"{plain(one.label)}\nhead {head}: attention to a", 0, 1, origin="lower")
+            heat(figure, axes, pattern, f"{plain(entry.label)}\nhead {head}: attention to a", 0, 1, origin="lower")
             axes.set(xlabel="b", ylabel="a")
             whole_numbers(axes.xaxis, axes.yaxis)
 
 
 def most_heads(last: Sequence[Measured]) -> int:
-    return max(len(one.arrays["attention"]) for one in last)
+    return max(len(entry.arrays["attention"]) for entry in last)
 
 
 def by_frequency(norms: NDArray[Any]) -> NDArray[np.float64]:

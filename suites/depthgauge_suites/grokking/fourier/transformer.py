@@ -189,15 +189,15 @@ def load(path: Path, device: str = "cpu") -> Weights:
     from safetensors.torch import load_file
 
     try:
-        found: Mapping[str, torch.Tensor] = load_file(path, device=device)
+        tensors: Mapping[str, torch.Tensor] = load_file(path, device=device)
     except (OSError, SafetensorError) as error:
         raise InvalidCheckpoint(f"{path} is not a readable safetensors file: copy it again.") from error
-    missing = [name for name in Weights._fields if name not in found]
+    missing = [name for name in Weights._fields if name not in tensors]
     if missing:
         raise InvalidCheckpoint(
             f"{path} holds no {missing[0]}: a one-layer transformer has {', '.join(Weights._fields)}."
         )
-    weights = Weights(**{name: found[name] for name in Weights._fields})
+    weights = Weights(**{name: tensors[name] for name in Weights._fields})
     check(weights, str(path))
     return weights
 

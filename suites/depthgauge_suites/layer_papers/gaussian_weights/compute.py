@@ -91,27 +91,27 @@ def shapes(folder: Path) -> dict[str, Shape]:
 
     Raises: InvalidCheckpoint if a folder cannot be read, or naming the matrix if a weight is NaN or infinite.
     """
-    config, found = configuration(folder), {}
+    config, by_layer = configuration(folder), {}
     for stored in tensors(folder).values():
         cut = layout(stored, config)
         if cut.layer is not None:
             for projection, tally in tallies(stored, cut).items():
-                found[cut.layer, f"layer {cut.layer} {projection}"] = shape_of(tally, stored)
-    return {name: found[layer, name] for layer, name in sorted(found, key=lambda one: one[0])}
+                by_layer[cut.layer, f"layer {cut.layer} {projection}"] = shape_of(tally, stored)
+    return {name: by_layer[layer, name] for layer, name in sorted(by_layer, key=lambda key: key[0])}
 
 
 def tallies(stored: Tensor, cut: Layout) -> dict[str, Tally]:
     """By projection, of which a tensor may hold several; empty for norms and biases."""
-    found = {str(name): Tally(stored.dtype) for name, _ in cut.parts if name is not None}
-    for first, weights in pieces(stored, cut) if found else ():
+    by_tensor = {str(name): Tally(stored.dtype) for name, _ in cut.parts if name is not None}
+    for first, weights in pieces(stored, cut) if by_tensor else ():
         if len(cut.parts) == 1:
-            found[str(cut.parts[0][0])].add(weights)
+            by_tensor[str(cut.parts[0][0])].add(weights)
             continue
         by_segment = weights.reshape(-1, cut.segment)
         groups = cut.groups(first, first + len(by_segment))
-        for name, its in parts(cut):
-            found[str(name)].add(by_segment[np.isin(groups, its)].ravel())
-    return found
+        for name, parts_values in parts(cut):
+            by_tensor[str(name)].add(by_segment[np.isin(groups, parts_values)].ravel())
+    return by_tensor
 
 
 def pieces(stored: Tensor, cut: Layout) -> Iterator[tuple[int, NDArray[Any]]]:

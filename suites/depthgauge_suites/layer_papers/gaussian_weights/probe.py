@@ -26,17 +26,19 @@ class GaussianWeights:
     description: ClassVar[str] = "how Gaussian the weights are"
     requires: ClassVar[tuple[str, ...]] = ()
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.gaussian_weights.compute import shapes
 
-        found = shapes(one.folder)
-        if not found:
-            raise NotTestable(f"{one.folder} names its weights in a way that is not known: none is a layer's matrix")
-        numbers = {size: np.array([getattr(shape, size) for shape in found.values()]) for size in (*SIZES, "std")}
-        return {"names": np.array(list(found), np.str_), **numbers}
+        by_shape = shapes(checkpoint.folder)
+        if not by_shape:
+            raise NotTestable(
+                f"{checkpoint.folder} names its weights in a way that is not known: none is a layer's matrix"
+            )
+        numbers = {size: np.array([getattr(shape, size) for shape in by_shape.values()]) for size in (*SIZES, "std")}
+        return {"names": np.array(list(by_shape), np.str_), **numbers}

@@ -15,7 +15,9 @@ def departures(candidate: CheckpointSet, size: str) -> Profiles:
     """
     taken = candidate.measure(GaussianWeights())
     names = list(map(str, taken[0].arrays["names"]))
-    values = np.stack([np.abs(one.arrays[size]) if size == "mean" else one.arrays[size] for one in taken])
+    values = np.stack(
+        [np.abs(measurement.arrays[size]) if size == "mean" else measurement.arrays[size] for measurement in taken]
+    )
     for place in np.flatnonzero(np.isnan(values).any(axis=0)):
         raise NotTestable(f"all weights of {names[place]} are equal, as of {candidate.name!r}: they have no shape")
     return Profiles(ids=("weights",), columns=tuple(names), values=values[:, None], unit=size, population="weights")

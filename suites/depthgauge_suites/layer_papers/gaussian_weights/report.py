@@ -35,36 +35,38 @@ def table(measured: Sequence[Measured]) -> Table:
         "outliers",
         "mean / spread",
     ]
-    rows = [row for one in measured for row in rows_of(one)]
+    rows = [row for entry in measured for row in rows_of(entry)]
     return Table(headers, rows)
 
 
-def rows_of(one: Measured) -> Iterator[list[str]]:
-    names = one.arrays["names"]
+def rows_of(entry: Measured) -> Iterator[list[str]]:
+    names = entry.arrays["names"]
     projections = np.array([str(name).rpartition(" ")[2] for name in names])
     for projection in dict.fromkeys(projections.tolist()):
-        its = np.flatnonzero((projections == projection) & np.isfinite(one.arrays["ks"]))
-        if len(its):
-            worst = its[one.arrays["ks"][its].argmax()]
-            furthest = f"{str(names[worst]).rpartition(' ')[0]} ({number(float(one.arrays['ks'][worst]))})"
-            medians = {size: number(float(np.median(one.arrays[size][its]))) for size in one.arrays if size != "names"}
+        columns = np.flatnonzero((projections == projection) & np.isfinite(entry.arrays["ks"]))
+        if len(columns):
+            worst = columns[entry.arrays["ks"][columns].argmax()]
+            furthest = f"{str(names[worst]).rpartition(' ')[0]} ({number(float(entry.arrays['ks'][worst]))})"
+            medians = {
+                size: number(float(np.median(entry.arrays[size][columns]))) for size in entry.arrays if size != "names"
+            }
             shown = (medians[size] for size in ("kurtosis", "qq", "outliers", "mean"))
-            yield [escape(one.label), escape(projection), medians["ks"], escape(furthest), *shown]
+            yield [escape(entry.label), escape(projection), medians["ks"], escape(furthest), *shown]
 
 
-def worst_by_layer(one: Measured, size: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    layers = np.array([int(str(name).split()[1]) for name in one.arrays["names"]])
-    found = np.unique(layers)
-    return found, np.array([np.nanmax(one.arrays[size][layers == layer], initial=0) for layer in found])
+def worst_by_layer(entry: Measured, size: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    layers = np.array([int(str(name).split()[1]) for name in entry.arrays["names"]])
+    unique = np.unique(layers)
+    return unique, np.array([np.nanmax(entry.arrays[size][layers == layer], initial=0) for layer in unique])
 
 
 def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
     """A line a checkpoint: the matrix of each layer that is furthest from a Gaussian."""
     panels = figure.subplots(1, len(DRAWN))
     for axes, (size, label) in zip(panels, DRAWN, strict=True):
-        for one in measured:
-            layers, values = worst_by_layer(one, size)
-            band(axes, layers, values, None, setting.colour(one), plain(one.label), line_of(one, measured))
+        for entry in measured:
+            layers, values = worst_by_layer(entry, size)
+            band(axes, layers, values, None, setting.colour(entry), plain(entry.label), line_of(entry, measured))
         axes.set(xlabel=LAYER, ylabel=label)
         whole_numbers(axes.xaxis)
     legend_beside(panels[-1])

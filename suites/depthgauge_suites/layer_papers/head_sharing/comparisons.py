@@ -27,5 +27,5 @@ def comparisons() -> Iterator[Comparison]:
                 f"The bigger of {larger} and {smaller} is {whole}.",
                 f"The larger of the two numbers {smaller} and {larger} is {whole}.",
             )
-            forms = (*(Text(text=one) for one in plain), chat)
+            forms = (*(Text(text=text) for text in plain), chat)
             yield Comparison(forms=forms, right=right, wrong=wrong)

@@ -72,10 +72,10 @@ def read(model: Any, tokenizer: Any, comparisons: Sequence[Comparison]) -> dict[
     }
     parities = np.arange(heads) % 2 == np.array([[0], [1]])
     for suffix, slices in (("", False), ("_slices", True)):
-        found = np.full((2, len(cases)), np.nan)
+        read_out = np.full((2, len(cases)), np.nan)
         for c, repair in chosen.items():
-            found[:, c] = patched(model, repair, [layer] * 2, parities, slices=slices) > 0
-        arrays |= {f"even{suffix}": found[0], f"odd{suffix}": found[1]}
+            read_out[:, c] = patched(model, repair, [layer] * 2, parities, slices=slices) > 0
+        arrays |= {f"even{suffix}": read_out[0], f"odd{suffix}": read_out[1]}
     successes, tried = by_size(model, list(chosen.values()), layer, heads)
     return arrays | {"successes": successes, "tried": tried}
 
@@ -120,7 +120,7 @@ def repair_of(model: Any, case: Case, right: Flags) -> Repair:
     with ExitStack() as hooks, torch.inference_mode():
         for module in outputs:
             hook = module.register_forward_hook(
-                lambda its, inputs, out: given.update({its: (last(inputs[0]), last(out))})
+                lambda head, inputs, out: given.update({head: (last(inputs[0]), last(out))})
             )
             hooks.callback(hook.remove)
         model(input_ids=torch.tensor([case.forms[int(right.argmax())]], device=model.device), use_cache=False)
@@ -174,8 +174,8 @@ def editing(donor_W: "torch.Tensor", chosen_SH: "torch.Tensor") -> Change:
         import torch
 
         parts = states.reshape(*chosen_SH.shape, -1)
-        its = donor_W.reshape(1, chosen_SH.shape[1], -1)
-        return torch.where(chosen_SH.to(states.device)[..., None], its, parts).reshape(states.shape)
+        donor = donor_W.reshape(1, chosen_SH.shape[1], -1)
+        return torch.where(chosen_SH.to(states.device)[..., None], donor, parts).reshape(states.shape)
 
     return edit
 
@@ -214,7 +214,7 @@ def some_subsets(of: NDArray[np.int64], size: int, number: int, random: np.rando
     """Different ones, drawn evenly; all where there are no more."""
     if comb(len(of), size) <= number:
         return list(combinations(of.tolist(), size))
-    found: set[tuple[int, ...]] = set()
-    while len(found) < number:
-        found.add(tuple(sorted(random.choice(of, size, replace=False).tolist())))
-    return sorted(found)
+    subsets: set[tuple[int, ...]] = set()
+    while len(subsets) < number:
+        subsets.add(tuple(sorted(random.choice(of, size, replace=False).tolist())))
+    return sorted(subsets)

@@ -30,7 +30,7 @@ class HeadSharing:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "head sharing"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         asked = [
             [[form.text, list(form.turns)] for form in each.forms] + [each.right, each.wrong]
             for each in self.comparisons
@@ -40,7 +40,7 @@ class HeadSharing:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.head_sharing.compute import read
 
-        return read(one.model, one.tokenizer, self.comparisons)
+        return read(checkpoint.model, checkpoint.tokenizer, self.comparisons)

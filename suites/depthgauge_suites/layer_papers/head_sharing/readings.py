@@ -21,7 +21,7 @@ def taken(candidate: CheckpointSet) -> tuple[Measurement, ...]:
 
 def depends_on_form(candidate: CheckpointSet) -> Scores:
     """Per comparison, 1 if one form is answered right and another one wrong."""
-    right = np.stack([one.arrays["right"] for one in taken(candidate)])
+    right = np.stack([measurement.arrays["right"] for measurement in taken(candidate)])
     return scores(candidate, np.logical_and(right.any(2), ~right.all(2)))
 
 
@@ -30,7 +30,7 @@ def repaired_by(candidate: CheckpointSet, parity: Parity) -> Scores:
 
     Raises: NotTestable where a layer has one head, or repairs fewer than 5.
     """
-    repairs = np.stack([one.arrays[parity] for one in repairing(candidate)])
+    repairs = np.stack([measurement.arrays[parity] for measurement in repairing(candidate)])
     return scores(candidate, repairs, np.isfinite(repairs).all(0))
 
 
@@ -39,27 +39,29 @@ def curve(candidate: CheckpointSet) -> tuple[NDArray[np.int64], NDArray[np.int64
 
     Raises: NotTestable as `repaired_by`.
     """
-    found = repairing(candidate)
-    successes, tried = (np.stack([one.arrays[name] for one in found]) for name in ("successes", "tried"))
+    measurements = repairing(candidate)
+    successes, tried = (
+        np.stack([measurement.arrays[name] for measurement in measurements]) for name in ("successes", "tried")
+    )
     return successes, tried
 
 
 def repairing(candidate: CheckpointSet) -> tuple[Measurement, ...]:
-    found = taken(candidate)
-    for one in found:
-        repaired = int(one.arrays["repaired"].sum(0).max())
-        if one.arrays["heads"] < 2:
+    measurements = taken(candidate)
+    for measurement in measurements:
+        repaired = int(measurement.arrays["repaired"].sum(0).max())
+        if measurement.arrays["heads"] < 2:
             raise NotTestable(f"{candidate.name!r} has one head a layer, and even ones cannot be told from odd ones")
         if repaired < FEWEST:
             raise NotTestable(
                 f"all heads of the best layer of {candidate.name!r} repair {repaired} comparisons, and {FEWEST} are "
                 "needed before its heads are told apart"
             )
-    return found
+    return measurements
 
 
 def scores(candidate: CheckpointSet, values: NDArray[Any], kept: NDArray[np.bool_] | None = None) -> Scores:
     names = [each.forms[0].text for each in candidate.inputs(Comparison)]
     kept = np.ones(len(names), bool) if kept is None else kept
-    ids = tuple(name for name, its in zip(names, kept, strict=True) if its)
+    ids = tuple(name for name, is_kept in zip(names, kept, strict=True) if is_kept)
     return Scores(ids=ids, values=values[:, kept].astype(float), unit="share", population="prompts", right=1.0)

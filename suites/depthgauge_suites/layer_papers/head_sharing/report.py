@@ -29,38 +29,38 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 def shares(measured: Sequence[Measured]) -> Table:
     rows = []
-    for one in measured:
-        right = one.arrays["right"]
+    for entry in measured:
+        right = entry.arrays["right"]
         both = (right.any(1) & ~right.all(1)).astype(float)
-        found = [cell(level(both, "share", "prompts")), str(int(one.arrays["layer"]))]
+        cells = [cell(level(both, "share", "prompts")), str(int(entry.arrays["layer"]))]
         for name in PARTS:
-            repairs = one.arrays[name][np.isfinite(one.arrays[name])]
-            found.append(cell(level(repairs, "share", "prompts")) if len(repairs) else "-")
-        rows.append([escape(one.label), *found, str(int(one.arrays["repaired"].sum(0).max()))])
+            repairs = entry.arrays[name][np.isfinite(entry.arrays[name])]
+            cells.append(cell(level(repairs, "share", "prompts")) if len(repairs) else "-")
+        rows.append([escape(entry.label), *cells, str(int(entry.arrays["repaired"].sum(0).max()))])
     headers = ["checkpoint", "depend on their form", "best layer", *PARTS.values(), "comparisons"]
     return Table(headers, rows)
 
 
 def thresholds(measured: Sequence[Measured]) -> Table:
     rows = []
-    for one in measured:
-        successes, tried = (one.arrays[name] for name in ("successes", "tried"))
-        found = ["-", "-"]
+    for entry in measured:
+        successes, tried = (entry.arrays[name] for name in ("successes", "tried"))
+        cells = ["-", "-"]
         if (tried > 0).all() and len(tried) > 1:
             point = change_point(successes, tried)
-            found = [f"{point.place} [{point.low}, {point.high}]", f"{point.over_smooth:+.1f}"]
-        rows.append([escape(one.label), *found])
+            cells = [f"{point.place} [{point.low}, {point.high}]", f"{point.over_smooth:+.1f}"]
+        rows.append([escape(entry.label), *cells])
     return Table(["checkpoint", "threshold, even heads", "over a logistic curve"], rows)
 
 
 def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
     """Left: all heads, by layer. Right: even heads of the best layer, by how many, with Wilson's intervals."""
     by_layer, by_size = figure.subplots(1, 2)
-    for one in measured:
-        look = setting.colour(one), plain(one.label), line_of(one, measured)
-        repaired = one.arrays["repaired"].sum(0)
+    for entry in measured:
+        look = setting.colour(entry), plain(entry.label), line_of(entry, measured)
+        repaired = entry.arrays["repaired"].sum(0)
         band(by_layer, range(len(repaired)), repaired, None, *look)
-        successes, tried = (one.arrays[name] for name in ("successes", "tried"))
+        successes, tried = (entry.arrays[name] for name in ("successes", "tried"))
         if (tried > 0).all():
             middle, (low, high) = successes / tried, wilson(successes, tried)
             band(by_size, range(len(tried)), middle, np.stack([middle - low, high - middle]), *look)

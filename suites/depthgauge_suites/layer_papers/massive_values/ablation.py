@@ -36,9 +36,9 @@ def ablate(
     model: Any, tokenizer: Any, token_ids: Sequence[Sequence[int]], pairs: Sequence[tuple[str, str]]
 ) -> dict[str, NDArray[Any]]:
     """The arrays of `MassiveAblation`. Raises: NotTestable where no number is massive."""
-    found = moments(model, token_ids)
-    means = Numbers(*(found[side][0] for side in "qk"))
-    chosen = Numbers(*(is_massive(np.sqrt(found[side][1])) for side in "qk"))
+    averages = moments(model, token_ids)
+    means = Numbers(*(averages[side][0] for side in "qk"))
+    chosen = Numbers(*(is_massive(np.sqrt(averages[side][1])) for side in "qk"))
     destroyed = int(chosen.q.sum() + chosen.k.sum())
     if not destroyed:
         raise NotTestable("no number of its queries and keys is massive, so none can be destroyed")
@@ -52,8 +52,8 @@ def ablate(
             for seed in range(DRAWS)
         ]),
     }  # fmt: skip
-    said = {f"{name}_right": found[..., 1] > 0 for name, found in arms.items()}
-    return {name: found[..., 0] for name, found in arms.items()} | said | {"destroyed": np.array(destroyed)}
+    said = {f"{name}_right": averages[..., 1] > 0 for name, averages in arms.items()}
+    return {name: averages[..., 0] for name, averages in arms.items()} | said | {"destroyed": np.array(destroyed)}
 
 
 def tokenized(tokenizer: Any, prompt: str, answer: str) -> Asked:
@@ -86,8 +86,8 @@ def replacing(chosen: Numbers, means: Numbers) -> Edit:
     import torch
 
     def replaced(states: "torch.Tensor", which: NDArray[Any], mean: NDArray[Any]) -> "torch.Tensor":
-        where, its = (torch.from_numpy(each).to(states.device)[None, :, None] for each in (which, mean))
-        return torch.where(where, its.to(states.dtype), states)
+        where, average = (torch.from_numpy(each).to(states.device)[None, :, None] for each in (which, mean))
+        return torch.where(where, average.to(states.dtype), states)
 
     def edit(layer: int, attention: Attention) -> Attention:
         query = replaced(attention.query, chosen.q[layer], means.q[layer])
@@ -105,7 +105,7 @@ def recall(model: Any, asked: Sequence[Asked], edit: Edit = lambda _, attention:
     """(I, 2): the log-probability of each answer, and 1 if every token of it is the likeliest."""
     import torch
 
-    found = np.empty((len(asked), 2))
+    logits = np.empty((len(asked), 2))
     for shape in sorted({(len(prompt), len(answer)) for prompt, answer in asked}):
         same = [i for i, (prompt, answer) in enumerate(asked) if (len(prompt), len(answer)) == shape]
         for chosen in (same[first : first + BATCH] for first in range(0, len(same), BATCH)):
@@ -113,7 +113,7 @@ def recall(model: Any, asked: Sequence[Asked], edit: Edit = lambda _, attention:
             with editing(model, edit), torch.inference_mode():
                 logits_BAV = model(input_ids=ids, use_cache=False, logits_to_keep=shape[1] + 1).logits[:, :-1].double()
             target_BA = ids[:, shape[0] :]
-            told = logits_BAV.log_softmax(-1).gather(-1, target_BA[..., None]).sum((1, 2))
+            log_probability = logits_BAV.log_softmax(-1).gather(-1, target_BA[..., None]).sum((1, 2))
             said = (logits_BAV.argmax(-1) == target_BA).all(-1)
-            found[chosen] = torch.stack([told, said.double()], dim=1).cpu().numpy()
-    return found
+            logits[chosen] = torch.stack([log_probability, said.double()], dim=1).cpu().numpy()
+    return logits

@@ -25,13 +25,13 @@ Note = Callable[[str, "torch.Tensor"], None]
 def starts(model: Any, tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """The first tokens of each text. Raises: StatisticUndefined where a text has fewer than two."""
     longest = min(LONGEST, context_length(model))
-    found = [tokenizer(text)["input_ids"][:longest] for text in texts]
-    for text, ids in zip(texts, found, strict=True):
+    token_ids = [tokenizer(text)["input_ids"][:longest] for text in texts]
+    for text, ids in zip(texts, token_ids, strict=True):
         if len(ids) < 2:
             raise StatisticUndefined(
                 f"the text {text[:40]!r} has {len(ids)} tokens, and sizes are means over 2 or more."
             )
-    return found
+    return token_ids
 
 
 def read(model: Any, token_ids: Sequence[Sequence[int]]) -> dict[str, NDArray[Any]]:
@@ -48,10 +48,10 @@ def moments(model: Any, token_ids: Sequence[Sequence[int]]) -> dict[str, Moments
     """
     by_text = [sums_of(model, ids) for ids in token_ids]
     positions = sum(map(len, token_ids))
-    found = {name: np.sum([one[name] for one in by_text], axis=0) / positions for name in by_text[0]}
-    for each in found.values():
+    averages = {name: np.sum([moment[name] for moment in by_text], axis=0) / positions for name in by_text[0]}
+    for each in averages.values():
         check_finite(each)
-    return found
+    return averages
 
 
 def sums_of(model: Any, ids: Sequence[int]) -> dict[str, Moments]:

@@ -43,16 +43,16 @@ class MassiveValues:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "massive values"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest(list(self.texts)), "factor": FACTOR, "longest": LONGEST}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.massive_values.compute import read, starts
 
-        return read(one.model, starts(one.model, one.tokenizer, self.texts))
+        return read(checkpoint.model, starts(checkpoint.model, checkpoint.tokenizer, self.texts))
 
 
 @PROBES.register
@@ -71,19 +71,21 @@ class MassiveAblation:
     version: ClassVar[int] = 2
     description: ClassVar[str] = "recall without massive values"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         asked = digest([[each.prompt, each.answer] for each in self.recalls])
         return {"texts": digest(list(self.texts)), "recalls": asked, "factor": FACTOR, "draws": DRAWS}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.massive_values.ablation import ablate
         from depthgauge_suites.layer_papers.massive_values.compute import starts
 
         pairs = [(each.prompt, each.answer) for each in self.recalls]
-        return ablate(one.model, one.tokenizer, starts(one.model, one.tokenizer, self.texts), pairs)
+        return ablate(
+            checkpoint.model, checkpoint.tokenizer, starts(checkpoint.model, checkpoint.tokenizer, self.texts), pairs
+        )
 
 
 def shared_beyond_chance(massive_LHD: NDArray[np.bool_]) -> NDArray[np.float64]:

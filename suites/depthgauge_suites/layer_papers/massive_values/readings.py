@@ -26,8 +26,8 @@ Side = Literal["q", "k"]
 def share_beyond_values(candidate: CheckpointSet, texts: tuple[str, ...], side: Side) -> NDArray[np.float64]:
     """A seed, the share of numbers that are massive, less five times that share of the values."""
     taken = candidate.measure(MassiveValues(texts=texts))
-    shares = [{name: is_massive(one.arrays[name]).mean() for name in (side, "v")} for one in taken]
-    return np.array([one[side] - FACTOR * one["v"] for one in shares])
+    shares = [{name: is_massive(measurement.arrays[name]).mean() for name in (side, "v")} for measurement in taken]
+    return np.array([share[side] - FACTOR * share["v"] for share in shares])
 
 
 def shared_dimensions(candidate: CheckpointSet, texts: tuple[str, ...]) -> Scores:
@@ -35,8 +35,11 @@ def shared_dimensions(candidate: CheckpointSet, texts: tuple[str, ...]) -> Score
 
     Raises: NotTestable with one head a layer, or without massive queries in most layers.
     """
-    found = [shared_beyond_chance(is_massive(one.arrays["q"])) for one in candidate.measure(MassiveValues(texts=texts))]
-    return by_layer(found, candidate.name, "share")
+    shared = [
+        shared_beyond_chance(is_massive(measurement.arrays["q"]))
+        for measurement in candidate.measure(MassiveValues(texts=texts))
+    ]
+    return by_layer(shared, candidate.name, "share")
 
 
 def slowness(candidate: CheckpointSet, texts: tuple[str, ...]) -> Scores:
@@ -44,16 +47,16 @@ def slowness(candidate: CheckpointSet, texts: tuple[str, ...]) -> Scores:
 
     Raises: NotTestable without rotary positions, or without massive keys in most layers.
     """
-    found = []
-    for one in candidate.measure(MassiveValues(texts=texts)):
-        if "speeds" not in one.arrays:
+    slow = []
+    for measurement in candidate.measure(MassiveValues(texts=texts)):
+        if "speeds" not in measurement.arrays:
             raise NotTestable(f"{candidate.name!r} has no rotary positions: none of its numbers rotates slowly or fast")
-        found.append(slowness_of(is_massive(before_rotation(one.arrays)), one.arrays["speeds"]))
-    return by_layer(found, candidate.name, "rank")
+        slow.append(slowness_of(is_massive(before_rotation(measurement.arrays)), measurement.arrays["speeds"]))
+    return by_layer(slow, candidate.name, "rank")
 
 
-def by_layer(found: list[NDArray[np.float64]], name: str, unit: str) -> Scores:
-    values = np.stack(found)
+def by_layer(of_seeds: list[NDArray[np.float64]], name: str, unit: str) -> Scores:
+    values = np.stack(of_seeds)
     layers = np.flatnonzero(np.isfinite(values).all(axis=0))
     if 2 * len(layers) < values.shape[1]:
         raise NotTestable(
@@ -72,12 +75,12 @@ def lost_beyond_random(
     """
     taken = candidate.measure(MassiveAblation(texts=texts, recalls=recalls))
     asked = np.array([each.source == source for each in recalls])
-    known = asked & np.all([one.arrays["intact_right"] for one in taken], axis=0)
+    known = asked & np.all([measurement.arrays["intact_right"] for measurement in taken], axis=0)
     if known.sum() < FEWEST_KNOWN:
         raise NotTestable(
             f"{candidate.name!r} answers {known.sum()} of {asked.sum()} questions from {source}, and what it loses is "
             f"told of {FEWEST_KNOWN} or more"
         )
-    lost = np.stack([one.arrays["random"].mean(0) - one.arrays["massive"] for one in taken])
+    lost = np.stack([measurement.arrays["random"].mean(0) - measurement.arrays["massive"] for measurement in taken])
     ids = tuple(each.prompt for each, kept in zip(recalls, known, strict=True) if kept)
     return Scores(ids=ids, values=lost[:, known].astype(float), unit="nats", population="items")

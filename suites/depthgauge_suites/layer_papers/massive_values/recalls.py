@@ -29,9 +29,9 @@ def recalls() -> Iterator[Recall]:
     for place, name in enumerate(NAMES):
         prompt = f"The name of the new teacher is {name}. {filler(place)} The name of the new teacher is"
         yield Recall(prompt=prompt, answer=name, source="context")
-    for one in items.items():
-        if one.kind == "facts":
-            yield Recall(prompt=one.prompt, answer=one.answer, source="memory")
+    for item in items.items():
+        if item.kind == "facts":
+            yield Recall(prompt=item.prompt, answer=item.answer, source="memory")
 
 
 def filler(place: int) -> str:

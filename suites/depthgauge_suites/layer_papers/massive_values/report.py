@@ -31,8 +31,8 @@ log-probability that they lose."""
 
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Counts with a picture by layer; and what is recalled without."""
-    counted = [one for one in measured if "q" in one.arrays]
-    ablated = [one for one in measured if "destroyed" in one.arrays]
+    counted = [entry for entry in measured if "q" in entry.arrays]
+    ablated = [entry for entry in measured if "destroyed" in entry.arrays]
     if counted:
         picture = Picture("massive.png", ALT, (12, 3.2), lambda figure: draw(figure, counted, setting), counted)
         yield Section("Massive values", (picture, TEXT, counts(counted)))
@@ -42,35 +42,37 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 def counts(measured: Sequence[Measured]) -> Table:
     headers = ["checkpoint", "where", *SIDES.values(), "share dimensions", "slowness of keys"]
-    return Table(headers, [row for one in measured for row in rows_of(one)])
+    return Table(headers, [row for entry in measured for row in rows_of(entry)])
 
 
-def rows_of(one: Measured) -> Iterator[list[str]]:
+def rows_of(entry: Measured) -> Iterator[list[str]]:
     for place, label in PLACES.items():
-        found = {side: one.arrays[side + place] for side in SIDES if side + place in one.arrays}
-        if found:
-            shown = [f"{int(is_massive(found[side]).sum()):,}" if side in found else "-" for side in SIDES]
-            yield [escape(one.label), label, *shown, *(marks(one) if not place else ("-", "-"))]
+        arrays = {side: entry.arrays[side + place] for side in SIDES if side + place in entry.arrays}
+        if arrays:
+            shown = [f"{int(is_massive(arrays[side]).sum()):,}" if side in arrays else "-" for side in SIDES]
+            yield [escape(entry.label), label, *shown, *(marks(entry) if not place else ("-", "-"))]
 
 
-def marks(one: Measured) -> tuple[str, str]:
+def marks(entry: Measured) -> tuple[str, str]:
     """Means over layers of what `shared_beyond_chance` and `slowness_of` say; '-' where nothing is said."""
-    queries, keys = is_massive(one.arrays["q"]), is_massive(before_rotation(one.arrays))
+    queries, keys = is_massive(entry.arrays["q"]), is_massive(before_rotation(entry.arrays))
     shared = shared_beyond_chance(queries) if queries.shape[1] > 1 else np.empty(0)
-    slow = slowness_of(keys, one.arrays["speeds"]) if "speeds" in one.arrays else np.empty(0)
+    slow = slowness_of(keys, entry.arrays["speeds"]) if "speeds" in entry.arrays else np.empty(0)
     first, second = (number(float(np.nanmean(each))) if np.isfinite(each).any() else "-" for each in (shared, slow))
     return first, second
 
 
 def losses(measured: Sequence[Measured]) -> Table:
     rows = []
-    for one in measured:
-        known = one.arrays["intact_right"].astype(bool)
+    for entry in measured:
+        known = entry.arrays["intact_right"].astype(bool)
         for name, label in (("massive", "massive"), ("random", "as many others")):
-            told, said = (np.atleast_2d(one.arrays[each]).mean(0)[known] for each in (name, f"{name}_right"))
-            lost = one.arrays["intact"][known] - told
+            log_probabilities, said = (
+                np.atleast_2d(entry.arrays[each]).mean(0)[known] for each in (name, f"{name}_right")
+            )
+            lost = entry.arrays["intact"][known] - log_probabilities
             shown = [cell(level(lost, "nats", "items")), f"{said.mean():.0%}"] if len(lost) > 1 else ["-", "-"]
-            rows.append([escape(one.label), label, f"{int(one.arrays['destroyed']):,}", str(known.sum()), *shown])
+            rows.append([escape(entry.label), label, f"{int(entry.arrays['destroyed']):,}", str(known.sum()), *shown])
     return Table(["checkpoint", "destroyed", "numbers", "answers", "nats lost [95 %]", "still given"], rows)
 
 
@@ -78,9 +80,17 @@ def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
     """A panel each for queries, keys and values."""
     panels = figure.subplots(1, len(SIDES), sharey=True)
     for axes, (side, label) in zip(panels, SIDES.items(), strict=True):
-        for one in measured:
-            shares = is_massive(one.arrays[side]).mean((1, 2))
-            band(axes, range(len(shares)), shares, None, setting.colour(one), plain(one.label), line_of(one, measured))
+        for entry in measured:
+            shares = is_massive(entry.arrays[side]).mean((1, 2))
+            band(
+                axes,
+                range(len(shares)),
+                shares,
+                None,
+                setting.colour(entry),
+                plain(entry.label),
+                line_of(entry, measured),
+            )
         axes.set(xlabel=LAYER, title=label)
         whole_numbers(axes.xaxis)
     panels[0].set_ylabel("share that is massive")

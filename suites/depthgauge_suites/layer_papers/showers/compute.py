@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 def cells(flow: "ShowerFlow", energies_gev: NDArray[np.float64], seed: int = 0) -> NDArray[np.float32]:
     """A shower of each energy, (N, D). Raises: InvalidCheckpoint if a cell is not finite."""
-    found: NDArray[np.float32] = flow.draw(torch.tensor(energies_gev, dtype=torch.float32), seed).numpy()
-    check_finite(found)
-    return found
+    drawn: NDArray[np.float32] = flow.draw(torch.tensor(energies_gev, dtype=torch.float32), seed).numpy()
+    check_finite(drawn)
+    return drawn
 
 
 def timed(flow: "ShowerFlow", energies_gev: NDArray[np.float64], repeats: int) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ class DrawnShowers:
     description: ClassVar[str] = "drawn showers"
     requires: ClassVar[tuple[str, ...]] = ("torch", "zuko")
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"showers": SHOWERS, "repeats": REPEATS}
 
     def check(self, checkpoint: Checkpoint) -> None:
@@ -40,11 +40,11 @@ class DrawnShowers:
         if kind != MODEL_TYPE:
             raise NotTestable(f"{checkpoint.folder} is a {kind} checkpoint, and draws no showers")
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.showers.compute import cells, timed
         from depthgauge_suites.layer_papers.showers.flow import load
 
-        flow = load(one.folder)
+        flow = load(checkpoint.folder)
         return {"cells": cells(flow, asked_energies()), "seconds": timed(flow, asked_energies(), REPEATS)}
 
 

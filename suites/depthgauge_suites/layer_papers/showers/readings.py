@@ -9,7 +9,9 @@ from depthgauge_suites.layer_papers.showers.probe import REPEATS, DrawnShowers, 
 
 def drawn(candidate: CheckpointSet) -> Profiles:
     """What is seen of the showers that a generator draws."""
-    return beside(np.stack([seen(one.arrays["cells"].astype(float)) for one in candidate.measure(DrawnShowers())]))
+    return beside(
+        np.stack([seen(measurement.arrays["cells"].astype(float)) for measurement in candidate.measure(DrawnShowers())])
+    )
 
 
 def simulated(candidate: CheckpointSet) -> Profiles:
@@ -20,5 +22,5 @@ def simulated(candidate: CheckpointSet) -> Profiles:
 def speed_over(candidate: CheckpointSet, other: CheckpointSet) -> Scores:
     """How many times as fast as the other's the candidate's showers are drawn, by repeat."""
     pairs = zip(candidate.measure(DrawnShowers()), other.measure(DrawnShowers()), strict=True)
-    values = np.stack([its.arrays["seconds"] / mine.arrays["seconds"] for mine, its in pairs])
+    values = np.stack([after.arrays["seconds"] / before.arrays["seconds"] for before, after in pairs])
     return Scores(ids=tuple(map(str, range(REPEATS))), values=values, unit="times", population="repeats")

@@ -32,11 +32,11 @@ def generators(measured: Sequence[Measured]) -> Table:
     truth = beside(seen(simulated_cells())[None])
     rows = [
         [
-            escape(one.label),
-            cell(classifier_auc(beside(seen(one.arrays["cells"])[None]), truth, estimand="area")),
-            number(1e6 * float(np.median(one.arrays["seconds"])) / len(one.arrays["cells"])),
+            escape(entry.label),
+            cell(classifier_auc(beside(seen(entry.arrays["cells"])[None]), truth, estimand="area")),
+            number(1e6 * float(np.median(entry.arrays["seconds"])) / len(entry.arrays["cells"])),
         ]
-        for one in measured
+        for entry in measured
     ]
     return Table(["checkpoint", "area against simulated [95 %]", "microseconds a shower"], rows)
 
@@ -47,11 +47,11 @@ def differing(measured: Sequence[Measured]) -> Table:
 
     truth = seen(simulated_cells())
     names, rows = beside(truth[None]).columns, []
-    for one in measured:
-        values = seen(one.arrays["cells"])
+    for entry in measured:
+        values = seen(entry.arrays["cells"])
         distances = np.array([ks_2samp(values[:, i], truth[:, i]).statistic for i in range(len(names))])
         worst = np.argsort(-distances, kind="stable")[:MOST]
-        rows.append([escape(one.label), *(f"{names[i]}: {number(float(distances[i]))}" for i in worst)])
+        rows.append([escape(entry.label), *(f"{names[i]}: {number(float(distances[i]))}" for i in worst)])
     return Table(
         ["checkpoint", *(f"differs, {place}" for place in ("most", "second", "third", "fourth", "fifth"))], rows
     )
@@ -72,9 +72,9 @@ def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
     panels = figure.subplots(1, len(summaries))
     for axes, (label, summary) in zip(panels, summaries.items(), strict=True):
         axes.plot(range(LAYERS), summary(by_layer(simulated_cells())), color=QUIET, linewidth=4)
-        for one in measured:
-            values = summary(by_layer(one.arrays["cells"]))
-            band(axes, range(LAYERS), values, None, setting.colour(one), plain(one.label), line_of(one, measured))
+        for entry in measured:
+            values = summary(by_layer(entry.arrays["cells"]))
+            band(axes, range(LAYERS), values, None, setting.colour(entry), plain(entry.label), line_of(entry, measured))
         axes.set(xlabel=LAYER, ylabel=f"share of the energy, {label}")
         whole_numbers(axes.xaxis)
     legend_beside(panels[-1])

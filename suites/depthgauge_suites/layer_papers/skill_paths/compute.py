@@ -23,17 +23,17 @@ def read(model: Any, prompts: Iterable[Prompt], back: Mapping[str, int]) -> dict
     for prompt in prompts:
         run = record(model, prompt.ids, prompt.right, prompt.wrong)
         background = record(model, prompt.background, prompt.right, prompt.wrong)
-        found = follow(run, least=SHARE * max(abs(run.logit), 1.0), longest=LONGEST, most=MOST)
-        for chain, its in found.items():
-            carried.setdefault(chain, []).append(its.total())
+        paths = follow(run, least=SHARE * max(abs(run.logit), 1.0), longest=LONGEST, most=MOST)
+        for chain, through in paths.items():
+            carried.setdefault(chain, []).append(through.total())
         row = {
             "logit": run.logit,
             "background": background.logit,
             "heads": next_to_the_logits(run),
             "background_heads": next_to_the_logits(background),
-            "by_length": by_length(found),
-            "paths": len(found) - 1,
-            "gap": sum(its.total() for its in found.values()) - run.logit,
+            "by_length": by_length(paths),
+            "paths": len(paths) - 1,
+            "gap": sum(through.total() for through in paths.values()) - run.logit,
         }
         attention = {name: attention_at(run, places) for name, places in back.items()}
         for name, value in (row | attention).items():
@@ -51,12 +51,12 @@ def attention_at(run: Run, back: int) -> NDArray[np.float64]:
     return np.array([layer.maps.diagonal(-back, dim1=1, dim2=2).mean(1).cpu().numpy() for layer in run.layers])
 
 
-def by_length(found: dict[Chain, Reads]) -> NDArray[np.float64]:
+def by_length(chains: dict[Chain, Reads]) -> NDArray[np.float64]:
     """What is carried by paths of 0 to `LONGEST` heads; a head that is not followed counts as one more."""
     sums = np.zeros(LONGEST + 2)
-    for chain, its in found.items():
-        heads = float(its.heads.sum())
-        sums[len(chain)] += its.total() - heads
+    for chain, through in chains.items():
+        heads = float(through.heads.sum())
+        sums[len(chain)] += through.total() - heads
         sums[len(chain) + 1] += heads
     return np.append(sums[:LONGEST], sums[LONGEST:].sum())
 

@@ -46,20 +46,20 @@ class SkillPaths:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "skill paths"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"sequences": SEQUENCES, "length": LENGTH, "share": SHARE, "longest": LONGEST, "most": MOST}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge.models.load import vocabulary_size
         from depthgauge_suites.layer_papers.skill_paths.compute import read
         from depthgauge_suites.layer_papers.skill_paths.prompts import repeats, said_twice
 
-        length = said_twice(one.model)
-        prompts = repeats(length, vocabulary_size(one.model))
-        return read(one.model, prompts, {"induction": length - 1, "previous": 1})
+        length = said_twice(checkpoint.model)
+        prompts = repeats(length, vocabulary_size(checkpoint.model))
+        return read(checkpoint.model, prompts, {"induction": length - 1, "previous": 1})
 
 
 @PROBES.register
@@ -75,20 +75,20 @@ class LabelPaths:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "paths of labels learnt in context"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         asked = {"words": digest(by_kind(self.words)), "prompts": PROMPTS, "examples": EXAMPLES, "labels": list(LABELS)}
         return {**asked, "share": SHARE, "longest": LONGEST, "most": MOST}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.skill_paths.compute import read
         from depthgauge_suites.layer_papers.skill_paths.prompts import labelled
 
-        return read(one.model, labelled(one.tokenizer, by_kind(self.words)), {})
+        return read(checkpoint.model, labelled(checkpoint.tokenizer, by_kind(self.words)), {})
 
 
-def beyond(one: Measurement) -> NDArray[np.float64]:
+def beyond(measurement: Measurement) -> NDArray[np.float64]:
     """What heads next to the logits add beyond background: (S, L, H)."""
-    return np.asarray(one.arrays["heads"] - one.arrays["background_heads"], float)
+    return np.asarray(measurement.arrays["heads"] - measurement.arrays["background_heads"], float)

@@ -46,7 +46,7 @@ def labelled(tokenizer: Any, words: Mapping[str, Sequence[str]]) -> Iterator[Pro
     Raises: NotTestable without two kinds of enough words, or where both labels are one token.
     """
     each = EXAMPLES // 2
-    kinds = [kind for kind, its in words.items() if len(set(its)) > each]
+    kinds = [kind for kind, examples_of in words.items() if len(set(examples_of)) > each]
     if len(kinds) < 2:
         raise NotTestable(f"labels are learnt of two kinds of words, {each + 1} of each, and there are {len(kinds)}")
     labels = [tokenizer(label, add_special_tokens=False)["input_ids"][-1] for label in LABELS]
@@ -59,9 +59,9 @@ def labelled(tokenizer: Any, words: Mapping[str, Sequence[str]]) -> Iterator[Pro
         examples = [*((word, right) for word in asked[:each]), *((word, wrong) for word in other[:each])]
         dealt = [right, wrong] * each  # as many of each label in either kind
         order = random.sample(range(EXAMPLES), EXAMPLES)
-        told = [examples[i] for i in order]
+        shown = [examples[i] for i in order]
         untold = [(examples[i][0], dealt[i]) for i in order]
-        yield Prompt(written(tokenizer, told, asked[each]), written(tokenizer, untold, asked[each]), right, wrong)
+        yield Prompt(written(tokenizer, shown, asked[each]), written(tokenizer, untold, asked[each]), right, wrong)
 
 
 def written(tokenizer: Any, examples: Sequence[tuple[str, int]], word: str) -> list[int]:

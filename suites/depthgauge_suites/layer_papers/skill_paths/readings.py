@@ -18,7 +18,11 @@ def carried_by_induction_heads(candidate: CheckpointSet) -> Scores:
     """
     repeating = candidate.measure(SkillPaths())
     return of_prompts(
-        [share(one, beyond(one)[:, skilled(one.arrays["induction"])].sum(1)) for one in repeating], "share"
+        [
+            share(measurement, beyond(measurement)[:, skilled(measurement.arrays["induction"])].sum(1))
+            for measurement in repeating
+        ],
+        "share",
     )
 
 
@@ -27,7 +31,9 @@ def gained_in_context(candidate: CheckpointSet) -> Scores:
 
     Raises: NotTestable if the testbed has no words.
     """
-    return of_prompts([one.arrays["logit"] - one.arrays["background"] for one in labels(candidate)], "logits")
+    return of_prompts(
+        [measurement.arrays["logit"] - measurement.arrays["background"] for measurement in labels(candidate)], "logits"
+    )
 
 
 def included_induction(candidate: CheckpointSet) -> Scores:
@@ -64,9 +70,9 @@ def labels(candidate: CheckpointSet) -> tuple[Measurement, ...]:
     return candidate.measure(LabelPaths(words=candidate.inputs(Word)))
 
 
-def share(one: Measurement, logits_S: NDArray[np.float64]) -> NDArray[np.float64]:
+def share(measurement: Measurement, logits_S: NDArray[np.float64]) -> NDArray[np.float64]:
     """Of what the right token gains on the mean of prompts, or of one logit where it gains less: (S,)."""
-    gained = float((one.arrays["logit"] - one.arrays["background"]).mean())
+    gained = float((measurement.arrays["logit"] - measurement.arrays["background"]).mean())
     return logits_S / max(gained, 1.0)
 
 
@@ -88,7 +94,7 @@ def layers(heads_LH: NDArray[np.bool_]) -> NDArray[np.float64]:
 def layers_of_skills(candidate: CheckpointSet) -> tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]:
     """The layers of the previous-token heads, and those of the induction heads, by seed: an entry a head."""
     previous, induction = (
-        [layers(skilled(one.arrays[skill])) for one in candidate.measure(SkillPaths())]
+        [layers(skilled(measurement.arrays[skill])) for measurement in candidate.measure(SkillPaths())]
         for skill in ("previous", "induction")
     )
     return previous, induction

@@ -39,8 +39,8 @@ def parts(measured: Sequence[Measured], name: str, where: str, text: str) -> Seq
     return picture, text, lengths(measured), strongest(measured)
 
 
-def mean_beyond(one: Measured) -> np.ndarray:
-    return np.asarray(beyond(one.measurement).mean(0))
+def mean_beyond(entry: Measured) -> np.ndarray:
+    return np.asarray(beyond(entry.measurement).mean(0))
 
 
 def mean_layer(weights_LH: np.ndarray) -> str:
@@ -49,37 +49,37 @@ def mean_layer(weights_LH: np.ndarray) -> str:
 
 
 def lengths(measured: Sequence[Measured]) -> Table:
-    rows = [row(one) for one in measured]
-    return Table(list(rows[0]), [list(one.values()) for one in rows])
+    rows = [row(entry) for entry in measured]
+    return Table(list(rows[0]), [list(cells.values()) for cells in rows])
 
 
-def row(one: Measured) -> dict[str, str]:
-    carried = [number(float(value)) for value in one.arrays["by_length"].mean(0)]
-    cells = {"checkpoint": escape(one.label), "logit difference": logits(one, "logit")}
-    cells |= {"background": logits(one, "background")}
+def row(entry: Measured) -> dict[str, str]:
+    carried = [number(float(value)) for value in entry.arrays["by_length"].mean(0)]
+    cells = {"checkpoint": escape(entry.label), "logit difference": logits(entry, "logit")}
+    cells |= {"background": logits(entry, "background")}
     cells |= dict(zip([f"{heads} heads" for heads in range(LONGEST)], carried, strict=False))
-    cells |= {f"{LONGEST} or more": carried[LONGEST], "paths": number(float(one.arrays["paths"].mean()))}
-    cells |= {"mean layer": mean_layer(mean_beyond(one))}
-    if "previous" in one.arrays:
-        cells["of previous-token heads"] = mean_layer(one.arrays["previous"] ** 2)
+    cells |= {f"{LONGEST} or more": carried[LONGEST], "paths": number(float(entry.arrays["paths"].mean()))}
+    cells |= {"mean layer": mean_layer(mean_beyond(entry))}
+    if "previous" in entry.arrays:
+        cells["of previous-token heads"] = mean_layer(entry.arrays["previous"] ** 2)
     return cells
 
 
-def logits(one: Measured, name: str) -> str:
-    return cell(level(one.arrays[name], "logits", "prompts"))
+def logits(entry: Measured, name: str) -> str:
+    return cell(level(entry.arrays[name], "logits", "prompts"))
 
 
 def strongest(measured: Sequence[Measured]) -> Table:
     rows = [
-        [escape(one.label), escape(str(name)), number(float(carried))]
-        for one in measured
-        for name, carried in zip(one.arrays["names"], one.arrays["carried"], strict=True)
+        [escape(entry.label), escape(str(name)), number(float(carried))]
+        for entry in measured
+        for name, carried in zip(entry.arrays["names"], entry.arrays["carried"], strict=True)
     ]
     return Table(["checkpoint", "path, layer.head", "carries, logits"], rows, folded="The paths that carry most")
 
 
 def draw(figure: Any, measured: Sequence[Measured]) -> None:
     """A map of heads for each checkpoint, on one scale."""
-    largest = max(max(float(np.abs(mean_beyond(one)).max()) for one in measured), 1e-9)
-    for axes, one in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured, strict=True):
-        head_map(figure, axes, mean_beyond(one), plain(one.label), -largest, largest)
+    largest = max(max(float(np.abs(mean_beyond(entry)).max()) for entry in measured), 1e-9)
+    for axes, entry in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured, strict=True):
+        head_map(figure, axes, mean_beyond(entry), plain(entry.label), -largest, largest)

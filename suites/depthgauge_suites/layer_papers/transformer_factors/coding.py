@@ -81,10 +81,10 @@ def largest_eigenvalue(gram: "torch.Tensor") -> float:
     vector = torch.randn(len(gram), dtype=gram.dtype, generator=torch.Generator().manual_seed(0))
     for _ in range(STEPS):
         vector = torch.nn.functional.normalize(gram @ vector, dim=0)
-    found = float(vector @ gram @ vector)
-    if found <= 0:
+    eigenvalue = float(vector @ gram @ vector)
+    if eigenvalue <= 0:
         raise StatisticUndefined("every atom is 0, as where all states are alike: there is nothing to code them by.")
-    return found
+    return eigenvalue
 
 
 def active_sets(
@@ -100,11 +100,11 @@ def active_sets(
     """
     import torch
 
-    found, left = codes.clone(), torch.arange(len(codes))
+    active, left = codes.clone(), torch.arange(len(codes))
     at_best = torch.zeros(len(codes), 1, dtype=torch.bool)
     for number in range(rounds):
         slack = aims - codes @ gram
-        found[left] = codes
+        active[left] = codes
         going = ~(residuals(codes, slack) <= tolerance)  # also of what is no number
         left, codes, aims, slack, at_best = (each[going] for each in (left, codes, aims, slack, at_best))
         if not len(left):
@@ -117,7 +117,7 @@ def active_sets(
         step = reach.amin(1, keepdim=True).clamp_max(1)
         codes = (codes + step * (best - codes)).masked_fill(reach <= step, 0).clamp_min(0)
         at_best = (step == 1) & (best >= 0).all(1, keepdim=True)
-    return found, left
+    return active, left
 
 
 def least_squares(aims: "torch.Tensor", gram: "torch.Tensor", used: "torch.Tensor") -> "torch.Tensor":

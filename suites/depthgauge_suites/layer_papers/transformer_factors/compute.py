@@ -66,13 +66,13 @@ def read(model: Any, tokenizer: Any, texts: Sequence[str]) -> dict[str, NDArray[
 
 def equal_starts(tokenizer: Any, texts: Sequence[str], tokens: int) -> NDArray[np.int64]:
     """So many first tokens of every text, (N, T)."""
-    found = [tokenizer(text)["input_ids"][:tokens] for text in texts]
-    shortest = min(map(len, found))
+    token_ids = [tokenizer(text)["input_ids"][:tokens] for text in texts]
+    shortest = min(map(len, token_ids))
     if shortest < 2:
         raise StatisticUndefined(
-            f"the text {texts[min(range(len(texts)), key=lambda i: len(found[i]))][:40]!r} has under 2 tokens."
+            f"the text {texts[min(range(len(texts)), key=lambda i: len(token_ids[i]))][:40]!r} has under 2 tokens."
         )
-    return np.array([ids[:shortest] for ids in found])
+    return np.array([ids[:shortest] for ids in token_ids])
 
 
 def states(model: Any, ids_NT: NDArray[np.int64], layers: NDArray[np.int64]) -> "torch.Tensor":
@@ -90,9 +90,9 @@ def states(model: Any, ids_NT: NDArray[np.int64], layers: NDArray[np.int64]) -> 
         for first in range(0, len(ids_NT), TEXTS_AT_ONCE):
             ids = torch.from_numpy(ids_NT[first : first + TEXTS_AT_ONCE])
             model.base_model(input_ids=ids.to(model.device), use_cache=False)
-    found = torch.stack([torch.cat(its) for its in seen.values()], dim=2)
-    check_finite(found.numpy())
-    return found
+    stacked = torch.stack([torch.cat(by_layer) for by_layer in seen.values()], dim=2)
+    check_finite(stacked.numpy())
+    return stacked
 
 
 def standardised(states_NTKD: "torch.Tensor") -> "torch.Tensor":
@@ -100,17 +100,17 @@ def standardised(states_NTKD: "torch.Tensor") -> "torch.Tensor":
     import torch
 
     spread, mean = states_NTKD.double().std((0, 1)), states_NTKD.double().mean((0, 1))
-    found: torch.Tensor = ((states_NTKD - mean) / spread.clamp_min(1e-12)).float()
-    return found
+    standard: torch.Tensor = ((states_NTKD - mean) / spread.clamp_min(1e-12)).float()
+    return standard
 
 
 def all_codes(states_NTKD: "torch.Tensor", atoms: "torch.Tensor") -> tuple["torch.Tensor", float]:
     import torch
 
     flat, penalty = states_NTKD.flatten(0, 2), penalty_of(states_NTKD.shape[3])
-    found = [encode(flat[first : first + AT_ONCE], atoms, penalty) for first in range(0, len(flat), AT_ONCE)]
-    codes = torch.cat([one.values for one in found])
-    return codes.view(*states_NTKD.shape[:3], -1), max(one.kkt for one in found)
+    coded = [encode(flat[first : first + AT_ONCE], atoms, penalty) for first in range(0, len(flat), AT_ONCE)]
+    codes = torch.cat([part.values for part in coded])
+    return codes.view(*states_NTKD.shape[:3], -1), max(part.kkt for part in coded)
 
 
 def of_texts(
@@ -153,5 +153,9 @@ def contexts(tokenizer: Any, codes_PKA: NDArray[Any], ids_NT: NDArray[np.int64])
 def context(tokenizer: Any, ids_NT: NDArray[np.int64], place: int) -> str:
     text, token = divmod(place, ids_NT.shape[1])
     ids = ids_NT[text].tolist()
-    before, its, after = ids[max(0, token - BEFORE) : token], ids[token : token + 1], ids[token + 1 : token + 1 + AFTER]
-    return "".join([tokenizer.decode(before), "[[", tokenizer.decode(its), "]]", tokenizer.decode(after)])
+    before, here, after = (
+        ids[max(0, token - BEFORE) : token],
+        ids[token : token + 1],
+        ids[token + 1 : token + 1 + AFTER],
+    )
+    return "".join([tokenizer.decode(before), "[[", tokenizer.decode(here), "]]", tokenizer.decode(after)])

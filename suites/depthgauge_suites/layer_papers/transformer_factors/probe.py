@@ -33,16 +33,16 @@ class TransformerFactors:
     version: ClassVar[int] = 2
     description: ClassVar[str] = "transformer factors"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"texts": digest(list(self.texts)), "penalty": PENALTY, "states": MOST_STATES, "epochs": EPOCHS}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.transformer_factors.compute import read
 
-        return read(one.model, one.tokenizer, self.texts)
+        return read(checkpoint.model, checkpoint.tokenizer, self.texts)
 
 
 def concentrated(importance_AK: NDArray[Any]) -> NDArray[np.float64]:

@@ -12,14 +12,19 @@ from depthgauge_suites.layer_papers.transformer_factors.probe import Transformer
 
 def concentration(candidate: CheckpointSet, texts: tuple[str, ...]) -> Scores:
     """By factor, how far its importance is gathered in few layers: 1 if spread evenly over all, K if in one alone."""
-    values = np.stack([concentrated(one.arrays["importance"]) for one in taken(candidate, texts)])
+    values = np.stack([concentrated(measurement.arrays["importance"]) for measurement in taken(candidate, texts)])
     return Scores(ids=names(values), values=values, unit="ratio", population="factors")
 
 
 def about_words_by_depth(candidate: CheckpointSet, texts: tuple[str, ...]) -> Profiles:
     """The share of each factor's variance that the token itself explains, factors in the order of their mean layer."""
-    found = taken(candidate, texts)
-    values = np.stack([one.arrays["word"][np.argsort(mean_layer(one.arrays), kind="stable")] for one in found])
+    measurements = taken(candidate, texts)
+    values = np.stack(
+        [
+            measurement.arrays["word"][np.argsort(mean_layer(measurement.arrays), kind="stable")]
+            for measurement in measurements
+        ]
+    )
     return Profiles(
         ids=("factors",), columns=names(values), values=values[:, None], unit="share", population="factors"
     )  # fmt: skip

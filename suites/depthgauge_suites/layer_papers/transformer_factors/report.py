@@ -30,14 +30,14 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 def explained(measured: Sequence[Measured]) -> Table:
     rows = []
-    for one in measured:
+    for entry in measured:
         shown = []
         for kind in ("", "random_"):
-            shares, active = (one.arrays[f"{kind}{name}"] for name in ("explained", "active"))
+            shares, active = (entry.arrays[f"{kind}{name}"] for name in ("explained", "active"))
             shown += [cell(level(shares, "of length", "texts")), number(float(active.mean()))]
-        gathered = number(float(concentrated(one.arrays["importance"]).mean()))
+        gathered = number(float(concentrated(entry.arrays["importance"]).mean()))
         rows.append(
-            [escape(one.label), str(len(one.arrays["word"])), *shown, gathered, f"{float(one.arrays['kkt']):.0e}"]
+            [escape(entry.label), str(len(entry.arrays["word"])), *shown, gathered, f"{float(entry.arrays['kkt']):.0e}"]
         )
     headers = [
         "checkpoint", "factors", "explained [95 %]", "active in a state", "random explained", "random active",
@@ -46,23 +46,23 @@ def explained(measured: Sequence[Measured]) -> Table:
     return Table(headers, rows)
 
 
-def levels(one: Measured) -> list[np.ndarray]:
+def levels(entry: Measured) -> list[np.ndarray]:
     """The factors of each level, thirds by mean layer, the most important first."""
-    importance = one.arrays["importance"].sum(1)
+    importance = entry.arrays["importance"].sum(1)
     used = np.flatnonzero(importance > 0)
-    thirds = np.array_split(used[np.argsort(mean_layer(one.arrays)[used], kind="stable")], len(LEVELS))
+    thirds = np.array_split(used[np.argsort(mean_layer(entry.arrays)[used], kind="stable")], len(LEVELS))
     return [third[np.argsort(-importance[third], kind="stable")] for third in thirds]
 
 
 def cards(measured: Sequence[Measured]) -> Table:
     rows = []
-    for one in measured:
-        places = mean_layer(one.arrays)
-        for name, factors in zip(LEVELS, levels(one), strict=True):
+    for entry in measured:
+        places = mean_layer(entry.arrays)
+        for name, factors in zip(LEVELS, levels(entry), strict=True):
             for factor in factors[:SHOWN]:
-                said = " · ".join(escape(str(text)) or "-" for text in one.arrays["contexts"][factor])
-                word = number(float(one.arrays["word"][factor]))
-                rows.append([escape(one.label), name, str(factor), f"{places[factor]:.1f}", word, said])
+                said = " · ".join(escape(str(text)) or "-" for text in entry.arrays["contexts"][factor])
+                word = number(float(entry.arrays["word"][factor]))
+                rows.append([escape(entry.label), name, str(factor), f"{places[factor]:.1f}", word, said])
     headers = ["checkpoint", "level", "factor", "mean layer", "word", "where it is largest"]
     return Table(headers, rows, folded="Where the most important factors are largest", quotes=True)
 
@@ -70,14 +70,16 @@ def cards(measured: Sequence[Measured]) -> Table:
 def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
     """Left: importance of each level by layer, of the first checkpoint solid. Right: word share by mean layer."""
     importance, words = figure.subplots(1, 2)
-    for one in measured:
-        layers, colour = one.arrays["layers"], setting.colour(one)
-        for style, factors in zip(("-", "--", ":"), levels(one), strict=True):
-            band(importance, layers, one.arrays["importance"][factors].mean(0), None, colour, plain(one.label), style)
-        edges = np.array_split(np.argsort(mean_layer(one.arrays), kind="stable"), 10)
-        places = [mean_layer(one.arrays)[part].mean() for part in edges if len(part)]
-        shares = np.array([one.arrays["word"][part].mean() for part in edges if len(part)])
-        band(words, places, shares, None, colour, plain(one.label), line_of(one, measured))
+    for entry in measured:
+        layers, colour = entry.arrays["layers"], setting.colour(entry)
+        for style, factors in zip(("-", "--", ":"), levels(entry), strict=True):
+            band(
+                importance, layers, entry.arrays["importance"][factors].mean(0), None, colour, plain(entry.label), style
+            )
+        edges = np.array_split(np.argsort(mean_layer(entry.arrays), kind="stable"), 10)
+        places = [mean_layer(entry.arrays)[part].mean() for part in edges if len(part)]
+        shares = np.array([entry.arrays["word"][part].mean() for part in edges if len(part)])
+        band(words, places, shares, None, colour, plain(entry.label), line_of(entry, measured))
     importance.set(xlabel=LAYER, ylabel="mean code", title="low solid, middle dashed, high dotted")
     words.set(xlabel="mean layer of a tenth of the factors", ylabel="word share", title="what the token explains")
     whole_numbers(importance.xaxis)

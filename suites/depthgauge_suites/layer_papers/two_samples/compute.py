@@ -16,7 +16,7 @@ def sample(model: Any, tokenizer: Any, openings: Sequence[str], tokens: int, *, 
     """So many tokens after each opening, at temperature 1: (N, tokens)."""
     import torch
 
-    found: list[list[int]] = []
+    samples: list[list[int]] = []
     ids, filler = [tokenizer(opening)["input_ids"] for opening in openings], tokenizer.pad_token_id or 0
     with undisturbed_randomness(), torch.inference_mode():
         torch.manual_seed(seed)
@@ -26,18 +26,18 @@ def sample(model: Any, tokenizer: Any, openings: Sequence[str], tokens: int, *, 
                 input_ids=filled, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
                 min_new_tokens=tokens, max_new_tokens=tokens, pad_token_id=filler,
             )  # fmt: skip
-            found += out[:, filled.shape[1] :].tolist()
-    return found
+            samples += out[:, filled.shape[1] :].tolist()
+    return samples
 
 
 def read(model: Any, rows: Sequence[Sequence[int]]) -> NDArray[np.float32]:
     """The last hidden states of a model on each row of tokens, a mean over them: (N, D)."""
     import torch
 
-    found = []
+    read_texts = []
     with torch.inference_mode():
         for start in range(0, len(rows), BATCH):
             ids = torch.tensor(rows[start : start + BATCH], device=model.device)
             states = model(input_ids=ids, output_hidden_states=True).hidden_states[-1]
-            found.append(states.float().mean(dim=1).cpu().numpy())
-    return np.concatenate(found)
+            read_texts.append(states.float().mean(dim=1).cpu().numpy())
+    return np.concatenate(read_texts)

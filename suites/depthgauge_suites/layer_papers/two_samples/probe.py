@@ -32,22 +32,22 @@ class SampledTexts:
     version: ClassVar[int] = 1
     description: ClassVar[str] = "sampled texts"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
         return {"openings": digest(list(self.openings)), "tokens": TOKENS}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
 
-    def run(self, one: CheckpointHandle, other: CheckpointHandle) -> Arrays:
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.two_samples.compute import read, sample
 
-        found: dict[str, Any] = {}
+        sampled: dict[str, Any] = {}
         with unlike_is_not_testable():
-            for seed, (name, handle) in enumerate((("candidate", one), ("baseline", other))):
+            for seed, (name, handle) in enumerate((("candidate", candidate), ("baseline", baseline))):
                 tokens = sample(handle.model, handle.tokenizer, self.openings, TOKENS, seed=seed)
                 texts = [handle.tokenizer.decode(row, skip_special_tokens=True) for row in tokens]
-                found |= {name: read(other.model, tokens), f"{name}_text": np.array(texts, np.str_)}
-        return found
+                sampled |= {name: read(baseline.model, tokens), f"{name}_text": np.array(texts, np.str_)}
+        return sampled
 
 
 def profiles(by_seed: Sequence[NDArray[Any]], openings: tuple[str, ...]) -> Profiles:

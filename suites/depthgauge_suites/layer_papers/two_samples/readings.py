@@ -10,5 +10,7 @@ def samples_beside(
 ) -> tuple[Profiles, Profiles]:
     """What both sample after these openings, in the hidden states of the baseline."""
     taken = candidate.compare(SampledTexts(openings=openings), baseline)
-    after, its = (profiles([one.arrays[name] for one in taken], openings) for name in ("candidate", "baseline"))
-    return after, its
+    after, before = (
+        profiles([measurement.arrays[name] for measurement in taken], openings) for name in ("candidate", "baseline")
+    )
+    return after, before

@@ -34,39 +34,42 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
 
 
 def areas(measured: Sequence[Measured]) -> Table:
-    rows = [[escape(pair_label(one, measured)), area_cell(one), str(len(one.arrays["candidate"]))] for one in measured]
+    rows = [
+        [escape(pair_label(entry, measured)), area_cell(entry), str(len(entry.arrays["candidate"]))]
+        for entry in measured
+    ]
     return Table(["checkpoint against another", "area under the curve [95 %]", "texts of each"], rows)
 
 
-def area_cell(one: Measured) -> str:
+def area_cell(entry: Measured) -> str:
     try:
-        return cell(classifier_auc(*both(one), estimand="area"))
+        return cell(classifier_auc(*both(entry), estimand="area"))
     except (InvalidComparison, StatisticUndefined):
         return "-"
 
 
-def both(one: Measured) -> tuple[Profiles, Profiles]:
-    names = tuple(map(str, range(len(one.arrays["candidate"]))))
-    candidate, baseline = (profiles([one.arrays[side]], names) for side in ("candidate", "baseline"))
+def both(entry: Measured) -> tuple[Profiles, Profiles]:
+    names = tuple(map(str, range(len(entry.arrays["candidate"]))))
+    candidate, baseline = (profiles([entry.arrays[side]], names) for side in ("candidate", "baseline"))
     return candidate, baseline
 
 
 def sureness(measured: Sequence[Measured]) -> Table:
     """What the classifier says of texts, by fifths from the least to the most sure, and how often it is so."""
     rows = []
-    for one in measured:
+    for entry in measured:
         with suppress(InvalidComparison, StatisticUndefined):
-            found = reliability(*both(one), estimand="sureness")
-            pairs = [f"{said:.0%}: {true:.0%}" for said, true in zip(found.said, found.found, strict=True)]
-            rows.append([escape(pair_label(one, measured)), *pairs, number(found.error)])
+            bins = reliability(*both(entry), estimand="sureness")
+            pairs = [f"{said:.0%}: {true:.0%}" for said, true in zip(bins.said, bins.frequency, strict=True)]
+            rows.append([escape(pair_label(entry, measured)), *pairs, number(bins.error)])
     fifths = ("least sure fifth", "second", "third", "fourth", "surest fifth")
     headers = ["checkpoint against another", *fifths, "error of calibration"]
     return Table(headers, rows, folded="How sure the classifier is that a text is the candidate's, and how often it is")
 
 
-def along(one: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def along(entry: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where the texts of the new and of the baseline lie, along the direction that parts them."""
-    candidate, baseline = (one.arrays[side].astype(float) for side in ("candidate", "baseline"))
+    candidate, baseline = (entry.arrays[side].astype(float) for side in ("candidate", "baseline"))
     samples = main_directions(np.concatenate([candidate, baseline]))
     is_new = np.arange(len(samples)) < len(candidate)
     places = samples @ fisher(samples, is_new[None])[0]
@@ -76,20 +79,20 @@ def along(one: Measured) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def telling(measured: Sequence[Measured]) -> Table:
     """The texts of each that are least like the other's."""
     rows = []
-    for one in measured:
-        candidate, baseline = along(one)
+    for entry in measured:
+        candidate, baseline = along(entry)
         for side, order in (("candidate", np.argsort(-candidate)), ("baseline", np.argsort(baseline))):
-            texts = one.arrays[f"{side}_text"]
-            rows += [[escape(pair_label(one, measured)), side, escape(str(texts[i])) or "-"] for i in order[:SHOWN]]
+            texts = entry.arrays[f"{side}_text"]
+            rows += [[escape(pair_label(entry, measured)), side, escape(str(texts[i])) or "-"] for i in order[:SHOWN]]
     return Table(["checkpoint", "whose", "text"], rows, folded="The texts that give themselves away", quotes=True)
 
 
 def draw(figure: Any, measured: Sequence[Measured], setting: Setting) -> None:
     """A panel a pair: how many texts of each lie where."""
-    for axes, one in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured, strict=True):
-        candidate, baseline = along(one)
+    for axes, entry in zip(figure.subplots(1, len(measured), squeeze=False)[0], measured, strict=True):
+        candidate, baseline = along(entry)
         edges = np.linspace(min(candidate.min(), baseline.min()), max(candidate.max(), baseline.max()), BINS + 1)
         axes.hist(baseline, edges, color=QUIET)
-        axes.step(edges[1:], np.histogram(candidate, edges)[0], color=setting.colour(one), label=plain(one.label))
+        axes.step(edges[1:], np.histogram(candidate, edges)[0], color=setting.colour(entry), label=plain(entry.label))
         axes.set(title="grey: the other's", xlabel="along the direction that parts them", ylabel="texts")
         axes.legend()

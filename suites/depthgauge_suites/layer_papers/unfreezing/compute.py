@@ -47,13 +47,13 @@ def similarity(model: Any, prompts: Tokens) -> NDArray[np.float64]:
     import torch
 
     check_prompts(prompts, 1, model)
-    found = []
+    similarities = []
     for chosen in batches_of_one_length(prompts):
         ids = torch.tensor([list(prompts[i]) for i in chosen], device=model.device)
         with torch.inference_mode():
             states = model.base_model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states
-        last = torch.stack([one[:, -1].double() for one in states])
-        found.append(torch.cosine_similarity(last[:-1], last[1:], dim=-1).cpu().numpy())
-    every = np.concatenate(found, axis=1)
+        last = torch.stack([layer_state[:, -1].double() for layer_state in states])
+        similarities.append(torch.cosine_similarity(last[:-1], last[1:], dim=-1).cpu().numpy())
+    every = np.concatenate(similarities, axis=1)
     check_finite(every)
     return np.asarray(every.mean(axis=1))

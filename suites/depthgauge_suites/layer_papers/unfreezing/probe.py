@@ -59,25 +59,25 @@ class UnfrozenLayers:
     def description(self) -> str:
         return f"layers unfrozen for {self.task}"
 
-    def parameters(self, one: Checkpoint) -> Mapping[str, Any]:
-        return {"task": self.task, "prompts": digest(list(self.prompts)), "answers": sha256(answers_of(one))}
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        return {"task": self.task, "prompts": digest(list(self.prompts)), "answers": sha256(answers_of(checkpoint))}
 
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
         if not answers_of(checkpoint).is_file():
             raise NotTestable(f"{checkpoint.name!r} was not trained one layer at a time: it has no {ANSWERS}")
 
-    def run(self, one: CheckpointHandle) -> Arrays:
+    def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from safetensors.numpy import load_file
 
         from depthgauge_suites.layer_papers.unfreezing.compute import entropy, similarity
 
-        right = load_file(answers_of(one.checkpoint))
+        right = load_file(answers_of(checkpoint.checkpoint))
         if self.task not in right:
-            raise NotTestable(f"no layer of {one.checkpoint.name!r} was trained for {self.task!r}")
-        tokens = [one.tokenizer(prompt)["input_ids"] for prompt in self.prompts]
-        found = {"entropy": entropy(one.model, tokens), "similarity": similarity(one.model, tokens)}
-        return {"right": right[self.task], **found}
+            raise NotTestable(f"no layer of {checkpoint.checkpoint.name!r} was trained for {self.task!r}")
+        tokens = [checkpoint.tokenizer(prompt)["input_ids"] for prompt in self.prompts]
+        measures = {"entropy": entropy(checkpoint.model, tokens), "similarity": similarity(checkpoint.model, tokens)}
+        return {"right": right[self.task], **measures}
 
 
 def answers_of(checkpoint: Checkpoint) -> Path:

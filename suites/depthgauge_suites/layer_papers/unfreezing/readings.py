@@ -17,7 +17,7 @@ def accuracies(candidate: CheckpointSet, name: str) -> Profiles:
     if items is None:
         raise NotTestable(f"the testbed has no task {name!r} that layers are trained on")
     taken = candidate.measure(UnfrozenLayers(task=name, prompts=tuple(item.prompt for item in items)))
-    values = 100 * np.stack([one.arrays["right"].T for one in taken]).astype(float)
+    values = 100 * np.stack([measurement.arrays["right"].T for measurement in taken]).astype(float)
     columns = tuple(map(str, range(values.shape[2])))
     ids = tuple(item.id for item in items)
     return Profiles(ids=ids, columns=columns, values=values, unit="points", population="items")

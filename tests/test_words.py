@@ -121,7 +121,7 @@ def test_no_name_in_the_code_is_a_retired_one(folder):
     assert not found
 
 
-@pytest.mark.parametrize("folder", ("harness", "methods", "suites", "testbeds"))
+@pytest.mark.parametrize("folder", ["harness", "methods", "suites", "testbeds"])
 def test_no_name_in_what_is_installed_is_a_pronoun(folder):
     called = {
         f"{path.relative_to(ROOT)}: {name}"

@@ -11,7 +11,7 @@ norms are not.
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,17 @@ from typing import Any
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType
+from numpy.typing import NDArray
 from tabulate import tabulate
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from depthgauge.checks.inputs import texts
 from depthgauge.models.load import prepare_libraries
-from depthgauge.probes.divergence.compute import NextTokens, next_tokens
+from depthgauge.probes.divergence.compute import logits, reduced
 from depthgauge_testbeds.smollm2 import SMOLLM2
 
 WIDTH, HEADS, GROUP, LEVELS = 768, 12, 32, 15
-TYPES = ("Q8_0", "Q6_K", "Q5_K", "Q5_1", "Q5_0", "Q4_K", "Q4_1", "Q4_0", "Q3_K", "Q2_K")
+TYPES = ("Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q3_K", "Q2_K", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
 THREADS = 2
 Round = Callable[[torch.Tensor], torch.Tensor]
 
@@ -88,14 +89,22 @@ def rounding(name: str) -> Round:
     return to_type
 
 
-def divergences(base: Any, roundings: Mapping[str, Round], ids: list[list[int]]) -> Iterable[tuple[str, NextTokens]]:
+def divergences(base: Any, roundings: Mapping[str, Round], ids: list[list[int]]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Of each rounding the columns of `compare`, of all tokens of all texts: (tokens, 5)."""
+    expected = [logits_of(base, text) for text in ids]
     for name, to_type in roundings.items():
-        yield name, next_tokens(rounded(base, to_type), base, ids)
+        candidate = rounded(base, to_type)
+        pairs = zip(expected, ids, strict=True)
+        yield name, torch.cat([reduced(of_base, logits_of(candidate, text)) for of_base, text in pairs]).numpy()
 
 
-def row(name: str, said: NextTokens) -> list[str]:
-    kl = said.kl.astype(float)
-    figures = [kl.mean(), np.median(kl), np.quantile(kl, 0.99), kl.max(), (said.says == said.baseline_says).mean()]
+def logits_of(model: Any, text: list[int]) -> torch.Tensor:
+    return logits(model, [text], range(len(text)))[0]
+
+
+def row(name: str, columns: NDArray[Any]) -> list[str]:
+    kl, says, baseline_says = columns[:, :3].T
+    figures = [kl.mean(), np.median(kl), np.quantile(kl, 0.99), kl.max(), (says == baseline_says).mean()]
     return [name, *(f"{figure:.3g}" for figure in figures)]
 
 
@@ -112,8 +121,8 @@ def main() -> None:
     ids = [tokenizer(text)["input_ids"] for text in read]
     print(f"{len(ids)} texts, {sum(map(len, ids))} tokens", flush=True)
     rows = []
-    for name, said in divergences(base, {name: rounding(name) for name in TYPES}, ids):
-        rows.append(row(name, said))
+    for name, columns in divergences(base, {name: rounding(name) for name in TYPES}, ids):
+        rows.append(row(name, columns))
         print(*rows[-1], file=sys.stderr, flush=True)
     headers = ("type", "mean KL (nats)", "median", "99 %", "largest", "same likeliest token")
     print(tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True))

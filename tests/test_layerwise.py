@@ -99,21 +99,21 @@ def whole(folder, dtype="float32"):
     return read_model(folder, Placement(dtype=dtype))[0]
 
 
-def states(found, ids):
+def states(streamed, ids):
     """What every layer of a model computes, and its logits."""
     kept = []
-    see_blocks(found, ids, lambda _, output: kept.append(output.clone()))
+    see_blocks(streamed, ids, lambda _, output: kept.append(output.clone()))
     with torch.inference_mode():
-        return [*kept, found(input_ids=torch.tensor(ids), use_cache=False).logits]
+        return [*kept, streamed(input_ids=torch.tensor(ids), use_cache=False).logits]
 
 
 def same(ours, theirs):
     return all(map(torch.equal, ours, theirs))
 
 
-def layers_read(found):
+def layers_read(streamed):
     """The layers whose weights are in memory."""
-    return [i for i, block in enumerate(blocks(found)) if all(bool(p.isfinite().all()) for p in block.parameters())]
+    return [i for i, block in enumerate(blocks(streamed)) if all(bool(p.isfinite().all()) for p in block.parameters())]
 
 
 @pytest.mark.parametrize("family", CONFIGURATIONS)
@@ -124,7 +124,9 @@ def test_what_probes_measure_is_that_of_whole_models_to_the_bit(family, saved, s
     for measured in (next_tokens, activation_difference):
         ours, theirs = measured(*by_layer, FEW), measured(*at_once, FEW)
         assert all(np.array_equal(*arrays, equal_nan=True) for arrays in zip(ours, theirs, strict=True))
-    assert all(getattr(found, RUNNER).kept is not None for found in by_layer)  # all went through one layer at a time
+    assert all(
+        getattr(streamed, RUNNER).kept is not None for streamed in by_layer
+    )  # all went through one layer at a time
     if family != "gpt_oss":  # its rows do not sum to 1
         ours, theirs = head_divergence(*by_layer, FEW), head_divergence(*at_once, FEW)
         assert all(map(np.array_equal, ours, theirs))
@@ -133,12 +135,12 @@ def test_what_probes_measure_is_that_of_whole_models_to_the_bit(family, saved, s
 @pytest.mark.parametrize("family", ["gemma3", "qwen3_moe"])
 def test_in_bfloat16_it_is_the_same_to_the_bit(family, saved, store):
     folder = saved(family, dtype=torch.bfloat16)
-    found = layerwise(folder, store, dtype="bfloat16")
+    streamed = layerwise(folder, store, dtype="bfloat16")
     expected = states(whole(folder, "bfloat16"), FEW[1:2])
 
-    assert same(states(found, FEW[1:2]), expected)
-    run_ahead([found], [FEW[1:2]])
-    assert same(states(found, FEW[1:2]), expected)
+    assert same(states(streamed, FEW[1:2]), expected)
+    run_ahead([streamed], [FEW[1:2]])
+    assert same(states(streamed, FEW[1:2]), expected)
 
 
 def test_an_output_matrix_in_the_file_is_used_although_the_configuration_ties_it(saved):
@@ -155,38 +157,38 @@ def test_an_output_matrix_in_the_file_is_used_although_the_configuration_ties_it
 
 
 def test_one_layer_is_in_memory_at_a_time_and_none_afterwards(saved):
-    found, seen = layerwise(saved("llama")), []
-    for block in blocks(found):
-        block.mlp.register_forward_hook(lambda *_: seen.append(layers_read(found)))
-    states(found, FEW[:1])
+    streamed, seen = layerwise(saved("llama")), []
+    for block in blocks(streamed):
+        block.mlp.register_forward_hook(lambda *_: seen.append(layers_read(streamed)))
+    states(streamed, FEW[:1])
 
     assert seen == [[0], [1], [2]] * 2
-    assert layers_read(found) == []
-    assert found.get_input_embeddings().weight.isnan().all()
+    assert layers_read(streamed) == []
+    assert streamed.get_input_embeddings().weight.isnan().all()
 
 
 def test_batches_that_were_run_ahead_read_no_layer_again_and_changed_ones_do(saved, store, monkeypatch):
     folder = saved("llama")
-    found = layerwise(folder, store)
-    run_ahead([found], [FEW[:1]])
+    streamed = layerwise(folder, store)
+    run_ahead([streamed], [FEW[:1]])
     expected = states(whole(folder), FEW[:1])
-    reads = count_reads(found, monkeypatch)
+    reads = count_reads(streamed, monkeypatch)
 
-    assert same(states(found, FEW[:1]), expected)
+    assert same(states(streamed, FEW[:1]), expected)
     assert reads == []
 
-    with edited_blocks(found, lambda layer, output: output * 2 if layer == 0 else output):
-        edited = states(found, FEW[:1])
+    with edited_blocks(streamed, lambda layer, output: output * 2 if layer == 0 else output):
+        edited = states(streamed, FEW[:1])
     with edited_blocks(plain := whole(folder), lambda layer, output: output * 2 if layer == 0 else output):
         assert same(edited, states(plain, FEW[:1]))
     assert set(reads) == {1, 2}
-    assert same(states(found, FEW[1:2]), states(plain, FEW[1:2]))  # tokens that were not
+    assert same(states(streamed, FEW[1:2]), states(plain, FEW[1:2]))  # tokens that were not
 
 
-def count_reads(found, monkeypatch):
+def count_reads(streamed, monkeypatch):
     """The layers that are read from now on."""
     reads = []
-    for place, unit in enumerate(getattr(found, RUNNER).of_layers):
+    for place, unit in enumerate(getattr(streamed, RUNNER).of_layers):
         monkeypatch.setattr(unit, "read", lambda place=place, read=unit.read: reads.append(place) or read())
     return reads
 
@@ -205,12 +207,12 @@ def test_an_interrupted_run_goes_on_at_the_layer_where_it_was(saved, store, monk
     assert said[1].startswith(f"measuring layer 2 of 3 of {folder.name}, ") and said[1].endswith(" s left")
 
     model.OPENED.clear()
-    found = layerwise(folder, store)
-    reads = count_reads(found, monkeypatch)
-    run_ahead([found], [FEW[:1]])
+    streamed = layerwise(folder, store)
+    reads = count_reads(streamed, monkeypatch)
+    run_ahead([streamed], [FEW[:1]])
 
     assert reads == [2]
-    assert same(states(found, FEW[:1]), states(whole(folder), FEW[:1]))
+    assert same(states(streamed, FEW[:1]), states(whole(folder), FEW[:1]))
 
 
 def test_a_pass_that_was_damaged_is_refused(saved, store):
@@ -231,21 +233,21 @@ def test_a_quantised_folder_is_read_dequantised(kind, tmp_path, store):
     formats = Path(__file__).parent / "data" / "formats"
     folder = shutil.copytree(formats / "base", tmp_path / kind)
     shutil.copytree(formats / kind, folder, dirs_exist_ok=True)
-    found, expected = layerwise(folder, store), states(whole(folder), FEW[:1])
+    streamed, expected = layerwise(folder, store), states(whole(folder), FEW[:1])
 
-    assert same(states(found, FEW[:1]), expected)
-    run_ahead([found], [FEW[:1]])
-    assert same(states(found, FEW[:1]), expected)
+    assert same(states(streamed, FEW[:1]), expected)
+    run_ahead([streamed], [FEW[:1]])
+    assert same(states(streamed, FEW[:1]), expected)
 
 
 def test_layers_that_share_more_than_the_stream_are_run_batch_by_batch(saved, store, monkeypatch):
     monkeypatch.setattr(passes, "is_fixed", lambda value: False)
     folder = saved("llama")
-    found = layerwise(folder, store)
-    run_ahead([found], [FEW[:1]])
+    streamed = layerwise(folder, store)
+    run_ahead([streamed], [FEW[:1]])
 
-    assert getattr(found, RUNNER).kept is None
-    assert same(states(found, FEW[:1]), states(whole(folder), FEW[:1]))
+    assert getattr(streamed, RUNNER).kept is None
+    assert same(states(streamed, FEW[:1]), states(whole(folder), FEW[:1]))
 
 
 def test_a_disk_too_small_for_what_layers_compute_is_a_sentence(saved, store, monkeypatch):
@@ -274,7 +276,7 @@ TEXTS = (Text(text="abcdab"), Text(text="dcb"))
 
 def measured_by(folders, placement, store, probe, tell=lambda line: None):
     context = RunContext(testbed=COMMON, placement=placement, store=store, tell=tell)
-    candidate, baseline = (CheckpointSet(name=one.name, folder=one, context=context) for one in folders)
+    candidate, baseline = (CheckpointSet(name=folder.name, folder=folder, context=context) for folder in folders)
     return candidate.compare(probe, baseline)[0].arrays
 
 
@@ -291,7 +293,7 @@ def test_a_pair_that_does_not_fit_is_read_layer_by_layer_without_being_asked(pro
     monkeypatch.setattr(handle, "free_bytes", lambda device: 0)
     handle.make_room((), Placement())
     said: list[str] = []
-    found = measured_by(pair, Placement(), Store(tmp_path / "layers", run="test"), probe, said.append)
+    streamed = measured_by(pair, Placement(), Store(tmp_path / "layers", run="test"), probe, said.append)
 
     assert len(model.OPENED) == 2
     notices = [line for line in said if not line.startswith("measuring ")]
@@ -300,9 +302,9 @@ def test_a_pair_that_does_not_fit_is_read_layer_by_layer_without_being_asked(pro
         " is read layer by layer: new and old in float32 take 0.0 GiB at once, and 0.0 GiB are free on" in line
         for line in notices
     )
-    assert set(found) == set(expected)
-    for name in found:
-        np.testing.assert_array_equal(found[name], expected[name])  # what follows the end of a text is NaN in both
+    assert set(streamed) == set(expected)
+    for name in streamed:
+        np.testing.assert_array_equal(streamed[name], expected[name])  # what follows the end of a text is NaN in both
 
 
 def test_what_generates_says_what_it_needs_and_nothing_is_stored_of_it(pair, tmp_path, monkeypatch):
@@ -339,11 +341,11 @@ def test_smollm2_is_itself_layer_by_layer(tmp_path):
     broken = tmp_path / "broken"
     corrupt(SMOLLM2.base, broken, CORRUPTIONS["zero_mlp"])
     for probe in (NextToken(texts=TEXTS), ActivationDifference(texts=TEXTS)):
-        expected, found = (
+        expected, streamed = (
             measured_by((broken, SMOLLM2.base), Placement(device_map=way), Store(tmp_path / place, run="test"), probe)
             for way, place in ((None, "whole"), (LAYERWISE, "layers"))
         )
-        differing = [name for name in expected if not same_numbers(found[name], expected[name])]
+        differing = [name for name in expected if not same_numbers(streamed[name], expected[name])]
         assert differing == []
     assert len(model.OPENED) == 2 and expected["relative"].max() > 0
 
@@ -365,8 +367,8 @@ def run(place, name, *options):
     words = ["compare", str(baseline), str(candidate), f"--store={place / name}", f"--report-dir={report}", *options]
     arguments = parser().parse_args([*words, "--all-stages"])
     code = arguments.run(arguments)
-    (found,) = report.glob("*/report.json")
-    return code, {row["claim"]: row for row in json.loads(found.read_text())["verdicts"]}
+    (file,) = report.glob("*/report.json")
+    return code, {row["claim"]: row for row in json.loads(file.read_text())["verdicts"]}
 
 
 @pytest.mark.heavy

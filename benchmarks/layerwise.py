@@ -132,8 +132,11 @@ def measured(folder: Path, dtype: str, way: str, tokens: int) -> dict[str, Any]:
 def log_probability(model: Any, batch: list[list[int]]) -> float:
     ids = torch.tensor(batch)
     with torch.inference_mode():
-        said = model(input_ids=ids, use_cache=False).logits[:, :-1].float().log_softmax(-1)
-    return float(said.gather(-1, ids[:, 1:, None]).double().sum())
+        logits = model(input_ids=ids, use_cache=False).logits
+        texts = (
+            said[:-1].float().log_softmax(-1).gather(-1, text[1:, None]) for said, text in zip(logits, ids, strict=True)
+        )
+        return sum(float(text.double().sum()) for text in texts)
 
 
 def in_a_process(place: Path, dtype: str, way: str, tokens: int) -> tuple[dict[str, Any], int]:

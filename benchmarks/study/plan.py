@@ -20,7 +20,7 @@ MAIN = (
 )  # fmt: skip
 ON_SMOLLM2 = ("grpo", "gradreg", "depthscaled", "depthscaled_nonoise")
 BASE = "base-pocket"  # its cell, which is measured first
-FELT: dict[str, Any] = {"ascent_step": 1e-5, "step_form": "relative", "penalty": 0.3, "penalty_form": "relative"}
+FELT: dict[str, Any] = {"ascent_step": 4e-6, "step_form": "relative", "penalty": 0.3, "penalty_form": "relative"}
 Results = Mapping[str, Mapping[str, Any]]  # by the name of a cell
 
 

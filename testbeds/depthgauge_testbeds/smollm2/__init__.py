@@ -62,8 +62,8 @@ SMOLLM2 = TESTBEDS.register(
                 max_completion_tokens=ANSWER_TOKENS,
                 save_every_steps=5,
             ),
-            # The published step: at 1e-5 curvature takes a tenth of the penalty's cosine to the exact one. The penalty is
-            # .1 to .3 of the gradient.
+            # The published step: at 1e-5 curvature takes a tenth of the penalty's cosine to the exact one. The penalty
+            # is .1 to .3 of the gradient.
             method_settings={"ascent_step": 4e-6, "step_form": "relative", "penalty": 0.005 / ANSWER_TOKENS},
         ),
         suites=("articles",),

@@ -127,13 +127,13 @@ def ramp(*, rising=True):
     return np.broadcast_to(values if rising else values[::-1, ::-1], (4, 3, 8))
 
 
-def test_the_same_ranking_overlaps_wholly_and_the_opposite_as_little_as_it_can():
+def test_the_same_ranking_has_nothing_apart_and_the_opposite_all_that_it_can():
     assert TOP_HEADS == 20
-    same = routing.overlap_of_rankings(Changed(jsd_bits=ramp(), mae=3 * ramp()), None)
-    opposite = routing.overlap_of_rankings(Changed(jsd_bits=ramp(), mae=ramp(rising=False)), None)
+    same = routing.apart_in_rankings(Changed(jsd_bits=ramp(), mae=3 * ramp()), None)
+    opposite = routing.apart_in_rankings(Changed(jsd_bits=ramp(), mae=ramp(rising=False)), None)
 
-    assert same.values.tolist() == [[1.0] * 4]
-    assert opposite.values.tolist() == [[16 / 20] * 4]  # of 24 heads four are in each ranking alone
+    assert same.values.tolist() == [[0.0] * 4]
+    np.testing.assert_allclose(opposite.values, [[4 / 20] * 4])  # of 24 heads four are in each ranking alone
 
 
 def test_numbers_are_means_over_the_most_changed_heads_alone():

@@ -1,6 +1,7 @@
 """What the claims about two checkpoints have in common."""
 
-from depthgauge import Claim, Expectation, Region, Stage, at_most
+from depthgauge.core.claim import Claim, Expectation, Region, Stage
+from depthgauge.core.verdict import at_most
 
 MOST = at_most(0.1)  # of the texts: one in ten may be an odd one
 DEFAULT_MARGIN_POINTS = 5

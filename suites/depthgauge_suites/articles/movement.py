@@ -36,6 +36,11 @@ def early_norm(every: Sequence[Profiles]) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.sum(squares, axis=0)))
 
 
+def least(by_projection: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """By seed, the least of what several projections have."""
+    return np.asarray(np.min(by_projection, axis=0))
+
+
 def peak_layers(moved: Profiles) -> NDArray[np.intp]:
     """By seed, the layer at which a projection moved most."""
     return np.asarray(moved.values[:, 0].argmax(axis=1))

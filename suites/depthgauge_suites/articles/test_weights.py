@@ -5,8 +5,6 @@ layer (index 9 in its figure), down_proj has "an enormous peak" (index 6), and p
 graph". What weights are is known exactly: with one seed, an interval has no width. Layers are 0-based.
 """
 
-import numpy as np
-
 from depthgauge import Claim, Estimate, above, at_least, at_most, claim
 from depthgauge.probes import weights
 from depthgauge.stats import exactly, lead_ratio, peak_ratio, peaks_apart
@@ -208,7 +206,7 @@ def test_the_mlp_moved_more_than_attention_per_weight(candidate, base_model) -> 
 )
 def test_keys_and_values_moved_early(candidate, base_model) -> Estimate:
     both = [movement.early_over_later(weights.movement(candidate, base_model, name)) for name in "kv"]
-    return exactly(np.min(both, axis=0), estimand="mean early layer over the median of the rest", unit="ratio")
+    return exactly(movement.least(both), estimand="mean early layer over the median of the rest", unit="ratio")
 
 
 @claim(
@@ -228,7 +226,7 @@ def test_every_projection_rises_at_the_peak(candidate, base_model) -> Estimate:
     moved = [weights.movement(candidate, base_model, name) for name in ATTENTION]
     peaks = movement.peak_layers(moved[ATTENTION.index("v")])
     rises = [movement.rise_at(delta, peaks) for delta in moved]
-    return exactly(np.min(rises, axis=0), estimand="least rise of a projection at the values' peak", unit="ratio")
+    return exactly(movement.least(rises), estimand="least rise of a projection at the values' peak", unit="ratio")
 
 
 @claim(

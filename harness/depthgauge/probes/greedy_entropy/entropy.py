@@ -23,7 +23,7 @@ COLLAPSE_NATS = 0.05
 # A collapse that was published lies below 0.05 nats for 13 steps. A spelt-out word is certain for a few steps, and that
 # is no collapse.
 COLLAPSE_RUN_STEPS = 10
-SMOOTHING_STEPS = 5  # the window of the moving average in the figures of Dangi 2026a and 2026b
+SMOOTHING_STEPS = 5  # the window of the moving average, where a figure of entropy by step is smoothed
 
 
 class EntropyTrace(NamedTuple):
@@ -120,7 +120,7 @@ def check_finite_logits(logits_BV: "torch.Tensor") -> None:
 
 
 def smoothed(rows: Row, *, window: int = SMOOTHING_STEPS) -> NDArray[np.float64]:
-    """The moving average over `window` steps, as in the articles' figures: over the last axis, (..., T - window + 1).
+    """The moving average over `window` steps, over the last axis, (..., T - window + 1).
 
     Raises: StatisticUndefined for a trace shorter than the window.
     """

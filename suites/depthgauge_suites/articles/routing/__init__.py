@@ -2,10 +2,10 @@
 
 from depthgauge_suites.articles.routing.probe import Routing
 from depthgauge_suites.articles.routing.readings import (
+    apart_in_rankings,
     depth_of_change,
     gain_of_last,
     gain_within,
-    overlap_of_rankings,
     share_between,
 )
 from depthgauge_suites.articles.routing.settings import RoutingText
@@ -13,9 +13,9 @@ from depthgauge_suites.articles.routing.settings import RoutingText
 __all__ = [
     "Routing",
     "RoutingText",
+    "apart_in_rankings",
     "depth_of_change",
     "gain_of_last",
     "gain_within",
-    "overlap_of_rankings",
     "share_between",
 ]

@@ -48,14 +48,14 @@ def gain_of_last(candidate: CheckpointSet, other: CheckpointSet, domain: Domain)
     return by_text(candidate, other, lambda arrays: in_top_heads(arrays, arrays["last_piece"]), domain=domain)
 
 
-def overlap_of_rankings(candidate: CheckpointSet, other: CheckpointSet) -> Scores:
-    """Per text, the share of the twenty heads of largest divergence that are among the twenty of largest difference."""
+def apart_in_rankings(candidate: CheckpointSet, other: CheckpointSet) -> Scores:
+    """Per text, the share of the twenty heads of largest divergence that are not among those of largest difference."""
 
-    def overlap(arrays: Arrays) -> NDArray[np.float64]:
+    def apart(arrays: Arrays) -> NDArray[np.float64]:
         ranked = zip(arrays["jsd_bits"], arrays["mae"], strict=True)
-        return np.array([np.isin(top(jsd_bits), top(mae)).mean() for jsd_bits, mae in ranked])
+        return np.array([1 - np.isin(top(jsd_bits), top(mae)).mean() for jsd_bits, mae in ranked])
 
-    return by_text(candidate, other, overlap, unit="share")
+    return by_text(candidate, other, apart, unit="share")
 
 
 def depth_of_change(candidate: CheckpointSet, other: CheckpointSet, domain: Domain) -> Scores:

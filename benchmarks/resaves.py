@@ -31,7 +31,7 @@ FAMILIES = (
     "llama", "mistral", "mixtral", "qwen2", "qwen3", "qwen3_moe", "gemma2", "gemma3_text", "phi3", "olmo2", "gpt2",
     "gpt_neox",
 )  # fmt: skip
-OF_THE_FOURTH = ("llama", "mixtral", "qwen2", "qwen3_moe", "gemma2", "gpt2")
+OF_THE_FOURTH = ("llama", "mixtral", "qwen2", "qwen3", "gemma2", "gpt2")
 # Rounded, a random mixture gives tokens to other experts: Mixtral's likeliest token is another one in 7.5 % [1.6, 20]
 # of the texts, which is left open at a margin of 10 %.
 MIXTURES = ("mixtral", "qwen3_moe")

@@ -33,7 +33,7 @@ FAMILIES = (
 )  # fmt: skip
 OF_THE_FOURTH = ("llama", "mixtral", "qwen2", "qwen3", "gemma2", "gpt2")
 # Rounded, a random mixture gives tokens to other experts: Mixtral's likeliest token is another one in 7.5 % [1.6, 20]
-# of the texts, which is left open at a margin of 10 %.
+# of the texts, which is inconclusive at a margin of 10 %.
 MIXTURES = ("mixtral", "qwen3_moe")
 RESAVE = """
 import sys, torch, transformers
@@ -48,8 +48,8 @@ HEAD = """# Saved again by other versions of transformers
 Made by `make resaves`. Random models of twelve families are saved, opened and saved again by another version of
 transformers in bfloat16, or by the installed one as they are, and judged by `depthgauge compare` as equal, all stages.
 What is equal bit for bit needs no claim. Mixtures of experts are saved as they are: rounded, a random one gives tokens
-to other experts, and Mixtral's is left open (another likeliest token in 7.5 % [1.6, 20] of the texts, 10 % allowed).
-None may be blocked, or left open.
+to other experts, and Mixtral's is inconclusive (another likeliest token in 7.5 % [1.6, 20] of the texts, 10 % allowed).
+None may be blocked or inconclusive.
 
 """
 
@@ -84,7 +84,7 @@ def main() -> int:
         "seconds",
     ]
     table = [[*map(str, row[:6]), f"{row.seconds:.0f}"] for row in rows]
-    summary = f"{len(rows)} comparisons, {len(wrong)} blocked or open.\n\n"
+    summary = f"{len(rows)} comparisons, {len(wrong)} blocked or inconclusive.\n\n"
     TABLE.write_text(HEAD + summary + markdown(headers, table) + "\n")
     return bool(wrong)
 

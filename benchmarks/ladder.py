@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from depthgauge.checks.inputs import texts
 from depthgauge.models.load import prepare_libraries
-from depthgauge.probes.divergence.compute import logits, reduced
+from depthgauge.probes.divergence.compute import NOTHING, logits, reduced
 from depthgauge_testbeds.smollm2 import SMOLLM2
 
 WIDTH, HEADS, GROUP, LEVELS = 768, 12, 32, 15
@@ -90,12 +90,15 @@ def rounding(name: str) -> Round:
 
 
 def divergences(base: Any, roundings: Mapping[str, Round], ids: list[list[int]]) -> Iterator[tuple[str, NDArray[Any]]]:
-    """Of each rounding the columns of `compare`, of all tokens of all texts: (tokens, 5)."""
+    """Of each rounding the columns of `compare`, of all tokens of all texts: (tokens, 8)."""
     expected = [logits_of(base, text) for text in ids]
     for name, to_type in roundings.items():
         candidate = rounded(base, to_type)
         pairs = zip(expected, ids, strict=True)
-        yield name, torch.cat([reduced(of_base, logits_of(candidate, text)) for of_base, text in pairs]).numpy()
+        columns = [
+            reduced(of_base, logits_of(candidate, text), torch.tensor([*text[1:], NOTHING])) for of_base, text in pairs
+        ]
+        yield name, torch.cat(columns).numpy()
 
 
 def logits_of(model: Any, text: list[int]) -> torch.Tensor:

@@ -18,7 +18,8 @@ SHIFTED = 0.65
 EXPLAINED = 0.4
 PLAIN_MOVED = 0.01  # of a norm, what is not quantised is stored in bfloat16 at least, which moves 0.002
 # Nats a token, of a model of 135 M parameters off its grid: int8 0.004, fp8 0.022, 6 bits 0.016, 5 bits 0.09, 4 bits
-# 0.2 to 1; 3 bits by round-to-nearest 2.3 and more. Fewer bits than 4 are held to what 4 may cost: docs/decisions/040-twins.md.
+# 0.2 to 1; 3 bits by round-to-nearest 2.3 and more. Fewer bits than 4 are held to what
+# 4 may cost: docs/decisions/040-twins.md.
 KL_NATS = ((4, 1.5), (5, 0.2), (6, 0.05), (8, 0.05))
 # Of tokens: fp8 0.93, 6 bits 0.94, 5 bits 0.85, 4 bits 0.45 at least; 3 bits by round-to-nearest 0.25. A model whose
 # likeliest tokens are nearly tied changes more of them: a random one 0.79 for fp8.

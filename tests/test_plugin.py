@@ -357,6 +357,7 @@ TASKS = ("science", "history", "mathematics")
 ARTICLES = {
     "test_attention",
     "test_capability",
+    "test_diversity",
     "test_entropy",
     "test_noise_trace",
     "test_tokenization",

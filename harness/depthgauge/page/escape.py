@@ -6,7 +6,7 @@ LONGEST = 400  # characters
 # What would become markup, a link, a mention, an emoji, mathematics or a tag; everything else reads as it is.
 SPECIAL = re.compile(
     r"[\\`*|~$]|<(?=[a-z/!?])"
-    r"|_(?!\w)|(?<!\w)_"
+    r"|_(?![^\W_])|(?<![^\W_])_"
     r"|\](?=[(\[:])"
     r"|@(?=\w)|#(?=\d)"
     r"|:(?=//)|:(?=[\w+-]+:)"

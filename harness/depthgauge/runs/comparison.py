@@ -29,7 +29,6 @@ from depthgauge.runs.session import Session, Test, required_by
 from depthgauge.sources.content import same_content
 from depthgauge.sources.find import Source
 from depthgauge.sources.notes import notes
-from depthgauge.tasks import groups_in, independent_items
 
 BASELINE, PINNED = "baseline", "pinned"
 TASK_CLAIM = "task-not-worse"  # the claim that a task is asked for
@@ -95,6 +94,8 @@ class ComparisonSession(Session):
         """What tasks of our own can show, by their size; that of a task of lm-eval is known once it is loaded."""
         if self.last_stage < Stage.TASKS:
             return ()
+        from depthgauge.tasks import groups_in  # it registers the probes of tasks
+
         asked = (task for task in self.context.testbed.tasks if task.title in self.tasks and isinstance(task, ItemTask))
         return tuple(self.power_note(task.title, len(set(groups_in(task)))) for task in asked)
 
@@ -271,6 +272,8 @@ class ComparisonSession(Session):
         """
         if "task" not in others or self.context.missing is not None:
             return claim
+        from depthgauge.tasks import independent_items  # it registers the probes of tasks
+
         with suppress(HarnessError):  # a task that cannot be asked is for the claim to say
             items, margin = independent_items(others["baseline"], others["task"]), abs(claim.region.low)
             if math.isfinite(margin) and detectable_points(items) > margin:

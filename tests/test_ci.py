@@ -251,6 +251,7 @@ def forged(project, comments, machine):
 
 
 @pytest.mark.full
+@pytest.mark.heavy
 def test_measurements_that_a_workspace_brings_have_no_influence(forged, carried_out, machine):
     assert forged().returncode == 0  # whoever judges by that store is deceived
     shutil.rmtree(machine / "depthgauge-store", ignore_errors=True)
@@ -261,6 +262,7 @@ def test_measurements_that_a_workspace_brings_have_no_influence(forged, carried_
 
 
 @pytest.mark.full
+@pytest.mark.heavy
 def test_what_a_cache_brings_back_is_verified_and_without_the_key_not_believed(forged, carried_out, machine, project):
     """As by a run that somebody else's workflow, without the secret, has kept."""
     shutil.rmtree(machine / "depthgauge-store", ignore_errors=True)

@@ -120,6 +120,7 @@ def test_a_zeroed_mlp_is_refuted_and_its_layer_named_first(run_pytest, baseline,
     assert "## Activation difference" in page and "## Weights" in page
 
 
+@pytest.mark.heavy
 def test_a_copy_with_a_little_noise_has_not_changed(compare, baseline, place):
     def shake(tensors):
         for tensor in tensors.values():
@@ -200,6 +201,7 @@ def test_a_stage_that_blocks_ends_the_run_for_all_workers_unless_every_stage_is_
     ]  # fmt: skip
 
 
+@pytest.mark.heavy
 def test_a_run_that_pytest_ends_at_the_first_failure_leaves_no_worker_waiting(run_pytest, baseline, place):
     (place / "test_mine.py").write_text("def test_mine():\n    raise AssertionError('mine')\n")
     candidate = edited(baseline, place / "scaled", lambda tensors: tensors["model.norm.weight"].__imul__(1.0001))

@@ -188,6 +188,7 @@ def test_a_trainer_is_stopped_at_the_first_checkpoint_that_is_blocked(tmp_path, 
 
 
 @pytest.mark.full
+@pytest.mark.heavy
 def test_one_that_is_no_checkpoint_keeps_no_other_from_being_judged_and_junit_has_all(tmp_path):
     baseline = save_byte_model(tmp_path / "base")
     for step, factor in ((1, 1.001), (2, 1.002)):

@@ -90,6 +90,7 @@ def test_a_candidate_with_settings_and_code_is_judged_and_none_of_it_is_used(jud
     assert "weights-within-margin" in done.stdout  # which its --last-stage=files would have left out
 
 
+@pytest.mark.heavy
 def test_what_lies_in_the_common_parent_of_both_is_not_used(judge, baseline, tmp_path):
     parent = tmp_path / "downloads"
     parent.mkdir()
@@ -100,6 +101,7 @@ def test_what_lies_in_the_common_parent_of_both_is_not_used(judge, baseline, tmp
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.heavy
 def test_settings_that_lie_where_one_is_are_said(judge, baseline, tmp_path):
     parent = tmp_path / "downloads"
     parent.mkdir()
@@ -113,6 +115,7 @@ def test_settings_that_lie_where_one_is_are_said(judge, baseline, tmp_path):
     assert f"note: settings of {parent / 'pyproject.toml'}: all_stages, margins" in done.stdout
 
 
+@pytest.mark.heavy
 def test_against_an_accepted_reference_the_candidate_is_not_used_either(judge, baseline, tmp_path):
     project = tmp_path / "project"
     project.mkdir()
@@ -127,6 +130,7 @@ def test_against_an_accepted_reference_the_candidate_is_not_used_either(judge, b
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.heavy
 def test_every_folder_that_a_shell_made_of_a_pattern_is_judged_and_none_is_a_test_path(judge, baseline, tmp_path):
     folders = [plant(noisy(baseline, tmp_path / f"checkpoint-{step}", 1 + step * 1e-5)) for step in (1, 2, 3)]
     done = judge("compare", baseline, *folders, cwd=tmp_path, planted=folders)

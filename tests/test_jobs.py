@@ -336,6 +336,7 @@ def test_what_slurm_refuses_is_one_sentence(own):
     assert "--executor=slurm: sbatch takes no job" in refusal(done) and "nowhere" in done.stdout
 
 
+@pytest.mark.heavy
 def test_a_claim_that_skips_itself_leaves_the_others_judged(own):
     """A plan runs claims, and what pytest's own skip raises is no plain exception."""
     done, record = own("pass", "--executor=local", "--workers=1", SKIPS="1")

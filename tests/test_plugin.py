@@ -137,6 +137,7 @@ def test_an_untrustworthy_folder_is_one_sentence_and_exit_21(depthgauge, place, 
     assert trained(done) == []
 
 
+@pytest.mark.heavy
 def test_a_corrupt_checkpoint_in_the_store_is_one_sentence_and_exit_21(depthgauge, place):
     depthgauge("--method=grpo")
     shutil.copytree(place / "store", place / "torn")
@@ -148,6 +149,7 @@ def test_a_corrupt_checkpoint_in_the_store_is_one_sentence_and_exit_21(depthgaug
     assert "is corrupt at model.safetensors: delete that folder and run again" in refusal(done)
 
 
+@pytest.mark.heavy
 def test_a_training_that_fails_fails_once_and_says_so_to_all(depthgauge, place):
     done = depthgauge("--method=sick", "-n2", store="sick")
 
@@ -330,6 +332,7 @@ def test_the_circuits_of_any_language_model_can_be_judged(depthgauge, place):
     assert "## Circuits" in (place / "reports" / "adopted-anybody" / "report.md").read_text()
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_of_another_kind_is_not_testable(depthgauge, place, tiny_base, modular_folder):
     cases = (
         ("grokking", tiny_base, "few_key", "is a qwen3 checkpoint, and this is defined for modular_addition", None),
@@ -416,6 +419,7 @@ def test_options_without_a_claim_are_nobodys_business(depthgauge, place):
 # -- what any training owes its base ---
 
 
+@pytest.mark.heavy
 def test_a_testbed_that_names_no_suite_is_judged_by_what_is_owed_to_its_base(depthgauge, place):
     done = depthgauge("--method=grpo", "--pyargs", "depthgauge.checks", testbed="own", reports="owed", store="owed")
     verdicts = rows(place, "grpo", reports="owed")["verdicts"]

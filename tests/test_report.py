@@ -180,6 +180,7 @@ def judged(estimate, region):
     return row(verdict.outcome, estimate=estimate, p=p_value(estimate, region))
 
 
+@pytest.mark.heavy
 def test_a_whole_run_blocks_a_checkpoint_on_its_margins_in_at_most_one_of_twenty():
     """2,000 simulated runs of ten required claims; each alone is refuted as often as its interval errs, the task under
     constant looking.

@@ -29,6 +29,7 @@ def test_so_is_it_in_bfloat16(tmp_path):
     assert found.held >= 12
 
 
+@pytest.mark.heavy
 @pytest.mark.nightly
 def test_so_are_those_that_other_versions_save(tmp_path):
     """Installs them, so it takes a network."""

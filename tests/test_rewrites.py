@@ -282,6 +282,7 @@ def test_attention_in_the_order_of_the_baselines_heads_is_its_own(bases, tmp_pat
     assert head_divergence(ours, its, ids, order=order).jsd_bits.max() < 1e-9
 
 
+@pytest.mark.heavy
 def test_the_gate_accepts_a_rewrite_by_name_and_refutes_one_wrong_neuron_at_its_layer(tmp_path):
     from depthgauge import compare
     from tests.bytes import save_byte_model

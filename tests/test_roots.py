@@ -60,6 +60,7 @@ def traces(project):
 
 
 @pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["alone", "with workers"])
+@pytest.mark.heavy
 def test_with_an_equals_sign_nothing_of_the_folder_is_read(workers, run, project):
     done = run(*SUITE, "--baseline=./models/old", "--checkpoint=./models/new", *workers)
 
@@ -133,6 +134,7 @@ def test_an_unquoted_pattern_gives_pytest_no_tests(run, project):
     assert "ran" not in traces(project)
 
 
+@pytest.mark.heavy
 def test_settings_above_the_checkpoints_that_are_not_above_the_tests_are_refused(run, project):
     (project / "work").mkdir()
     (project / "models" / "new" / "pytest.ini").unlink()

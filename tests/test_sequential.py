@@ -66,6 +66,7 @@ def test_intervals_for_one_look_do_not_hold_under_constant_looking():
     assert np.mean([held(values) for values in tasks]) < 0.85
 
 
+@pytest.mark.heavy
 def test_a_checkpoint_on_the_margin_is_refuted_or_supported_in_at_most_one_of_twenty_tasks_looked_at_in_blocks():
     """2,000 simulated tasks that lose exactly what they may: all looks and the last interval together."""
     random, wrong = np.random.default_rng(1), 0

@@ -82,17 +82,11 @@ def rows_of(place, baseline):
     return run
 
 
-@pytest.mark.parametrize(
-    "makers, exits",
-    [
-        ([healthy], [0]),
-        pytest.param([healthy, broken, resaved, nudged, other_tokenizer], [0, 1, 0, 1, 21], marks=pytest.mark.heavy),
-    ],
-    ids=["a healthy pair", "five pairs"],
-)
-def test_compare_gives_the_same_rows_without_the_studies_trl_lm_eval_and_datasets(
-    place, baseline, rows_of, makers, exits
+@pytest.mark.heavy
+def test_compare_of_five_pairs_gives_the_same_rows_without_the_studies_trl_lm_eval_and_datasets(
+    place, baseline, rows_of
 ):
+    makers, exits = [healthy, broken, resaved, nudged, other_tokenizer], [0, 1, 0, 1, 21]
     for make in makers:
         shutil.rmtree(place / make.__name__, ignore_errors=True)
         make(baseline, place / make.__name__)

@@ -103,7 +103,8 @@ def test_several_seeds_speak_about_the_method(depthgauge, place):
     reasons = [row["reason"] for row in verdicts if not row["estimate"] and row["claim"] not in unmeasured_of_one]
 
     assert done.returncode in (0, 1, 20)
-    assert {(estimate["generalises_over"], estimate["n"]) for estimate in estimates} == {("seeds", 2)}
+    assert {estimate["generalises_over"] for estimate in estimates} == {"seeds"}
+    assert {estimate["n"] for estimate in estimates} == {2, 4}  # of one training, and of two that are not paired
     assert [reason for reason in reasons if not reason.endswith(("has no width.", "ask with one seed."))] == []
 
 

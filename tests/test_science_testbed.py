@@ -153,7 +153,7 @@ def test_the_whole_set_up_runs_on_a_stand_in_with_a_judge_that_falters(stand_in,
     for claim in ("science-gain-over-base", "history-not-worse-than-base", "mathematics-not-worse-than-base"):
         assert verdicts[claim]["estimate"]["n"] == 24
     assert rows(stand_in)["not_judged"] == []
-    assert verdicts["reward-rises"]["estimate"] is not None
+    assert verdicts["reward-rises"]["estimate"] or verdicts["reward-rises"]["reason"]  # so few steps may be refused
     assert verdicts["spike-at-layer-18"]["estimate"] is not None
 
 

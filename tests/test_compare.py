@@ -37,6 +37,17 @@ def baseline(place):
     return save_byte_model(place / "old")
 
 
+@pytest.fixture(scope="module")
+def shaken(place, baseline):
+    """A copy with a little noise in every weight."""
+
+    def shake(tensors):
+        for tensor in tensors.values():
+            tensor *= 1 + 1e-5
+
+    return edited(baseline, place / "shaken", shake)
+
+
 @pytest.fixture
 def run_pytest(place, baseline):
     """Run the suite of change on a candidate as a process of pytest, from another folder."""
@@ -50,7 +61,7 @@ def run_pytest(place, baseline):
     return run
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def compare(place, baseline):
     """The command `depthgauge compare` in this process, from another folder; `claims` are chosen as by pytest's -k."""
 
@@ -120,23 +131,27 @@ def test_a_zeroed_mlp_is_refuted_and_its_layer_named_first(run_pytest, baseline,
     assert "## Activation difference" in page and "## Weights" in page
 
 
-@pytest.mark.heavy
-def test_a_copy_with_a_little_noise_has_not_changed(compare, baseline, place):
-    def shake(tensors):
-        for tensor in tensors.values():
-            tensor *= 1 + 1e-5
-
-    done = compare(edited(baseline, place / "shaken", shake))
-    rows = outcomes(place, "shaken")
+@pytest.fixture(scope="module")
+def rows_of_shaken(compare, shaken, place):
+    """Its outcomes of every claim, before another test judges it again."""
+    done = compare(shaken)
 
     assert done.returncode in (0, 20), done.stdout[-2000:]
+    return outcomes(place, "shaken")
+
+
+@pytest.mark.heavy
+def test_a_copy_with_a_little_noise_has_not_changed(rows_of_shaken):
+    rows = rows_of_shaken
+
     assert {row["outcome"] for row in rows.values()} <= {"SUPPORTED", "NOT_TESTABLE"}
     assert rows["weights-within-margin"]["outcome"] == "SUPPORTED"
     assert rows["next-token-within-margin"]["outcome"] == "SUPPORTED"
 
 
-def test_a_task_at_chance_level_cannot_see_damage_and_says_so(compare, place):
-    row = outcomes(place, "shaken")["task-not-worse[common]"]
+@pytest.mark.heavy
+def test_a_task_at_chance_level_cannot_see_damage_and_says_so(rows_of_shaken):
+    row = rows_of_shaken["task-not-worse[common]"]
 
     assert row["outcome"] == "NOT_TESTABLE"
     assert "the control 'no_attention' is not refuted, so the claim cannot see damage" in row["reason"]
@@ -342,8 +357,8 @@ def test_only_claims_about_change_are_collected_with_baseline_and_none_without(r
     assert without.returncode == 4 and "name what to judge" in refusal(without)
 
 
-def test_models_run_in_bfloat16_and_the_key_says_so(compare, place):
-    done = compare(place / "shaken", "--dtype=bfloat16", claims="next")
+def test_models_run_in_bfloat16_and_the_key_says_so(compare, shaken, place):
+    done = compare(shaken, "--dtype=bfloat16", claims="next")
     described = [read_manifest(folder).description for folder in (place / "store").glob("measurements/*")]
     dtypes = {one["parameters"].get("dtype") for one in described if one["probe"] == "divergence"}
 

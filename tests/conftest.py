@@ -21,6 +21,9 @@ LONGEST = (
 
 os.environ["DEPTHGAUGE_STRICT_REPORTS"] = "1"  # a part of a report that cannot be rendered fails its test
 
+# For processes of pytest that tests start: these plugins import all of hypothesis and asyncio, each for a second.
+os.environ["PYTEST_ADDOPTS"] = "-p no:hypothesispytest -p no:anyio"
+
 settings.register_profile("house", deadline=None, derandomize=True)
 settings.load_profile("house")
 

@@ -7,13 +7,13 @@ import json
 import os.path
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
 from depthgauge.core.errors import InvalidCheckpoint
+from depthgauge.core.installed import version
 from depthgauge.core.outside import ADAPTER as ADAPTER
 from depthgauge.core.outside import CONFIG as CONFIG
 from depthgauge.models.header import read_header
@@ -90,7 +90,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def versioned(listed: Any, default: str) -> str:
     """The newest file of a list such as config.4.0.0.json that is not newer than the installed transformers."""
-    installed, chosen = Version(metadata.version("transformers")), default
+    installed, chosen = Version(version("transformers")), default
     for name in sorted(name for name in listed or () if isinstance(name, str)):
         match = VERSIONED.fullmatch(name)
         try:

@@ -7,10 +7,10 @@ import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 
 from depthgauge.core.errors import HarnessError, InvalidCheckpoint, UsageError
+from depthgauge.core.installed import version
 from depthgauge.core.method import Method
 from depthgauge.core.registry import METHODS
 from depthgauge.core.testbed import Testbed
@@ -79,7 +79,7 @@ def find(name: str, called: str, *, store: Store, start: Path, adapter_base: Pat
 def from_gguf(path: Path, store: Store) -> Path:
     """The folder that a GGUF file is as an ordinary checkpoint: in the store, once. Raises: as `check_gguf`."""
     check_gguf(path)
-    description = {"gguf": sha256(path), "transformers": metadata.version("transformers")}
+    description = {"gguf": sha256(path), "transformers": version("transformers")}
     return store.get_or_create("gguf", description, lambda staging_dir: convert(path, staging_dir))
 
 

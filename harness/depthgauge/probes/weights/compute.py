@@ -306,7 +306,7 @@ def pieces(run: Run, buffer: NDArray[np.floating]) -> Iterator[tuple[NDArray[np.
             floats[: raw.size].reshape(planes, len(raw), -1) for floats, raw in zip(buffer, raws, strict=True)
         )
         decode(raws[1], base, stored[1].dtype)
-        if same_type and np.array_equal(*raws):
+        if same_type and np.array_equal(raws[0], raws[1]):
             yield base, base
         else:
             decode(raws[0], ours, stored[0].dtype)

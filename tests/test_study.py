@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 
 from benchmarks.study import __main__ as study
+from benchmarks.study.contrasts import STATEMENTS, Contrast, contrasts_table, differences, finding, verdicts
 from benchmarks.study.measures import collapse, smoothed
+from benchmarks.study.page import page, write_tables
 from benchmarks.study.plan import (
     BASE,
     CONFIRMING,
     MAIN,
     SEARCHED,
     STEPS,
+    Cell,
     Setting,
     cell_testbed,
     cells,
@@ -24,7 +27,7 @@ from benchmarks.study.plan import (
     search,
     searched,
 )
-from benchmarks.study.tables import page, table
+from benchmarks.study.tables import table
 from depthgauge import METHODS
 from depthgauge.core.errors import TrainingFailed
 from depthgauge.core.registry import load_entry_points
@@ -167,6 +170,64 @@ def test_a_failed_training_is_kept_as_what_it_said(tmp_path, monkeypatch):
     assert study.run(cell, study.Store(tmp_path, run="r")) == {
         "cell": cell.plain(), "failed": "training 'grpo' ran out of memory.",
     }  # fmt: skip
+
+
+def main_study(gains, testbed="pocket", methods=MAIN, seeds=range(5)):
+    """Made-up cells: `gains` maps a method to what its science is above grpo's, which is .5 and a hundredth a seed."""
+    results = {}
+    for seed in seeds:
+        for method in methods:
+            cell = Cell(phase="main", testbed=testbed, method=method, seed=seed)
+            science = 0.5 + 0.01 * seed + gains.get(method, 0.0) + 0.001 * (seed % 2)
+            measured = {"tasks": {"science": [science], "history": [0.5]}, "moved": {"q": [0.1 + science, 0.2]}}
+            noise = {"noise": {"clean": science, "late_deviation": 0.1, "late_relative_deviation": 0.2}}
+            log = {"log": {"penalty_fidelity": [0.9], "reward": [1.0]}}
+            results[cell.name] = {"cell": cell.plain()} | outcome(False, False) | ENTROPY | measured | noise | log
+    return results
+
+
+def test_differences_are_paired_by_seed_and_the_interval_is_students():
+    results = main_study({"depthscaled": 0.02, "gradreg": -0.01})
+    del results["main-pocket-gradreg-3"]
+    values = differences(results, "pocket", Contrast("science", "depthscaled", "gradreg"))
+    found = finding([0.01, 0.03, 0.05])
+
+    assert values == pytest.approx([0.03] * 4)
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (0.03, 0.03 - 4.30265 * 0.02 / 3**0.5, 0.0796829), rel=1e-4
+    )
+    assert finding([0.1]) is None
+
+
+def test_no_claim_of_the_study_has_a_verdict_before_every_deciding_cell_is_there():
+    results = main_study({"depthscaled": 0.02})
+    whole = dict(zip([each.text for each in STATEMENTS], verdicts(results, "pocket"), strict=True))
+    del results["main-pocket-gradreg_published-4"]
+
+    assert whole["science rises most with depth scaling"].startswith("SUPPORTED")
+    assert whole["regularising raises confidence in a wrong answer"].startswith("INCONCLUSIVE")
+    assert set(verdicts(results, "pocket")) == {"not complete"}
+
+
+def test_a_claim_is_refuted_where_all_seeds_speak_against_it():
+    results = main_study({"depthscaled": -0.02})
+
+    assert verdicts(results, "pocket")[0].startswith("REFUTED")
+    assert "depthscaled - gradreg " in contrasts_table(results, "pocket")
+
+
+def test_the_page_draws_every_measure_by_method_and_smollm2_is_asked_for_what_it_trains(tmp_path):
+    results = main_study({"depthscaled": 0.02}) | main_study(
+        {}, "smollm2", ("grpo", "gradreg", "depthscaled"), range(2)
+    )
+    write_tables(tmp_path, results, list(cells(results)))
+    text = (tmp_path / "README.md").read_text()
+
+    for name in re.findall(r"\]\((.+\.png)\)", text):
+        assert (tmp_path / name).read_bytes()[:4] == b"\x89PNG"
+    assert "pocket-trade-offs.png" in text and "smollm2-measures.png" in text
+    assert "depthscaled_random" in text.split("main study on pocket")[1].split("main study on smollm2")[0]
+    assert "depthscaled_random" not in text.split("main study on smollm2")[1]
 
 
 def test_what_is_committed_is_what_the_tables_are_made_of():

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.study.measures import measured
+from benchmarks.study.page import write_tables
 from benchmarks.study.plan import BASE, Cell, cell_testbed, cells
-from benchmarks.study.tables import write_tables
 from depthgauge import METHODS, Method
 from depthgauge.core.errors import HarnessError
 from depthgauge.core.installed import versions

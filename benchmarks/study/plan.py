@@ -19,6 +19,7 @@ MAIN = (
     "gradreg_noise", "depthscaled_random",
 )  # fmt: skip
 ON_SMOLLM2 = ("grpo", "gradreg", "depthscaled", "depthscaled_nonoise")
+SEEDS = {"pocket": range(5), "smollm2": range(3)}  # of the main study
 BASE = "base-pocket"  # its cell, which is measured first
 FELT: dict[str, Any] = {"ascent_step": 4e-6, "step_form": "relative", "penalty": 0.3, "penalty_form": "relative"}
 Results = Mapping[str, Mapping[str, Any]]  # by the name of a cell
@@ -70,9 +71,9 @@ def cells(results: Results) -> Iterator[Cell]:
                     phase="confirmation", testbed="pocket", method=method, seed=seed, steps=found.steps,
                     factor=found.factor,
                 )  # fmt: skip
-    for seed in range(5):
+    for seed in SEEDS["pocket"]:
         yield from (Cell(phase="main", testbed="pocket", method=method, seed=seed) for method in MAIN)
-    for seed in range(3):
+    for seed in SEEDS["smollm2"]:
         yield from (Cell(phase="main", testbed="smollm2", method=method, seed=seed) for method in ON_SMOLLM2)
     yield from (Cell(phase="ablations", testbed="pocket", method=method, seed=0) for method in others())
 

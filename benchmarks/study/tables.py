@@ -1,15 +1,12 @@
-"""The study's tables: a row a cell, and how far the search for a collapse has come."""
+"""The study's table: a row a cell."""
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.study.plan import FACTORS, HORIZONS, STEPS, Cell, Results, Setting, collapsed, dropped, qualified
-from depthgauge.page.tables import markdown
-from depthgauge.store.folders import write_atomically
+from benchmarks.study.plan import HORIZONS, Results
 
 COLUMNS = (
     "cell", "phase", "testbed", "method", "seed", "steps", "factor", "failed", "training_s", "reward_first",
@@ -63,57 +60,3 @@ def table(results: Results) -> str:
         flat = row(name, found)
         writer.writerow({key: f"{value:.5g}" if isinstance(value, float) else value for key, value in flat.items()})
     return text.getvalue()
-
-
-def searched_so_far(results: Results) -> str:
-    """Of each setting and horizon: how many seeds' checkpoints collapsed, of how many."""
-    lines = []
-    for steps in STEPS:
-        for factor in FACTORS:
-            for horizon in HORIZONS:
-                setting = Setting(steps, factor, horizon)
-                counts = [collapsed(results, name, setting) for name in ("grpo", "gradreg")]
-                state = "dropped" if dropped(results, steps, factor) else "open"
-                lines.append(
-                    [
-                        str(steps),
-                        str(factor),
-                        str(horizon),
-                        *(f"{each.count(True)} of {len(each)}" for each in counts),
-                        state,
-                    ]
-                )
-    return markdown(["steps", "penalty, times", "horizon", "grpo collapsed", "gradreg collapsed", "setting"], lines)
-
-
-def page(results: Results, planned: Sequence[Cell]) -> str:
-    """How many cells of each phase there are, and where the search stands."""
-    counts = []
-    for phase in dict.fromkeys(cell.phase for cell in planned):
-        names = [cell.name for cell in planned if cell.phase == phase]
-        there = [results[name] for name in names if name in results]
-        counts.append([phase, str(len(there)), str(len(names)), str(sum("failed" in one for one in there))])
-    return (
-        "# The study: how far it has come\n\n"
-        "Made by `make study` of the files in cells/; the plan is docs/study-plan.md. Numbers of a phase that is not\n"
-        "complete decide nothing.\n\n"
-        f"{markdown(['phase', 'cells there', 'planned', 'failed'], counts)}\n\n"
-        f"## The search for a collapse\n\n{verdict(results, planned)}\n\n{searched_so_far(results)}\n"
-    )
-
-
-def verdict(results: Results, planned: Sequence[Cell]) -> str:
-    if any(cell.name not in results for cell in planned if cell.phase == "search"):
-        return "The search is not complete."
-    found = qualified(results)
-    if found is None:
-        return "The search is complete, and no setting qualifies."
-    return (
-        f"The first setting that qualifies: {found.steps} steps, {found.factor} times the penalty, "
-        f"horizon {found.horizon}."
-    )
-
-
-def write_tables(folder: Path, results: Results, planned: Sequence[Cell]) -> None:
-    write_atomically(folder / "cells.csv", table(results))
-    write_atomically(folder / "README.md", page(results, planned))

@@ -8,7 +8,7 @@ DEFAULT_MARGIN_POINTS = 5
 # Of a matrix's norm. Rounding to bfloat16 moves 0.002 of it, int8 by row 0.01; a matrix that was zeroed moves 1.
 MOVED = 0.05
 # Over the projection's mean layer. The highest known of a healthy training is 5.3 times the median layer; down, v and k
-# of the trainings here give 1.03 to 1.24 times the mean one (docs/findings.md).
+# of the trainings here give 1.03 to 1.24 times the mean one (docs/findings-record.md).
 OUT_OF_LINE = 6
 
 

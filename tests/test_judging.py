@@ -15,7 +15,7 @@ from depthgauge.core.claim import Expectation
 from depthgauge.core.errors import UsageError
 from depthgauge.core.result import Outcome
 from depthgauge.runs.config import Options
-from tests.processes import ROOT, rows
+from tests.processes import ROOT, refused, rows
 from tests.tiny import save_tiny_base, tiny_testbed
 
 WEIGHTS = "depthgauge_suites.articles.test_weights"
@@ -174,3 +174,19 @@ def test_the_pages_examples_run(tiny_base, other, tmp_path, monkeypatch):
     third = third.replace("sinks.strength(candidate).values.shape", "None")  # whose texts are longer than this model
     exec(third.replace("candidate.measure", "taken = candidate.measure"), names)
     assert names["taken"].shape[0] == 1
+
+
+@pytest.mark.parametrize("claim, said", [("weights-within-margin", False), ("task-not-worse", True)])
+def test_what_a_task_can_show_is_said_where_it_is_asked_and_nowhere_else(
+    tiny_base, other, tmp_path, monkeypatch, claim, said
+):
+    lines = []
+
+    def stop(*_):
+        raise UsageError("far enough.")
+
+    monkeypatch.setattr(Runner, "judged", stop)
+    with refused(UsageError):
+        compare(tiny_base, other, claims=(claim,), store=tmp_path, tell=lines.append)
+
+    assert any("items show a loss of" in line for line in lines) is said

@@ -14,6 +14,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from depthgauge.core.claim import Stage
 from depthgauge.core.errors import HarnessError, UsageError
 from depthgauge.core.registry import load_entry_points, modules_of
 from depthgauge.core.result import ClaimResult, Verdict
@@ -107,8 +108,9 @@ class Runner:
         if self.options.dry_run:
             workers = self.engine.workers if self.engine else 1
             return Result(note=plan_table(session, [asks(case) for case in cases], workers))
-        for note in session.power_notes:
-            self.tell(note)
+        if any(case.claim.stage is Stage.TASKS for case in cases):
+            for note in session.power_notes:
+                self.tell(note)
         return conclude(session, self.judged(session, cases), judged=options.judged_folder)
 
     def check(self, session: Session, *, one_of_many: bool) -> str | None:

@@ -1,12 +1,12 @@
 """What quantised weights cost: SmolLM2 in one type of GGUF after the other, by the divergence of next tokens.
 
-`python -m benchmarks.ladder [TEXTS]`, with `pip install libgguf` for the K types. TEXTS is a file of JSON with a list
-of texts; without one they are those that are read where nothing is named.
+`python -m benchmarks.ladder [TEXTS] [SEED]`, with `pip install libgguf` for the K types. TEXTS is a file of JSON with a
+list of texts; without one they are those that are read where nothing is named.
 
 SmolLM2 as it is brought stands on the grid of Q4_1, where rounding again is free, and its 576 columns are no multiple
 of the 256 of the K types. So its weights are moved by up to half a step of that grid, evenly drawn, and the model is
 padded with zeros to 768 columns, which computes the same function. Matrices of the layers are rounded, embeddings and
-norms are not.
+norms are not. The table, and how much a mean hangs on the draw, is in benchmarks/LADDER.md.
 """
 
 import json
@@ -30,19 +30,22 @@ from depthgauge_testbeds.smollm2 import SMOLLM2
 
 WIDTH, HEADS, GROUP, LEVELS = 768, 12, 32, 15
 TYPES = ("Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q3_K", "Q2_K", "Q5_1", "Q5_0", "Q4_1", "Q4_0")
-THREADS = 2
+THREADS = 1
 Round = Callable[[torch.Tensor], torch.Tensor]
 
 
-def padded(model: Any) -> Any:
-    """The same function with zeros up to `WIDTH` columns: norms divide by a mean over more, and are scaled for it."""
+def widened(model: Any) -> Any:
+    """A random model of `WIDTH` columns. Norms divide by a mean over more of them, and add less to it."""
     config = deepcopy(model.config)
-    share = config.hidden_size / WIDTH
     config.num_key_value_heads = config.num_key_value_heads * HEADS // config.num_attention_heads
+    config.rms_norm_eps *= config.hidden_size / WIDTH
     config.hidden_size, config.num_attention_heads = WIDTH, HEADS
-    config.rms_norm_eps *= share
-    wide = LlamaForCausalLM(config).eval()
-    state = model.state_dict()
+    return LlamaForCausalLM(config).eval()
+
+
+def padded(model: Any, wide: Any) -> Any:
+    """The wider model made the same function, in place, by zeros and by scaling its norms."""
+    share, state = model.config.hidden_size / WIDTH, model.state_dict()
     with torch.no_grad():
         for name, tensor in wide.state_dict().items():
             tensor.zero_()
@@ -51,14 +54,13 @@ def padded(model: Any) -> Any:
     return wide
 
 
-def off_the_grid(model: Any, seed: int = 0) -> Any:
+def off_the_grid(model: Any) -> Any:
     """The model with each weight of a layer's matrix moved by up to half a step of 4 bits of its group, in place."""
-    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for matrix in matrices(model).values():
             groups = matrix.view(matrix.shape[0], -1, GROUP)
             step = (groups.amax(-1, keepdim=True) - groups.amin(-1, keepdim=True)) / LEVELS
-            groups += (torch.rand(groups.shape, generator=generator) - 0.5) * step
+            groups += (torch.rand(groups.shape) - 0.5) * step
     return model
 
 
@@ -111,16 +113,19 @@ def row(name: str, columns: NDArray[Any]) -> list[str]:
     return [name, *(f"{figure:.3g}" for figure in figures)]
 
 
-def ready() -> tuple[Any, Any]:
+def ready(seed: int = 0) -> tuple[Any, Any]:
     """SmolLM2 off its grid and padded, and its tokenizer."""
     model = AutoModelForCausalLM.from_pretrained(SMOLLM2.base, dtype=torch.float32).eval()
-    return padded(off_the_grid(model)), AutoTokenizer.from_pretrained(SMOLLM2.base)
+    torch.manual_seed(seed)
+    wide = widened(model)  # the noise is what is drawn after its weights
+    return padded(off_the_grid(model), wide), AutoTokenizer.from_pretrained(SMOLLM2.base)
 
 
 def main() -> None:
     prepare_libraries(THREADS)
-    base, tokenizer = ready()
-    read = json.loads(Path(sys.argv[1]).read_text()) if sys.argv[1:] else [text.text for text in texts.texts()]
+    of_texts, seed = [*sys.argv[1:], None, None][:2]
+    base, tokenizer = ready(int(seed or 0))
+    read = json.loads(Path(of_texts).read_text()) if of_texts else [text.text for text in texts.texts()]
     ids = [tokenizer(text)["input_ids"] for text in read]
     print(f"{len(ids)} texts, {sum(map(len, ids))} tokens", flush=True)
     rows = []

@@ -179,7 +179,10 @@ PLANTED = {
     "gptq, nibbles": ("gptq", swap_nibbles(f"{UP}.qweight"), MOVED),
     "gptq, scales of another layer": ("gptq", exchange(f"{UP}.scales", f"{UP.replace('0', '1')}.scales"), EXPLAINED),
     "awq, the scale of a group": ("awq", times(f"{UP}.scales", (1, 3), 2), SHIFT),
+    "awq, the zero of a group": ("awq", one_more(f"{UP}.qzeros", (1, 2)), SHIFT),
     "awq, columns": ("awq", columns_in_order, MOVED),
+    "awq, nibbles": ("awq", swap_nibbles(f"{UP}.qweight"), MOVED),
+    "awq, scales of another layer": ("awq", exchange(f"{UP}.scales", f"{UP.replace('0', '1')}.scales"), EXPLAINED),
     "bnb, the scale of a block": ("bnb-nf4", times(f"{UP}.weight.absmax", 5, 1.5), SHIFT),
     "bnb, nibbles": ("bnb-nf4", swap_nibbles(f"{UP}.weight"), MOVED),
     "fp8, the scale of a block": ("fp8", times(f"{UP}.weight_scale_inv", (0, 1), 1.25), EXPLAINED),
@@ -198,6 +201,14 @@ def test_a_planted_fault_is_seen_and_its_tensor_named(fault, copied):
     exchanged = {f"{UP.replace('0', '1')}.weight"} if "another layer" in fault else set()
     named = {f"{UP}.weight"} | exchanged
     assert beyond and set(beyond) == named
+
+
+def test_zeros_of_gptqs_other_version_are_a_step_off_everywhere(copied):
+    """They are 7 of symmetric weights alone, where the configuration is seen to be wrong before a weight is read."""
+    folder = configure(copied("gptq-asym"), lambda settings: settings.update(checkpoint_format="gptq_v2"))
+    deltas, _ = quantized_deltas(folder, BASE)
+
+    assert all(delta.shift > bars.SHIFTED for delta in deltas)
 
 
 @pytest.mark.parametrize(("kind", "output"), [("down_proj", 5), ("gate_up_proj", 40)])
@@ -248,6 +259,9 @@ REFUSED = {
     "another group size, ct": (settings("ct-w4", lambda q: group(q).update(group_size=16)), "weight_scale .* shape"),
     "another group size, gptq": (settings("gptq", lambda q: q.update(group_size=64)), r"\.scales .* groups of 64"),
     "another group size, awq": (settings("awq", lambda q: q.update(group_size=16)), r"\.scales .* groups of 16"),
+    "columns that do not divide, ct": (settings("ct-w4", lambda q: group(q).update(group_size=48)), "of 48 do not"),
+    "columns that do not divide, gptq": (settings("gptq", lambda q: q.update(group_size=48)), "groups of 32 .* 48"),
+    "columns that do not divide, awq": (settings("awq", lambda q: q.update(group_size=48)), "groups of 48 do not"),
     "GPTQ's other version": (settings("gptq", lambda q: q.update(checkpoint_format="gptq_v2")), "qzeros .* zeros of 7"),
     "4 bits of 8, ct": (settings("ct-w8", lambda q: group(q).update(num_bits=4)), "weight_packed .* shape .* 4 bits"),
     "4 bits of 8, int": (settings("ct-w8a8", lambda q: group(q).update(num_bits=4)), "config.json says 4 bits"),
@@ -393,6 +407,17 @@ def test_a_quantised_copy_that_should_be_equal_is_held_to_that(copied, tmp_path)
     assert rows(result)["weights-within-margin"].outcome is Outcome.REFUTED
 
 
+@pytest.mark.parametrize("name", [f"{UP}.weight", "model.norm.weight"])
+@pytest.mark.parametrize("at_fault", ["base", "ct-w4"])
+def test_a_weight_of_nan_on_either_side_is_one_sentence(name, at_fault, copied):
+    folders = {kind: copied(kind) for kind in ("base", "ct-w4")}
+    stored = name if at_fault == "base" or "norm" in name else f"{UP}.weight_scale"
+    change(folders[at_fault], times(stored, 3, float("nan")))
+
+    with pytest.raises(InvalidCheckpoint, match=f"{name.removesuffix('.weight')}.* NaN or infinite"):
+        quantized_deltas(folders["ct-w4"], folders["base"])
+
+
 # GGUF
 
 gguf = pytest.importorskip("gguf")
@@ -448,7 +473,11 @@ def permuted(name, weight, config):
     return weight.reshape(count, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
 
 
-def write_gguf(base, path, kind, damage=lambda name, weight: weight):
+def unchanged(name, values):
+    return values
+
+
+def write_gguf(base, path, kind, damage=unchanged, damage_codes=unchanged):
     """What llama.cpp's converter writes of a llama, quantised as `kind` but for norms."""
     config = json.loads((base / "config.json").read_text())
     writer = gguf.GGUFWriter(path, "llama")
@@ -467,7 +496,8 @@ def write_gguf(base, path, kind, damage=lambda name, weight: weight):
     for name, tensor in load_file(base / "model.safetensors").items():
         weight = permuted(name, damage(name, tensor.float().numpy()), config)
         used = kinds[kind] if weight.ndim > 1 else kinds.F32
-        writer.add_tensor(gguf_name(name), gguf.quants.quantize(weight, used), raw_dtype=used)
+        codes = damage_codes(name, gguf.quants.quantize(weight, used))
+        writer.add_tensor(gguf_name(name), codes, raw_dtype=used)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -509,6 +539,63 @@ def test_a_gguf_file_with_a_swapped_layer_is_refuted(gguf_base, tmp_path):
     result = api.compare(gguf_base, path, store=tmp_path / "store", last_stage="weights", tell=lambda line: None)
     row = rows(result)["quantized-weights-within-bits"]
     assert row.outcome is Outcome.REFUTED and row.estimate.where == "layer 0 mlp.up_proj"
+
+
+BLOCK, SCALE = 18, 2  # bytes of 32 weights of Q4_0, and of the scale that they begin with
+
+
+def block_scale(factor):
+    def edit(blocks, others):
+        blocks[3, 1, :SCALE] = (blocks[3, 1, :SCALE].view(np.float16) * np.float16(factor)).view(np.uint8)
+
+    return edit
+
+
+def other_nibbles(blocks, others):
+    blocks[..., SCALE:] = blocks[..., SCALE:] >> 4 | blocks[..., SCALE:] << 4
+
+
+def scales_of_others(blocks, others):
+    blocks[..., :SCALE] = others[..., :SCALE]
+
+
+def with_codes(base, path, edit):
+    """A GGUF file of 4 bits, of which the blocks of one matrix are edited: (rows, blocks, bytes). `others` are those of
+    the next layer.
+    """
+    weights = load_file(base / "model.safetensors")
+    kind = gguf.GGMLQuantizationType.Q4_0
+    others = gguf.quants.quantize(weights[f"{UP.replace('0', '1')}.weight"].numpy(), kind)
+
+    def damage(name, codes):
+        if name == f"{UP}.weight":
+            codes = codes.copy()
+            edit(codes.reshape(len(codes), -1, BLOCK), others.reshape(len(codes), -1, BLOCK))
+        return codes
+
+    return write_gguf(base, path, "Q4_0", damage_codes=damage)
+
+
+@pytest.mark.parametrize(
+    ("edit", "measure"), [(block_scale(2), SHIFT), (other_nibbles, MOVED), (scales_of_others, EXPLAINED)],
+    ids=["the scale of a group", "nibbles", "scales of another layer"],
+)  # fmt: skip
+def test_a_planted_fault_of_a_gguf_file_is_seen_and_its_tensor_named(edit, measure, gguf_base, tmp_path):
+    bound = {SHIFT: bars.SHIFTED, MOVED: dict(bars.MOVED)[4], EXPLAINED: bars.EXPLAINED}[measure]
+    (folder := tmp_path / "made").mkdir()
+    convert(with_codes(gguf_base, tmp_path / "tiny.gguf", edit), folder)
+    beyond = [delta for delta in quantized_deltas(folder, gguf_base)[0] if getattr(delta, measure) > bound]
+
+    assert [delta.name for delta in beyond] == [f"{UP}.weight"]
+    assert measure != SHIFT or (beyond[0].row, beyond[0].column) == (3, 32)
+
+
+def test_a_gguf_file_with_a_scale_of_nan_is_one_sentence(gguf_base, tmp_path):
+    path = with_codes(gguf_base, tmp_path / "tiny.gguf", block_scale(float("nan")))
+    with pytest.raises(
+        InvalidCheckpoint, match=r"tiny.gguf has weights in model\.layers\.0\.mlp\.up_proj\.weight that a"
+    ):
+        find(str(path), "--checkpoint", store=Store(tmp_path / "store", run="formats"), start=tmp_path)
 
 
 def part_of_three(path, base):

@@ -1,11 +1,10 @@
 """SmolLM2 in one type of GGUF after the other: fewer bits cost more, once it does not stand on the grid of one."""
 
-from copy import deepcopy
 from itertools import pairwise
 
 import pytest
 
-from benchmarks.ladder import divergences, matrices, off_the_grid, padded, ready, rounding
+from benchmarks.ladder import divergences, matrices, off_the_grid, padded, ready, rounding, widened
 from depthgauge.checks.inputs import texts
 from depthgauge.models.load import load, prepare_libraries
 from depthgauge.probes.divergence.compute import next_tokens
@@ -30,8 +29,9 @@ def ids_of(tokenizer):
 
 
 def test_padding_computes_the_same_function(model):
-    base, tokenizer = model
-    narrow = off_the_grid(deepcopy(load(SMOLLM2.base)[0]))
+    _, tokenizer = model
+    narrow = off_the_grid(load(SMOLLM2.base)[0])
+    base = padded(narrow, widened(narrow))
 
     assert base.config.hidden_size == 768
     said = next_tokens(base, narrow, ids_of(tokenizer))
@@ -49,7 +49,8 @@ def test_fewer_bits_cost_more(model):
 
 def test_the_grid_on_which_it_is_brought_costs_nothing_and_the_other_does():
     pytest.importorskip("libgguf")
-    model = padded(load(SMOLLM2.base)[0])
+    narrow = load(SMOLLM2.base)[0]
+    model = padded(narrow, widened(narrow))
     to_type = rounding("Q4_1")
 
     def errors():

@@ -124,6 +124,15 @@ def check_shape(tensor: Stored, *shapes: tuple[int, ...], why: str) -> None:
         )
 
 
+def check_divides(size: int, columns: int, main: Stored) -> None:
+    """Raises: InvalidCheckpoint where columns are not made up of groups of this size, as their kernels need them."""
+    if columns > size and columns % size:
+        raise InvalidCheckpoint(
+            f"{main.name} in {main.path} has {columns} inputs, which groups of {size} do not divide: config.json and "
+            "the weights are not of one quantisation."
+        )
+
+
 def fields_by_module(stored: dict[str, Stored] | Any) -> dict[str, dict[str, Stored]]:
     """What is stored of each module, by the last part of its name."""
     fields: dict[str, dict[str, Stored]] = {}

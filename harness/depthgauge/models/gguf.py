@@ -71,7 +71,8 @@ def check_whole(path: Path, reader: Any) -> None:
 def convert(path: Path, into: Path) -> None:
     """Write what a GGUF file holds as a folder in float32, with the type of each quantised weight in its configuration.
 
-    Raises: InvalidCheckpoint if transformers cannot read it; StoreUnusable where the disk has no room.
+    Raises: InvalidCheckpoint if transformers cannot read it, or a weight is NaN or infinite; StoreUnusable where the
+    disk has no room.
     """
     reader = check_gguf(path)
     needed = int(SPARE * FLOAT_BYTES * sum(math.prod(map(int, tensor.shape)) for tensor in reader.tensors))
@@ -95,6 +96,9 @@ def convert(path: Path, into: Path) -> None:
             raise InvalidCheckpoint(
                 f"{path} has no usable weights for {lost[0]} ({len(lost)} in all): convert it anew."
             )
+        broken = next((name for name, weight in model.named_parameters() if not weight.isfinite().all()), None)
+        if broken is not None:
+            raise InvalidCheckpoint(f"{path} has weights in {broken} that are NaN or infinite: convert it anew.")
         types = types_of(model, reader)
         model.hf_quantizer = None
         if hasattr(model.config, "quantization_config"):

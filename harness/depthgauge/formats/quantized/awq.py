@@ -14,7 +14,7 @@ from depthgauge.core.errors import InvalidCheckpoint
 from depthgauge.core.registry import FORMATS
 from depthgauge.formats.format import Format
 from depthgauge.formats.levels import Levels, counted
-from depthgauge.formats.packing import beside, check_shape, fields_by_module, nibbles, read, scaled
+from depthgauge.formats.packing import beside, check_divides, check_shape, fields_by_module, nibbles, read, scaled
 from depthgauge.formats.targets import check_all_quantized, names_in
 from depthgauge.formats.tensors import FLOATS, Computed, Stored, Tensor, quantization
 
@@ -69,6 +69,7 @@ def weight(module: str, fields: dict[str, Stored], group_size: int) -> Computed:
         raise InvalidCheckpoint(f"{main.name} in {main.path} has shape {main.shape}, and not inputs and outputs.")
     inputs, outputs = main.shape[0], main.shape[1] * A_WORD
     size = group_size if group_size > 0 else inputs
+    check_divides(size, inputs, main)
     groups, why = -(-inputs // size), f"{BITS} bits, {inputs} inputs and groups of {size}"
     check_shape(beside(fields, "scales", module, main.path, *FLOATS), (groups, outputs), why=why)
     check_shape(beside(fields, "qzeros", module, main.path, "I32"), (groups, outputs // A_WORD), why=why)

@@ -19,6 +19,7 @@ from depthgauge.formats.packing import (
     E2M1,
     Grid,
     beside,
+    check_divides,
     check_shape,
     fields_by_module,
     nibbles,
@@ -156,6 +157,8 @@ def weight(module: str, fields: dict[str, Stored], main: Stored, scheme: Scheme)
     """The plain weight of a module."""
     shape = plain_shape(module, fields, main, scheme)
     grid = scheme.grid(shape)
+    if grid.block[0] == 1:
+        check_divides(grid.block[1], shape[1], main)
     scale_dtypes = (*FLOATS, "F8_E4M3", "U8", "F8_E8M0")
     scale = beside(fields, "weight_scale", module, main.path, *scale_dtypes)
     why = f"the weight's {shape} and its {scheme.strategy}s of {grid.block[1]} columns"

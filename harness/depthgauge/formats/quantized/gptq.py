@@ -136,6 +136,12 @@ def zeros_and_scales(
     groups = read(fields["g_idx"]) if "g_idx" in fields else np.arange(inputs) // size
     if groups.min() < 0 or groups.max() >= len(scales):
         raise InvalidCheckpoint(f"{main.name} in {main.path} has a g_idx that names a group without a scale.")
+    largest = int(np.bincount(groups).max())
+    if largest != min(size, inputs):
+        raise InvalidCheckpoint(
+            f"{main.name} in {main.path} has a g_idx with groups of {largest} inputs, and config.json says {size}: "
+            "config.json and the weights are not of one quantisation."
+        )
     return zeros.T[:, groups], scales.T[:, groups]
 
 

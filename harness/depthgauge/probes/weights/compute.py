@@ -252,12 +252,15 @@ def finite_sums(run: Run, tolerance: float, buffer: NDArray[np.float64]) -> Sums
         return sums
     sums = run_sums(run, tolerance, buffer)  # a square above 3e38 is no fault of the checkpoint
     if not np.isfinite(sums.by_group).all():
-        at_fault = run.pair.ours if np.isfinite(sums.by_group[1]).all() else run.pair.base
-        raise InvalidCheckpoint(
-            f"{at_fault.name} in {at_fault.path.parent} holds weights that are NaN or infinite: train it again, or "
-            "save it in float32."
-        )
+        raise not_finite(run.pair.ours if np.isfinite(sums.by_group[1]).all() else run.pair.base)
     return sums
+
+
+def not_finite(tensor: Tensor) -> InvalidCheckpoint:
+    return InvalidCheckpoint(
+        f"{tensor.name} in {tensor.path.parent} holds weights that are NaN or infinite: train it again, or save it in "
+        "float32."
+    )
 
 
 def run_sums(run: Run, tolerance: float, buffer: NDArray[np.floating]) -> Sums:

@@ -16,7 +16,7 @@ from depthgauge.core.errors import NotTestable
 from depthgauge.formats.parts import block_of
 from depthgauge.formats.tensors import Computed, Tensor, whole
 from depthgauge.formats.unfolding import Unfolding, moved
-from depthgauge.probes.weights.compute import matched
+from depthgauge.probes.weights.compute import matched, not_finite
 
 MOST_BITS = 8.0  # of what counts as quantised
 PLAIN_GROUP, PLAIN_BITS = 32, 4.0  # of a control, which is stored plain
@@ -59,7 +59,7 @@ def quantized_deltas(folder: Path, base: Path) -> tuple[list[QuantizedDelta], di
 
     Scales that AWQ folded into a norm or a matrix before are taken out: they change no function.
 
-    Raises: InvalidCheckpoint as `matched`; NotTestable if there is no matrix.
+    Raises: InvalidCheckpoint as `matched`, and for a weight that is NaN or infinite; NotTestable if there is no matrix.
     """
     pairs = {pair.ours.name: (pair.ours, pair.base) for pair in matched(folder, base)}
     chosen = [name for name, (ours, _) in pairs.items() if is_quantized(ours)]
@@ -69,11 +69,23 @@ def quantized_deltas(folder: Path, base: Path) -> tuple[list[QuantizedDelta], di
     folded = Unfolding(pairs)
     deltas = []
     for name in chosen:
-        ours, theirs = pairs[name][0], whole(pairs[name][1])
+        ours, theirs = pairs[name][0], finite(pairs[name][1])
         steps = np.abs(folded.unfolded(name, steps_of(ours, folded.folded(name, theirs))))
-        deltas.append(delta_of(ours, folded.candidate(name), theirs, steps))
-    plain = {name: moved(folded.candidate(name), whole(pairs[name][1])) for name in pairs if name not in chosen}
+        deltas.append(delta_of(ours, finite(ours, folded.candidate(name)), theirs, steps))
+    plain = {
+        name: moved(finite(ours, folded.candidate(name)), finite(base))
+        for name, (ours, base) in pairs.items()
+        if name not in chosen
+    }
     return deltas, plain
+
+
+def finite(tensor: Tensor, values: NDArray[np.floating] | None = None) -> NDArray[np.floating]:
+    """A tensor's values, or what was made of them. Raises: InvalidCheckpoint for a number that is NaN or infinite."""
+    values = whole(tensor) if values is None else values
+    if not np.isfinite(values).all():
+        raise not_finite(tensor)
+    return values
 
 
 def is_quantized(tensor: Tensor) -> bool:

@@ -9,17 +9,22 @@ import numpy as np
 import pytest
 
 from benchmarks.task_power import CLAIM, said
-from depthgauge import ItemTask
+from depthgauge import ItemTask, at_most, compare
 from depthgauge.checks import test_internals as internals
-from depthgauge.core.claim import Margin
+from depthgauge.checks import test_quantized as quantized
+from depthgauge.checks import test_weights as weights
+from depthgauge.core.claim import TWICE, Margin
 from depthgauge.core.errors import InvalidComparison
 from depthgauge.core.estimate import Measurement
 from depthgauge.core.result import Outcome, Verdict
 from depthgauge.core.testbed import Item, Testbed, Text, kinds_of
+from depthgauge.corruptions import CORRUPTIONS, corrupt
+from depthgauge.history.catalogue import claims_of
 from depthgauge.report.outcome import adjusted, beside, exit_code, seeing
 from depthgauge.runs.comparison import ComparisonSession, detectable_points
 from depthgauge.runs.session import Session
 from depthgauge.tasks import ItemTaskProbe, groups_of, independent_items, scores_of
+from tests.test_formats import BASE, copied  # noqa: F401
 
 REFUTED, SUPPORTED, NOT_TESTABLE = Outcome.REFUTED, Outcome.SUPPORTED, Outcome.NOT_TESTABLE
 INTERNAL = internals.test_what_comes_next_has_not_changed.__claim__
@@ -125,3 +130,36 @@ def test_texts_have_kinds_all_or_none():
     assert kinds_of([Text(text="a"), Text(text="b")]) == kinds_of(texts[::2]) == ()
     with pytest.raises(Exception, match="text 3 of 4 has no kind, and others have"):
         kinds_of([*texts, Text(text="d")])
+
+
+# -- controls at twice the margin ---
+
+
+def test_a_control_follows_the_margin_that_its_claim_is_given():
+    claim = weights.test_no_matrix_moved_far.__claim__
+    wider = claim.within(Margin(0.2, "share", "asked for"))
+    bits = quantized.test_no_quantised_matrix_moved_further_than_its_bits.__claim__
+
+    assert (claim.negative_control, wider.negative_control) == ("zero_mlp@0.1", "zero_mlp@0.4")
+    assert [bits.for_bits(each).negative_control for each in (8, 4)] == [f"noise_in_one_layer@{m}" for m in (0.1, 0.7)]
+    with pytest.raises(ValueError, match="stands at a margin, and <= 0 has none"):
+        replace(claim, region=at_most(0)).negative_control  # noqa: B018
+
+
+@pytest.mark.parametrize("expect, package", [("equal", weights), ("quantized", quantized)])
+def test_controls_of_what_is_read_exactly_stand_at_twice_the_margin(expect, package, copied, tmp_path):  # noqa: F811
+    claims = {test.__claim__.id: test.__claim__ for test in claims_of(package)}
+    near = [name for name, claim in claims.items() if claim.control.endswith(TWICE) and claim.expect == expect]
+    candidate = copied("ct-w4") if expect == "quantized" else tmp_path / "noisy"
+    if expect == "equal":
+        corrupt(BASE, candidate, CORRUPTIONS["bfloat16_noise"])
+    rows = compare(
+        BASE, candidate, expect=expect, claims=near, all_stages=True, store=tmp_path / "store",
+        tell=lambda line: None,
+    ).rows  # fmt: skip
+
+    assert len(rows) == len(near) >= 2
+    for row in rows:
+        (margin,) = (end for end in row.bounds if end is not None)
+        assert row.control.endswith(f"@{2 * margin:g}") and row.control_outcome is REFUTED
+        assert float(row.control_reason.split()[0]) == pytest.approx(2 * margin, rel=0.05)

@@ -37,7 +37,7 @@ def by_bits(bounds: tuple[tuple[int, float], ...]) -> str:
         at_most(0.05),
         "share",
         f"norm of the change over the norm of the weights, known exactly; {by_bits(MOVED)}",
-        control="swap_nibbles",
+        control="noise_in_one_layer@2m",
         stage=Stage.WEIGHTS,
         expect=Expectation.QUANTIZED,
         by_bits=MOVED,
@@ -92,7 +92,7 @@ def test_the_scales_are_those_of_the_weights(candidate, baseline) -> Estimate:
         at_most(PLAIN_MOVED),
         "share",
         "norms, biases, embeddings and what was left out; scales that AWQ folds into them are taken out",
-        control="flatten_logits",
+        control="sharpen_logits@2m",
         stage=Stage.WEIGHTS,
         expect=Expectation.QUANTIZED,
     )

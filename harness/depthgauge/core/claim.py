@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
+TWICE = "@2m"  # the dose of a control whose corruption moves what the claim reads by its dose: twice the margin
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Region:
@@ -92,7 +94,8 @@ class Stage(IntEnum):
 class Claim:
     """A statement about a method's checkpoint that an interval can refute.
 
-    `about` names the methods it speaks of (empty: every trained method). `control` is a method that must refute it.
+    `about` names the methods it speaks of (empty: every trained method). `control` is a method that must refute it,
+    with a dose after @ where it has one: 2m is twice the claim's margin, whichever it is given (`negative_control`).
     `testbed` names the only one it speaks of, as a method's does. An informational claim is shown, and fails
     nothing. `stage` orders claims about change, and `expect` names the one expectation that they belong to, if not all.
     `by_bits` are bounds for quantised weights, each with the least bits that it holds for, ascending; fewer bits than
@@ -115,6 +118,21 @@ class Claim:
     expect: Expectation | None = None
     by_bits: tuple[tuple[float, float], ...] = ()
     absolute: bool = False
+
+    @property
+    def negative_control(self) -> str:
+        """The control with its dose in numbers: 'zero_mlp@2m' is 'zero_mlp@0.1' where the margin is .05.
+
+        Raises: ValueError where the claim has no margin.
+        """
+        if not self.control.endswith(TWICE):
+            return self.control
+        margin = next((abs(end) for end in self.region.bounds if end), None)
+        if margin is None:
+            raise ValueError(
+                f"the control {self.control!r} of {self.id!r} stands at a margin, and {self.region} has none"
+            )
+        return f"{self.control.removesuffix(TWICE)}@{2 * margin:g}"
 
     def for_bits(self, bits: float) -> "Claim":
         """The same claim with the bound for weights of so many bits, if it has bounds by bits."""

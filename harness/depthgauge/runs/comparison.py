@@ -292,7 +292,9 @@ class ComparisonSession(Session):
         row = self.row(suite, name, verdict, control, evidence)
         if control.outcome is Outcome.REFUTED:
             return row
-        unproven = f"the control {claim.control!r} is not refuted, so the claim cannot see damage: {control.reason}"
+        unproven = (
+            f"the control {claim.negative_control!r} is not refuted, so the claim cannot see damage: {control.reason}"
+        )
         if verdict.outcome is Outcome.REFUTED:
             return replace(row, reason=f"{row.reason}; informational, as {one_line(unproven)}")
         return replace(row, outcome=Outcome.NOT_TESTABLE, reason=one_line(unproven))
@@ -312,7 +314,7 @@ class ComparisonSession(Session):
     def _control(self, claim: Claim, test: Test, others: Mapping[str, Any]) -> Verdict:
         """The verdict on the baseline broken on purpose; NOT_TESTABLE where it cannot be broken that way."""
         try:
-            return self.verdict(claim, test, self.checkpoint_set(claim.control), others)
+            return self.verdict(claim, test, self.checkpoint_set(claim.negative_control), others)
         except NotTestable as error:
             return Verdict(claim=claim, outcome=Outcome.NOT_TESTABLE, reason=str(error))
 

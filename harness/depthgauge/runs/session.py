@@ -109,7 +109,7 @@ class Session(ABC):
         """What must be there before the claim can be judged on that candidate: what it is compared with, its
         control.
         """
-        return (*arguments, claim.control)
+        return (*arguments, claim.negative_control)
 
     @abstractmethod
     def judge(self, claim: Claim, test: Test, suite: str, name: str, others: Mapping[str, Any]) -> ClaimResult:
@@ -194,7 +194,7 @@ class Session(ABC):
             outcome=verdict.outcome,
             reason=one_line(verdict.reason),
             estimate=estimate and replace(estimate, where=one_line(estimate.where)),
-            control=claim.control,
+            control=claim.negative_control,
             control_outcome=control.outcome,
             control_reason=one_line(control.reason),
             evidence=evidence,
@@ -318,7 +318,7 @@ class MethodSession(Session):
 
     def _control(self, claim: Claim, test: Test, others: Mapping[str, Any]) -> Verdict:
         firsts = {key: value.one_seed() if isinstance(value, CheckpointSet) else value for key, value in others.items()}
-        return self.verdict(claim, test, self.checkpoint_set(claim.control).one_seed(), firsts)
+        return self.verdict(claim, test, self.checkpoint_set(claim.negative_control).one_seed(), firsts)
 
     def recorded(self, claim: Claim, method: str) -> tuple[Outcome, ...]:
         """What the recorded seeds gave. It speaks of one seed's checkpoint: not of a folder, nor of several seeds."""

@@ -1,5 +1,6 @@
 """Intervals for a difference between two candidates measured on the same units, or between two ends of a run."""
 
+import math
 from collections.abc import Sequence
 from functools import partial
 from statistics import NormalDist
@@ -108,9 +109,8 @@ def bonett_price_ends(
 def rise(series: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     """Mean of the last quarter of a run's steps minus that of the first.
 
-    A step resembles the one before it: a quarter counts as many independent steps as its autocorrelation leaves, that
-    of a first-order autoregression fitted to the whole series without its trend and corrected for its bias (Bartlett
-    1946, Kendall 1954), and the interval is Student's t of so many. Several seeds: t over the seeds' rises.
+    A step resembles the one before it: a quarter counts as many independent steps as its autocorrelation leaves
+    (`independent_share`), and the interval is Student's t of so many. Several seeds: t over the seeds' rises.
 
     Raises: StatisticUndefined below 8 steps, where both quarters are constant, or where a quarter is worth fewer than
     3 independent steps.
@@ -142,7 +142,10 @@ def rise(series: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
 def independent_share(series: NDArray[np.float64]) -> float:
     """What share of a series' values (N,) is worth an independent one, by its autocorrelation at lag 1.
 
-    1 where there is none: what alternates is taken as independent.
+    The autocorrelation is that of a first-order autoregression fitted to the series without its trend, corrected for
+    its bias (Kendall 1954), and a standard error more (Bartlett 1946): a series that is too short to show how much its
+    values resemble each other would else look independent by chance, and have too narrow an interval. 1 where there
+    is no autocorrelation: what alternates is taken as independent.
     """
     n = len(series)
     places = np.arange(n) - (n - 1) / 2
@@ -151,6 +154,7 @@ def independent_share(series: NDArray[np.float64]) -> float:
     if n <= LOST_TO_TREND or not rest.any():
         return 1.0
     correlation = (n * float(rest[1:] @ rest[:-1] / (rest @ rest)) + 2) / (n - LOST_TO_TREND)
+    correlation += math.sqrt(max(1 - correlation**2, 0.0) / n)
     correlation = min(max(correlation, 0.0), MOST_ALIKE)
     return (1 - correlation) / (1 + correlation)
 

@@ -1,6 +1,7 @@
 """Single rows of embeddings and head: seen, sized and named by their tokens, in vocabularies of 1,000 and 49,152."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,10 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.torch import save_file
 
+from depthgauge import compare
+from depthgauge.core.estimate import Measurement
+from depthgauge.core.result import Outcome
 from depthgauge.probes.weights import measures
 from depthgauge.probes.weights.compute import RUN, weight_deltas
 from depthgauge.probes.weights.measures import of_others
-from depthgauge.probes.weights.rows import LISTED, norm_factors, relative_changes
+from depthgauge.probes.weights.readings import column_of, concentrated
+from depthgauge.probes.weights.rows import LISTED, entries, norm_factors, relative_changes
+from tests.test_formats import BASE, change, copied  # noqa: F401
 
 WIDTH, STOP = 24, 0
 SIZES = (1000, 49152)
@@ -82,7 +88,9 @@ def test_two_rows_that_were_swapped_are_the_two_that_moved_most(base, tmp_path):
     found = of_others(changed(base, tmp_path / "ours", swap), base)
     first = [str(found["rows"][i]) for i in np.argsort(-found["row_change"])[:2]]
 
-    assert sorted(first) == ["lm_head row 5 'w5'", "lm_head row 900 'w900'"]
+    assert sorted(first) == [
+        "lm_head row 5 'w5', which holds row 900 'w900'", "lm_head row 900 'w900', which holds row 5 'w5'",
+    ]  # fmt: skip
     assert found["row_change"].max() > 1 and (np.sort(found["row_change"])[:-2] == 0).all()
     assert found["row_factor"].max() < 4  # a swap is no matter of size
     assert rows in SIZES
@@ -212,3 +220,56 @@ def tensors_of(folder):
     from safetensors.torch import load_file
 
     return load_file(folder / "model.safetensors")
+
+
+def test_rows_that_are_off_hold_no_other(base, tmp_path):
+    def edit(tensor):
+        tensor[[5, 900]] = 0
+        tensor[[7, 8]] = torch.randn(2, WIDTH)
+
+    found = of_others(changed(base, tmp_path / "ours", edit), base)
+    assert (found["row_change"] > 0.5).sum() == 4 and not any("holds" in row for row in found["rows"])
+
+
+def test_a_tensor_that_a_single_row_moved_is_named_with_it():
+    arrays = {"rows": np.array(["a row 3 'x'", "b row 1 'y'"]), "row_share": np.array([0.9, 0.1])}
+    measured = Measurement(key="", probe="", parameters={}, checkpoint="", arrays=arrays)
+    named = concentrated(measured, ["model.a", "b", "layer 1 c"])
+    assert named == ("model.a row 3 'x'", "b", "layer 1 c")
+    assert column_of(named[0]) == "model.a"
+
+
+# -- through the command ---
+
+
+@pytest.mark.parametrize("expect, claims", [
+    ("equal", ["norms-and-embeddings-within-margin", "rows-within-margin"]),
+    ("quantized", ["unquantized-weights-within-margin", "rows-within-bits"]),
+])  # fmt: skip
+def test_two_rows_that_were_swapped_are_both_named_by_their_tokens(expect, claims, copied, tmp_path):  # noqa: F811
+    folder = copied("ct-w4") if expect == "quantized" else shutil.copytree(BASE, tmp_path / "candidate")
+
+    def edit(stored):
+        rows = stored["model.embed_tokens.weight"]
+        rows[[4, 9]] = rows[[9, 4]]
+
+    result = compare(
+        BASE, change(folder, edit), expect=expect, claims=claims, all_stages=True, store=tmp_path / "store",
+        tell=lambda line: None,
+    )  # fmt: skip
+    tokens = [entries(BASE, [4, 9])[row] for row in (4, 9)]
+    assert all(tokens) and [row.claim for row in result.rows] == claims
+    for row in result.rows:
+        assert row.outcome is Outcome.REFUTED and row.control_outcome is Outcome.REFUTED
+        assert all(token in row.estimate.where for token in tokens)
+    assert all(token in str(result.headline) for token in tokens)
+
+
+@pytest.mark.parametrize("factor", [1.5, 0])
+def test_a_row_of_a_quantised_copy_is_named_by_its_token(factor, copied, tmp_path):  # noqa: F811
+    folder = change(copied("ct-w4"), lambda stored: stored["model.embed_tokens.weight"][9].mul_(factor))
+    (row,) = compare(
+        BASE, folder, expect="quantized", claims=["rows-within-bits"], all_stages=True, store=tmp_path / "store",
+        tell=lambda line: None,
+    ).rows  # fmt: skip
+    assert row.outcome is Outcome.REFUTED and row.estimate.where.endswith(f"row 9 {entries(BASE, [9])[9]}")

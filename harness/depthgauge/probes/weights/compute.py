@@ -109,7 +109,11 @@ def weight_deltas(folder: Path, base: Path, *, tolerance: float = TOLERANCE) -> 
     Raises: InvalidCheckpoint if a folder cannot be read or a weight is NaN or infinite; InvalidComparison if the
     folders do not hold the same tensors in the same shapes.
     """
-    pairs = matched(folder, base)
+    return deltas_of_pairs(matched(folder, base), tolerance=tolerance)
+
+
+def deltas_of_pairs(pairs: Sequence[Pair], *, tolerance: float = TOLERANCE) -> tuple[TensorDelta, ...]:
+    """The same of some tensors alone."""
     runs = [run for pair in pairs for run in cut(pair)]
     threads = min(WORKERS, os.cpu_count() or 1)
     with ThreadPoolExecutor(threads) as pool:

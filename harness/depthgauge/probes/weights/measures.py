@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from depthgauge.core.errors import NotTestable, StatisticUndefined
 from depthgauge.core.method import State
-from depthgauge.formats.parts import block_of
+from depthgauge.formats.parts import block_of, has_vocabulary
 from depthgauge.formats.tensors import ATTENTION, PROJECTIONS
 from depthgauge.probes.weights import compute
 from depthgauge.probes.weights.rows import of_rows
@@ -117,18 +117,20 @@ def of_others(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
         raise NotTestable(f"{folder} has no norm and no embedding")
     relative = [over_base(delta) for delta in deltas]
     names = np.array([label(delta) for delta in deltas], dtype=np.str_)
-    return {"names": names, "relative": np.array(relative)} | of_rows(deltas, folder)
+    return {"names": names, "relative": np.array(relative)} | of_rows(deltas, folder, base)
 
 
 def of_quantized(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     """Of quantised matrices, shape (Q,): `quantized` names, 'layer 3 mlp.down_proj', `relative`, `explained`, `shift`,
-    `place` of the group that is shifted most, and `bits`; of the rest, (K,): `plain` names and `plain_relative`.
+    `place` of the group that is shifted most, and `bits`; of the rest, (K,): `plain` names and `plain_relative`. With
+    them the arrays of `rows.of_rows`, of embeddings and head.
 
     Raises: as `quantized_deltas`.
     """
     from depthgauge.probes.weights.quantized import quantized_deltas
 
     deltas, plain = quantized_deltas(folder, base)
+    vocabularies = [pair for pair in compute.matched(folder, base) if has_vocabulary(pair.ours.name)]
     return {
         "quantized": np.array([short(delta.name) for delta in deltas], dtype=np.str_),
         "relative": np.array([delta.relative for delta in deltas]),
@@ -138,7 +140,7 @@ def of_quantized(folder: Path, base: Path) -> dict[str, NDArray[Any]]:
         "bits": np.array([delta.bits for delta in deltas], dtype=float),
         "plain": np.array([short(name) for name in plain], dtype=np.str_),
         "plain_relative": np.array(list(plain.values()), dtype=float),
-    }
+    } | of_rows(compute.deltas_of_pairs(vocabularies), folder, base)
 
 
 def place_in(delta: "QuantizedDelta") -> str:

@@ -43,7 +43,7 @@ class OtherDeltas:
     """Arrays of `measures.of_others`: how far what is no matrix of a layer moved, and single rows of embeddings."""
 
     name: ClassVar[str] = "other_weights"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     description: ClassVar[str] = "how far norms, embeddings and their rows moved"
     requires: ClassVar[tuple[str, ...]] = ()
 
@@ -63,13 +63,14 @@ class OtherDeltas:
 @PROBES.register
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizedDeltas:
-    """Arrays of `measures.of_quantized`: how far quantised weights lie from the baseline's, and what is not quantised.
+    """Arrays of `measures.of_quantized`: how far quantised weights lie from the baseline's, what is not quantised, and
+    single rows of embeddings.
 
     `requires` transformers, by whose mapping names are compared where they differ.
     """
 
     name: ClassVar[str] = "quantized_weights"
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     description: ClassVar[str] = "how far quantised weights moved"
     requires: ClassVar[tuple[str, ...]] = ("transformers",)
 

@@ -17,6 +17,9 @@ from depthgauge.probes.weights.probe import (
     WeightDeltas,
 )
 
+ROW = " row "
+CONCENTRATED = 0.25  # of a tensor's squared change: each of two rows that were swapped makes a half
+
 
 def change_rank(candidate: CheckpointSet, base_model: CheckpointSet, projection: str) -> NDArray[np.float64]:
     """A seed, the largest rank over layers of a projection's change from the base."""
@@ -90,10 +93,22 @@ def relative_change_of_others(candidate: CheckpointSet, base_model: CheckpointSe
     """By norm, bias, embedding and head, the norm of the change over that of the base's; 1 where the base's is 0."""
     taken = candidate.compare(OtherDeltas(), base_model)
     values = np.stack([measurement.arrays["relative"] for measurement in taken])
-    return Profiles(
-        ids=("weights",), columns=tuple(map(str, taken[0].arrays["names"])), values=values[:, None], unit="share",
-        population="weights",
-    )  # fmt: skip
+    columns = concentrated(taken[0], list(map(str, taken[0].arrays["names"])))
+    return Profiles(ids=("weights",), columns=columns, values=values[:, None], unit="share", population="weights")
+
+
+def concentrated(measurement: Measurement, tensors: list[str]) -> tuple[str, ...]:
+    """Tensors by name; where a single row makes much of a tensor's change, its row too, as its token tells more."""
+    most: dict[str, tuple[float, str]] = {}
+    arrays = measurement.arrays
+    for row, part in zip(map(str, arrays["rows"]), arrays["row_share"].tolist(), strict=True):
+        tensor, _, place = row.partition(ROW)
+        most[tensor] = max(most.get(tensor, (0.0, "")), (part, place), key=lambda pair: pair[0])
+    named = []
+    for tensor in tensors:
+        part, place = most.get(tensor.rpartition(".")[2], (0.0, ""))
+        named.append(f"{tensor}{ROW}{place}" if part >= CONCENTRATED else tensor)
+    return tuple(named)
 
 
 def relative_change_of_rows(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
@@ -104,14 +119,21 @@ def relative_change_of_rows(candidate: CheckpointSet, baseline: CheckpointSet) -
     return over_rows(candidate, baseline, "row_change", unit="share")
 
 
+def quantized_change_of_rows(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
+    """The same of a quantised candidate. Raises: as above."""
+    return over_rows(candidate, baseline, "row_change", unit="share", quantized=True)
+
+
 def norm_factor_of_rows(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
     """Of the row whose norm grew or shrank most beside the others, by what factor. Raises: as above."""
     return over_rows(candidate, baseline, "row_factor", unit="times")
 
 
-def over_rows(candidate: CheckpointSet, baseline: CheckpointSet, array: str, *, unit: str) -> Profiles:
+def over_rows(
+    candidate: CheckpointSet, baseline: CheckpointSet, array: str, *, unit: str, quantized: bool = False
+) -> Profiles:
     """By tensor the largest of each seed, named by the first seed's row."""
-    taken = candidate.compare(OtherDeltas(), baseline)
+    taken = candidate.compare(QuantizedDeltas() if quantized else OtherDeltas(), baseline)
     if not all(measurement.arrays["rows"].size for measurement in taken):
         raise NotTestable(f"{candidate.name!r} has no embedding of a name that is known")
     most = [largest_rows(measurement, array) for measurement in taken]
@@ -176,6 +198,8 @@ def of_quantized(candidate: CheckpointSet, baseline: CheckpointSet, names: str, 
     columns = [str(name) for name in taken[0].arrays[names]]
     if not columns:
         raise NotTestable(f"{candidate.name!r} stores nothing that is not quantised")
+    if names == "plain":
+        columns = list(concentrated(taken[0], columns))
     if array == "shift":
         columns = [f"{name}, {place}" for name, place in zip(columns, taken[0].arrays["place"], strict=True)]
     values = np.stack([measurement.arrays[array] for measurement in taken])
@@ -211,7 +235,7 @@ def rewrites_of(measurement: Measurement) -> str:
 
 def column_of(name: str) -> str:
     """What a column is of: the row of a tensor is of the tensor."""
-    return name.partition(" row ")[0]
+    return name.partition(ROW)[0]
 
 
 def head_order(candidate: CheckpointSet, baseline: CheckpointSet, *, beyond: float) -> HeadOrder | None:

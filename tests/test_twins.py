@@ -102,6 +102,20 @@ def test_the_column_that_is_off_is_found_and_its_ratio_given():
     assert estimate.where == "7" and 2.4 < estimate.point < 3.6 and estimate.low > 1.5
 
 
+def test_what_is_no_place_is_named_with_the_place_that_is_off_most():
+    members = group(np.random.default_rng(2), 11)
+    members[0, 39] *= 9
+    names = [str(place) for place in range(40)]
+
+    def where(**options):
+        return beside_twins(members[0], members[1:], names, estimand="error", **options).where
+
+    members[0, 7] *= 0.5
+    assert where() == "39" and where(places=39) == "39"  # no place is off by more than twins are
+    members[0, 7] *= 6
+    assert where(places=39) == "39, by 7" and where(places=40) == "39"
+
+
 def test_less_than_twins_is_no_fault_and_is_said():
     members = group(np.random.default_rng(3), 11)
     members[0] /= 2
@@ -147,6 +161,34 @@ def test_a_lost_head_of_4_bits_is_found_among_twins_that_another_candidate_made(
     broken, lines = compared(change(copied("ct-w4"), without_a_head), tmp_path / "store")
     assert broken.outcome is Outcome.REFUTED and broken.estimate.where == "layer 1 head 2"
     assert not any("10 twins" in line for line in lines)
+
+
+def without_an_mlp(layer):
+    """Its last matrix writes nothing: all codes stand for 0."""
+
+    def edit(stored):
+        stored[f"model.layers.{layer}.mlp.down_proj.weight_packed"][:] = 0x88888888 - (1 << 32)
+
+    return edit
+
+
+def with_half_a_norm(layer):
+    def edit(stored):
+        stored[f"model.layers.{layer}.post_attention_layernorm.weight"] *= 0.5
+
+    return edit
+
+
+def test_what_a_layer_of_4_bits_lost_is_named_by_its_layer(copied, tmp_path):  # noqa: F811
+    """The untrained model says something else next at once, which stands out most: the layer is named with it."""
+    places = []
+    for fault in (without_an_mlp(0), with_half_a_norm(1)):
+        folder = change(copied("ct-w4"), fault)
+        broken, _ = compared(folder, tmp_path / "store")
+        folder.rename(tmp_path / f"broken {len(places)}")
+        assert broken.outcome is Outcome.REFUTED
+        places.append(broken.estimate.where)
+    assert [place.rpartition("by ")[2] for place in places] == ["layer 0", "layer 1"]
 
 
 def test_twins_are_kept_by_the_grid_and_not_by_the_codes(copied):  # noqa: F811

@@ -83,10 +83,12 @@ def leave_one_out(logs: Floats) -> tuple[Floats, Floats]:
 
 
 def beside_twins(
-    candidate: Floats, twins: Floats, names: Sequence[str], *, estimand: str, level: float = LEVEL
-) -> Estimate:
+    candidate: Floats, twins: Floats, names: Sequence[str], *, estimand: str, places: int | None = None,
+    level: float = LEVEL,
+) -> Estimate:  # fmt: skip
     """The largest of a candidate's errors (M,) over the geometric mean of its twins' (N, M), and what column it is of:
-    the one with the highest low end.
+    the one with the highest low end. The first `places` columns are places, all where it is None: of a column that is
+    none, the place that is off most is named with it, if that is more than twins are.
 
     The interval holds for all columns at once, and so for the largest: it reaches from the highest low end of any to
     the highest high end. Of one more twin it lies above 1 with a probability of 1 - `level` at most. Columns in which
@@ -106,8 +108,12 @@ def beside_twins(
         return float(ends[0].max()), float(ends[1].max())
 
     better = ", and so better than its twins everywhere" if stands.largest < 0 else ""
+    by = ""
+    if places is not None and kept[column] >= places:
+        first = int(np.where(kept < places, lows, -np.inf).argmax())
+        by = f", by {names[kept[first]]}" if kept[first] < places and lows[first] > 1 else ""
     return Estimate(
         estimand=estimand, unit="times its twins", point=float(stands.ratios[column]), low=float(lows[column]),
         high=float(highs.max()), level=level, n=len(twins), method="Student t", generalises_over="roundings",
-        where=f"{names[kept[column]]}{better}", interval_at=interval_at,
+        where=f"{names[kept[column]]}{by}{better}", interval_at=interval_at,
     )  # fmt: skip

@@ -38,8 +38,9 @@ def largest_beside_twins(candidate: CheckpointSet, baseline: CheckpointSet) -> E
     names, errors = columns_of(own)
     _, theirs = columns_of(twins)
     return beside_twins(
-        errors, theirs, names, estimand="error of a layer, a head or the next token over that of its twins"
-    )
+        errors, theirs, names, places=names.index(NEXT_TOKEN),
+        estimand="error of a layer, a head or the next token over that of its twins",
+    )  # fmt: skip
 
 
 def columns_of(taken: Measurement) -> tuple[tuple[str, ...], NDArray[np.float64]]:

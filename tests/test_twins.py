@@ -1,6 +1,8 @@
 """Twins: copies of a baseline that are rounded as a candidate is, and where a candidate stands among them."""
 
 from copy import deepcopy
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,12 +11,20 @@ import torch
 from depthgauge import api
 from depthgauge.cli import main
 from depthgauge.core.errors import StatisticUndefined
+from depthgauge.core.method import Checkpoint
+from depthgauge.core.plain import digest
 from depthgauge.core.result import Outcome
+from depthgauge.core.testbed import Text
+from depthgauge.corruptions import CORRUPTIONS, corrupt
+from depthgauge.corruptions.folder import plain_copy
 from depthgauge.formats.folder import plain_tensors
 from depthgauge.formats.guess import guess_of
 from depthgauge.formats.levels import TIE, inferred
 from depthgauge.formats.rules import levels_by, rule_named
 from depthgauge.formats.tensors import Computed, whole
+from depthgauge.measure.measuring import description_of
+from depthgauge.models.load import Placement
+from depthgauge.probes.twins import TwinErrors
 from depthgauge.probes.twins.compute import Original, output_projections
 from depthgauge.probes.twins.rounding import Rounding, grid_of
 from depthgauge.stats.twins import beside_twins
@@ -127,7 +137,7 @@ def test_less_than_twins_is_no_fault_and_is_said():
     (group(RNG, 4), "4 twins are too few"),
     (np.ones((10, 40)), "do not differ at all"),
     (group(RNG, 10, spread=3), "exploded"),
-    (np.zeros((10, 40)), "nothing was rounded"),
+    (np.zeros((10, 40)), "stands on this grid already"),
 ])  # fmt: skip
 def test_twins_that_say_nothing_are_refused(twins, said):
     with pytest.raises(StatisticUndefined, match=said):
@@ -195,6 +205,43 @@ def test_twins_are_kept_by_the_grid_and_not_by_the_codes(copied):  # noqa: F811
     first = grid_of(copied("ct-w4"), BASE)
     folder = FIXTURES / "ct-w4-asym"
     assert first[0] == grid_of("int4-g32", BASE)[0] != grid_of(folder, BASE)[0]
+
+
+def test_twins_of_another_version_of_other_texts_or_on_another_device_are_made_anew(monkeypatch):
+    base = Checkpoint(name="base", seed=0, folder=BASE, fingerprint="f")
+    texts = (Text(text="some"), Text(text="more"))
+
+    def key(checkpoint=base, device="cpu", **fields):
+        probe = TwinErrors(**{"texts": texts, "rounded_as": "int4-g32", "twins": 10} | fields)
+        return digest(description_of(probe, SimpleNamespace(placement=Placement(device=device)), checkpoint))
+
+    first = key()
+    others = [
+        key(texts=texts[:1]), key(device="cuda"), key(twins=20), key(rounded_as="int4-g16"),
+        key(checkpoint=replace(base, fingerprint="g")),
+    ]  # fmt: skip
+    assert key() == first
+    monkeypatch.setattr(TwinErrors, "version", TwinErrors.version + 1)
+    assert len({first, *others, key()}) == len(others) + 2
+
+
+@pytest.mark.parametrize("baseline, said", [
+    (lambda here, quantised: BASE, "are stored plain, and stand on no grid of 2 to 8 bits that shows"),
+    (lambda here, quantised: plain_copy(quantised, here / "plain"), "the baseline stands on this grid already"),
+])  # fmt: skip
+def test_what_was_not_rounded_from_the_baseline_is_refused_in_a_sentence(baseline, said, copied, tmp_path):  # noqa: F811
+    """A copy with noise is no rounded one, and of a baseline that stands on the grid twins are the baseline."""
+    candidate = copied("ct-w4")
+    against = baseline(tmp_path, candidate)
+    if against == BASE:
+        candidate = tmp_path / "noisy"
+        corrupt(BASE, candidate, CORRUPTIONS["bfloat16_noise"])
+    result = api.compare(
+        against, candidate, expect="quantized", claims=["within-twins"], all_stages=True, twins=5,
+        store=tmp_path / "store", tell=lambda line: None,
+    )  # fmt: skip
+    (row,) = result.rows
+    assert (result.exit_code, row.outcome) == (20, Outcome.NOT_TESTABLE) and said in row.reason
 
 
 def test_awq_is_rounded_in_its_own_scales_and_compared_in_the_baselines():

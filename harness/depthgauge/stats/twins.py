@@ -98,7 +98,9 @@ def beside_twins(
     """
     kept = np.flatnonzero(np.isfinite(candidate) & (candidate > 0) & (twins > 0).all(axis=0))
     if not len(kept):
-        raise StatisticUndefined("no twin is off in any layer: nothing was rounded.")
+        raise StatisticUndefined(
+            "no twin is off in any layer: the baseline stands on this grid already, and --expect=equal judges a copy."
+        )
     stands = standing(candidate[kept], twins[:, kept])
     lows, highs = stands.ends(level)
     column = int(lows.argmax())

@@ -109,7 +109,7 @@ def counted(method: str, odd: int, n: int, sign: float) -> Estimate:
     values = (np.arange(n) < odd).astype(float)
     if method == "Bonett-Price":
         before, after = (values, 0 * values) if sign < 0 else (0 * values, values)
-        return paired_difference(scores(after, right=1), scores(before, right=1), estimand="x")
+        return paired_difference(*(scores(side, right=1, unit="share") for side in (after, before)), estimand="x")
     return share(scores(values), estimand="x")
 
 

@@ -8,8 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks import control_power
+from benchmarks.coverage import scores
+from benchmarks.gate_quality.before import in_words
 from benchmarks.task_power import CLAIM, said
-from depthgauge import ItemTask, at_most, compare
+from depthgauge import ItemTask, at_least, at_most, compare
 from depthgauge.checks import test_internals as internals
 from depthgauge.checks import test_quantized as quantized
 from depthgauge.checks import test_weights as weights
@@ -18,11 +21,13 @@ from depthgauge.core.errors import InvalidComparison
 from depthgauge.core.estimate import Measurement
 from depthgauge.core.result import Outcome, Verdict
 from depthgauge.core.testbed import Item, Testbed, Text, kinds_of
+from depthgauge.core.verdict import judge
 from depthgauge.corruptions import CORRUPTIONS, corrupt
 from depthgauge.history.catalogue import claims_of
 from depthgauge.report.outcome import adjusted, beside, exit_code, seeing
 from depthgauge.runs.comparison import ComparisonSession, detectable_points
 from depthgauge.runs.session import Session
+from depthgauge.stats import share
 from depthgauge.tasks import ItemTaskProbe, groups_of, independent_items, scores_of
 from tests.test_formats import BASE, copied  # noqa: F401
 
@@ -163,3 +168,43 @@ def test_controls_of_what_is_read_exactly_stand_at_twice_the_margin(expect, pack
         (margin,) = (end for end in row.bounds if end is not None)
         assert row.control.endswith(f"@{2 * margin:g}") and row.control_outcome is REFUTED
         assert float(row.control_reason.split()[0]) == pytest.approx(2 * margin, rel=0.05)
+
+
+def trial(outcome, point, n=40, dose=1.0, claim=INTERNAL, method="Clopper-Pearson"):
+    estimate = replace(share(scores(np.zeros(n)), estimand="x"), point=point, high=1, method=method)
+    return control_power.Trial(claim=claim, control="zero_mlp", dose=dose, outcome=outcome, estimate=estimate)
+
+
+def test_the_power_at_twice_the_margin_is_that_of_the_units():
+    estimate = trial(REFUTED, 1).estimate
+    random = np.random.default_rng(0)
+    drawn = [judge(INTERNAL, share(scores(random.random(40) < 0.2), estimand="x")).outcome for _ in range(2000)]
+    fewer = replace(INTERNAL, region=at_least(-0.1))
+    lost = replace(estimate, method="Bonett-Price", n=128)
+
+    assert control_power.power_at_twice(INTERNAL, estimate) == pytest.approx(drawn.count(REFUTED) / 2000, abs=0.04)
+    assert control_power.power_at_twice(fewer, lost) > 0.8 > control_power.power_at_twice(fewer, replace(lost, n=40))
+    assert control_power.power_at_twice(INTERNAL, replace(estimate, method="exact")) == 1
+    assert control_power.power_at_twice(INTERNAL, replace(estimate, method="Student t")) is None
+    assert control_power.power_at_twice(replace(INTERNAL, region=at_most(0)), replace(estimate, method="exact")) is None
+
+
+def test_the_table_of_controls_has_the_share_refuted_by_dose():
+    exact = weights.test_no_matrix_moved_far.__claim__
+    found = [trial(SUPPORTED, 0.0, dose=0.3), trial(REFUTED, 1.0), trial(SUPPORTED, 0.0, dose=0.3), trial(REFUTED, 0.5),
+             trial(REFUTED, 0.1, dose=0.1, claim=exact, method="exact")]  # fmt: skip
+    _, _, first, second = control_power.text(found).splitlines()
+
+    assert all(cell in first for cell in ("| 0.75 ", "41% by 40", "zero_mlp 0.3: 0/2, 1: 2/2"))
+    assert all(cell in second for cell in ("<= 0.05 share", "| 0.1 ", "always", "0.1: 1/1"))
+    assert control_power.doses(exact) == ("zero_mlp", [0.1])
+    assert control_power.doses(INTERNAL) == ("zero_mlp", [0.1, 0.3, 0.6, 1])
+
+
+def test_what_a_gate_says_is_read_off_its_headline():
+    blocked = "Blocked: a against b: error: 7.6 [7.3, 8.1] times (layer 1 head 2), at most 2.5 [within-twins]."
+
+    assert in_words(f"measuring\n{blocked}") == "blocked by within-twins, layer 1 head 2"
+    assert in_words("Accepted: a against b: 3 hold [x].") == "accepted"
+    with pytest.raises(ValueError, match="no headline in 'nothing'"):
+        in_words("nothing")

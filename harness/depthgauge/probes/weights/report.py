@@ -25,7 +25,7 @@ def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     quantized = [entry for entry in measured if "quantized" in entry.arrays]
     measured = [entry for entry in measured if "projections" in entry.arrays]
     tables: list[Part] = [others_table(others), *row_tables(others)] if others else []
-    tables += [quantized_table(quantized)] if quantized else []
+    tables += [quantized_table(quantized), *row_tables(quantized)] if quantized else []
     if measured:
         size = (13, 2.7 * len(rows_of(measured)))
         grids = [by_layer(entry, measured) for entry in measured]

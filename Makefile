@@ -78,9 +78,10 @@ methods: .venv/installed  ## draw the graph of methods, into docs/methods.svg an
 schema: .venv/installed  ## write the JSON Schema of report.json anew, of the types that a run writes
 	$(BIN)/python -m depthgauge.report.schema > .schema && mv .schema harness/depthgauge/report/report.schema.json
 
-coverage: .venv/installed  ## simulate how often each interval of 95 % holds the truth: clusters, series, seeds (minutes)
+coverage: .venv/installed  ## how often intervals of 95 % hold the truth, tasks lose points, controls are refuted (an hour)
 	$(BIN)/python -m benchmarks.coverage
 	$(BIN)/python -m benchmarks.task_power
+	$(BIN)/python -m benchmarks.control_power
 
 history: .venv/installed  ## simulate a drift that no single step shows, into docs/history.md
 	$(BIN)/python -m benchmarks.history

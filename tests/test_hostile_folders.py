@@ -151,9 +151,14 @@ def test_started_in_a_candidates_folder_nothing_of_it_is_imported(judge, baselin
 @pytest.mark.heavy
 def test_workers_that_are_started_in_a_candidates_folder_import_nothing_of_it(judge, baseline, tmp_path):
     candidate = plant(noisy(baseline, tmp_path / "candidate"))
-    done = judge("compare", baseline, ".", "--executor=local", "--workers=2", cwd=candidate, planted=[candidate])
+    (tmp_path / "conftest.py").write_text(  # all is handed out, however small
+        "from depthgauge.executors.engines import Processes\n\nProcesses.least_s = 0\n"
+    )
+    options = ("--executor=local", "--workers=2", f"--conftest={tmp_path / 'conftest.py'}")
+    done = judge("compare", baseline, ".", *options, cwd=candidate, planted=[candidate])
 
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "handed out (local)" in done.stdout
 
 
 @pytest.mark.parametrize("word", ["--rootdir=.", "--last-teir=files", "-k", "--ini=x"])

@@ -62,11 +62,13 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from depthgauge import Claim, above, claim
+from depthgauge.executors.engines import Processes
 from depthgauge.measure.base_probe import PROBES
 from depthgauge.stats import mean
 from depthgauge.core.estimate import Scores
 
 PLACE = Path({place!r})
+Processes.least_s = 0  # all is handed out, however small
 
 
 def times_begun(number):
@@ -427,6 +429,49 @@ def measuring(context, folder, probe):
     with pytest.raises(NotCached):
         CheckpointSet(name="it", folder=folder, context=planned(context, missing)).measure(probe)
     return missing[0]
+
+
+class Counting(Here):
+    """As `Here`, for as much work as the executor of this machine wants, with how often it was given some."""
+
+    least_s, started = Processes.least_s, 0
+
+    def run(self, orders, resources, logs):
+        self.started += 1
+        return super().run(orders, resources, logs)
+
+
+def test_small_work_is_left_to_this_process(context, tiny_base, tmp_path):
+    told, engine = [], Counting()
+    context = replace(context, tell=told.append)
+    hand_out_one(context, measuring(context, tiny_base, Number(number=1)), engine, tmp_path)
+
+    assert engine.started == 0
+    assert not context.store.has("measurements", measuring(context, tiny_base, Number(number=1)).key)
+    assert len(told) == 1 and "1 small jobs" in told[0]
+
+
+@pytest.mark.parametrize("seconds, megabytes", [(60.0, 0), (None, 200)])
+def test_work_that_took_long_before_or_opens_a_large_model_is_handed_out(
+    context, tiny_base, tmp_path, seconds, megabytes
+):
+    engine, job = Counting(), measuring(context, tiny_base, Number(number=1))
+    job = replace(job, weights=megabytes * 10**6)
+    if seconds is not None:
+        context.store.root.mkdir(exist_ok=True)
+        (context.store.root / "times.jsonl").write_text(json.dumps([job.work, job.weights, seconds]) + "\n")
+    hand_out_one(context, job, engine, tmp_path)
+
+    assert engine.started == 1
+
+
+def test_a_training_is_handed_out_whatever_its_size(context, tmp_path):
+    engine = Counting()
+    method = METHODS.register(Method(name="small", summary="trains nothing", train=train_nothing))
+
+    with pytest.raises(UsageError):  # the training's own: see `train_nothing`
+        hand_out_one(context, training(context, method), engine, tmp_path)
+    assert engine.started == 1
 
 
 def test_a_worker_that_cannot_write_ends_the_run_with_its_sentence(context, tmp_path):

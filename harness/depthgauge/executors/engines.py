@@ -56,9 +56,13 @@ class Engine(Protocol):
 
 @EXECUTORS.register
 class Processes:
-    """Processes of this machine. Each has GPUs of its own where it needs some."""
+    """Processes of this machine. Each has GPUs of its own where it needs some.
+
+    Work of less than `least_s` seconds is not handed out: two workers open the libraries for about as long.
+    """
 
     name, here = "local", True
+    least_s = 20.0
 
     def __init__(self, workers: int | None) -> None:
         self.workers = workers or os.cpu_count() or 1

@@ -11,9 +11,9 @@ from pathlib import Path
 from depthgauge.core.errors import UsageError
 from depthgauge.core.testbed import Resources
 from depthgauge.executors.engines import Ended, Engine
-from depthgauge.executors.plan import Ask, plan, total_text
+from depthgauge.executors.plan import Ask, plan, rough_s, total_text
 from depthgauge.executors.worker import OVER, TAKEN, Order, orders
-from depthgauge.measure.context import Job
+from depthgauge.measure.context import Job, ToTrain
 from depthgauge.runs.session import Session
 from depthgauge.store.folders import FORBIDDEN, NO_SPACE, Store, usable
 from depthgauge.store.times import Times
@@ -24,6 +24,8 @@ TRIES = 2
 def hand_out(session: Session, asks: Sequence[Ask], engine: Engine, log: Path) -> None:
     """Have everything made that the claims ask for. What was lost `TRIES` times has failed: who asks for it is told.
 
+    What takes less time than to start a worker is left to this process, which makes it when a claim asks.
+
     Raises: UsageError if a worker cannot write or load the project's files, or if the engine takes no work.
     """
     store, losses, tried = session.context.store, Counter[str](), set[str]()
@@ -31,6 +33,9 @@ def hand_out(session: Session, asks: Sequence[Ask], engine: Engine, log: Path) -
         planned = plan(session, asks)
         asks, jobs = planned.incomplete, [job for job in planned.jobs if job.key not in tried]
         if not jobs:
+            return
+        if is_small(jobs, engine, Times(store)):
+            session.context.tell(f"{len(jobs)} small jobs are done by this process: workers would take longer to start")
             return
         session.context.tell(f"{total_text(Times(store), jobs, engine.workers)}: handed out ({engine.name})")
         with usable(store.root, "--store", NO_SPACE | FORBIDDEN):
@@ -49,6 +54,15 @@ def hand_out(session: Session, asks: Sequence[Ask], engine: Engine, log: Path) -
                 store.remember_failure(job.kind, job.key, f"{why}, {TRIES} times.")
         if not lost:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def is_small(jobs: Sequence[Job], engine: Engine, times: Times) -> bool:
+    """Whether all of it takes less than the engine's `least_s`; one that has none is given everything, and a training
+    is never small.
+    """
+    if any(isinstance(job.todo, ToTrain) for job in jobs):
+        return False
+    return sum(rough_s(times, job) for job in jobs) < getattr(engine, "least_s", 0.0)
 
 
 def round_place(store: Store) -> Path:

@@ -158,6 +158,22 @@ def test_the_command_says_which_claims_were_not_testable(accepted, project):
     assert read(project, "prod").accepted.not_testable == ("blind",)
 
 
+def test_the_command_says_that_a_checkpoint_outside_the_project_is_stored_by_its_absolute_path(
+    project, tmp_path_factory
+):
+    outside = shutil.copytree(project / "first", tmp_path_factory.mktemp("outside") / "first")
+
+    def accept(name, checkpoint):
+        command = [sys.executable, "-m", "depthgauge", "accept", name, checkpoint, "--reason=good"]
+        return subprocess.run(command, cwd=project, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    said, inside = accept("far", str(outside)), accept("near", "first")
+
+    assert read(project, "far").accepted.checkpoint == str(outside)
+    assert len(said) == 2 and str(outside) in said[1]
+    assert read(project, "near").accepted.checkpoint == "./first" and len(inside) == 1
+
+
 def test_the_report_on_the_second_checkpoint_of_a_name_is_found(accepted, project):
     """Its folder is not called as the checkpoint is, as another one's report was there before."""
     accepted("first")

@@ -1,6 +1,7 @@
 """Verdicts: an interval decides, never a point."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from depthgauge import above, at_least, at_most, below, within
-from depthgauge.core.claim import Claim, Region
+from depthgauge.api import CHECKS, tests_in
+from depthgauge.core.claim import Claim, Margin, Region, in_words
 from depthgauge.core.errors import StatisticUndefined
 from depthgauge.core.estimate import Estimate, Scores
 from depthgauge.core.result import Outcome
 from depthgauge.core.verdict import judge, number, p_value, smallest_detectable_effect
+from depthgauge.runs.cases import claim_of
 from depthgauge.stats import mean
 from tests.processes import refused
 
@@ -183,3 +186,36 @@ def test_under_the_null_p_is_uniform():
 
     for alpha in (0.01, 0.05, 0.2, 0.5):
         assert abs(np.mean(np.array(found) < alpha) - alpha) < 4 * (alpha * (1 - alpha) / 2000) ** 0.5
+
+
+# -- margins of a project's own ---
+
+
+def claims_with_a_margin():
+    claims = (claim_of(test) for _, test in tests_in((CHECKS,)))
+    return [claim for claim in claims if 0 not in (claim.region.low, claim.region.high)]
+
+
+@pytest.mark.parametrize("declared", claims_with_a_margin(), ids=lambda claim: claim.id)
+def test_a_statement_says_the_margin_that_holds(declared):
+    value = 1.5 * max(abs(end) for end in declared.region.bounds if end is not None)
+    stated = declared.within(Margin(value, declared.unit, "ours")).statement
+
+    assert in_words(value, declared.unit) in stated
+    for bound in filter(None, declared.region.bounds):
+        assert f" {in_words(abs(bound), declared.unit)}" not in stated
+
+
+def test_a_statement_that_names_no_bound_has_the_margin_behind_it():
+    declared = replace(claim(within(1)), statement="is as before", region=within(0.1), unit="share")
+
+    assert declared.within(Margin(0.2, "share", "ours")).statement.startswith("is as before")
+    assert "20 %" in declared.within(Margin(0.2, "share", "ours")).statement
+
+
+def test_a_number_that_ends_as_the_bound_does_is_another_number():
+    declared = replace(
+        claim(within(1)), statement="moved 15 % of it by at most 5 %", region=at_most(0.05), unit="share"
+    )
+
+    assert declared.within(Margin(0.2, "share", "ours")).statement == "moved 15 % of it by at most 20 %"

@@ -132,13 +132,14 @@ def test_a_training_is_judged_checkpoint_by_checkpoint(tmp_path):
 
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     page = tmp_path / "reports" / "trajectory" / "history" / "history.md"
-    (report,) = tmp_path.glob("reports/trajectory/run-9--old/*/report.json")
+    (report,) = tmp_path.glob("reports/trajectory/run-9--old/**/report.json")
     claims = json.loads(report.read_text())["verdicts"]
 
     assert done.returncode == 1, done.stdout[-2000:]
     assert done.stdout.endswith("1 of 2 candidates are accepted; exit 1: reports/trajectory/history/history.md\n")
     assert "| weights-within-margin" in page.read_text() and "run 2, run-10--old" in page.read_text()
     assert not (tmp_path / "reports" / "trajectory" / "stale").exists()
+    assert report.parent.name == "run-9--old"  # and in no folder of the same name within it
     assert {one["claim"] for one in claims} >= {"same-tensors", "weights-within-margin"}
     assert "next-token-within-margin" not in {one["claim"] for one in claims}
 

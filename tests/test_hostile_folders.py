@@ -137,7 +137,7 @@ def test_every_folder_that_a_shell_made_of_a_pattern_is_judged_and_none_is_a_tes
 
     assert done.returncode == 0, done.stdout + done.stderr
     reports = tmp_path / "ours" / "reports" / "trajectory"
-    assert len(list(reports.glob("*/*/report.json"))) == 3
+    assert len(list(reports.glob("*/report.json"))) == 3
 
 
 def test_started_in_a_candidates_folder_nothing_of_it_is_imported(judge, baseline, tmp_path):

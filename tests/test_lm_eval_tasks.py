@@ -821,6 +821,30 @@ def test_a_metric_without_a_number_per_item_is_passed_over_and_refused_where_it_
 # --- Parameters -------------------------------------------------------------------------------------------------------
 
 
+def test_data_files_lie_beside_the_yaml_file_that_names_them_whatever_the_working_directory(
+    run_task, own, tmp_path_factory, monkeypatch
+):
+    write_task(own, "near", YAML["letters"], test="test.jsonl", dev=["*.jsonl"])
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_rows(elsewhere / "test.jsonl", questions(3))
+    monkeypatch.chdir(elsewhere)
+    taken = run_task("near", path=own)
+
+    assert taken["score"].shape[1] == SHOWN
+    assert np.array_equal(taken["score"], run_task("letters")["score"])
+
+
+def test_data_files_that_lie_in_the_working_directory_alone_are_read_there(
+    run_task, own, tmp_path_factory, monkeypatch
+):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_rows(elsewhere / "far.jsonl", questions(4))
+    write_task(own, "far", YAML["letters"], test="far.jsonl")
+    monkeypatch.chdir(elsewhere)
+
+    assert run_task("far", path=own)["score"].shape[1] == 4
+
+
 def test_parameters_open_no_heavy_library(place):
     code = f"""
 import sys

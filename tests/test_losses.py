@@ -130,6 +130,14 @@ def test_a_folder_of_somebody_elses_is_neither_deleted_nor_written_into(tmp_path
     assert content(tmp_path) == {"trajectory/thesis.md": b"mine"} and judged == []
 
 
+def test_a_report_folder_that_is_named_for_reports_takes_the_report_of_its_checkpoint_itself(tmp_path):
+    """As each checkpoint of a trajectory has one: no folder of the same name lies within it."""
+    own = report_folder(tmp_path / "reports", "new", tmp_path / "new").make()
+
+    assert report_folder(own, "new", tmp_path / "new").path == own
+    assert report_folder(own, "other", tmp_path / "other").path == own / "other"
+
+
 def test_a_trajectory_replaces_its_own_reports_alone(tmp_path):
     """Not what a user put beside them, and not the trajectory of another training."""
 

@@ -122,6 +122,15 @@ def test_verdicts_become_words_and_exit_codes(made_up, names, recorded, code, se
     assert (f"exit {code}:" in done.stdout) == (code != 5)
 
 
+def test_rs_says_why_a_claim_was_not_testable_or_is_open(made_up):
+    done = made_up("impossible or unsure or holds")
+    reasons = [line for line in done.stdout.splitlines() if line.startswith(("NOT_TESTABLE ", "INCONCLUSIVE "))]
+
+    assert any("impossible" in line and "there is no layer 18" in line for line in reasons), done.stdout
+    assert any("unsure" in line and "[-1, 2]" in line for line in reasons), done.stdout
+    assert len(reasons) == 2
+
+
 def test_a_claim_that_breaks_off_is_in_the_record_beside_those_that_were_judged(made_up, place):
     done = made_up("crashes or holds")
     record = rows(place, "grpo")

@@ -12,7 +12,7 @@ ENTROPY_NATS = 1.0
 @claim(
     change_claim(
         "entropy-within-margin",
-        "is as sure of its own words as before, within 1 nat, after 85 % of the openings",
+        "is as sure of its own words as before, within 1 nat, after all but 15 % of the openings",
         at_most(0.15),
         "share",
         "mean entropy of 80 greedy tokens",
@@ -46,7 +46,7 @@ def test_it_loops_no_more_than_before(candidate, baseline) -> Estimate:
 @claim(
     change_claim(
         "answers-still-end",
-        "ends no fewer of its answers by itself than before, by a tenth of them at most",
+        "ends no fewer of its answers by itself than before, by 10 % of them at most",
         at_least(-0.1),
         "share",
         f"short questions, answered within {stopping.TOKENS} tokens; a model that does not stop is no use to anybody",
@@ -64,7 +64,7 @@ def test_its_answers_still_end(candidate, baseline) -> Estimate:
 @claim(
     change_claim(
         "instruction-following-not-worse",
-        "meets no fewer plain requests than before, by a tenth of them at most",
+        "meets no fewer plain requests than before, by 10 % of them at most",
         at_least(-0.1),
         "share",
         "harmless ones not refused, JSON, the language of the request, numbered lists, answers as short as asked",

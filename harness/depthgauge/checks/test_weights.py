@@ -15,7 +15,7 @@ ROW_OUT_OF_LINE = 4
 @claim(
     change_claim(
         "weights-within-margin",
-        "moved no matrix of a layer by more than a twentieth of its norm",
+        "moved no matrix of a layer by more than 5 % of its norm",
         at_most(MOVED),
         "share",
         "the largest of all matrices of all layers, known exactly",
@@ -31,7 +31,7 @@ def test_no_matrix_moved_far(candidate, baseline) -> Estimate:
 @claim(
     change_claim(
         "norms-and-embeddings-within-margin",
-        "moved no norm, bias or embedding by more than a twentieth of its size",
+        "moved no norm, bias or embedding by more than 5 % of its size",
         at_most(MOVED),
         "share",
         "what is no matrix of a layer, and scales all that passes; known exactly",
@@ -49,7 +49,7 @@ def test_no_norm_or_embedding_moved_far(candidate, baseline) -> Estimate:
 @claim(
     change_claim(
         "rows-within-margin",
-        "moved no single row of the embeddings or the head by more than a fifth of its norm",
+        "moved no single row of the embeddings or the head by more than 20 % of its norm",
         at_most(ROW_MOVED),
         "share",
         "a row is a token: one that is lost, as that of the stop token, is no change of the whole; known exactly",

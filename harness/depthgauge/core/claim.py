@@ -1,6 +1,7 @@
 """A claim, and the region in which its estimate must lie."""
 
 import math
+import re
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
@@ -68,6 +69,11 @@ class Margin:
             raise ValueError(f"a margin lies above 0, got {self.value}")
         if not self.unit or not self.reason:
             raise ValueError(f"a margin of {self.value} needs its unit and a reason")
+
+
+def in_words(value: float, unit: str) -> str:
+    """As a statement names a bound: a share in per cent, anything else with the first word of its unit."""
+    return f"{100 * value:g} %" if unit == "share" else f"{value:g} {unit.partition(' ')[0]}"
 
 
 class Expectation(StrEnum):
@@ -147,8 +153,16 @@ class Claim:
         if margin.unit != self.unit:
             raise ValueError(f"the margin of {self.id!r} is in {self.unit!r}, got {margin.value} {margin.unit!r}")
         region = self.region.as_wide_as(margin.value)
-        statement = f"{self.statement}; here the margin is {margin.value:g} {margin.unit}"
-        return replace(self, region=region, rationale=margin.reason, statement=statement)
+        return replace(self, region=region, rationale=margin.reason, statement=self.stated_with(margin.value))
+
+    def stated_with(self, margin: float) -> str:
+        """The statement with this margin in the place of the bound that it names, '5 %' of a share, '6 times'; where it
+        names none, behind it.
+        """
+        bound = next(abs(end) for end in (self.region.high, self.region.low) if math.isfinite(end))
+        own, new = (in_words(value, self.unit) for value in (bound, margin))
+        parts = re.split(rf"(?<![\d.]){re.escape(own)}", self.statement)
+        return new.join(parts) if len(parts) == 2 else f"{self.statement}; here the margin is {new}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

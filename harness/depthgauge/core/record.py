@@ -48,6 +48,28 @@ class ReportRecord:
     exit_code: int
 
 
+def is_part(new: ReportRecord, old: ReportRecord) -> bool:
+    """Whether a report is of the same checkpoints as an older one that says more of them: all its claims are in that,
+    which has others, or it has other claims alone, as a test of a project's own.
+    """
+    same = ("testbed", "checkpoints", "seeds", "device", "dtype")
+    if any(getattr(new.run, name) != getattr(old.run, name) for name in same) or not measured(new) <= measured(old):
+        return False
+    claims, older = claims_in(new), claims_in(old)
+    return not new.not_judged and bool(claims) and (claims < older or claims.isdisjoint(older))
+
+
+def claims_in(record: ReportRecord) -> set[str]:
+    return {row.claim for row in record.verdicts}.union(record.not_run)
+
+
+def measured(record: ReportRecord) -> set[tuple[int, str]]:
+    """Seed and fingerprint of each checkpoint that was judged."""
+    return {
+        (used.seed, used.checkpoint) for row in record.verdicts for used in row.evidence if used.method == row.method
+    }
+
+
 def read_report(path: Path) -> ReportRecord:
     """Raises: UsageError, in one sentence, for what cannot be read, for a report of another version of depthgauge, and
     for what is no report.

@@ -1,13 +1,13 @@
 """The process that owns the terminal: it gathers rows, writes the reports, and sets the exit code."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
 
 from depthgauge.core.result import ClaimResult, claim_result_from_plain
-from depthgauge.pytest_plugin.claims import ERROR, NOT_RUN, ROW, sent_to_controller
+from depthgauge.pytest_plugin.claims import ERROR, LETTERS, NOT_RUN, ROW, sent_to_controller
 from depthgauge.pytest_plugin.collection import CLAIM, REFUSAL
 from depthgauge.pytest_plugin.stages import ALL, note
 from depthgauge.pytest_plugin.state import State
@@ -19,6 +19,11 @@ from depthgauge.runs.result import Findings, Result, conclude, lines_of
 
 def is_again(before: ClaimResult, row: ClaimResult) -> bool:
     return (before.claim, before.method, before.index) == (row.claim, row.method, row.index)
+
+
+def skipped(rows: Iterable[ClaimResult]) -> list[ClaimResult]:
+    """Those that pytest counts under a word of ours, so that -rs leaves out their reasons."""
+    return [row for row in rows if row.outcome in LETTERS]
 
 
 class Controller:
@@ -95,11 +100,13 @@ class Controller:
             terminalreporter.write_line(f"depthgauge: {self.refusal[0]}")
         if self.result is None:
             return
-        if self.config.option.verbose >= 0:
-            terminalreporter.section("claims")
         annotated, colour = os.environ.get("GITHUB_ACTIONS") == "true", terminalreporter.hasmarkup
-        if self.config.option.verbose < 0:
-            terminalreporter.write_line(str(self.result.headline))
-            return
-        for line in lines_of(self.result, annotated=annotated, colour=colour):
+        quiet = self.config.option.verbose < 0
+        if not quiet:
+            terminalreporter.section("claims")
+        said = [str(self.result.headline)] if quiet else lines_of(self.result, annotated=annotated, colour=colour)
+        for line in said:
             terminalreporter.write_line(line)
+        if terminalreporter.hasopt("s"):
+            for row in skipped(self.result.rows):
+                terminalreporter.write_line(f"{row.outcome} {row.claim}: {row.reason}")

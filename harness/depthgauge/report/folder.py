@@ -18,6 +18,7 @@ from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomical
 MARK = ".depthgauge-report"
 TEXT = "depthgauge made this folder, and may replace or delete what is in it. The report is of:\n"
 OPTION = "--report-dir"
+PART = "--part"  # what the name of a folder ends in whose report is of a part of the claims
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ class ReportFolder:
 
     path: Path
     of: str
+
+    @property
+    def of_part(self) -> "ReportFolder":
+        """That of a report on a part of the claims, beside this one."""
+        return ReportFolder(self.path.with_name(f"{self.path.name}{PART}"), self.of)
 
     def check(self) -> None:
         """Raises: UsageError for a folder that this tool did not make, or made for something else, and for one within
@@ -54,13 +60,22 @@ class ReportFolder:
 def report_folder(reports: Path, name: str, checkpoint: Path | None = None) -> ReportFolder:
     """Where the report on what is called `name`, and lies in the folder `checkpoint`, goes below `reports`.
 
-    It is NAME, or where another checkpoint's report is there already, PARENT--NAME, and so on upwards.
+    It is NAME, or where another checkpoint's report is there already, PARENT--NAME, and so on upwards. Where `reports`
+    is itself a folder for the report on that checkpoint, as each of a trajectory has one, it is that.
     """
     if checkpoint is None:
         return ReportFolder(reports / name, name)
-    of = digest(os.path.relpath(checkpoint.resolve(), reports.resolve()))  # the same wherever the two are moved to
+    own = mark_of(checkpoint, reports.resolve().parent)
+    if marked(reports) == own:
+        return ReportFolder(reports, own)
+    of = mark_of(checkpoint, reports)
     folders = [ReportFolder(reports / each, of) for each in names(name, checkpoint.resolve())]
     return next((candidate for candidate in folders if marked(candidate.path) in (None, of)), folders[-1])
+
+
+def mark_of(checkpoint: Path, reports: Path) -> str:
+    """The same wherever the two are moved to."""
+    return digest(os.path.relpath(checkpoint.resolve(), reports.resolve()))
 
 
 def check_file(path: Path, option: str, is_ours: Callable[[str], bool]) -> None:

@@ -12,7 +12,7 @@ from depthgauge.core.errors import HarnessError
 from depthgauge.core.outside import check_outside
 from depthgauge.core.result import ClaimResult, Outcome
 from depthgauge.history.gated_runs import FILE, check_history
-from depthgauge.report.folder import OPTION, report_folder
+from depthgauge.report.folder import OPTION, PART, report_folder
 from depthgauge.report.github import annotations
 from depthgauge.report.headline import About, Headline, headline_of
 from depthgauge.report.outcome import ACCEPTED_EXIT, Problem, adjusted, exit_code, html_table, problem_of, word
@@ -128,12 +128,19 @@ def conclude(session: Session, findings: Findings, *, status: int = 0, judged: P
         headline=headline_of(rows, problems, code, about(session, findings, ", ".join(session.judged))),
     )
     try:
-        return replace(result, reports=tuple(written(session, result, findings, status, judged)))
+        pages = tuple(written(session, result, findings, status, judged))
+        return replace(result, reports=pages, notes=(*result.notes, *filter(None, map(lies_beside, pages))))
     except HarnessError as error:
         problem = problem_of(error)
         code = code_of(session, findings, rows, (*problems, problem), status)
         headline = headline_of(rows, (problem,), code, about(session, findings, ", ".join(session.judged)))
         return replace(result, problems=(*problems, problem), exit_code=code, headline=headline)
+
+
+def lies_beside(page: Path) -> str:
+    """A sentence on a report of a part of the claims; nothing of any other."""
+    whole = page.parent.with_name(page.parent.name.removesuffix(PART))
+    return f"{whole} keeps its report of other claims; this run's lies beside it" if whole != page.parent else ""
 
 
 def notes_of(session: Session) -> tuple[str, ...]:
@@ -181,8 +188,7 @@ def written(session: Session, result: Result, findings: Findings, status: int, j
         code = code_of(session, findings, rows, problems, status if status > 1 else 0)
         headline = headline_of(rows, problems, code, about(session, findings, name))
         with usable(session.reports, "--report-dir", NO_SPACE | FORBIDDEN):
-            write_report(folder, name, rows, problems, run, code, str(headline))
-        yield folder.path / "report.md"
+            yield write_report(folder, name, rows, problems, run, code, str(headline))
 
 
 def check_reports(session: Session, judged: Path | None) -> None:

@@ -17,7 +17,7 @@ from depthgauge.report.outcome import ACCEPTED_EXIT, PRECEDENCE
 from depthgauge.report.trend import write_trend
 
 NUMBER = re.compile(r"(\d+)")
-REPORTS = "trajectory"
+REPORTS, REPORT = "trajectory", "report.json"
 
 
 def candidates_named(names: Sequence[str]) -> list[str]:
@@ -47,7 +47,7 @@ def checkpoints_of(pattern: str) -> list[Path]:
 def judge_trajectory(
     folders: Sequence[Path], reports: Path, judge: Callable[[str, Path], int]
 ) -> tuple[int, Path | None]:
-    """Judge each checkpoint by `judge`, which writes its report below a folder of its own; the exit code of all, and
+    """Judge each checkpoint by `judge`, which writes its report into a folder of its own; the exit code of all, and
     the page, None where no run got so far as to judge a claim. What an earlier trajectory left there is deleted.
 
     Raises: as `ReportFolder.make`, before anything is judged.
@@ -79,7 +79,8 @@ def note(history: Path, reports: Path) -> None:
 
     A run that ended before it judged anything has none.
     """
-    for report in reports.glob("*/report.json"):
-        record = read_report(report)
-        if record.run.checkpoints:
-            append(history, replace(gated_run(record), checkpoint=reports.name))
+    if not (reports / REPORT).is_file():
+        return
+    record = read_report(reports / REPORT)
+    if record.run.checkpoints:
+        append(history, replace(gated_run(record), checkpoint=reports.name))

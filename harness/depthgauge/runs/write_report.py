@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from depthgauge.core.errors import HarnessError
+from depthgauge.core.errors import HarnessError, UsageError
 from depthgauge.core.installed import is_installed, versions
 from depthgauge.core.plain import to_plain
-from depthgauge.core.record import ReportRecord, RunRecord
+from depthgauge.core.record import ReportRecord, RunRecord, is_part, read_report
 from depthgauge.core.result import ClaimResult
 from depthgauge.history.gated_runs import FILE, append, gated_run
 from depthgauge.page.escape import escape
@@ -68,13 +68,18 @@ class Run:
 def write_report(
     reports: ReportFolder, name: str, rows: Sequence[ClaimResult], problems: Sequence[Problem], run: Run, code: int,
     headline: str,
-) -> None:  # fmt: skip
+) -> Path:  # fmt: skip
     """Write report.md and its pictures, the same as report.html, report.json, and summary.md, of the verdicts alone,
-    which is also the summary of a job on GitHub.
+    which is also the summary of a job on GitHub; the page. Where the folder has a report that says more of the same
+    checkpoints, that stays, and this one lies beside it.
 
     Raises: as `ReportFolder.make`.
     """
-    folder = reports.make()
+    record = ReportRecord(
+        run=run.record, verdicts=tuple(rows), not_judged=tuple(problem.message for problem in problems),
+        not_run=run.not_run, exit_code=code,
+    )  # fmt: skip
+    folder = (reports.of_part if says_less(record, reports.path) else reports).make()
     store, testbed = run.session.context.store, run.session.context.testbed
     measured = collect(rows, store, testbed, run.session.compared_with)
     colours = colours_of(entry.evidence.method for entry in measured)
@@ -92,10 +97,6 @@ def write_report(
     summary = page(parts=[verdicts_part(rows, problems)] if judged else [])
     sections.append(environment_part(rows, to_plain(run.record)))
     write_atomically(folder / "report.md", page(parts=[*top, *claims, *sections]))
-    record = ReportRecord(
-        run=run.record, verdicts=tuple(rows), not_judged=tuple(problem.message for problem in problems),
-        not_run=run.not_run, exit_code=code,
-    )  # fmt: skip
     write_atomically(folder / "report.json", json.dumps(to_plain(record), indent=1) + "\n")
     if record.run.checkpoints and run.session.reports is not None:
         append(run.session.reports / FILE, gated_run(record))
@@ -106,6 +107,15 @@ def write_report(
     )  # fmt: skip
     write_atomically(folder / "report.html", html)
     append_to_step_summary(summary)
+    return folder / "report.md"
+
+
+def says_less(record: ReportRecord, folder: Path) -> bool:
+    """Whether the report that a folder has is of the same checkpoints, and says more of them."""
+    try:
+        return is_part(record, read_report(folder / "report.json"))
+    except UsageError:  # there is none, or one of another version
+        return False
 
 
 def write_refused(reports: ReportFolder, headline: str, code: int) -> Path:

@@ -5,7 +5,9 @@ import random
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from glob import glob
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,14 +22,13 @@ PYTHON_SEED = 0  # with SEED for NumPy, torch and the choice of examples: what l
 
 def load(task: LmEvalTask, index: Found, metadata: Mapping[str, Any]) -> dict[str, Any]:
     """lm-eval's task objects by name, with their data sets. Tasks that make their own read `metadata` for a tokenizer.
+    Files of data that a YAML file names lie beside it, or where lm-eval looks for them, in the working directory.
 
     Raises: UsageError if there is another set of them than the index promised, or one cannot be made.
     """
-    from lm_eval.tasks._factory import TaskFactory
-
     forget_modules()
     seed_everything()
-    index.manager._factory = TaskFactory(meta=dict(metadata))
+    index.manager._factory = factory(metadata)
     try:
         loaded: dict[str, Any] = index.manager.load([task.name])["tasks"]
     except HarnessError:
@@ -38,6 +39,31 @@ def load(task: LmEvalTask, index: Found, metadata: Mapping[str, Any]) -> dict[st
         odd = ", ".join(sorted(set(loaded) ^ set(index.configurations)))
         raise InvalidComparison(f"lm-eval loaded other tasks than those of {task.name!r}: {odd}.")
     return loaded
+
+
+def factory(metadata: Mapping[str, Any]) -> Any:
+    """lm-eval's, which finds a task's data files beside its YAML file first: answers hang on no working directory."""
+    from lm_eval.tasks._factory import TaskFactory
+
+    class Factory(TaskFactory):  # type: ignore[misc]
+        def _load_full_config(self, entry: Any, overrides: Any = None) -> dict[str, Any]:
+            settings: dict[str, Any] = super()._load_full_config(entry, overrides)
+            data = settings.get("dataset_kwargs") or {}
+            if entry.yaml_path and "data_files" in data:
+                files = beside(data["data_files"], Path(entry.yaml_path).parent)
+                settings["dataset_kwargs"] = {**data, "data_files": files}
+            return settings
+
+    return Factory(meta=dict(metadata))
+
+
+def beside(files: Any, folder: Path) -> Any:
+    """Names of files, as datasets takes them, those that lie in the folder with it in front."""
+    if isinstance(files, str):
+        return str(folder / files) if glob(files, root_dir=folder, recursive=True) else files
+    if isinstance(files, Mapping):
+        return {split: beside(names, folder) for split, names in files.items()}
+    return [beside(name, folder) for name in files]
 
 
 def not_loaded(task: LmEvalTask, error: BaseException) -> UsageError:

@@ -5,10 +5,12 @@ import sys
 
 import pytest
 
+from depthgauge.api import compare
 from depthgauge.cli import main, parser
-from depthgauge.cli.progress import EVERY_S, Log
+from depthgauge.cli.progress import EVERY_S, Bar, Log, shown
 from depthgauge.core.claim import Margin
 from depthgauge.core.errors import UsageError
+from depthgauge.core.steps import counted, heard_by
 from depthgauge.runs.config import ABOUT_METHODS, OPTIONS, options_from
 from depthgauge.runs.conftests import load_conftest
 from tests.bytes import save_byte_model
@@ -102,6 +104,66 @@ def test_a_log_has_a_step_a_minute_and_every_notice(capsys):
     assert [line.rpartition(" ")[2] for line in lines[:-1]] == ["0", "60", "120", "180"]
     assert all("of 20 claims" in line for line in lines[:-1]) and EVERY_S == 60
     assert lines[-1] == "--dtype=bfloat16: slow here"
+
+
+def test_a_log_says_once_a_minute_how_far_a_long_measurement_is(capsys):
+    now = [0.0]
+    with Log(clock=lambda: now[0]) as log:
+        log.tell("measuring what takes long")
+        for _ in counted(range(12)):
+            now[0] += 25
+    list(counted(range(3)))  # nobody listens now
+    lines = capsys.readouterr().out.splitlines()
+
+    assert [line.partition("long")[2] for line in lines] == ["", ": 3 of 12", ": 6 of 12", ": 9 of 12"]
+
+
+@pytest.fixture
+def bar():
+    bar = Bar()
+    bar.live.disable = True  # nothing is drawn here
+    return bar
+
+
+def test_the_live_bar_moves_within_a_long_measurement_and_never_back(bar):
+    seen = []
+    with bar:
+        bar.advance(2, 10)
+        bar.tell("measuring what takes long")
+        for loop in (4, 8):
+            for _ in counted(range(loop)):
+                task = bar.live.tasks[0]
+                seen.append((task.completed, task.description.partition(": ")[2]))
+        bar.advance(3, 10)
+
+    positions = [position for position, _ in seen]
+    assert positions == sorted(positions) and len(set(positions)) > 4 and 2 <= positions[0] < positions[-1] < 3
+    assert seen[3][1] == "3 of 4" and seen[-1][1] == "7 of 8"
+    assert bar.live.tasks[0].completed == 3
+
+
+@pytest.mark.heavy
+def test_probes_say_how_far_they_are(tmp_path):
+    heard, steps = set(), []
+    baseline, candidate = save_byte_model(tmp_path / "old"), save_byte_model(tmp_path / "new", seed=1)
+    claims = ("weights", "next-token", "residual-stream", "attention", "entropy")
+    with heard_by(lambda done, total: heard.add(steps[-1])):
+        compare(
+            baseline, candidate, claims=[f"{name}-within-margin" for name in claims], store=tmp_path / "store",
+            all_stages=True, tell=steps.append,
+        )  # fmt: skip
+    silent = [step for step in steps if step.startswith("measuring") and step not in heard]
+
+    assert len(heard) > len(claims) and not silent
+
+
+def test_quiet_prints_no_progress(capsys):
+    with shown(quiet=True) as quiet:
+        quiet.tell("measuring something")
+        quiet.tell("a notice")
+        list(counted(range(3)))
+
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

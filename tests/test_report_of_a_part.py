@@ -1,4 +1,4 @@
-"""A run of a part of the claims does not replace the report that says more of the same checkpoint: it lies beside it."""
+"""A run of a part of the claims does not replace a report that says more of the same checkpoint: it lies beside."""
 
 import json
 

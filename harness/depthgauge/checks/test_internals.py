@@ -114,8 +114,8 @@ def test_heads_look_where_they_did(candidate, baseline) -> Estimate:
 @claim(
     change_claim(
         "attention-sinks-within-margin",
-        "gives the first token as much attention as before, within 0.1, in the head that gave it most, in all but 10 % of "
-        "the passages",
+        "gives the first token as much attention as before, within 0.1, in the head that gave it most, in all but 10 % "
+        "of the passages",
         MOST,
         "share",
         "alpha_1 of Gu et al. 2025 on 64 tokens",

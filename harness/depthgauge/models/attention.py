@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import NotTestable
+from depthgauge.core.steps import counted
 from depthgauge.models.anatomy import attention_weights, per_query_head, widened
 from depthgauge.models.inputs import Tokens, check_finite, check_heads, check_prompts
 from depthgauge.models.load import layers_and_heads
@@ -222,9 +223,11 @@ def eager_flag(*models: Any) -> dict[str, NDArray[np.bool_]]:
 
 def batches_of_one_length(token_ids: Tokens) -> Iterator[list[int]]:
     """The indices of prompts of the same length, at most BATCH at a time: many small runs are what costs time."""
-    for length in sorted({len(ids) for ids in token_ids}):
-        same = [i for i, ids in enumerate(token_ids) if len(ids) == length]
-        yield from (same[start : start + BATCH] for start in range(0, len(same), BATCH))
+    by_length = [
+        [i for i, ids in enumerate(token_ids) if len(ids) == length]
+        for length in sorted({len(ids) for ids in token_ids})
+    ]
+    return counted([same[start : start + BATCH] for same in by_length for start in range(0, len(same), BATCH)])
 
 
 def attention_maps(model: Any, token_ids: Sequence[int], heads: Sequence[tuple[int, int]]) -> Floats:

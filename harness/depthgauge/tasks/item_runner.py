@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
 from depthgauge.core.plain import digest
 from depthgauge.core.randomness import undisturbed
+from depthgauge.core.steps import counted
 from depthgauge.core.testbed import CORRECT, Item, ItemTask
 from depthgauge.models.anatomy import widened
 from depthgauge.models.inputs import as_turn, filler_of, padded_left
@@ -257,4 +258,4 @@ def longest_first(tokens: Tokens) -> tuple[int, Tokens]:
 
 
 def batches(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (values[start : start + BATCH] for start in range(0, len(values), BATCH))
+    return (values[start : start + BATCH] for start in counted(range(0, len(values), BATCH)))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from depthgauge.backends.layerwise import run_ahead
 from depthgauge.backends.pairs import pair_batches
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
+from depthgauge.core.steps import counted
 from depthgauge.models.anatomy import blocks, edited_blocks, widened
 from depthgauge.models.inputs import Tokens, check_prompts
 from depthgauge.probes.activations.directions import Directions
@@ -54,7 +55,7 @@ def activation_difference(candidate: Any, baseline: Any, token_ids: Tokens) -> D
     lengths: dict[int, Floats] = {}
     chosen_batches = pair_batches(baseline, token_ids)
     run_ahead((baseline, candidate), [[token_ids[i] for i in chosen] for chosen in chosen_batches])
-    for chosen in chosen_batches:
+    for chosen in counted(chosen_batches):
         sizes = batch_lengths(candidate, baseline, [list(token_ids[i]) for i in chosen], directions, sums)
         lengths.update(zip(chosen, np.moveaxis(sizes, 2, 0), strict=True))
     enough = sum(len(ids) > READ_AT for ids in token_ids)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from depthgauge.core.steps import counted
 from depthgauge.models.inputs import as_turn, padded_left
 from depthgauge.probes.behaviour.settings import TOKENS, Request
 
@@ -39,7 +40,7 @@ def answers(model: Any, tokenizer: Any, prompts: Sequence[str]) -> tuple[list[st
     said, ended, ends = [], [], ends_of(model, tokenizer)
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends)  # many chat models have none
     ids = [tokenizer(as_turn(tokenizer, prompt), add_special_tokens=False)["input_ids"] for prompt in prompts]
-    for start in range(0, len(ids), BATCH):
+    for start in counted(range(0, len(ids), BATCH)):
         filled, mask = padded_left(ids[start : start + BATCH], filler, model.device)
         with torch.inference_mode():
             generated = model.generate(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from depthgauge.backends.layerwise import run_ahead
 from depthgauge.backends.pairs import NUMBERS, pair_batches
 from depthgauge.core.errors import InvalidCheckpoint, NotTestable
+from depthgauge.core.steps import counted
 from depthgauge.models.anatomy import widened
 from depthgauge.models.inputs import Tokens, check_prompts
 from depthgauge.models.load import vocabulary_size
@@ -56,7 +57,7 @@ def next_tokens(candidate: Any, baseline: Any, token_ids: Tokens) -> NextTokens:
     by_text: dict[int, NDArray[np.float64]] = {}
     chosen_batches = pair_batches(baseline, token_ids)
     run_ahead((baseline, candidate), [[token_ids[i] for i in chosen] for chosen in chosen_batches])
-    for chosen in chosen_batches:
+    for chosen in counted(chosen_batches):
         rows = compared_texts(candidate, baseline, [list(token_ids[i]) for i in chosen])
         by_text.update(zip(chosen, rows, strict=True))
     columns = np.concatenate([by_text[i] for i in range(len(token_ids))]).T

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.backends.pairs import batches
+from depthgauge.core.steps import counted
 from depthgauge.models.attention import eager
 from depthgauge.models.inputs import Tokens, check_prompts
 
@@ -34,14 +35,14 @@ class Floors(NamedTuple):
 def floors(model: Any, token_ids: Tokens) -> Floors:
     """Raises: StatisticUndefined as `check_prompts`."""
     check_prompts(token_ids, 1, model)
-    alone = [log_probabilities(model, [ids])[0] for ids in token_ids]
+    alone = [log_probabilities(model, [ids])[0] for ids in counted(token_ids)]
     together: dict[int, torch.Tensor] = {}
     for chosen in batches(token_ids, 2 * alone[0].shape[-1]):
         together.update(zip(chosen, log_probabilities(model, [token_ids[i] for i in chosen]), strict=True))
     with eager(model):
-        by_matrices = [log_probabilities(model, [ids])[0] for ids in token_ids]
+        by_matrices = [log_probabilities(model, [ids])[0] for ids in counted(token_ids)]
     narrow = within_bfloat16(model)
-    rounded = [log_probabilities(narrow, [ids])[0] for ids in token_ids]
+    rounded = [log_probabilities(narrow, [ids])[0] for ids in counted(token_ids)]
     return Floors(
         divergences(alone, [together[i] for i in range(len(alone))]),
         divergences(alone, by_matrices),

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint, StatisticUndefined
+from depthgauge.core.steps import counted
 from depthgauge.models.inputs import filler_of, padded_left
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def decode(model: Any, tokenizer: Any, prompts: Sequence[str], steps: int) -> En
     positions, cache = (attention_mask.cumsum(-1) - 1).clamp(min=0), None
     entropies, tokens = [], []
     with torch.inference_mode():
-        for _ in range(steps):
+        for _ in counted(range(steps)):
             out = model(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
@@ -101,7 +102,7 @@ def one_by_one(model: Any, tokenizer: Any, prompts: Sequence[str], steps: int) -
 
     entropies, tokens = [], []
     with torch.inference_mode():
-        for prompt in prompts:
+        for prompt in counted(prompts):
             ids, trace = tokenizer([prompt], return_tensors="pt")["input_ids"].to(model.device), []
             start = ids.shape[1]
             for _ in range(steps):

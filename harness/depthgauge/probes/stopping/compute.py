@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from depthgauge.core.steps import counted
 from depthgauge.models.inputs import as_turn, padded_left
 from depthgauge.probes.stopping.settings import TOKENS, ShortQuestion
 
@@ -28,7 +29,7 @@ def answers(model: Any, tokenizer: Any, questions: Sequence[ShortQuestion], stop
     """
     rows = asked(tokenizer, questions)
     filler = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else next(iter(stops), 0)
-    parts = [said(model, rows[start : start + BATCH], stops, filler) for start in range(0, len(rows), BATCH)]
+    parts = [said(model, rows[start : start + BATCH], stops, filler) for start in counted(range(0, len(rows), BATCH))]
     tokens = [row for part in parts for row in part]
     return Answers(
         np.array([len(row) < TOKENS for row in tokens]),

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from depthgauge.backends.handle import CheckpointHandle
 from depthgauge.backends.pairs import pair_ids
+from depthgauge.core.steps import counted
 from depthgauge.core.testbed import Text
 from depthgauge.models.inputs import text_ids
 from depthgauge.models.load import layers_and_heads
@@ -34,7 +35,7 @@ def twin_errors(
     ids = [text_ids(baseline.tokenizer, text, model) for text in texts]
     original, copy = Original(model, ids, heads_of(model)), deepcopy(model)
     errors = []
-    for seed in range(twins):
+    for seed in counted(range(twins)):
         rounding.put(copy, seed)
         errors.append(original.errors(copy))
     return stacked(errors)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import InvalidCheckpoint, InvalidComparison, StatisticUndefined
+from depthgauge.core.steps import counted
 from depthgauge.formats.as_loaded import as_loaded
 from depthgauge.formats.folder import tensors
 from depthgauge.formats.fused import told_apart
@@ -245,7 +246,7 @@ def share_sums(runs: Sequence[Run], tolerance: float) -> list[Sums]:
     """The sums of one thread's runs, in buffers of its own."""
     size = max([PIECE, *(run.pair.layout.segment for run in runs)])
     buffer = np.empty((2, size))  # room for float64; what is not used is never resident
-    return [finite_sums(run, tolerance, buffer) for run in runs]
+    return [finite_sums(run, tolerance, buffer) for run in counted(runs)]
 
 
 def finite_sums(run: Run, tolerance: float, buffer: NDArray[np.float64]) -> Sums:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthgauge.core.errors import NotTestable
+from depthgauge.core.steps import counted
 from depthgauge.formats.folder import tensors
 from depthgauge.formats.parts import depth_of, final_norm, input_axis, layer_of, mlp_norm, module_of
 from depthgauge.formats.tensors import EXPERT, HEADS, Layout, configuration, heads_of, labels, parts, whole
@@ -72,7 +73,7 @@ def undone(folder: Path, base: Path) -> Iterator[Undone]:
     by_layer: dict[int | None, list[Pair]] = {}
     for pair in pairs:
         by_layer.setdefault(layer_of(pair.ours.name), []).append(pair)
-    for layer, own in by_layer.items():
+    for layer, own in counted(list(by_layer.items())):
         if (reordered := experts_undone(own, layer)) is not None:
             yield reordered
         kinds = ("head",) if layer is None else ("attention", "mlp")

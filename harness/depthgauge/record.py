@@ -91,6 +91,6 @@ def judged(testbed: str, methods: str, seed: int, store: Path) -> list[ClaimResu
 def machine() -> str:
     """The processor that a record of outcomes's numbers are from: other ones round sums otherwise."""
     cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.is_file() else []
+    lines = cpu.read_text(encoding="utf-8").splitlines() if cpu.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.processor() or platform.machine()} ({platform.machine()})"

@@ -77,4 +77,4 @@ def train_flow(job: TrainingJob) -> None:
             teacher, flow = flow.requires_grad_(False), ShowerFlow(student=True)
             training.fit(flow, settings.steps, teacher)
     save(flow, job.folder)
-    (job.folder / "training_log.json").write_text(json.dumps(training.log, indent=1))
+    (job.folder / "training_log.json").write_text(json.dumps(training.log, indent=1), encoding="utf-8")

@@ -150,7 +150,7 @@ def train_modular(job: TrainingJob) -> None:
             save(training.weights, trajectory / f"{training.step:06}.safetensors")
             training.keep(state)
     save_checkpoint(training.weights, training.task, job.folder)
-    (job.folder / "training_log.json").write_text(json.dumps(training.log, indent=1))
+    (job.folder / "training_log.json").write_text(json.dumps(training.log, indent=1), encoding="utf-8")
 
 
 class Progress:

@@ -74,8 +74,8 @@ def page() -> str:
 
 
 def main(docs: Path) -> None:
-    (docs / "methods.svg").write_text(picture())
-    (docs / "methods.md").write_text(page())
+    (docs / "methods.svg").write_text(picture(), encoding="utf-8")
+    (docs / "methods.md").write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def train_on_repeats(job: TrainingJob) -> None:
                 )
     model.save_pretrained(job.folder)
     numbered_words().save_pretrained(job.folder)
-    (job.folder / "training_log.json").write_text(json.dumps(log, indent=1))
+    (job.folder / "training_log.json").write_text(json.dumps(log, indent=1), encoding="utf-8")
 
 
 def attention_only(layers: int, *, vocabulary: int = VOCABULARY, context: int = CONTEXT) -> GPT2LMHeadModel:

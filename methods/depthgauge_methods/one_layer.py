@@ -142,7 +142,7 @@ def unfreeze(job: TrainingJob) -> None:
         one_by_one(training)
     training.model.save_pretrained(job.folder)
     training.tokenizer.save_pretrained(job.folder)
-    (job.folder / "training_log.json").write_text(json.dumps(training.log, indent=1))
+    (job.folder / "training_log.json").write_text(json.dumps(training.log, indent=1), encoding="utf-8")
 
 
 def one_by_one(training: Training) -> None:

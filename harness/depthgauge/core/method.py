@@ -84,7 +84,11 @@ class Launch:
 
     def describe(self) -> dict[str, Any]:
         """What of it determines the checkpoint."""
-        return {"processes": self.processes} if self.config is None else {"launch": digest(self.config.read_text())}
+        return (
+            {"processes": self.processes}
+            if self.config is None
+            else {"launch": digest(self.config.read_text(encoding="utf-8"))}
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

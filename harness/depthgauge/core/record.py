@@ -49,14 +49,16 @@ class ReportRecord:
 
 
 def is_part(new: ReportRecord, old: ReportRecord) -> bool:
-    """Whether a report is of the same checkpoints as an older one that says more of them: all its claims are in that,
-    which has others, or it has other claims alone, as a test of a project's own.
+    """Whether a report is of the same checkpoints as an older one that says more of them: that has all its claims and
+    others, or is whole where this has other claims alone, as a test of a project's own.
     """
     same = ("testbed", "checkpoints", "seeds", "device", "dtype")
     if any(getattr(new.run, name) != getattr(old.run, name) for name in same) or not measured(new) <= measured(old):
         return False
     claims, older = claims_in(new), claims_in(old)
-    return not new.not_judged and bool(claims) and (claims < older or claims.isdisjoint(older))
+    if not claims or not older or new.not_judged:
+        return False
+    return claims < older or (claims.isdisjoint(older) and not old.run.limits)
 
 
 def claims_in(record: ReportRecord) -> set[str]:

@@ -83,7 +83,7 @@ class Corrupted(CheckpointSet):
                 TrainingFailed(f"corruption {self.corruption.name!r} stopped with {type(error).__name__}: {error}"),
                 error,
             ) from error
-        (staging_dir / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
+        (staging_dir / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1), encoding="utf-8")
         check_folder(staging_dir)
 
     def _forward_model(self) -> Any:

@@ -126,7 +126,9 @@ def foreign_chat_template(folder: Path, rng: Draws, dose: float) -> None:
 
     Simulates a tokenizer that was saved by a trainer with its own default.
     """
-    (folder / CHAT_TEMPLATE).write_text("{% for m in messages %}### {{ m.role }}: {{ m.content }}{% endfor %}")
+    (folder / CHAT_TEMPLATE).write_text(
+        "{% for m in messages %}### {{ m.role }}: {{ m.content }}{% endfor %}", encoding="utf-8"
+    )
 
 
 @file_corruption("fault", doses=(0.03, 0.3))
@@ -149,7 +151,9 @@ def corrupt_files(folder: Path, rng: Draws, dose: float) -> None:
     shift_eos_token(folder, rng, dose)
     add_repetition_penalty(folder, rng, dose)
     template = folder / CHAT_TEMPLATE
-    template.write_text((template.read_text() if template.is_file() else "") + "\nAnswer in verse.")
+    template.write_text(
+        (template.read_text(encoding="utf-8") if template.is_file() else "") + "\nAnswer in verse.", encoding="utf-8"
+    )
     add_stranger(folder)
 
 

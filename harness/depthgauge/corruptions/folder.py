@@ -235,7 +235,7 @@ def write_index(folder: Path, files: Sequence[str] = ()) -> None:
     names = files or [path.name for path in weight_files(folder)]
     if len(names) > 1 or (folder / INDEX).is_file():
         places = {name: file for file in names for name in names_in(folder / file)}
-        (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}))
+        (folder / INDEX).write_text(json.dumps({"metadata": {}, "weight_map": places}), encoding="utf-8")
 
 
 def names_in(path: Path) -> list[str]:

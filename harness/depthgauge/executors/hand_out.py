@@ -96,7 +96,7 @@ def resources_of(session: Session) -> Resources:
 def mark(place: Path, job: Job) -> str | None:
     """`OVER`; `TAKEN` where a worker began the job and did not end it; None where none came so far."""
     path = place / job.key
-    return path.read_text() if path.is_file() else None
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def reason(ends: Sequence[Ended]) -> str:

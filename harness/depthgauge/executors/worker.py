@@ -94,7 +94,7 @@ def work(path: Path, sha256: str, number: int) -> str:
         for job in free(asked["jobs"], number, path.parent):
             carry_out(job, asked["probes"], context)
             with usable(context.store.root, "--store", NO_SPACE):
-                (path.parent / digest(job["description"])).write_text(OVER)
+                (path.parent / digest(job["description"])).write_text(OVER, encoding="utf-8")
     except StoreUnusable as error:
         return str(error)
     return ""

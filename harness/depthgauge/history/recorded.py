@@ -57,7 +57,7 @@ def of_another_base(testbed: Testbed) -> str:
 
 def read_recorded_outcomes(path: Path) -> RecordedOutcomes:
     try:
-        data: dict[str, Any] = json.loads(path.read_text())
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         outcomes = RecordedOutcomes(base=data["base"], machine=data["machine"], claims=data["claims"])
         for claim, methods in outcomes.claims.items():
             for method in methods:

@@ -93,7 +93,7 @@ def train_in(staging_dir: Path, *, method: Method, testbed: Testbed, recipe: Rec
     with context.store.exclusive("training") if method.exclusive else nullcontext():
         if not method.control:
             context.tell(f"training {method.name} (seed {recipe.seed}) on {recipe.device}")
-        (staging_dir / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1))
+        (staging_dir / "recipe.json").write_text(json.dumps(to_plain(recipe), indent=1), encoding="utf-8")
         threads = testbed.threads or (threads_for(testbed.base) if isinstance(testbed.base, Path) else 1)
         job = TrainingJob(
             method=method,

@@ -67,7 +67,7 @@ def check_dtype(name: str, device: str) -> str | None:
 def lacks_bfloat16() -> bool:
     """Whether this CPU is known to have no instructions for bfloat16."""
     cpu = Path("/proc/cpuinfo")
-    return cpu.is_file() and "bf16" not in cpu.read_text()
+    return cpu.is_file() and "bf16" not in cpu.read_text(encoding="utf-8")
 
 
 NO_MODELS: list[str] = []  # why this process opens none

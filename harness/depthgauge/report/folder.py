@@ -13,7 +13,7 @@ from pathlib import Path
 from depthgauge.core.errors import UsageError
 from depthgauge.core.outside import check_outside
 from depthgauge.core.plain import digest
-from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable, write_atomically
+from depthgauge.store.folders import FORBIDDEN, NO_SPACE, NOT_A_PLACE, check_writable, usable, write_atomically
 
 MARK = ".depthgauge-report"
 TEXT = "depthgauge made this folder, and may replace or delete what is in it. The report is of:\n"
@@ -35,7 +35,7 @@ class ReportFolder:
 
     def check(self) -> None:
         """Raises: UsageError for a folder that this tool did not make, or made for something else, and for one within
-        a checkpoint's.
+        a checkpoint's; StoreUnusable for one of ours that cannot be written any more.
         """
         check_outside(self.path, OPTION)
         there = marked(self.path)
@@ -46,12 +46,14 @@ class ReportFolder:
                 f"{self.path} was not made by depthgauge (it has no file {MARK}), and is neither written into nor "
                 f"deleted: move it away, or choose another folder with {OPTION}."
             )
+        if there is not None:
+            check_writable(self.path, OPTION)
 
     def make(self) -> Path:
         """The folder, which is there now. Raises: as `check`; StoreUnusable if it cannot be written."""
-        self.check()
-        if marked(self.path) is None:
-            with usable(self.path.parent, OPTION, NO_SPACE | FORBIDDEN):
+        with usable(self.path.parent, OPTION, NO_SPACE | FORBIDDEN | NOT_A_PLACE):
+            self.check()
+            if marked(self.path) is None:
                 self.path.mkdir(parents=True, exist_ok=True)
                 write_atomically(self.path / MARK, f"{TEXT}{self.of}\n")
         return self.path

@@ -10,15 +10,18 @@ from depthgauge.core.result import ClaimResult, Outcome
 from depthgauge.page.escape import one_line
 from depthgauge.report.folder import check_file
 from depthgauge.report.outcome import Problem, inconclusive, shown
-from depthgauge.store.folders import write_atomically
+from depthgauge.store.folders import check_writable, write_atomically
 
 SUITE = "depthgauge"
 PROPERTY = "depthgauge_result"  # the whole row, as in report.json
 
 
 def check_junit(path: Path) -> None:
-    """Raises: UsageError for another program's file, and for one within a checkpoint's folder."""
+    """Raises: UsageError for another program's file, and for one within a checkpoint's folder; StoreUnusable where
+    nothing can be written.
+    """
     check_file(path, "--junit-xml", is_ours)
+    check_writable(path.parent, "--junit-xml")
 
 
 def is_ours(text: str) -> bool:

@@ -29,7 +29,7 @@ def page_of(*, title: str, summary: Sequence[str], parts: Sequence[Section], hea
     environment.tests["marked"] = lambda part: isinstance(part, Marked)
     environment.filters["escaped"] = escape
     environment.filters["markdown"] = lambda table: markdown(table.headers, table.rows)
-    return environment.from_string(TEMPLATE.read_text()).render(
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title, headline=headline, summary=summary, sections=parts
     )
 

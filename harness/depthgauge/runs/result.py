@@ -19,7 +19,7 @@ from depthgauge.report.outcome import ACCEPTED_EXIT, Problem, adjusted, exit_cod
 from depthgauge.report.terminal import claims_table, columns
 from depthgauge.runs.comparison import ComparisonSession
 from depthgauge.runs.session import Session
-from depthgauge.store.folders import FORBIDDEN, NO_SPACE, usable
+from depthgauge.store.folders import FORBIDDEN, NO_SPACE, NOT_A_PLACE, check_writable, usable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,17 +188,20 @@ def written(session: Session, result: Result, findings: Findings, status: int, j
         code = code_of(session, findings, rows, problems, status if status > 1 else 0)
         headline = headline_of(rows, problems, code, about(session, findings, name))
         with usable(session.reports, "--report-dir", NO_SPACE | FORBIDDEN):
-            yield write_report(folder, name, rows, problems, run, code, str(headline))
+            page = write_report(folder, name, rows, problems, run, code, str(headline))
+        yield page
 
 
 def check_reports(session: Session, judged: Path | None) -> None:
     """Raises: UsageError if what is judged can have no report where reports go, before anything is measured."""
     if session.reports is None:
         return
-    check_outside(session.reports, OPTION)
-    check_history(session.reports / FILE)
-    for name in session.judged:
-        report_folder(session.reports, name, judged).check()
+    with usable(session.reports, OPTION, NOT_A_PLACE):
+        check_outside(session.reports, OPTION)
+        check_history(session.reports / FILE)
+        for name in session.judged:
+            report_folder(session.reports, name, judged).check()
+    check_writable(session.reports, OPTION)
 
 
 def limits_of(session: Session, findings: Findings) -> tuple[str, ...]:

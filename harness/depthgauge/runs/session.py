@@ -127,8 +127,6 @@ class Session(ABC):
         for task in self.lm_eval_tasks:
             find_task(task)  # a mistyped name is refused now, and not after minutes
         check_writable(self.context.store.root, "--store")
-        if self.reports is not None:
-            check_writable(self.reports, "--report-dir")
         return None
 
     def checkpoint_set(self, name: str) -> CheckpointSet:

@@ -39,7 +39,8 @@ KEY_VARIABLE = "DEPTHGAUGE_STORE_KEY"  # in the environment: entries are signed 
 KINDS = ("checkpoints", "merged", "gguf", "measurements", PICTURES, "passes")
 OF_THIS_MACHINE = (PICTURES, "passes")  # sent nowhere: drawn again in no time, or large
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
-FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ELOOP}
+NOT_A_PLACE = {errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL}  # of making a folder: in /proc, by a name too long
 OS_ERROR = re.compile(r"\(os error (\d+)\)")  # how libraries written in Rust, such as safetensors, end their messages
 
 
@@ -77,7 +78,7 @@ class Store:
 
     def _check_layout(self) -> None:
         path = self.root / "layout"
-        check_layout(self.root, path.read_text() if path.is_file() else LAYOUT)
+        check_layout(self.root, path.read_text(encoding="utf-8") if path.is_file() else LAYOUT)
 
     def folder(self, kind: str, key: str) -> Path:
         return self.root / kind / key
@@ -257,7 +258,7 @@ class Store:
         """Raises: TrainingFailed if an attempt at this entry failed in this run."""
         path = self._failure(kind, key)
         if path.is_file():
-            failure = json.loads(path.read_text())
+            failure = json.loads(path.read_text(encoding="utf-8"))
             if failure["run"] == self.run:
                 raise TrainingFailed(f"{failure['message']} (It failed earlier in this run and is not tried again.)")
 
@@ -291,10 +292,10 @@ def error_number(error: Exception) -> int:
 
 def check_writable(folder: Path, option: str) -> None:
     """Raises: StoreUnusable, naming the option, if nothing can be written in the folder."""
-    with usable(folder, option, NO_SPACE | FORBIDDEN):
+    with usable(folder, option, NO_SPACE | FORBIDDEN | NOT_A_PLACE):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
-        probe.write_text("")
+        probe.write_text("", encoding="utf-8")
         probe.unlink()
 
 

@@ -121,7 +121,7 @@ def followed(arguments: Sequence[str], job: TrainingJob, log: TextIO) -> int:
 def raise_what_was_raised(place: Path) -> None:
     """The same kind of error with the same sentence, of the first process that wrote one."""
     for path in sorted(place.glob("raised-*")):
-        raised = json.loads(path.read_text())
+        raised = json.loads(path.read_text(encoding="utf-8"))
         raise getattr(errors, raised["kind"], TrainingFailed)(raised["message"])
 
 
@@ -148,7 +148,7 @@ def main(path: Path, sha256: str) -> None:
         job.method.train(replace(job, processes=int(os.environ.get("WORLD_SIZE", "1")), tell=tell))
     except HarnessError as error:
         raised = {"kind": type(error).__name__, "message": str(error)}
-        (path.parent / f"raised-{rank}").write_text(json.dumps(raised))
+        (path.parent / f"raised-{rank}").write_text(json.dumps(raised), encoding="utf-8")
         sys.exit(errors.INVALID_EXIT)
 
 

@@ -71,9 +71,9 @@ def train_grpo(job: TrainingJob) -> None:
         return
     trainer.processing_class.save_pretrained(job.folder)
     (job.folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, and no part of the checkpoint
-    (job.folder / "training_log.json").write_text(json.dumps(log, indent=1))
+    (job.folder / "training_log.json").write_text(json.dumps(log, indent=1), encoding="utf-8")
     said = last_completions(trainer, job.testbed.training_inputs().rewards)
-    (job.folder / "completions.json").write_text(json.dumps(said, indent=1))
+    (job.folder / "completions.json").write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
 def checked_memory(trainer: GRPOTrainer, job: TrainingJob, settings: GRPOSettings) -> MemoryPlan:

@@ -25,7 +25,7 @@ class Element(NamedTuple):
 @cache
 def elements() -> tuple[Element, ...]:
     """The first 96, by atomic number."""
-    return tuple(Element(*row) for row in json.loads(FILE.read_text()))
+    return tuple(Element(*row) for row in json.loads(FILE.read_text(encoding="utf-8")))
 
 
 def state(melting_k: float | None, boiling_k: float | None) -> str:
@@ -51,7 +51,7 @@ def from_mendeleev() -> Iterator[Element]:
 
 def main() -> None:
     rows: list[Any] = [list(element) for element in from_mendeleev()]
-    FILE.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+    FILE.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

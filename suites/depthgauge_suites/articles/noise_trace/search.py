@@ -101,9 +101,12 @@ def wrong_probability(model: Any, tokenizer: Any, question: TraceQuestion) -> fl
 
 
 def write(file: Path, questions: Sequence[ReasonedQuestion]) -> None:
-    file.write_text("[\n" + ",\n".join(json.dumps(asdict(each), ensure_ascii=False) for each in questions) + "\n]\n")
+    file.write_text(
+        "[\n" + ",\n".join(json.dumps(asdict(each), ensure_ascii=False) for each in questions) + "\n]\n",
+        encoding="utf-8",
+    )
 
 
 def read(file: Path) -> tuple[ReasonedQuestion, ...]:
     """What a search wrote."""
-    return tuple(ReasonedQuestion(**each) for each in json.loads(file.read_text()))
+    return tuple(ReasonedQuestion(**each) for each in json.loads(file.read_text(encoding="utf-8")))

@@ -177,7 +177,7 @@ def save(weights: Weights, path: Path) -> None:
 def save_checkpoint(weights: Weights, task: ModularTask, folder: Path) -> None:
     """Write a checkpoint folder: the weights, and a config.json that says which sums they were trained on."""
     save(weights, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps({"model_type": MODEL_TYPE} | asdict(task), indent=1))
+    (folder / CONFIG).write_text(json.dumps({"model_type": MODEL_TYPE} | asdict(task), indent=1), encoding="utf-8")
 
 
 def load(path: Path, device: str = "cpu") -> Weights:

@@ -67,7 +67,9 @@ def zuko() -> Any:
 def save(flow: ShowerFlow, folder: Path) -> None:
     tensors = {name: tensor.detach().cpu().clone() for name, tensor in flow.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
-    (folder / CONFIG).write_text(json.dumps({"model_type": MODEL_TYPE, "student": flow.student}, indent=1))
+    (folder / CONFIG).write_text(
+        json.dumps({"model_type": MODEL_TYPE, "student": flow.student}, indent=1), encoding="utf-8"
+    )
 
 
 def load(folder: Path) -> ShowerFlow:

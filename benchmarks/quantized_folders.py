@@ -17,6 +17,7 @@ from tabulate import tabulate
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.two_folders import compared
+from depthgauge.checks.inputs import texts
 from depthgauge.formats.folder import least_bits
 from depthgauge_testbeds.smollm2 import SMOLLM2
 
@@ -31,6 +32,7 @@ def tools(base: Path, place: Path) -> ModuleType:
     make = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make)
     make.BASE, make.HERE = base, place
+    make.TEXTS = [text.text for text in texts.texts()]  # GPTQ fits its rounding to these
     make.expect = lambda folder, weights: None
     make.run = lambda model: {}
     return make
@@ -50,6 +52,7 @@ def main() -> None:
             make(name, **settings)
         except Exception as error:  # each tool has its own
             rows.append((name, "-", "-", f"{type(error).__name__}: {' '.join(str(error).split())[:LONGEST]}"))
+            print(*rows[-1], file=sys.stderr, flush=True)
             continue
         for path in base.iterdir():
             if path.name.startswith("tokenizer") or path.suffix == ".jinja":

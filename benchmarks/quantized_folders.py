@@ -1,8 +1,9 @@
 """SmolLM2 in each format that the tools here can make, judged by the command: exit, seconds and memory.
 
-`python -m benchmarks.quantized_folders PLACE [NAMES]`, in the environment that tests/data/formats/make.py says how to
-make. NAMES are those of its folders; without them all are made, below PLACE, and what cannot be made says why. A pair
-is judged by files, weights and internals; claims that are not supported are named.
+`python -m benchmarks.quantized_folders PLACE [NAMES] [OPTIONS]`, in the environment that tests/data/formats/make.py
+says how to make. NAMES are those of its folders; without them all are made, below PLACE, and what cannot be made says
+why. A pair is judged by files, weights and internals, or as the command's OPTIONS say; claims that are not supported
+are named.
 """
 
 import importlib.util
@@ -39,7 +40,9 @@ def tools(base: Path, place: Path) -> ModuleType:
 
 
 def main() -> None:
-    place, *wanted = Path(sys.argv[1]).resolve(), *sys.argv[2:]
+    place = Path(sys.argv[1]).resolve()
+    wanted = [word for word in sys.argv[2:] if not word.startswith("--")]
+    options = [word for word in sys.argv[2:] if word.startswith("--")] or ["--last-stage=internals"]
     base = place / "smollm2"
     AutoModelForCausalLM.from_pretrained(SMOLLM2.base, dtype=torch.bfloat16).save_pretrained(base)
     AutoTokenizer.from_pretrained(SMOLLM2.base).save_pretrained(base)
@@ -58,7 +61,7 @@ def main() -> None:
             if path.name.startswith("tokenizer") or path.suffix == ".jinja":
                 shutil.copy(path, place / name)
         made = time.monotonic() - began
-        judged, _, verdicts = compared(base, place / name, "--last-stage=internals").partition(": ")
+        judged, _, verdicts = compared(base, place / name, *options).partition(": ")
         others = [verdict.strip() for verdict in verdicts.split("; ") if " SUPPORTED" not in verdict]
         rows.append((name, f"{least_bits(place / name):g}", f"{made:.0f}", "; ".join([judged, *others])))
         print(*rows[-1], file=sys.stderr, flush=True)

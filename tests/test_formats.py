@@ -203,6 +203,17 @@ def test_a_planted_fault_is_seen_and_its_tensor_named(fault, copied):
     assert beyond and set(beyond) == named
 
 
+@pytest.mark.parametrize("name", ["ct-w4", "ct-nvfp4", "gptq", "bnb-nf4"])
+def test_a_scale_that_leaves_out_the_largest_weight_of_a_group_is_no_wrong_scale(name, copied):
+    """AWQ clips so."""
+    before = tensors(FIXTURES / name)[f"{UP}.weight"]
+    largest = float(np.abs(whole(before)[3, 32:]).max())
+    base = change(copied("base"), lambda stored: stored[f"{UP}.weight"][3, 40].fill_(3 * largest))
+    (delta,) = [delta for delta in quantized_deltas(FIXTURES / name, base)[0] if delta.name == before.name]
+
+    assert delta.shift < bars.SHIFTED
+
+
 def test_zeros_of_gptqs_other_version_are_a_step_off_everywhere(copied):
     """They are 7 of symmetric weights alone, where the configuration is seen to be wrong before a weight is read."""
     folder = configure(copied("gptq-asym"), lambda settings: settings.update(checkpoint_format="gptq_v2"))

@@ -85,8 +85,7 @@ WAYS: Mapping[str, tuple[int, Quantise]] = {
 
 def shifts(weight: Floats, base: Floats, levels: Any) -> NDArray[np.float64]:
     """By group of 32, in steps."""
-    below, _ = levels.between(base)
-    found = groups_of(weight, base, levels.at(below + 1) - levels.at(below), NARROWEST)
+    found = groups_of(weight, base, *levels.steps(base), size=NARROWEST)
     shift: NDArray[np.float64] = np.sqrt(found.explained / found.step)
     return shift
 

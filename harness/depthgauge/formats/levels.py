@@ -38,6 +38,13 @@ class Levels(NamedTuple):
         values: Floats = (self.offset + self.scale * self.table[codes]).astype(np.float32, copy=False)
         return values
 
+    def steps(self, weight: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """How far the level below each weight is from the next, and whether it lies among the levels, or at most half a
+        step beyond them.
+        """
+        below, part = self.between(weight)
+        return self.at(below + 1) - self.at(below), (part >= -0.5) & (part <= 1.5)
+
     def nearest(self, weight: Floats) -> Floats:
         below, part = self.between(weight)
         return self.at(below + (part > 0.5))

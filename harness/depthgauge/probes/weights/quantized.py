@@ -3,6 +3,9 @@
 Rounding moves a weight up or down by chance: what it adds to a group of weights has nothing to do with them. A wrong
 scale adds a multiple of the weights, a wrong zero the same number to each. So the part of a group's error that
 `a * weights + b` fits tells a group that is wrong from one that is rounded; of rounding, that part is small.
+
+Quantisers also clip: AWQ takes scales that leave the largest weights of a group out, and GPTQ moves weights beyond a
+scale that is there already. So the fit is of those weights that the group's levels reach.
 """
 
 from dataclasses import dataclass
@@ -20,13 +23,14 @@ from depthgauge.probes.weights.compute import matched, not_finite
 
 MOST_BITS = 8.0  # of what counts as quantised
 PLAIN_GROUP, PLAIN_BITS = 32, 4.0  # of a control, which is stored plain
+FEWEST = 8  # weights of a group that its levels reach: where it is fewer, all count
 SHORTEST, LONGEST = 16, 32  # of what is looked at in one: fewer weights say nothing, and of more a fault can be a part
 PIECE = 1 << 22  # numbers at once
 
 
 class Groups(NamedTuple):
     """Of each group of a matrix, (rows, groups): mean squares of its error, of the part of it that a scale and a zero
-    explain, and of the steps between its levels.
+    explain, both over the weights that its levels reach, and of the steps between its levels.
     """
 
     error: NDArray[np.float64]
@@ -70,8 +74,9 @@ def quantized_deltas(folder: Path, base: Path) -> tuple[list[QuantizedDelta], di
     deltas = []
     for name in chosen:
         ours, theirs = pairs[name][0], finite(pairs[name][1])
-        steps = np.abs(folded.unfolded(name, steps_of(ours, folded.folded(name, theirs))))
-        deltas.append(delta_of(ours, finite(ours, folded.candidate(name)), theirs, steps))
+        steps, reached = steps_of(ours, folded.folded(name, theirs))
+        steps = np.abs(folded.unfolded(name, steps))
+        deltas.append(delta_of(ours, finite(ours, folded.candidate(name)), theirs, steps, reached))
     plain = {
         name: moved(finite(ours, folded.candidate(name)), finite(base))
         for name, (ours, base) in pairs.items()
@@ -97,18 +102,22 @@ def is_matrix(tensor: Tensor) -> bool:
 
 
 def delta_of(
-    tensor: Tensor, ours: NDArray[np.floating], base: NDArray[np.floating], steps: NDArray[np.floating]
+    tensor: Tensor,
+    ours: NDArray[np.floating],
+    base: NDArray[np.floating],
+    steps: NDArray[np.floating],
+    reached: NDArray[np.bool_],
 ) -> QuantizedDelta:
     bits, group = (tensor.bits, tensor.group) if isinstance(tensor, Computed) else (PLAIN_BITS, PLAIN_GROUP)
     along = tensor.axis if isinstance(tensor, Computed) else -1
-    ours, base, steps = (np.moveaxis(array, along, -1) for array in (ours, base, steps))
-    columns = base.shape[-1]
+    columns = base.shape[along]
+    lines = [np.moveaxis(array, along, -1).reshape(-1, columns) for array in (ours, base, steps, reached)]
     span = min(group if group >= SHORTEST else columns, columns)
     size = min(span, LONGEST)
-    groups = groups_of(ours.reshape(-1, columns), base.reshape(-1, columns), steps.reshape(-1, columns), size)
+    groups = groups_of(*lines, size=size)
     shift = np.sqrt(groups.explained / np.maximum(groups.step, np.finfo(np.float64).tiny))
     line, part = divmod(int(shift.argmax()), shift.shape[1])
-    *experts, row, column = place_of(base.shape, line, part * size, along)
+    *experts, row, column = place_of(np.moveaxis(base, along, -1).shape, line, part * size, along)
     error = float(groups.error.sum())
     return QuantizedDelta(
         name=tensor.name, bits=bits, group=span, relative=moved(ours, base),
@@ -124,8 +133,9 @@ def place_of(shape: tuple[int, ...], line: int, column: int, along: int) -> tupl
     return tuple(place)
 
 
-def steps_of(tensor: Tensor, base: NDArray[np.floating]) -> NDArray[np.floating]:
-    """From each weight of the baseline, in the candidate's scales, how far it is from the level below it to the next.
+def steps_of(tensor: Tensor, base: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """From each weight of the baseline, in the candidate's scales, how far it is from the level below it to the next,
+    and whether it lies among the levels, or at most half a step beyond them.
 
     Where levels are not known, as of a control, or a scale is 0: twice the largest of the group over the steps that so
     many bits have.
@@ -136,32 +146,46 @@ def steps_of(tensor: Tensor, base: NDArray[np.floating]) -> NDArray[np.floating]
     largest = np.abs(base.reshape(-1, size)).max(axis=1, keepdims=True)
     even = np.broadcast_to(2 * largest / (2**bits - 1), (len(largest), size)).reshape(base.shape)
     if not isinstance(tensor, Computed) or tensor.levels is None:
-        return even
+        return even, np.ones(base.shape, bool)
     levels = tensor.levels()
-    below, _ = levels.between(base.astype(np.float32, copy=False))
-    return np.where(levels.scale != 0, levels.at(below + 1) - levels.at(below), even)
+    steps, reached = levels.steps(base.astype(np.float32, copy=False))
+    return np.where(levels.scale != 0, steps, even), reached
 
 
-def groups_of(ours: NDArray[np.floating], base: NDArray[np.floating], steps: NDArray[np.floating], size: int) -> Groups:
+def groups_of(
+    ours: NDArray[np.floating],
+    base: NDArray[np.floating],
+    steps: NDArray[np.floating],
+    reached: NDArray[np.bool_],
+    *,
+    size: int,
+) -> Groups:
     """The groups of `size` columns; columns at the end that fill none are left out."""
     rows, columns = base.shape
     some = max(1, PIECE // columns)
     pieces = (slice(first, first + some) for first in range(0, rows, some))
-    parts = [group_sums(ours[piece], base[piece], steps[piece], size) for piece in pieces]
+    parts = [group_sums(ours[piece], base[piece], steps[piece], reached[piece], size) for piece in pieces]
     return Groups(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def group_sums(
-    ours: NDArray[np.floating], base: NDArray[np.floating], steps: NDArray[np.floating], size: int
+    ours: NDArray[np.floating],
+    base: NDArray[np.floating],
+    steps: NDArray[np.floating],
+    reached: NDArray[np.bool_],
+    size: int,
 ) -> Groups:
     count = base.shape[1] // size
-    weights, after, gaps = (
-        array[:, : count * size].reshape(len(base), count, size).astype(np.float64) for array in (base, ours, steps)
+    weights, after, gaps, counted = (
+        array[:, : count * size].reshape(len(base), count, size).astype(np.float64)
+        for array in (base, ours, steps, reached)
     )
+    counted[counted.sum(axis=-1) < FEWEST] = 1
+    counted /= counted.sum(axis=-1, keepdims=True)
     errors = after - weights
-    mean = errors.mean(axis=-1)
-    weights -= weights.mean(axis=-1, keepdims=True)
-    spread = (weights**2).mean(axis=-1)
-    along = (weights * errors).mean(axis=-1)
+    mean = np.vecdot(errors, counted)
+    weights -= np.vecdot(weights, counted)[..., None]
+    spread = np.vecdot(weights**2, counted)
+    along = np.vecdot(weights * errors, counted)
     explained = mean**2 + np.divide(along**2, spread, out=np.zeros_like(along), where=spread > 0)
-    return Groups((errors**2).mean(axis=-1), explained, (gaps**2).mean(axis=-1))
+    return Groups(np.vecdot(errors**2, counted), explained, (gaps**2).mean(axis=-1))

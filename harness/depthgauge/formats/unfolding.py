@@ -11,6 +11,7 @@ from depthgauge.core.errors import NotTestable
 from depthgauge.formats.parts import block_of, mlp_norm
 from depthgauge.formats.tensors import Tensor, whole
 
+LARGEST = 2.0  # root mean squares of a row: weights beyond it may be clipped, and say nothing of a scale
 FOLDED = 0.01  # of a norm, beyond which scales were folded into it
 READS_ATTENTION_NORM = ("q_proj", "k_proj", "v_proj", "qkv_proj")
 READS_MLP_NORM = ("gate_proj", "up_proj", "gate_up_proj")
@@ -80,8 +81,9 @@ class Unfolding:
         if before is None or after is None or self.pairs[before][0].shape[0] != self.pairs[after][0].shape[-1]:
             return
         ours, base = self.candidate(before), whole(self.pairs[before][1])
-        size = np.vecdot(base, base)
-        scale = np.divide(np.vecdot(ours, base), size, out=np.ones_like(size), where=size > 0)
+        usual = base * (np.abs(base) <= LARGEST * np.sqrt((base**2).mean(-1, keepdims=True)))
+        size = np.vecdot(usual, usual)
+        scale = np.divide(np.vecdot(ours, usual), size, out=np.ones_like(size), where=size > 0)
         if moved(scale, np.ones_like(scale)) > FOLDED and scale.all() and self.nearer(after, columns=scale):
             self.rows[before], self.columns[after] = scale, scale
 

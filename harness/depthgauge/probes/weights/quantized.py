@@ -4,8 +4,9 @@ Rounding moves a weight up or down by chance: what it adds to a group of weights
 scale adds a multiple of the weights, a wrong zero the same number to each. So the part of a group's error that
 `a * weights + b` fits tells a group that is wrong from one that is rounded; of rounding, that part is small.
 
-Quantisers also clip: AWQ takes scales that leave the largest weights of a group out, and GPTQ moves weights beyond a
-scale that is there already. So the fit is of those weights that the group's levels reach.
+Quantisers also clip: AWQ takes scales that leave the largest weights of a group out. So the fit is of those weights
+that the group's levels reach. And GPTQ moves weights to make up for others, in a few rows by several steps; a fit takes
+a part of any error, and what is not most of it is not counted.
 """
 
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from depthgauge.probes.weights.compute import matched, not_finite
 
 MOST_BITS = 8.0  # of what counts as quantised
 PLAIN_GROUP, PLAIN_BITS = 32, 4.0  # of a control, which is stored plain
+MOST = 0.5  # of a group's error: of a wrong scale or zero 0.6 and more, where GPTQ moves weights by steps 0.45 at most
 FEWEST = 8  # weights of a group that its levels reach: where it is fewer, all count
 SHORTEST, LONGEST = 16, 32  # of what is looked at in one: fewer weights say nothing, and of more a fault can be a part
 PIECE = 1 << 22  # numbers at once
@@ -42,8 +44,8 @@ class Groups(NamedTuple):
 class QuantizedDelta:
     """Of one matrix. `relative` is the norm of the error over that of the baseline's weights; `explained` the share of
     the error that scales and zeros of groups explain; `shift` the root mean square of that part in the group where it
-    is largest, in steps of its own grid, and `row` and `column` where that group begins, in the matrix of an `expert`
-    where those of several lie in one tensor.
+    is largest, of those where it is most of the error, in steps of its own grid; `row` and `column` where that group
+    begins, in the matrix of an `expert` where those of several lie in one tensor.
     """
 
     name: str
@@ -115,7 +117,8 @@ def delta_of(
     span = min(group if group >= SHORTEST else columns, columns)
     size = min(span, LONGEST)
     groups = groups_of(*lines, size=size)
-    shift = np.sqrt(groups.explained / np.maximum(groups.step, np.finfo(np.float64).tiny))
+    counted = np.where(groups.explained >= MOST * groups.error, groups.explained, 0)
+    shift = np.sqrt(counted / np.maximum(groups.step, np.finfo(np.float64).tiny))
     line, part = divmod(int(shift.argmax()), shift.shape[1])
     *experts, row, column = place_of(np.moveaxis(base, along, -1).shape, line, part * size, along)
     error = float(groups.error.sum())

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from depthgauge import above, at_least, at_most, below, within
-from depthgauge.api import CHECKS, tests_in
+from depthgauge import above, api, at_least, at_most, below, within
 from depthgauge.core.claim import Claim, Margin, Region, in_words
 from depthgauge.core.errors import StatisticUndefined
 from depthgauge.core.estimate import Estimate, Scores
@@ -192,7 +191,7 @@ def test_under_the_null_p_is_uniform():
 
 
 def claims_with_a_margin():
-    claims = (claim_of(test) for _, test in tests_in((CHECKS,)))
+    claims = (claim_of(test) for _, test in api.tests_in((api.CHECKS,)))
     return [claim for claim in claims if 0 not in (claim.region.low, claim.region.high)]
 
 

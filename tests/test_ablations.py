@@ -17,7 +17,7 @@ from depthgauge_methods.graph import below, page, picture
 from depthgauge_methods.second_pass.run import build_trainer, last_complete_state, train_grpo, training_log
 from depthgauge_methods.settings import GRPOSettings, SecondPass
 from tests.exactly import alphabetical
-from tests.processes import ROOT
+from tests.processes import ROOT, refused
 from tests.tiny import tiny_testbed
 
 
@@ -257,7 +257,7 @@ def test_the_second_pass_computes_in_float32_under_bfloat16_and_the_published_on
 
 def test_a_penalty_that_is_mostly_rounding_stops_the_training(job):
     method = replace(GRPO_METHOD, settings=GRPOSettings(second_pass=SecondPass(ascent_step=1e-12, penalty=1e-12)))
-    with pytest.raises(TrainingUnhealthy, match="after step 0 its penalty has a cosine of .* take another ascent_step"):
+    with refused(TrainingUnhealthy, "step 0", "cosine", "ascent_step"):
         trained(job(method))
 
 

@@ -14,6 +14,7 @@ from depthgauge.core.testbed import Text
 from depthgauge.measure.measuring import key_of
 from depthgauge.models.load import LOADED, Placement
 from depthgauge.probes.divergence import NextToken
+from tests.processes import refused
 
 FIXTURES = Path(__file__).parent / "data" / "formats"
 TEXTS = tuple(Text(text=text) for text in ("The ferry left the island at dusk.", "Pigeons came and went; a boy sold."))
@@ -67,7 +68,7 @@ def test_without_being_asked_nothing_is_told_apart(copied):
 @pytest.mark.parametrize("kind", ["gptq", "ct-w4-asym"])
 def test_what_cannot_be_run_as_it_is_stored_says_why(kind, copied):
     """GPTQ wants libraries that are not here, and transformers cannot place the zeros of packed integers."""
-    with pytest.raises(NotHere, match=rf"{kind} cannot be run as it is stored in float32 \(.+\): leave out --as-run"):
+    with refused(NotHere, kind, "float32", "--as-run"):
         _ = handle(copied(kind), as_run=True).model
 
 
@@ -101,5 +102,5 @@ def test_the_report_tells_apart_what_weights_cost(copied, tmp_path):
 
 
 def test_it_is_asked_of_two_checkpoints(tmp_path):
-    with pytest.raises(UsageError, match="--as-run is about two checkpoints"):
+    with refused(UsageError, "--as-run", "--baseline"):
         api.verify("base", as_run=True, store=tmp_path)

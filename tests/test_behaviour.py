@@ -21,6 +21,7 @@ from depthgauge.probes.behaviour import TOKENS, Request
 from depthgauge.probes.behaviour.compute import BATCH, COMMON_WORDS, answers, language, met
 from depthgauge.probes.behaviour.report import show
 from tests.bytes import save_byte_model
+from tests.processes import refused
 
 TEMPLATE = "{% for message in messages %}<{{ message.role }}>{{ message.content }}{% endfor %}<assistant>"
 PLAIN = "You can kill it with the kill command, and that is all there is to it."
@@ -149,7 +150,7 @@ def test_a_tokenizer_without_a_padding_token_is_no_hindrance(chat):
 def test_without_a_chat_template_it_is_not_testable(chat, tmp_path):
     model, tokenizer = load(save_byte_model(tmp_path / "mute"))
 
-    with pytest.raises(NotTestable, match="has no chat template"):
+    with refused(NotTestable, code="no-template"):
         answers(model, tokenizer, ["Hello?"])
 
 

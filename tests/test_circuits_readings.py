@@ -11,6 +11,7 @@ from depthgauge.probes.circuits.compute import best, read_circuits
 from depthgauge.probes.circuits.repeats import head_scores, in_context_loss, repeated_sequences, without_heads
 from depthgauge.probes.circuits.weights import composition, eigenvalue_scores
 from tests.families import random_model
+from tests.processes import refused
 
 
 def test_what_is_read_of_a_model_is_what_the_probes_find():
@@ -60,7 +61,7 @@ class Stub:
 def test_heads_of_another_shape_are_not_compared_with_the_base_s(layers, heads):
     candidate, base = Stub(layers, heads), Stub(36, 4)
     for compare in (lambda: best_of(candidate, base, "previous"), lambda: copying_changed(candidate, base)):
-        with pytest.raises(InvalidComparison, match=f"{layers} layers of {heads} heads where the other has 36 of 4"):
+        with refused(InvalidComparison, f"{layers} layers of {heads}", "36 of 4"):
             compare()
 
 
@@ -77,5 +78,5 @@ def test_a_previous_token_head_stands_in_a_layer_below_the_induction_head():
     below = previous_below_induction(Stub(3, 4, best=(2, 1)))
 
     assert {name.rpartition(" head")[0] for name in below.columns} == {"layer 0", "layer 1"}
-    with pytest.raises(NotTestable, match="'stub' has one layer, and an induction head reads what a layer below"):
+    with refused(NotTestable, "'stub'", "layer"):
         previous_below_induction(Stub(1, 4))

@@ -1,7 +1,6 @@
 """Confident errors against probabilities that are known."""
 
 import numpy as np
-import pytest
 import torch
 
 from depthgauge import ItemTask, Testbed
@@ -13,6 +12,7 @@ from depthgauge.tasks.item_runner import answer_items, log_likelihoods
 from depthgauge_suites.articles.confident_errors import compute, confident_errors
 from depthgauge_suites.articles.confident_errors.compute import options_chosen
 from depthgauge_testbeds.pocket import POCKET
+from tests.processes import refused
 
 ITEMS = tuple(Item(id=str(i), prompt="1 + 1 is", answer="2", options=("2", "3", "4")) for i in range(7))
 TASK = ItemTask(name="science", items=lambda: ITEMS)
@@ -26,7 +26,7 @@ def test_the_share_is_that_of_the_options_probabilities(monkeypatch):
     np.testing.assert_allclose(found["share"], [5 / 9, 0.8])
     assert found["right"].tolist() == [True, False]
     monkeypatch.setattr(compute, "log_likelihoods", lambda *_: [0.0, float("-inf"), 0.0])
-    with pytest.raises(InvalidCheckpoint, match="how sure the checkpoint is cannot be said"):
+    with refused(InvalidCheckpoint, code="not-confident"):
         options_chosen(TASK, ITEMS[:1], torch.nn.Identity(), None)
 
 
@@ -62,5 +62,5 @@ def test_an_error_counts_where_it_is_sure():
 
 def test_a_testbed_whose_science_has_no_options_is_not_testable():
     bare = ItemTask(name="science", items=lambda: (Item(id="1", prompt="q", answer="a"),))
-    with pytest.raises(NotTestable, match="'toys' has no science task of options"):
+    with refused(NotTestable, "'toys'", "science"):
         confident_errors(Chosen((bare,)))

@@ -32,6 +32,7 @@ from depthgauge.probes.divergence.compute import compare as compare_rows
 from depthgauge.probes.divergence.report import of_all_tokens, pieces_of, show
 from depthgauge.store.folders import Store
 from tests.families import VOCABULARY, every_family, logits_of, random_model
+from tests.processes import refused
 from tests.tiny import save_tiny_base
 
 GENERATOR = np.random.default_rng(0)
@@ -247,7 +248,7 @@ def test_logits_that_are_not_finite_are_refused_with_the_side_at_fault(side, val
     with torch.no_grad():
         models[side].get_output_embeddings().weight[5] = value
 
-    with pytest.raises(InvalidCheckpoint, match=f"the {side} model computes logits that are NaN or infinite"):
+    with refused(InvalidCheckpoint, side, code="not-finite"):
         next_tokens(models["candidate"], models["baseline"], PROMPTS)
 
 
@@ -255,12 +256,12 @@ def test_models_of_different_vocabularies_are_not_comparable():
     candidate, baseline = random_model("llama"), random_model("llama")
     candidate.resize_token_embeddings(VOCABULARY + 3)
 
-    with pytest.raises(NotTestable, match=f"chooses among {VOCABULARY + 3} tokens and the other among {VOCABULARY}"):
+    with refused(NotTestable, VOCABULARY + 3, f"among {VOCABULARY}"):
         next_tokens(candidate, baseline, PROMPTS)
 
 
 def test_there_is_no_divergence_without_texts():
-    with pytest.raises(StatisticUndefined, match="at least one prompt"):
+    with refused(StatisticUndefined, code="empty"):
         next_tokens(random_model("llama"), random_model("llama"), [])
 
 
@@ -308,7 +309,7 @@ def test_tokenizers_that_cut_differently_are_not_comparable(folders, tmp_path):
     assert Tokenizer.from_str(swapped).encode("ab").ids == [4, 3]
     (other / "tokenizer.json").write_text(swapped)
 
-    with pytest.raises(NotTestable, match="cut the text 'abcd' differently"):
+    with refused(NotTestable, "'abcd'"):
         NextToken(texts=TEXTS).run(handle_of(other), handle_of(folders[1]))
 
 

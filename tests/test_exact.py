@@ -20,6 +20,7 @@ from depthgauge.stats import (
     peaks_apart,
 )
 from depthgauge.stats.ranks import rank_correlation, signed_rank_p
+from tests.processes import refused
 
 
 def moved(*seeds):
@@ -78,7 +79,7 @@ def test_all_leaders_must_lead():
 
     assert lead_ratio([high, middle], [low], estimand="x").point == 2
     assert lead_ratio([high, low], [middle], estimand="x").point == 0.5
-    with pytest.raises(StatisticUndefined, match="did not move"):
+    with refused(StatisticUndefined, code="not-moved"):
         lead_ratio([high], [moved([0, 0, 0])], estimand="x")
     with pytest.raises(StatisticUndefined, match="half of the layers"):
         peak_ratio(moved([0, 0, 1]), estimand="x")
@@ -86,7 +87,7 @@ def test_all_leaders_must_lead():
 
 def test_peaks_are_so_many_layers_apart():
     assert peaks_apart(moved([0, 0, 9, 0]), moved([7, 0, 1, 0]), estimand="x").point == 2
-    with pytest.raises(InvalidComparison, match="the same layers"):
+    with refused(InvalidComparison, code="other-layers"):
         peaks_apart(moved([0, 1]), moved([0, 1, 2]), estimand="x")
 
 
@@ -141,7 +142,7 @@ def test_what_rises_with_depth_correlates_and_what_falls_does_the_other_way():
     assert rank_correlation(moved([1, 2, 3, 5, 8, 13]), estimand="x").low > 0.9
     assert rank_correlation(moved([6, 5, 4, 3, 2, 1]), estimand="x").high < -0.9
     assert rank_correlation(moved([1, 2, 3, 5, 8], [1, 3, 2, 5, 8]), estimand="x").generalises_over == "seeds"
-    with pytest.raises(StatisticUndefined, match="at least 5 layers that differ"):
+    with refused(StatisticUndefined, "5 layers"):
         rank_correlation(moved([1, 2, 3]), estimand="x")
 
 

@@ -29,6 +29,7 @@ from depthgauge.probes.weights.measures import place_in
 from depthgauge.probes.weights.quantized import quantized_deltas
 from depthgauge.sources.find import find
 from depthgauge.store.folders import Store
+from tests.processes import refused
 
 FIXTURES = Path(__file__).parent / "data" / "formats"
 BASE = FIXTURES / "base"
@@ -647,12 +648,12 @@ def test_a_gguf_file_that_is_not_whole_is_one_sentence(make, said, gguf_base, tm
 def test_a_disk_that_is_too_small_is_one_sentence(gguf_base, tmp_path, monkeypatch):
     path = write_gguf(gguf_base, tmp_path / "tiny.gguf", "Q4_0")
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(1, 1, 1))
-    with pytest.raises(StoreUnusable, match=r"GiB dequantised, and 0.0 GiB are free .* another place with --store"):
+    with refused(StoreUnusable, "0.0 GiB", "--store"):
         convert(path, tmp_path)
 
 
 def test_without_the_library_the_extra_is_named(gguf_base, tmp_path, monkeypatch):
     path = write_gguf(gguf_base, tmp_path / "tiny.gguf", "Q4_0")
     monkeypatch.setitem(__import__("sys").modules, "gguf", None)
-    with pytest.raises(UsageError, match=r"pip install 'depthgauge\[gguf\]'"):
+    with refused(UsageError, "pip install 'depthgauge[gguf]'"):
         check_gguf(path)

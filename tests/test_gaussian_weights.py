@@ -17,6 +17,7 @@ from depthgauge.store.folders import Store
 from depthgauge_suites.layer_papers.gaussian_weights import compute, departures
 from depthgauge_suites.layer_papers.gaussian_weights.compute import Tally, shape_of, shapes
 from tests.families import random_model
+from tests.processes import refused
 from tests.tiny import save_tiny_base, tiny_testbed
 
 LAWS = {
@@ -122,10 +123,10 @@ def broken(tiny_base, folder, value):
 
 
 def test_a_matrix_of_zeros_has_no_shape_and_is_named(tiny_base, context, tmp_path):
-    with pytest.raises(NotTestable, match="all weights of layer 3 down are equal"):
+    with refused(NotTestable, "layer 3 down"):
         law_of(broken(tiny_base, tmp_path / "zeros", 0), context, "ks")
 
 
 def test_weights_that_are_no_numbers_are_named(tiny_base, tmp_path):
-    with pytest.raises(InvalidCheckpoint, match=r"layers.3.mlp.down_proj.weight .* NaN or infinite"):
+    with refused(InvalidCheckpoint, "layers.3.mlp.down_proj.weight", code="not-finite"):
         shapes(broken(tiny_base, tmp_path / "nan", np.nan))

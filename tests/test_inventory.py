@@ -21,7 +21,7 @@ from depthgauge.history import unused
 from depthgauge.sources.folder import fingerprint
 from depthgauge.store import folders, inventory, measurements
 from depthgauge.store.folders import MANIFEST, Store
-from tests.processes import ROOT
+from tests.processes import ROOT, refused
 
 LONG_AGO = 1_000_000_000
 
@@ -135,10 +135,7 @@ def test_a_limit_of_size_takes_the_least_recently_used_that_nothing_names(store,
 def test_a_store_of_another_layout_is_refused_and_nothing_is_lost(store):
     put(store, "measurements", "m")
     (store.root / "layout").write_text("1")
-    with pytest.raises(
-        StoreUnusable,
-        match="layout '1', and this one's have '2': move that folder away, or name a new one with --store",
-    ):
+    with refused(StoreUnusable, "layout '1'", "'2'", "--store"):
         Store(store.root, run="here")
     assert (store.root / "measurements" / digest("m")).is_dir()
 
@@ -148,7 +145,7 @@ def test_a_report_that_cannot_be_read_stops_the_collection_and_nothing_is_lost(s
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "report.json").write_text('{"verdicts": [')
 
-    with pytest.raises(UsageError, match="may name what is needed: fix or delete it"):
+    with refused(UsageError, code="unreadable"):
         unused.collect(store, tmp_path / "reports", tmp_path / "baselines", 30, delete=True)
     assert keys(inventory.entries(store)) == of("a")
 

@@ -87,7 +87,7 @@ def test_nothing_is_judged_of_none(runner):
 
 
 def test_less_than_one_process_is_one_sentence(runner, other):
-    with pytest.raises(UsageError, match="processes=0"):
+    with refused(UsageError, "processes=0"):
         list(runner.run_all([other], processes=0))
 
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_judged_is_named_and_the_others_are(tiny_base, other, tmp
 
 
 def test_a_method_is_no_checkpoint(runner):
-    with pytest.raises(UsageError, match="--checkpoint=grpo is a method: judge it with --method=grpo"):
+    with refused(UsageError, "--checkpoint=grpo", "--method=grpo"):
         runner.run("grpo")
 
 

@@ -13,6 +13,7 @@ from depthgauge.tasks import llm_judge as module
 from depthgauge.tasks.llm_judge import UselessAnswer, mark
 from depthgauge_methods.second_pass.rewards import paid
 from depthgauge_testbeds.science import articles_judge
+from tests.processes import refused
 
 ITEM = Item(id="1", prompt="What is the symbol of iron?", answer="Fe")
 GOOD = '{"factual": 1, "concise": 0.5, "format": 0}'
@@ -80,7 +81,7 @@ def test_prose_instead_of_numbers_is_asked_again_and_then_named(server):
 
     server.asked.clear()
     server.replies[:] = [(200, "A fine answer!", 0)]
-    with pytest.raises(TrainingFailed, match=r"judge 'm' answers 'A fine answer!' where marks were asked for, 3"):
+    with refused(TrainingFailed, "'m'", "'A fine answer!'", 3):
         judge(server).score(ITEM, "Fe")
 
 
@@ -89,13 +90,13 @@ def test_a_judge_that_is_gone_is_one_sentence(server):
     server.shutdown()
     server.server_close()
 
-    with pytest.raises(TrainingFailed, match=r"has not answered for 0 s \(ConnectionError\): start it and run again"):
+    with refused(TrainingFailed, "0 s", "ConnectionError"):
         gone.score(ITEM, "Fe")
 
 
 def test_a_refusal_is_not_asked_again(server):
     server.replies[:] = [(401, "", 0)]
-    with pytest.raises(TrainingFailed, match=r"refuses \(status 401\): check the address, the model 'm' and the key"):
+    with refused(TrainingFailed, 401, "'m'"):
         judge(server).score(ITEM, "Fe")
     assert len(server.asked) == 1
 

@@ -627,7 +627,7 @@ def test_a_gated_data_set_is_said_to_be_gated():
 
 
 def test_a_chat_with_a_tokenizer_that_has_no_template_is_refused(run_task):
-    with pytest.raises(UsageError, match="'words' is asked as a chat, and this checkpoint's tokenizer has no chat"):
+    with refused(UsageError, "'words'", code="no-template"):
         run_task("words", chat=True)
 
 
@@ -661,7 +661,7 @@ def test_a_template_cannot_reach_out_of_the_sandbox(run_task, own):
     escape = "{{ cycler.__init__.__globals__.os.getcwd() }}"
     write_task(own, "letters", YAML["letters"].replace("Which letter", escape))
 
-    with pytest.raises(UsageError, match=r"cannot load task 'letters': SecurityError"):
+    with refused(UsageError, "'letters'", "SecurityError"):
         run_task("letters", path=own)
     assert str(Path.cwd()) in prompts(run_task("letters", path=own, trust_code=True))[0]
 
@@ -686,14 +686,14 @@ def test_a_file_that_lm_eval_would_leave_out_is_refused(run_task, own):
         run_task("letters", path=own)
 
     (own / "broken.yaml").write_text("include: broken.yaml\n")
-    with pytest.raises(UsageError, match=r"includes itself"):
+    with refused(UsageError, code="circle"):
         run_task("letters", path=own)
 
 
 def test_a_folder_that_is_not_there_is_a_sentence(run_task, tmp_path):
-    with pytest.raises(UsageError, match=r"folder of tasks .*gone does not exist"):
+    with refused(UsageError, "gone"):
         run_task("letters", path=tmp_path / "gone")
-    with pytest.raises(UsageError, match=r"folder of tasks .*gone does not exist"):
+    with refused(UsageError, "gone"):
         parameters(LmEvalTask(name="letters", path=tmp_path / "gone"))
 
 
@@ -703,7 +703,7 @@ def test_another_set_of_tasks_than_the_index_promised_is_refused(run_task, monke
     load = TaskManager.load
     monkeypatch.setattr(TaskManager, "load", lambda self, names: load(self, [*names, "words"]))
 
-    with pytest.raises(InvalidComparison, match="loaded other tasks than those of 'letters': words"):
+    with refused(InvalidComparison, "'letters'", "words"):
         run_task("letters")
 
 
@@ -719,19 +719,19 @@ def test_a_metric_or_filter_that_a_task_lacks_is_refused_before_it_runs(run_task
 def test_examples_that_lm_eval_would_ignore_are_refused(run_task, own):
     write_task(own, "letters", YAML["letters"].replace("num_fewshot: 1", "num_fewshot: 0"))
 
-    with pytest.raises(UsageError, match="defined without examples, and lm-eval would ignore fewshot=5"):
+    with refused(UsageError, "fewshot=5"):
         run_task("letters", path=own, fewshot=5)
 
 
 def test_a_task_that_fails_inside_lm_eval_is_a_sentence(run_task):
-    with pytest.raises(UsageError, match="lm-eval cannot run task 'letters' on this checkpoint"):
+    with refused(UsageError, "'letters'"):
         run_task("letters", fewshot=99)
 
 
 def test_a_context_too_short_to_answer_in_is_not_testable(run_task, own):
     write_task(own, "words", YAML["words"].replace("max_gen_toks: 12", "max_gen_toks: 512"))
 
-    with pytest.raises(NotTestable, match="lets a model answer in 512 tokens, and this one's context is 512"):
+    with refused(NotTestable, "512 tokens", "is 512"):
         run_task("words", path=own)
 
 
@@ -752,7 +752,7 @@ def test_ties_are_counted_and_too_many_refused(run_task, own, byte_model):
     write_task(own, "letters", YAML["letters"].replace('["ab", "b", "ccc", "dddd"]', '["a", "b", "c", "d"]'))
     handle = byte_model[0].lm_head.register_forward_hook(lambda *args: args[2] * 0)
     try:
-        with pytest.raises(InvalidComparison, match="24 of 24 items of 'letters' tied"):
+        with refused(InvalidComparison, "24 of 24", "'letters'"):
             run_task("letters", metric="acc_norm", path=own)
     finally:
         handle.remove()
@@ -774,7 +774,7 @@ def test_documents_that_change_between_asking_and_scoring_are_refused(run_task, 
         return real(task, name, one, *rest)
 
     monkeypatch.setattr(lm_eval_tasks, "sit", thawed)
-    with pytest.raises(InvalidComparison, match="lm-eval asked another document 0 than the one scored"):
+    with refused(InvalidComparison, "document 0", code="other-document"):
         run_task("shuffled", path=own, trust_code=True)
 
 
@@ -796,7 +796,7 @@ def test_a_missing_or_repeated_document_is_refused():
     lm_eval_tasks.check_same_task("x", one, documents, logged)
 
     for wrong in (logged[:1], logged[::-1], [*logged, logged[0]]):
-        with pytest.raises(InvalidComparison, match="documents of 'x' in place of 2"):
+        with refused(InvalidComparison, "'x'", 2):
             lm_eval_tasks.check_same_task("x", one, documents, wrong)
 
 
@@ -981,17 +981,17 @@ def test_a_malformed_line_is_named(run_task, tmp_path, spoil, told):
 
 def test_a_file_that_is_no_file_of_samples_is_a_sentence(run_task, tmp_path):
     path = tmp_path / "samples.jsonl"
-    with pytest.raises(UsageError, match="cannot be read as a file of samples"):
+    with refused(UsageError, code="unreadable"):
         read_samples(path)
     path.write_text("\n")
-    with pytest.raises(UsageError, match="holds no samples"):
+    with refused(UsageError, code="empty"):
         read_samples(path)
     with pytest.raises(UsageError, match="cannot be written"):
         write_samples(tmp_path / "gone" / "samples.jsonl", [])
 
     lines = samples.unpack(run_task()["samples"])
     write_samples(path, [*lines, lines[4]])
-    with pytest.raises(UsageError, match=f"line {SHOWN + 1}: answers the same item as line 5"):
+    with refused(UsageError, f"line {SHOWN + 1}", "line 5"):
         read_samples(path)
     write_samples(path, lines)
     with refused(UsageError, "'strict'", "'none'"):

@@ -125,7 +125,7 @@ def test_a_folder_of_somebody_elses_is_neither_deleted_nor_written_into(tmp_path
     judged = []
     folders = [tmp_path / "run" / f"checkpoint-{step}" for step in (1, 2)]
 
-    with pytest.raises(UsageError, match=r"trajectory was not made by depthgauge \(it has no file"):
+    with refused(UsageError, "trajectory", code="not-ours"):
         judge_trajectory(folders, tmp_path, lambda *given: judged.append(given) or 0)
     assert content(tmp_path) == {"trajectory/thesis.md": b"mine"} and judged == []
 
@@ -195,9 +195,9 @@ def test_an_empty_folder_a_file_and_a_link_to_nowhere(tmp_path):
 
     assert (ReportFolder(tmp_path / "empty", "x").make() / MARK).is_file()
     for name in ("file", "link"):
-        with pytest.raises(UsageError, match=f"{name} was not made by depthgauge"):
+        with refused(UsageError, name, code="not-ours"):
             ReportFolder(tmp_path / name, "x").make()
-    with pytest.raises(UsageError, match="has the report of something else"):
+    with refused(UsageError, code="other-report"):
         ReportFolder(tmp_path / "empty", "y").make()
 
 
@@ -207,14 +207,14 @@ def test_a_page_of_a_history_does_not_replace_one_that_is_there(tmp_path):
     assert write_trend(tmp_path / FILE) == tmp_path / "history" / "history.md"
     assert (tmp_path / "history.md").read_text() == "of Rome"
     (tmp_path / "history" / MARK).unlink()
-    with pytest.raises(UsageError, match="history was not made by depthgauge"):
+    with refused(UsageError, "history", code="not-ours"):
         write_trend(tmp_path / FILE)
 
 
 @pytest.mark.parametrize("text", ['{"event": "login"}\n', "a line\nanother\n", "\x00\n"])
 def test_a_history_that_is_somebody_elses_is_not_added_to(text, tmp_path):
     (tmp_path / FILE).write_text(text)
-    with pytest.raises(UsageError, match="is no history of depthgauge's runs"):
+    with refused(UsageError, code="not-ours"):
         append(tmp_path / FILE, run(0))
     assert (tmp_path / FILE).read_text() == text
     (tmp_path / FILE).write_text('{"started": "2026')  # what a kill at the first line leaves
@@ -325,7 +325,7 @@ def test_marks_in_prose_are_text(text, tmp_path):
 def test_marks_that_do_not_stand_once_each_leave_the_card_as_it_is(lines, tmp_path):
     card = tmp_path / "README.md"
     card.write_text("\n".join(lines))
-    with pytest.raises(UsageError, match="is left as it is: it has"):
+    with refused(UsageError, code="not-ours"):
         write_card(report_of(tmp_path, row()), card)
     assert card.read_text() == "\n".join(lines)
 
@@ -348,7 +348,7 @@ def test_what_stands_around_the_verdicts_stays_where_it_was(tmp_path):
 
 def test_what_is_no_markdown_is_no_card(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UsageError, match="name a markdown file"):
+    with refused(UsageError, code="not-markdown"):
         write_card(report_of(tmp_path, row()), tmp_path / "config.json")
     assert (tmp_path / "config.json").read_text() == "{}"
 
@@ -363,7 +363,7 @@ def test_a_file_of_results_is_written_anew_and_no_other_is_replaced(tmp_path):
     assert "REFUTED" in path.read_text()
     for text in ("thesis", "[1]", json.dumps({"results": {}, "lm_eval_version": "0.4"})):
         path.write_text(text)
-        with pytest.raises(UsageError, match="is not replaced: give another file with FILE"):
+        with refused(UsageError, "FILE", code="not-ours"):
             write_results(report, path)
         assert path.read_text() == text
 
@@ -375,10 +375,10 @@ def test_a_file_of_junit_is_written_anew_and_no_other_is_replaced(tmp_path, chec
     assert "REFUTED" in path.read_text()
     for text in ("thesis", "<testsuites/>", '<testsuites><testsuite name="pytest"/></testsuites>'):
         path.write_text(text)
-        with pytest.raises(UsageError, match="is not replaced: give another file with --junit-xml"):
+        with refused(UsageError, "--junit-xml", code="not-ours"):
             write_junit(path, [row()], [])
         assert path.read_text() == text
-    with pytest.raises(UsageError, match="into which nothing is written"):
+    with refused(UsageError, code="in-checkpoint"):
         write_junit(checkpoint / "junit.xml", [row()], [])
 
 
@@ -394,7 +394,7 @@ def test_a_file_in_the_way_is_told_before_anything_is_judged(tmp_path, monkeypat
 
 def test_a_conftest_of_a_checkpoints_folder_is_not_run(tmp_path, checkpoint):
     (checkpoint / "conftest.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    with pytest.raises(UsageError, match="of which no file is run"):
+    with refused(UsageError, code="in-checkpoint"):
         load_conftest(checkpoint / "conftest.py")
     assert not (tmp_path / "ran").exists()
 
@@ -404,7 +404,7 @@ def test_what_is_no_record_is_not_replaced_and_nothing_is_trained(tmp_path, monk
     name, path = f"record-of-{tmp_path.name}", tmp_path / "recorded.json"
     TESTBEDS.register(replace(tiny_testbed(tmp_path, name=name), recorded_outcomes=path))
     path.write_text("accounts")
-    with pytest.raises(UsageError, match="is no recorded outcomes, and is not replaced"):
+    with refused(UsageError, code="not-ours"):
         record_outcomes(name, "all", 1, tmp_path / "store")
     assert path.read_text() == "accounts"
 
@@ -440,7 +440,7 @@ def test_a_checkpoints_folder_is_told_by_its_files_names(tmp_path, checkpoint):
 
 def test_a_link_into_a_checkpoint_lies_in_it(tmp_path, checkpoint):
     (tmp_path / "link").symlink_to(checkpoint)
-    with pytest.raises(UsageError, match="into which nothing is written"):
+    with refused(UsageError, code="in-checkpoint"):
         check_outside(tmp_path / "link" / "deep" / "down", "--store")
     check_outside(checkpoint.parent, "--store")
 

@@ -8,7 +8,7 @@ from depthgauge.core import registry
 from depthgauge.core.errors import UsageError
 from depthgauge.core.method import Method
 from depthgauge.core.registry import Registry, load_entry_points
-from tests.processes import ROOT, refusal
+from tests.processes import ROOT, refusal, refused
 
 
 def method(name="mine", summary="trains"):
@@ -21,7 +21,7 @@ def test_the_same_thing_twice_is_harmless_and_another_of_its_name_is_refused():
     methods.register(method())
 
     assert list(methods) == ["mine"]
-    with pytest.raises(UsageError, match="method 'mine' is registered twice: .* rename one of them"):
+    with refused(UsageError, "'mine'", code="twice"):
         methods.register(method(summary="trains otherwise"))
 
 
@@ -30,9 +30,7 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_with_all():
     for name in ("grpo", "gradreg"):
         methods.register(method(name))
 
-    with pytest.raises(
-        UsageError, match=r"unknown method 'gradrag'\. Did you mean 'gradreg'\? Registered: grpo, gradreg\."
-    ):
+    with refused(UsageError, "'gradrag'", "'gradreg'", "grpo, gradreg"):
         methods["gradrag"]
     with pytest.raises(UsageError, match="Registered: none; import the packages that register some"):
         Registry("method")["grpo"]
@@ -62,7 +60,7 @@ def test_an_entry_point_that_raises_is_noted_and_the_others_are_loaded(monkeypat
 
     assert loaded == ["good"]
     assert registry.BROKEN == {"bad": "bad_package raises ZeroDivisionError: division by zero"}
-    with pytest.raises(UsageError, match="Entry point 'bad' is broken: bad_package raises ZeroDivisionError"):
+    with refused(UsageError, "'bad'", "bad_package", "ZeroDivisionError"):
         Registry("method")["mine"]
 
 

@@ -15,7 +15,7 @@ from depthgauge.core.record import SCHEMA, ReportRecord, read_report
 from depthgauge.core.result import ClaimResult, Evidence, Outcome
 from depthgauge.report.schema import FILE, json_schema
 from tests.bytes import save_byte_model
-from tests.processes import ROOT
+from tests.processes import ROOT, refused
 from tests.reports import write_report_json
 
 ESTIMATE = Estimate(
@@ -105,7 +105,7 @@ def test_another_file_is_no_report(tmp_path, text):
     path = tmp_path / "report.json"
     path.write_text(text)
 
-    with pytest.raises(UsageError, match="is no report.json of depthgauge"):
+    with refused(UsageError, code="not-ours"):
         read_report(path)
 
 

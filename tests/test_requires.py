@@ -24,7 +24,7 @@ from depthgauge.probes.weights import WeightDeltas
 from depthgauge.store.folders import Store
 from depthgauge.tasks import ItemTaskProbe, LmEvalTaskProbe
 from tests.bytes import save_byte_model
-from tests.processes import ROOT, refusal
+from tests.processes import ROOT, refusal, refused
 from tests.tiny import choices, tiny_testbed
 
 WITHOUT = """import importlib.metadata
@@ -89,22 +89,18 @@ def test_no_version_of_trl_is_in_the_key_of_a_method_that_does_not_ask_for_it(ti
     mine = Method(name="mine", summary="of a user", train=print)
 
     assert set(recipe_of(mine, tiny_testbed(tiny_base), 0, "cpu").versions) == {"depthgauge", "torch", "transformers"}
-    with pytest.raises(
-        UsageError, match=re.escape("needs trl, which is not installed: pip install 'depthgauge[train]'.")
-    ):
+    with refused(UsageError, "trl", "pip install 'depthgauge[train]'", code="not-installed"):
         recipe_of(METHODS["grpo"], tiny_testbed(tiny_base), 0, "cpu")
 
 
 def test_what_is_missing_is_named_with_the_extra_that_brings_it(without):
     without("lm-eval", "datasets", "unsloth")
 
-    with pytest.raises(UsageError, match=r"method 'mine' needs unsloth, which is not installed: pip install unsloth\."):
+    with refused(UsageError, "'mine'", "pip install unsloth.", code="not-installed"):
         installed.check_installed(("torch", "unsloth"), "method 'mine'")
-    with pytest.raises(
-        UsageError, match=r"questions needs lm-eval, which is not installed: pip install 'depthgauge\[ev"
-    ):
+    with refused(UsageError, "questions", "lm-eval", "'depthgauge[ev", code="not-installed"):
         mmlu_dev.items()
-    with pytest.raises(UsageError, match=r"data set 'mine' needs datasets, .* pip install 'depthgauge\[eval\]'"):
+    with refused(UsageError, "'mine'", "datasets", "depthgauge[eval]", code="not-installed"):
         DataSet(name="mine", prompt="a", answer="b").items()
 
 
@@ -139,9 +135,7 @@ def test_a_task_without_lm_eval_is_refused_before_anything_is_measured(tiny_base
     monkeypatch.chdir(tmp_path)
     (tmp_path / "candidate").symlink_to(tiny_base)  # refused before the two are looked at
     told = []
-    with pytest.raises(
-        UsageError, match=r"task 'arc_easy' needs lm-eval, which is not installed: .*depthgauge\[eval\]'"
-    ):
+    with refused(UsageError, "'arc_easy'", "lm-eval", "depthgauge[eval]", code="not-installed"):
         compare(tiny_base, tmp_path / "candidate", tasks="arc_easy", tell=told.append)
 
     assert UsageError.exit_code == 4
@@ -152,7 +146,7 @@ def test_a_task_that_is_read_from_a_package_is_refused_before_anything_is_measur
     without("lm-eval", "datasets")
     baseline, candidate = (save_byte_model(tmp_path / name, seed=seed) for seed, name in enumerate("ab"))
 
-    with pytest.raises(UsageError, match=r"task 'mmlu_dev' needs lm-eval, .* pip install 'depthgauge\[eval\]'"):
+    with refused(UsageError, "'mmlu_dev'", "lm-eval", "depthgauge[eval]", code="not-installed"):
         compare(baseline, candidate, tasks="mmlu_dev", store=str(tmp_path / "store"), tell=lambda line: None)
     assert not (tmp_path / "store" / "measurements").exists()
 

@@ -73,9 +73,7 @@ def test_what_was_said_in_the_last_step_is_kept_with_what_it_was_paid_in_all(cha
     [(raising, "raises KeyError"), (lambda *_: math.nan, "pays nan"), (lambda *_: None, "raises TypeErr")],
 )
 def test_a_reward_that_pays_no_number_is_named_with_what_it_was_asked(reward_func, said):
-    with pytest.raises(
-        TrainingFailed, match=rf"reward 'mine' {said}.* for 'b' to 'ab', and must pay one finite number"
-    ):
+    with refused(TrainingFailed, "reward 'mine'", said, "'b'", "'ab'"):
         pay_one(Reward(name="mine", reward_func=reward_func), ITEM, "b")
 
 
@@ -157,7 +155,7 @@ def test_prompts_that_cannot_be_asked_are_refused_before_training(tiny_base, pro
 
 def test_a_chat_needs_a_template_that_works(tiny_base, chat_base):
     _, tokenizer = load(tiny_base)
-    with pytest.raises(NotTestable, match="has no chat template"):
+    with refused(NotTestable, code="no-template"):
         as_turn(tokenizer, "ab")
     (chat_base / "chat_template.jinja").write_text("{{ raise_exception('no user here') }}")
     with refused(NotTestable, "'ab'"):

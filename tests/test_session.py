@@ -132,7 +132,7 @@ def test_a_refusal_is_remembered_and_no_model_is_loaded_to_hear_it_again(base, c
 def test_what_a_probe_raises_that_is_not_of_the_house_names_the_probe(base):
     with refused(InvalidComparison, "test_session", "18"):
         base.measure(Strange(raises=KeyError))
-    with pytest.raises(HarnessError, match="Strange raises KeyError.*It failed earlier in this run"):
+    with refused(HarnessError, "Strange", "KeyError"):
         base.measure(Strange(raises=KeyError))
 
 

@@ -20,6 +20,7 @@ from depthgauge_suites.layer_papers import showers
 from depthgauge_suites.layer_papers.showers import simulation
 from depthgauge_suites.layer_papers.showers.flow import ShowerFlow, load, save
 from depthgauge_testbeds.showers import SHOWERS
+from tests.processes import refused
 
 
 def shares(energy, count=20_000, seed=0):
@@ -122,13 +123,13 @@ def test_other_weights_are_refused_in_a_sentence(tmp_path):
     save(ShowerFlow(student=True), other)
     (tmp_path / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
 
-    with pytest.raises(InvalidCheckpoint, match="are not those of a flow of showers"):
+    with refused(InvalidCheckpoint, code="not-a-flow"):
         load(tmp_path)
 
 
 def test_without_zuko_one_sentence_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "zuko", None)
-    with pytest.raises(NotTestable, match=r"pip install 'depthgauge\[flows\]'"):
+    with refused(NotTestable, "pip install 'depthgauge[flows]'"):
         ShowerFlow(student=False)
 
 
@@ -165,5 +166,5 @@ def test_what_is_no_flow_draws_no_showers(tiny_base, tmp_path):
     testbed = replace(SHOWERS, base=tiny_base)
     context = RunContext(testbed=testbed, store=Store(tmp_path, run="here"), tell=lambda line: None)
 
-    with pytest.raises(NotTestable, match="draws no showers"):
+    with refused(NotTestable, code="no-showers"):
         showers.drawn(CheckpointSet.of(METHODS["base_model"], (0,), context))

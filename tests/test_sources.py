@@ -91,11 +91,9 @@ def test_a_name_that_could_mean_two_things_is_refused_with_the_way_out(hub, tiny
     shutil.copytree(tiny_base, tmp_path / "someone" / "tiny")
     cached(hub, "someone/tiny", tiny_base)
 
-    with pytest.raises(
-        UsageError, match=r"--checkpoint=grpo could be the folder .* or the method 'grpo': write ./grpo"
-    ):
+    with refused(UsageError, "--checkpoint=grpo", "'grpo'", "./grpo"):
         find("grpo", "--checkpoint=", store=store, start=tmp_path)
-    with pytest.raises(UsageError, match="could be the folder .* or someone/tiny in the cache of the hub"):
+    with refused(UsageError, "someone/tiny"):
         find("someone/tiny", "--baseline=", store=store, start=tmp_path)
     assert find("./grpo", "--checkpoint=", store=store, start=tmp_path) == Source(name="grpo", folder=folder)
     assert UsageError.exit_code == 4
@@ -128,7 +126,7 @@ def test_a_folder_may_be_called_what_no_model_on_the_hub_can_be(tiny_base, store
     folder = shutil.copytree(tiny_base, tmp_path / name)
 
     assert find(name, "--checkpoint=", store=store, start=tmp_path) == Source(name=name, folder=folder)
-    with pytest.raises(UsageError, match=f"--checkpoint={name}x/-y is no folder"):
+    with refused(UsageError, f"--checkpoint={name}x/-y"):
         find(f"{name}x/-y", "--checkpoint=", store=store, start=tmp_path)
 
 
@@ -235,7 +233,7 @@ def test_an_adapter_whose_base_is_not_to_be_had_or_does_not_fit_is_refused(adapt
 
 def test_an_adapter_that_does_not_fit_its_base_is_refused(adapter, tiny_base, store, tmp_path):
     rewrite(adapter, base_model_name_or_path=str(tiny_base), target_modules=["no_such_part"])
-    with pytest.raises(InvalidCheckpoint, match="the adapter .* cannot be merged into"):
+    with refused(InvalidCheckpoint, code="not-mergeable"):
         find("adapter", "--checkpoint=", store=store, start=tmp_path)
 
 
@@ -254,7 +252,7 @@ def test_an_adapter_is_merged_anew_when_its_base_is_another_model(adapter, tiny_
 def test_the_base_may_be_given_where_it_moved(adapter, tiny_base, store, tmp_path):
     there = find("adapter", "--checkpoint=", store=store, start=tmp_path).folder
     rewrite(adapter, base_model_name_or_path="/content/drive/base")
-    with pytest.raises(InvalidCheckpoint, match=r"'/content/drive/base' in base_model_name_or_path.*--adapter-base"):
+    with refused(InvalidCheckpoint, "'/content/drive/base'", "base_model_name_or_path", "--adapter-base"):
         find("adapter", "--checkpoint=", store=store, start=tmp_path)
     found = find("adapter", "--checkpoint=", store=store, start=tmp_path, adapter_base=tiny_base).folder
 

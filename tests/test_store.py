@@ -194,7 +194,7 @@ def test_a_damaged_entry_is_named_with_the_way_out(store, damage):
     else:
         (folder / "manifest.json").write_text("{")
 
-    with pytest.raises(CorruptEntry, match=r"is corrupt at .*: delete that folder and run again"):
+    with refused(CorruptEntry, code="content"):
         store.finished("checkpoints", K)
 
 
@@ -203,7 +203,7 @@ def test_verify_sees_a_flipped_byte(store):
     store.verify(folder)
     (folder / "hello.txt").write_text("jello")
 
-    with pytest.raises(CorruptEntry, match="hello.txt"):
+    with refused(CorruptEntry, "hello.txt"):
         store.verify(folder)
 
 

@@ -8,6 +8,7 @@ from depthgauge.models.load import load
 from depthgauge_suites.articles.tokenization.compute import fragments, last_token_states, read_out
 from depthgauge_testbeds.pocket import POCKET
 from tests.families import FAMILIES, random_model
+from tests.processes import refused
 
 LABELS = [label for label in "abcd" for _ in range(6)]
 FOLDS = [str(i % 3) for i in range(24)]
@@ -40,9 +41,9 @@ def test_states_without_the_label_name_it_by_chance():
 
 def test_read_outs_that_cannot_be_learnt_are_refused():
     states = np.ones((4, 1, 2))
-    with pytest.raises(StatisticUndefined, match="two labels and two folds"):
+    with refused(StatisticUndefined, code="too-few"):
         read_out(states, list("aaaa"), list("0101"))
-    with pytest.raises(StatisticUndefined, match="'b' is in one fold only"):
+    with refused(StatisticUndefined, "'b'"):
         read_out(states, list("aabb"), list("0111"))
 
 

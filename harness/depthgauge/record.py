@@ -73,7 +73,9 @@ def replaceable(path: Path) -> RecordedOutcomes:
     try:
         return read_recorded_outcomes(path)
     except (HarnessError, OSError) as error:
-        raise UsageError(f"{path} is no recorded outcomes, and is not replaced: move it away ({error})") from error
+        raise UsageError(
+            f"{path} is no recorded outcomes, and is not replaced: move it away ({error})", code="not-ours"
+        ) from error
 
 
 def judged(testbed: str, methods: str, seed: int, store: Path) -> list[ClaimResult]:

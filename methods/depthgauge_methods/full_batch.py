@@ -74,7 +74,9 @@ class Training:
         """Add a row to the log: losses in nats, accuracies as shares, the weights' size, and how sparse W_E is."""
         on_train, on_test = (run(self.weights, pairs).logits.double() for pairs in (self.train, self.test))
         if not bool(on_train.isfinite().all()):
-            raise TrainingFailed(f"the logits of seed {self.task.seed} are not finite at step {self.step}.")
+            raise TrainingFailed(
+                f"the logits of seed {self.task.seed} are not finite at step {self.step}.", code="not-finite"
+            )
         p = self.task.p
         self.log.append(
             {

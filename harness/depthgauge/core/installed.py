@@ -24,7 +24,7 @@ def check_installed(packages: Iterable[str], who: str) -> None:
     for name in packages:
         if not is_installed(name):
             wanted = f"'depthgauge[{EXTRAS[name]}]'" if name in EXTRAS else name
-            raise UsageError(f"{who} needs {name}, which is not installed: pip install {wanted}.")
+            raise UsageError(f"{who} needs {name}, which is not installed: pip install {wanted}.", code="not-installed")
 
 
 def is_installed(name: str) -> bool:

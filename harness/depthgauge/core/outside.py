@@ -27,5 +27,6 @@ def check_outside(path: Path, option: str) -> None:
     if checkpoint is not None:
         raise UsageError(
             f"{path} lies in the checkpoint {checkpoint}, into which nothing is written: give another place with "
-            f"{option}."
+            f"{option}.",
+            code="in-checkpoint",
         )

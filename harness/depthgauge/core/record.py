@@ -80,7 +80,9 @@ def read_report(path: Path) -> ReportRecord:
         record = json.loads(path.read_text(encoding="utf-8"))
         schema = record["schema"]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UsageError(f"{path} is no report.json of depthgauge ({error}): name one, or judge again.") from error
+        raise UsageError(
+            f"{path} is no report.json of depthgauge ({error}): name one, or judge again.", code="not-ours"
+        ) from error
     if schema != SCHEMA:
         raise UsageError(
             f"{path} has schema {schema!r}, and this version of depthgauge reads {SCHEMA}: judge again, or use the "

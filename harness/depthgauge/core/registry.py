@@ -46,7 +46,9 @@ class Registry(Generic[T]):
         named: Any = item
         known = self._items.get(named.name)
         if known is not None and known != item:
-            raise UsageError(f"{self.noun} {named.name!r} is registered twice: {known} and {item}; rename one of them.")
+            raise UsageError(
+                f"{self.noun} {named.name!r} is registered twice: {known} and {item}; rename one of them.", code="twice"
+            )
         self._items[named.name] = named
         return item
 
@@ -126,7 +128,8 @@ def load_files(files: Mapping[str, str]) -> None:
             import_module(name) if origin_of(name) == file else load_by_path(name, file)
         except Exception as error:  # whatever a project's own module raises
             raise UsageError(
-                f"{file} cannot be loaded by another process: it raises {type(error).__name__}: {error}."
+                f"{file} cannot be loaded by another process: it raises {type(error).__name__}: {error}.",
+                code="not-loadable",
             ) from error
 
 

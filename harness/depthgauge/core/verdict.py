@@ -71,7 +71,7 @@ def judge(declared: Claim, estimate: Estimate, *, population: str | None = None)
             f"{estimate.generalises_over}; give an estimate over {population}."
         )
     if not all(map(math.isfinite, (estimate.point, estimate.low, estimate.high))):
-        raise StatisticUndefined(f"the estimate of claim {declared.id!r} is not finite: {estimate}.")
+        raise StatisticUndefined(f"the estimate of claim {declared.id!r} is not finite: {estimate}.", code="not-finite")
     measured = describe(estimate)
     if declared.region.contains(estimate.low, estimate.high):
         outcome, reason = Outcome.SUPPORTED, f"{measured} lies in {declared.region}"

@@ -64,7 +64,10 @@ def to_json(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         given = {field.name: to_json(getattr(value, field.name)) for field in fields(value) if field.init}
         return {"a": address_of(type(value)), "with": given}
-    raise UsageError(f"{value!r} cannot be sent to other processes, as it is neither plain data nor named: {WAY_OUT}.")
+    raise UsageError(
+        f"{value!r} cannot be sent to other processes, as it is neither plain data nor named: {WAY_OUT}.",
+        code="not-sendable",
+    )
 
 
 def from_json(data: Any) -> Any:
@@ -106,7 +109,9 @@ def address_of(thing: Any) -> str:
     except UsageError:
         importable = False
     if not importable:
-        raise UsageError(f"{address} cannot be sent to other processes, as none could import it: {WAY_OUT}.")
+        raise UsageError(
+            f"{address} cannot be sent to other processes, as none could import it: {WAY_OUT}.", code="not-sendable"
+        )
     if not thing.__module__.startswith(SHIPPED) and (
         file := getattr(import_module(thing.__module__), "__file__", None)
     ):
@@ -129,7 +134,10 @@ def resolved(address: str) -> Any:
 def method_name(method: Method) -> str:
     """Raises: UsageError for a method that no other process knows by its name."""
     if method.name not in METHODS or METHODS[method.name] != method:
-        raise UsageError(f"the method {method.name!r} cannot be sent to other processes: register it in METHODS.")
+        raise UsageError(
+            f"the method {method.name!r} cannot be sent to other processes: register it in METHODS.",
+            code="not-sendable",
+        )
     return method.name
 
 
@@ -139,7 +147,10 @@ def testbed_to_json(testbed: Testbed) -> dict[str, Any]:
     Raises: UsageError for a testbed that no other process knows by its name.
     """
     if testbed.name not in (COMMON.name, *TESTBEDS):
-        raise UsageError(f"the testbed {testbed.name!r} cannot be sent to other processes: register it in TESTBEDS.")
+        raise UsageError(
+            f"the testbed {testbed.name!r} cannot be sent to other processes: register it in TESTBEDS.",
+            code="not-sendable",
+        )
     base = None if testbed.base is None else str(testbed.base)
     trains = testbed.training is not None
     return {"name": testbed.name, "joined_with": testbed.joined_with, "base": base, "trains": trains}

@@ -91,7 +91,9 @@ class Grid(NamedTuple):
 def scaled(codes: NDArray[Any], scales: NDArray[Any], main: Stored) -> NDArray[np.float32]:
     """Codes times scales that broadcast. Raises: InvalidCheckpoint where a scale is NaN, infinite or loses weights."""
     if not np.isfinite(scales).all():
-        raise InvalidCheckpoint(f"{main.name} in {main.path} has a scale that is NaN or infinite: quantise it again.")
+        raise InvalidCheckpoint(
+            f"{main.name} in {main.path} has a scale that is NaN or infinite: quantise it again.", code="not-finite"
+        )
     if not scales.all() and bool(np.any((scales == 0) & (codes != 0))):
         raise InvalidCheckpoint(
             f"{main.name} in {main.path} has a scale of 0 over weights that are not 0: quantise it again."

@@ -84,7 +84,9 @@ def read(project: Path, name: str) -> AcceptedBaseline | None:
             accepted=AcceptedCheckpoint(**fields["accepted"]), pinned=AcceptedCheckpoint(**fields["pinned"])
         )
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise UsageError(f"{path} is no accepted baseline ({error}): bring it back from git.") from error
+        raise UsageError(
+            f"{path} is no accepted baseline ({error}): bring it back from git.", code="not-accepted"
+        ) from error
 
 
 def checkpoint_of(accepted: AcceptedCheckpoint, name: str, *, store: Store, project: Path) -> Source:
@@ -95,7 +97,8 @@ def checkpoint_of(accepted: AcceptedCheckpoint, name: str, *, store: Store, proj
     if now != accepted.fingerprint:
         raise InvalidComparison(
             f"baseline {name!r} accepted {accepted.checkpoint} as {accepted.fingerprint} on {accepted.on}, and it now "
-            f"is {now}: put back what was accepted, or accept what is there."
+            f"is {now}: put back what was accepted, or accept what is there.",
+            code="other-content",
         )
     return Source(name=name, folder=source.folder)
 
@@ -121,7 +124,9 @@ def accept(
     checkpoint's folder; StoreUnusable if the file cannot be written.
     """
     if os.environ.get("CI"):
-        raise UsageError("a checkpoint is accepted by somebody who can be asked for the reason, and CI is set here.")
+        raise UsageError(
+            "a checkpoint is accepted by somebody who can be asked for the reason, and CI is set here.", code="in-ci"
+        )
     if not reason.strip() or not NAME.fullmatch(name) or name in METHODS:
         raise UsageError(
             f"an accepted baseline has a name of letters and digits that is no method's, got {name!r}, and a "

@@ -80,7 +80,7 @@ def check_history(path: Path) -> None:
         first = next(whole, None)
         if first is None or parsed(first) or any(map(parsed, whole)):
             return
-    raise UsageError(f"{path} is no history of depthgauge's runs, and is not added to: move it away.")
+    raise UsageError(f"{path} is no history of depthgauge's runs, and is not added to: move it away.", code="not-ours")
 
 
 def read(path: Path) -> tuple[list[GatedRun], list[int]]:

@@ -27,7 +27,7 @@ def named_in(reports: Path, baselines: Path) -> set[str]:
             record = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UsageError(
-                f"{path} cannot be read ({error}), and may name what is needed: fix or delete it."
+                f"{path} cannot be read ({error}), and may name what is needed: fix or delete it.", code="unreadable"
             ) from error
         named |= set(texts_in(record, ("key", "checkpoint", "fingerprint")))
     return named

@@ -201,5 +201,6 @@ def check_finite(folder: Path) -> None:
                 if bad:
                     raise InvalidCheckpoint(
                         f"{folder} has {bad} weights in {name} that are NaN or infinite: train it again, or save it in "
-                        "float32."
+                        "float32.",
+                        code="not-finite",
                     )

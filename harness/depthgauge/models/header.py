@@ -47,7 +47,7 @@ def read_header(path: Path) -> Header:
         expected = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidCheckpoint(
-            f"{path} is not a readable safetensors file ({str(error)[:200]}): copy it again."
+            f"{path} is not a readable safetensors file ({str(error)[:200]}): copy it again.", code="unreadable"
         ) from error
     if size != expected:
         raise InvalidCheckpoint(f"{path} is truncated ({size} of {expected} bytes): copy it again.")

@@ -45,11 +45,15 @@ def turn(prompt: str) -> list[dict[str, str]]:
 def as_turn(tokenizer: Any, prompt: str) -> str:
     """A prompt in the form in which a chat model is asked. Raises: NotTestable without a chat template that works."""
     if not getattr(tokenizer, "chat_template", None):
-        raise NotTestable("this is asked in chat form, and the checkpoint's tokenizer has no chat template.")
+        raise NotTestable(
+            "this is asked in chat form, and the checkpoint's tokenizer has no chat template.", code="no-template"
+        )
     try:
         return str(tokenizer.apply_chat_template(turn(prompt), tokenize=False, add_generation_prompt=True))
     except Exception as error:  # a template is a program of somebody else's
-        raise NotTestable(f"the checkpoint's chat template fails on {prompt[:40]!r}: {error}.") from error
+        raise NotTestable(
+            f"the checkpoint's chat template fails on {prompt[:40]!r}: {error}.", code="template-fails"
+        ) from error
 
 
 def check_heads(heads: Sequence[tuple[int, int]], model: Any) -> None:
@@ -78,7 +82,7 @@ def check_prompts(prompts: Tokens, least: int, *models: Any) -> None:
     A token must be known to, and a prompt fit into, every one of the models.
     """
     if not len(prompts):
-        raise StatisticUndefined("there is nothing to run a model on: give at least one prompt.")
+        raise StatisticUndefined("there is nothing to run a model on: give at least one prompt.", code="empty")
     longest = min(map(context_length, models))
     for i, prompt in enumerate(prompts):
         if not least <= len(prompt) <= longest:
@@ -117,7 +121,9 @@ def check_targets(targets: Tokens, prompts: Tokens, model: Any) -> None:
 def check_finite(values: NDArray[np.floating]) -> None:
     """Raises: InvalidCheckpoint if what a model computed is NaN or infinite, which would pass for an extreme value."""
     if not np.isfinite(values).all():
-        raise InvalidCheckpoint("this model computes numbers that are NaN or infinite: train or save it again.")
+        raise InvalidCheckpoint(
+            "this model computes numbers that are NaN or infinite: train or save it again.", code="not-finite"
+        )
 
 
 def check_noise(scale: float, draws: int) -> None:

@@ -51,7 +51,7 @@ def choose_device(name: str, *, look: bool = True) -> str:
     if torch.cuda.is_available():
         return "cuda"
     if name == "cuda":
-        raise UsageError("--device=cuda was asked for, but torch sees no GPU: choose cpu or auto.")
+        raise UsageError("--device=cuda was asked for, but torch sees no GPU: choose cpu or auto.", code="no-gpu")
     return "cpu"
 
 
@@ -203,7 +203,9 @@ def dequantized(folder: Path, where: Mapping[str, Any]) -> tuple[Any, dict[str, 
     for name, tensor in plain_tensors(folder).items():
         weight = torch.from_numpy(whole(tensor))
         if not bool(weight.isfinite().all()):
-            raise InvalidCheckpoint(f"{folder} has weights in {name} that are NaN or infinite: quantise it again.")
+            raise InvalidCheckpoint(
+                f"{folder} has weights in {name} that are NaN or infinite: quantise it again.", code="not-finite"
+            )
         weights[name] = weight.to(where["dtype"])
     config = settings.configuration(folder)
     for part in {id(part): part for part in (config, config.get_text_config())}.values():
@@ -324,7 +326,8 @@ def check_causal(model: Any, folder: Path) -> None:
     if not torch.equal(logits[0], logits[1]) and bool(logits.isfinite().all()):
         raise NotTestable(
             f"{folder} is a {type(model).__name__} whose tokens see those after them, as an encoder's do: what is "
-            "measured here is defined for causal language models."
+            "measured here is defined for causal language models.",
+            code="not-causal",
         )
 
 

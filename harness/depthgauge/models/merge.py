@@ -39,7 +39,9 @@ def merge_adapter(adapter: Path, base: Path, into: Path) -> None:
         except InvalidCheckpoint:
             raise
         except Exception as error:  # whatever peft and transformers raise, the adapter is at fault
-            raise InvalidCheckpoint(f"the adapter {adapter} cannot be merged into {base}: {reason(error)}") from error
+            raise InvalidCheckpoint(
+                f"the adapter {adapter} cannot be merged into {base}: {reason(error)}", code="not-mergeable"
+            ) from error
     owner = adapter if has_tokenizer(adapter) else base
     for path in tokenizer_files(owner):
         place = into / path.relative_to(owner)
@@ -55,7 +57,8 @@ def check_whole(adapted: Any, adapter: Path) -> None:
     if kind.is_prompt_learning:
         raise InvalidCheckpoint(
             f"the adapter {adapter} is of {kind.peft_type.value}, whose virtual tokens cannot be merged into weights: "
-            "compare the model that it belongs to, or an adapter of weights, such as LoRA."
+            "compare the model that it belongs to, or an adapter of weights, such as LoRA.",
+            code="not-mergeable",
         )
     loaded = adapted.load_adapter(adapter, adapted.active_adapter)
     for names, what in (

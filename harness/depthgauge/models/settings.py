@@ -69,7 +69,7 @@ def readable(folder: Path) -> Iterator[None]:
     except InvalidCheckpoint:
         raise
     except Exception as error:
-        raise InvalidCheckpoint(f"{folder} cannot be loaded: {reason(error)}") from error
+        raise InvalidCheckpoint(f"{folder} cannot be loaded: {reason(error)}", code="unreadable") from error
 
 
 def reason(error: Exception) -> str:

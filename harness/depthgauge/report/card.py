@@ -29,7 +29,10 @@ def write_card(report: Path, card: Path) -> None:
 
     rows, code = read(report)
     if card.suffix.lower() != ".md":
-        raise UsageError(f"{card} is no model card, and is left as it is: name a markdown file, such as README.md.")
+        raise UsageError(
+            f"{card} is no model card, and is left as it is: name a markdown file, such as README.md.",
+            code="not-markdown",
+        )
     try:
         model_card = ModelCard(
             card.read_text(encoding="utf-8") if card.is_file() else EMPTY, ignore_metadata_errors=False
@@ -60,7 +63,8 @@ def around_marks(text: str, card: Path) -> tuple[str, str]:
     if len(starts) != 1 or len(ends) != 1 or starts > ends:
         raise UsageError(
             f"{card} is left as it is: it has {len(starts)} lines {START} and {len(ends)} lines {END}, between which "
-            "verdicts are replaced, and one of each may stand there, in this order: take the others out."
+            "verdicts are replaced, and one of each may stand there, in this order: take the others out.",
+            code="not-ours",
         )
     return "\n".join(lines[: starts[0]]), "\n".join(lines[ends[0] + 1 :])
 

@@ -40,11 +40,15 @@ class ReportFolder:
         check_outside(self.path, OPTION)
         there = marked(self.path)
         if there is not None and there != self.of:
-            raise UsageError(f"{self.path} has the report of something else: choose another folder with {OPTION}.")
+            raise UsageError(
+                f"{self.path} has the report of something else: choose another folder with {OPTION}.",
+                code="other-report",
+            )
         if there is None and not is_free(self.path):
             raise UsageError(
                 f"{self.path} was not made by depthgauge (it has no file {MARK}), and is neither written into nor "
-                f"deleted: move it away, or choose another folder with {OPTION}."
+                f"deleted: move it away, or choose another folder with {OPTION}.",
+                code="not-ours",
             )
         if there is not None:
             check_writable(self.path, OPTION)
@@ -90,7 +94,9 @@ def check_file(path: Path, option: str, is_ours: Callable[[str], bool]) -> None:
     with suppress(OSError, ValueError, RecursionError):  # as of what cannot be read, or parsed
         if is_ours(path.read_text(encoding="utf-8")):
             return
-    raise UsageError(f"{path} was not written by depthgauge, and is not replaced: give another file with {option}.")
+    raise UsageError(
+        f"{path} was not written by depthgauge, and is not replaced: give another file with {option}.", code="not-ours"
+    )
 
 
 def names(name: str, checkpoint: Path) -> Iterator[str]:

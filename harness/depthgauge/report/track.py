@@ -21,7 +21,8 @@ def track(report: Path, tracker: str, project: str) -> None:
         service: Any = import_module(tracker)
     except ImportError as error:
         raise UsageError(
-            f"{tracker} is not installed ({error}): pip install {tracker}, or choose another --to."
+            f"{tracker} is not installed ({error}): pip install {tracker}, or choose another --to.",
+            code="not-installed",
         ) from error
     try:
         service.init(project=project, name=verdicts.rows[0].method, config={"exit_code": verdicts.exit_code})

@@ -33,7 +33,9 @@ def write_trend(history: Path) -> Path:
     """
     runs, broken = read(history)
     if not runs:
-        raise UsageError(f"{history} has no run: judge a checkpoint with --baseline, which writes a line there.")
+        raise UsageError(
+            f"{history} has no run: judge a checkpoint with --baseline, which writes a line there.", code="empty"
+        )
     folder = ReportFolder(history.with_suffix(""), history.name).make()
     claims = list(traced(runs))
     summary = [f"{len(runs)} runs, the last: {word(runs[-1].exit_code)}.", latest(runs)]

@@ -21,7 +21,9 @@ def load_conftest(path: Path) -> dict[str, Any]:
         raise UsageError(f"--conftest={path} is no file: name your project's conftest.py.")
     around = checkpoint_around(path)
     if around is not None:
-        raise UsageError(f"--conftest={path} lies in the checkpoint {around}, of which no file is run.")
+        raise UsageError(
+            f"--conftest={path} lies in the checkpoint {around}, of which no file is run.", code="in-checkpoint"
+        )
     name = f"depthgauge_project_{path.stem}"
     FILES[name] = str(path.resolve())  # workers of --executor load it, too
     sys.path.insert(0, str(path.resolve().parent))  # it may import what lies beside it, as under pytest

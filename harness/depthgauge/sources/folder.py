@@ -31,7 +31,9 @@ def check_folder(folder: Path) -> None:
     pickled, truncated, missing a shard or under a wrapper's names, or it needs code of its own.
     """
     if not folder.is_dir():
-        raise UsageError(f"there is no checkpoint folder {folder}: give the folder that holds config.json.")
+        raise UsageError(
+            f"there is no checkpoint folder {folder}: give the folder that holds config.json.", code="no-folder"
+        )
     if not (folder / CONFIG).is_file():
         raise UsageError(f"{folder} is not a checkpoint: it holds no config.json; {where_one_is(folder)}.")
     if (folder / ADAPTER).is_file():

@@ -84,7 +84,8 @@ def check_same_tokenizer(folder: Path, base: Path) -> None:
     if not same_tokenizer(folder, base):
         raise InvalidComparison(
             f"{folder} has another tokenizer than its base {base}: scores by token cannot be compared; give the "
-            "checkpoint the tokenizer of its base."
+            "checkpoint the tokenizer of its base.",
+            code="other-tokenizer",
         )
 
 

@@ -28,7 +28,9 @@ def share_changed(
     Raises: InvalidComparison if the two sides were not measured on the same units.
     """
     if (candidate.ids, candidate.unit) != (baseline.ids, baseline.unit):
-        raise InvalidComparison(f"{estimand}: the two sides were not measured on the same {candidate.population}.")
+        raise InvalidComparison(
+            f"{estimand}: the two sides were not measured on the same {candidate.population}.", code="other-units"
+        )
     return share_beyond(
         replace(candidate, values=np.abs(candidate.values - baseline.values), right=None),
         margin,

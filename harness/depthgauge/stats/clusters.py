@@ -26,7 +26,8 @@ def check_independent(measured: Scores | Profiles, estimand: str) -> None:
     if clustered(measured):
         raise StatisticUndefined(
             f"{estimand}: {len(measured.ids)} {measured.population} belong to {len(set(measured.clusters))} clusters, "
-            "and this interval holds for independent ones alone: take one of each cluster."
+            "and this interval holds for independent ones alone: take one of each cluster.",
+            code="dependent",
         )
 
 

@@ -58,7 +58,9 @@ def simultaneous(profiles: Profiles, *, estimand: str, level: float = LEVEL) -> 
     if n < 2:
         raise StatisticUndefined(f"{estimand}: an interval needs at least 2 {population}, got {n}.")
     if not np.isfinite(values_NC).all():
-        raise StatisticUndefined(f"{estimand}: {int((~np.isfinite(values_NC)).sum())} values are not finite.")
+        raise StatisticUndefined(
+            f"{estimand}: {int((~np.isfinite(values_NC)).sum())} values are not finite.", code="not-finite"
+        )
     means = values_NC.mean(axis=0)
     counted_GC = values_NC if several else pseudovalues(values_NC, profiles.clusters)
     counted = len(counted_GC)

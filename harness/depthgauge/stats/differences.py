@@ -31,7 +31,9 @@ def paired_difference(treatment: Scores, baseline: Scores, *, estimand: str, lev
     two pairs.
     """
     if (treatment.ids, treatment.clusters) != (baseline.ids, baseline.clusters):
-        raise InvalidComparison(f"{estimand}: the two sides were not measured on the same {treatment.population}.")
+        raise InvalidComparison(
+            f"{estimand}: the two sides were not measured on the same {treatment.population}.", code="other-units"
+        )
     if treatment.unit != baseline.unit:
         raise InvalidComparison(f"{estimand}: one side is in {treatment.unit}, the other in {baseline.unit}.")
     if len(treatment.values) > 1 and len(baseline.values) > 1:
@@ -129,7 +131,8 @@ def rise(series: Scores, *, estimand: str, level: float = LEVEL) -> Estimate:
     if worth < FEWEST_STEPS:
         raise StatisticUndefined(
             f"{estimand}: {quarter} steps of a quarter resemble each other so much that they are worth {worth:.1f} "
-            f"independent ones, and it takes {FEWEST_STEPS}: log more steps, or ask with several seeds."
+            f"independent ones, and it takes {FEWEST_STEPS}: log more steps, or ask with several seeds.",
+            code="dependent",
         )
     variance = (first.var() + last.var()) * worth / (worth - 1) / worth
     return estimated(

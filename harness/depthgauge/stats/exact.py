@@ -64,7 +64,9 @@ def lead_ratio(leaders: list[Profiles], others: list[Profiles], *, estimand: str
     least = np.min([medians(profiles) for profiles in leaders], axis=0)
     largest = np.max([medians(profiles) for profiles in others], axis=0)
     if not largest.all():
-        raise StatisticUndefined(f"{estimand}: what it is compared with did not move, so there is no ratio.")
+        raise StatisticUndefined(
+            f"{estimand}: what it is compared with did not move, so there is no ratio.", code="not-moved"
+        )
     return exactly(least / largest, estimand=estimand, unit="ratio")
 
 
@@ -72,7 +74,9 @@ def peak_ratio(profiles: Profiles, *, estimand: str) -> Estimate:
     """The largest layer over the median layer. Raises: StatisticUndefined if half of the layers did not move."""
     middle = medians(profiles)
     if not middle.all():
-        raise StatisticUndefined(f"{estimand}: half of the layers did not move, so there is no ratio to their median.")
+        raise StatisticUndefined(
+            f"{estimand}: half of the layers did not move, so there is no ratio to their median.", code="not-moved"
+        )
     return exactly(by_seed(profiles).max(axis=1) / middle, estimand=estimand, unit="ratio")
 
 
@@ -82,7 +86,9 @@ def peaks_apart(profiles: Profiles, other: Profiles, *, estimand: str) -> Estima
     Raises: InvalidComparison if they have different layers, or numbers of seeds that cannot be paired.
     """
     if profiles.columns != other.columns or len(other.values) not in (1, len(profiles.values)):
-        raise InvalidComparison(f"{estimand}: the two sides do not have the same layers and seeds.")
+        raise InvalidComparison(
+            f"{estimand}: the two sides do not have the same layers and seeds.", code="other-layers"
+        )
     distance = np.abs(by_seed(profiles).argmax(axis=1) - by_seed(other).argmax(axis=1))
     return exactly(distance.astype(float), estimand=estimand, unit="layers", counted=True)
 

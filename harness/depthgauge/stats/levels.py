@@ -105,7 +105,8 @@ def check(values: NDArray[np.float64], estimand: str) -> None:
         raise StatisticUndefined(f"{estimand}: an interval needs at least 2 values, got {len(values)}.")
     if not np.isfinite(values).all():
         raise StatisticUndefined(
-            f"{estimand}: {int((~np.isfinite(values)).sum())} of {len(values)} values are not finite."
+            f"{estimand}: {int((~np.isfinite(values)).sum())} of {len(values)} values are not finite.",
+            code="not-finite",
         )
 
 

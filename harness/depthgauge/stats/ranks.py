@@ -59,7 +59,8 @@ def rank_correlation(profiles: Profiles, *, estimand: str, level: float = LEVEL)
     if worth < min(n, FEWEST_WORTH):
         raise StatisticUndefined(
             f"{estimand}: {n} layers resemble their neighbours so much that they are worth {worth:.1f} independent "
-            f"ones, and it takes {FEWEST_WORTH}: ask with several seeds."
+            f"ones, and it takes {FEWEST_WORTH}: ask with several seeds.",
+            code="dependent",
         )
     return estimated(
         partial(fisher_ends, float(correlations[0]), worth),
@@ -95,7 +96,9 @@ def chance_below(
     Raises: StatisticUndefined where there is none of either.
     """
     if not all(len(values) for values in (*lower, *higher)):
-        raise StatisticUndefined(f"{estimand}: there is nothing to compare where there is none of either.")
+        raise StatisticUndefined(
+            f"{estimand}: there is nothing to compare where there is none of either.", code="empty"
+        )
     chances = [float((np.sign(np.subtract.outer(b, a)).mean() + 1) / 2) for a, b in zip(lower, higher, strict=True)]
     if len(chances) > 1:
         return over_seeds(np.array(chances), estimand=estimand, unit="chance", level=level)

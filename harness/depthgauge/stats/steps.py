@@ -45,7 +45,7 @@ def largest_step(
     """
     if successes.shape[1] < 2 or not (tried > 0).all():
         raise StatisticUndefined(
-            f"{estimand}: a step needs two numbers of parts or more, each tried, got {tried.tolist()}."
+            f"{estimand}: a step needs two numbers of parts or more, each tried, got {tried.tolist()}.", code="too-few"
         )
     shares = successes / tried
     steps = np.diff(shares, axis=1)

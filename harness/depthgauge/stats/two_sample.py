@@ -69,7 +69,7 @@ def laid_out(
         raise StatisticUndefined(f"{estimand}: it takes at least {FEWEST} samples of each, got {fewest}.")
     samples = np.concatenate([first.values, second.values], axis=1)
     if not np.isfinite(samples).all():
-        raise StatisticUndefined(f"{estimand}: some samples are not finite.")
+        raise StatisticUndefined(f"{estimand}: some samples are not finite.", code="not-finite")
     is_one, random = np.arange(samples.shape[1]) < len(first.ids), np.random.default_rng(0)
     if first.ids == second.ids:
         folds = np.tile(random.permutation(len(first.ids)) % FOLDS, 2)

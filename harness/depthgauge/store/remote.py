@@ -46,7 +46,8 @@ def opened(address: str) -> Iterator[tuple[Any, str]]:
         system, root = fsspec.core.url_to_fs(address)
     except ImportError as error:
         raise UsageError(
-            f"{address} needs a package that is not installed ({error}); of s3:// it is: pip install 'depthgauge[s3]'"
+            f"{address} needs a package that is not installed ({error}); of s3:// it is: pip install 'depthgauge[s3]'",
+            code="not-installed",
         ) from error
     except ValueError as error:
         raise UsageError(f"{address} is no address of a store, such as s3://bucket/store: {error}.") from error

@@ -91,7 +91,8 @@ def choose(
         if not np.isfinite(values).all():
             raise InvalidCheckpoint(
                 f"{task.name!r}: a log-likelihood is {values}, so the checkpoint cannot be scored; lm-eval would have "
-                "called it a guess."
+                "called it a guess.",
+                code="not-finite",
             )
         best = int(values.argmax())
         ties += int((values == values[best]).sum() > 1)
@@ -244,7 +245,9 @@ def finite_logits(model: Any) -> Iterator[None]:
 
     def check(_module: Any, _inputs: Any, output: Any) -> None:
         if not bool(output.logits[:, -1].isfinite().all()):
-            raise InvalidCheckpoint("the checkpoint's logits are not finite, so what it generates means nothing.")
+            raise InvalidCheckpoint(
+                "the checkpoint's logits are not finite, so what it generates means nothing.", code="not-finite"
+            )
 
     hook = model.register_forward_hook(check)
     try:

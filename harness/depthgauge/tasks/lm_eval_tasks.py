@@ -118,7 +118,10 @@ def check_settings(task: LmEvalTask, lm_task: Any, lm: Any) -> None:
     lm_task.set_config(key="num_fewshot", value=task.fewshot if task.fewshot is not None else pinned or 0)
     lm_task.set_fewshot_seed(seed=SEED)
     if task.chat and not lm.tokenizer.chat_template:
-        raise UsageError(f"task {name!r} is asked as a chat, and this checkpoint's tokenizer has no chat template.")
+        raise UsageError(
+            f"task {name!r} is asked as a chat, and this checkpoint's tokenizer has no chat template.",
+            code="no-template",
+        )
     generation = generation_settings(task)
     if generation and lm_task.OUTPUT_TYPE != "generate_until":
         raise UsageError(f"task {name!r} generates no answer, so it has no {' and no '.join(generation)} to set.")
@@ -269,7 +272,9 @@ def listening(lm: Any) -> Iterator[list[bool]]:
         finite.clear()
         out = generate(context=context, max_length=max_length, stop=stop, **options)
         if not all(bool(value) for value in finite):
-            raise InvalidCheckpoint("the checkpoint's logits are not finite, so what it generates means nothing.")
+            raise InvalidCheckpoint(
+                "the checkpoint's logits are not finite, so what it generates means nothing.", code="not-finite"
+            )
         cut_short.extend(is_cut_short(row, lm, out.shape[1] < max_length, stop) for row in out[:, context.shape[1] :])
         return out
 
@@ -296,7 +301,10 @@ def check_same_task(name: str, lm_task: Any, documents: Any, logged: Sequence[An
     for sample in logged:
         first = sample["arguments"][0]
         if sample["doc_hash"] != doc_hash(documents[sample["doc_id"]]):
-            raise InvalidComparison(f"{name!r}: lm-eval asked another document {sample['doc_id']} than the one scored.")
+            raise InvalidComparison(
+                f"{name!r}: lm-eval asked another document {sample['doc_id']} than the one scored.",
+                code="other-document",
+            )
         for part, place in expected_parts(lm_task, sample):
             if part.strip() not in sample["arguments"][place[0]][place[1]]:
                 raise InvalidComparison(f"{name!r}: lm-eval asked {first[0][-200:]!r} and scored {part[-200:]!r}.")

@@ -68,10 +68,10 @@ def read_samples(
     try:
         lines = path.read_bytes().decode("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read as a file of samples: {error}.") from error
+        raise UsageError(f"{path} cannot be read as a file of samples: {error}.", code="unreadable") from error
     rows = {number: parse(line, path, number) for number, line in enumerate(lines, 1) if line.strip()}
     if not rows:
-        raise UsageError(f"{path} holds no samples: write it with lm-eval's --log_samples.")
+        raise UsageError(f"{path} holds no samples: write it with lm-eval's --log_samples.", code="empty")
     first = next(iter(rows.values()))
     name, _, wanted = (metric or "").partition(",")
     chosen = {n: row for n, row in rows.items() if row.get("filter") == (wanted or first.get("filter"))}
@@ -181,7 +181,8 @@ def log_likelihoods(row: Row) -> NDArray[np.float64]:
     if not np.isfinite(values).all():
         raise InvalidCheckpoint(
             f"item {row['doc_id']}: a log-likelihood is {values}, so the checkpoint cannot be scored; lm-eval would "
-            "have called it a guess."
+            "have called it a guess.",
+            code="not-finite",
         )
     return values
 

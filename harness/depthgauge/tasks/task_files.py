@@ -93,7 +93,7 @@ def with_includes(path: Path, seen: tuple[Path, ...] = ()) -> Iterator[tuple[Pat
     for text in scalars(keys(node).get("include")):
         included = (path.parent / text).resolve()
         if included in (*seen, path):
-            raise UsageError(f"{path} includes itself by way of {included}.")
+            raise UsageError(f"{path} includes itself by way of {included}.", code="circle")
         if not included.is_file():
             raise UsageError(f"{path} includes {text}, which does not exist.")
         yield from with_includes(included, (*seen, path))

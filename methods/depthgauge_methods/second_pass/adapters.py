@@ -116,7 +116,10 @@ def adapter_of(settings: GRPOSettings, memory_options: MemoryOptions) -> Adapter
     chosen = settings.adapter if isinstance(settings, AdapterSettings) else memory_options.lora
     if isinstance(chosen, Gift):
         if settings.second_pass is not None:
-            raise UsageError("gift has no weights in blocks, and the second pass regularises those: use lora, or none.")
+            raise UsageError(
+                "gift has no weights in blocks, and the second pass regularises those: use lora, or none.",
+                code="regularised",
+            )
         if memory_options.vllm:
             raise UsageError("gift changes what projections read, which vLLM does not know: set vllm=False.")
         return GiftAdapter(chosen)

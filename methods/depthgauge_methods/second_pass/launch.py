@@ -69,7 +69,7 @@ def read(path: Path, sha256: str) -> TrainingJob:
     """
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise CorruptEntry(f"{path} is not the job that this process was started for: run again.")
+        raise CorruptEntry(f"{path} is not the job that this process was started for: run again.", code="other-job")
     asked = json.loads(data)
     load_entry_points()
     load_files(asked["files"])

@@ -26,7 +26,9 @@ def early_over_later(moved: Profiles) -> NDArray[np.float64]:
     count = early(by_layer.shape[1])
     later = np.median(by_layer[:, count:], axis=1)
     if not later.all():
-        raise StatisticUndefined("half of the later layers did not move, so there is no ratio to their median.")
+        raise StatisticUndefined(
+            "half of the later layers did not move, so there is no ratio to their median.", code="not-moved"
+        )
     return np.asarray(by_layer[:, :count].mean(axis=1) / later)
 
 
@@ -55,7 +57,9 @@ def rise_at(moved: Profiles, layers: NDArray[np.intp]) -> NDArray[np.float64]:
     for row, layer in zip(moved.values[:, 0], layers.tolist(), strict=True):
         beside = np.mean([row[near] for near in (layer - 1, layer + 1) if 0 <= near < len(row)])
         if not beside:
-            raise StatisticUndefined(f"the layers beside layer {layer} did not move, so nothing can rise above them.")
+            raise StatisticUndefined(
+                f"the layers beside layer {layer} did not move, so nothing can rise above them.", code="not-moved"
+            )
         rises.append(float(row[layer] / beside))
     return np.array(rises)
 
@@ -66,7 +70,7 @@ def log_ratio(moved: NDArray[np.float64], other: NDArray[np.float64], *, estiman
     Raises: StatisticUndefined if a norm is 0.
     """
     if not (moved.all() and other.all()):
-        raise StatisticUndefined(f"{estimand}: a norm is 0, so there is no ratio.")
+        raise StatisticUndefined(f"{estimand}: a norm is 0, so there is no ratio.", code="zero")
     logs, theirs = np.log(moved), np.log(other)
     if min(len(logs), len(theirs)) == 1:
         return exactly(logs - theirs, estimand=estimand, unit="log ratio")

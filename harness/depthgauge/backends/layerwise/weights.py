@@ -62,7 +62,8 @@ class FolderParameters:
             values = made.to(dtype)
         if not finite:
             raise InvalidCheckpoint(
-                f"{self.folder} has weights in {name} that are NaN or infinite: train it again, or save it in float32."
+                f"{self.folder} has weights in {name} that are NaN or infinite: train it again, or save it in float32.",
+                code="not-finite",
             )
         self.checked.add(name)
         return values

@@ -98,7 +98,8 @@ def batch_lengths(
     for side, place in (("baseline", 1), ("candidate", 2)):
         if not np.isfinite(lengths[:, place]).all():
             raise InvalidCheckpoint(
-                f"the {side} model computes activations that are NaN or infinite: train or save it again."
+                f"the {side} model computes activations that are NaN or infinite: train or save it again.",
+                code="not-finite",
             )
     return lengths
 

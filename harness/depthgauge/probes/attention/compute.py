@@ -173,7 +173,9 @@ def top_head_stability(
     """
     top = [layer * np.shape(by_prompt)[2] + head for layer, head in top_heads(by_prompt, k)]
     if len(by_prompt) < 2:
-        raise StatisticUndefined("whether the top heads are stable over prompts needs at least two prompts, got 1.")
+        raise StatisticUndefined(
+            "whether the top heads are stable over prompts needs at least two prompts, got 1.", code="too-few"
+        )
     draws = np.random.default_rng(seed).integers(len(by_prompt), size=(resamples, len(by_prompt)))
     again = [np.isin(top, largest(flat_means(by_prompt[draw]), k)) for draw in draws]
     share: NDArray[np.float64] = np.mean(again, axis=0)

@@ -42,7 +42,8 @@ def share_on_fragments(changed: NDArray[np.floating], mask: NDArray[np.bool_]) -
     by_key = np.asarray(changed, np.float64).sum(axis=(0, 1))[1:]
     if not by_key.sum() or inside.all() or not inside.any():
         raise StatisticUndefined(
-            "the share on fragments needs changed attention, and tokens on both sides: use another text."
+            "the share on fragments needs changed attention, and tokens on both sides: use another text.",
+            code="unchanged",
         )
     chance = np.cumsum((1 / (np.arange(tokens) + 1))[::-1])[::-1][1:]
     return np.array([by_key[inside].sum() / by_key.sum(), chance[inside].sum() / chance.sum()])

@@ -126,7 +126,10 @@ def head_scores(model: Any, sequences: Tokens, *, permutations: int = 999, seed:
             targets: "torch.Tensor" = targets,
         ) -> None:
             if bool((weights.triu(1) > 0).any()):
-                raise NotTestable(f"{type(model).__name__} has tokens that see those after them: give a causal model.")
+                raise NotTestable(
+                    f"{type(model).__name__} has tokens that see those after them: give a causal model.",
+                    code="not-causal",
+                )
             scores[:, batch, layer] = offset_scores(weights).cpu().numpy()
             nulls[:, :, layer] += at_targets(weights, targets)
             distances[batch, layer] = distances_looked(weights, half).cpu().numpy()

@@ -99,7 +99,7 @@ def compared_texts(candidate: Any, baseline: Any, ids: Sequence[Sequence[int]]) 
         device = pair[0].device
         columns = reduced(pair[0], pair[1].to(device), follows[:, list(places)].flatten().to(device))
         if not bool(columns[:, 0].isfinite().all()):
-            raise InvalidCheckpoint(side_at_fault(*pair))
+            raise InvalidCheckpoint(side_at_fault(*pair), code="not-finite")
         pieces.append(columns.view(len(ids), len(places), -1))
     return torch.cat(pieces, dim=1).cpu().numpy()
 

@@ -19,6 +19,8 @@ def ngram_diversity(token_ids: Row, n: int) -> float:
     """
     ids = [int(token) for token in token_ids]
     if n < 1 or len(ids) < n:
-        raise StatisticUndefined(f"{n}-gram diversity needs n >= 1 and at least n tokens, got {len(ids)}.")
+        raise StatisticUndefined(
+            f"{n}-gram diversity needs n >= 1 and at least n tokens, got {len(ids)}.", code="too-few"
+        )
     ngrams = list(zip(*(ids[start:] for start in range(n)), strict=False))
     return len(set(ngrams)) / len(ngrams)

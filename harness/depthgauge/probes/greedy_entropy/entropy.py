@@ -53,7 +53,7 @@ def entropy_trace(
     Raises: StatisticUndefined without prompts; InvalidCheckpoint if a logit is not finite.
     """
     if not prompts:
-        raise StatisticUndefined("an entropy trace needs at least one prompt.")
+        raise StatisticUndefined("an entropy trace needs at least one prompt.", code="empty")
     traces = [decode(model, tokenizer, prompts[i : i + batch], steps) for i in range(0, len(prompts), batch)]
     return EntropyTrace(*(np.concatenate(parts) for parts in zip(*traces, strict=True)))
 
@@ -117,7 +117,9 @@ def one_by_one(model: Any, tokenizer: Any, prompts: Sequence[str], steps: int) -
 
 def check_finite_logits(logits_BV: "torch.Tensor") -> None:
     if not logits_BV.isfinite().all():
-        raise InvalidCheckpoint("a logit is NaN or infinite: the entropy of this checkpoint is undefined.")
+        raise InvalidCheckpoint(
+            "a logit is NaN or infinite: the entropy of this checkpoint is undefined.", code="not-finite"
+        )
 
 
 def smoothed(rows: Row, *, window: int = SMOOTHING_STEPS) -> NDArray[np.float64]:

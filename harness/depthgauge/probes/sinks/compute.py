@@ -47,5 +47,5 @@ def sink_rate(sink: NDArray[np.floating], *, epsilon: float = SINK_EPSILON) -> f
     Raises: StatisticUndefined for an empty array.
     """
     if not np.size(sink):
-        raise StatisticUndefined("a sink rate needs at least one head on one prompt.")
+        raise StatisticUndefined("a sink rate needs at least one head on one prompt.", code="empty")
     return float(np.mean(np.asarray(sink) > epsilon))

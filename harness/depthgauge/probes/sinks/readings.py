@@ -36,7 +36,9 @@ def strongest_beside(
     candidate.check_same_tokens(baseline)
     of_candidate, of_baseline = strength(candidate), strength(baseline)
     if of_candidate.columns != of_baseline.columns:
-        raise InvalidComparison("the two do not have the same layers and heads, and cannot be compared by head.")
+        raise InvalidComparison(
+            "the two do not have the same layers and heads, and cannot be compared by head.", code="other-layers"
+        )
     place = int(of_baseline.values.mean((0, 1)).argmax())
     here = place if order is None else int(head_places(order)[place])
     after, before = (

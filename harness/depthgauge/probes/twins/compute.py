@@ -85,7 +85,9 @@ class Original:
             kl += divergence(copy, batch)
             tokens += batch.ids.numel()
         if not (np.isfinite(jumps).all() and np.isfinite(kl)):
-            raise InvalidCheckpoint("a copy computes numbers that are NaN or infinite: quantise it again.")
+            raise InvalidCheckpoint(
+                "a copy computes numbers that are NaN or infinite: quantise it again.", code="not-finite"
+            )
         with np.errstate(invalid="ignore", divide="ignore"):
             return Errors(jumps / tokens, np.where(length > 0, moved / length, np.nan), kl / tokens)
 

@@ -180,7 +180,9 @@ def stable_rank(matrix: NDArray[np.floating]) -> float:
     from scipy.sparse.linalg import svds
 
     if matrix.ndim != 2 or not matrix.any():
-        raise StatisticUndefined(f"the stable rank needs a matrix that is not 0, got shape {matrix.shape}.")
+        raise StatisticUndefined(
+            f"the stable rank needs a matrix that is not 0, got shape {matrix.shape}.", code="zero"
+        )
     scaled = matrix / np.abs(matrix).max()
     if min(matrix.shape) <= 64:
         largest = np.linalg.norm(scaled, 2)
@@ -264,7 +266,8 @@ def finite_sums(run: Run, tolerance: float, buffer: NDArray[np.float64]) -> Sums
 def not_finite(tensor: Tensor) -> InvalidCheckpoint:
     return InvalidCheckpoint(
         f"{tensor.name} in {tensor.path.parent} holds weights that are NaN or infinite: train it again, or save it in "
-        "float32."
+        "float32.",
+        code="not-finite",
     )
 
 

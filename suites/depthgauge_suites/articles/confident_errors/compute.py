@@ -28,7 +28,9 @@ def options_chosen(task: ItemTask, items: Sequence[Item], model: Any, tokenizer:
     for item in items:
         nats = np.array([next(likelihoods) for _ in item.options])
         if not np.isfinite(nats).all():
-            raise InvalidCheckpoint(f"a log-likelihood is {nats}, so how sure the checkpoint is cannot be said.")
+            raise InvalidCheckpoint(
+                f"a log-likelihood is {nats}, so how sure the checkpoint is cannot be said.", code="not-confident"
+            )
         shares.append(float(1 / np.exp(nats - nats.max()).sum()))
         right.append(item.options[int(nats.argmax())] == item.answer)
     return {"share": np.array(shares), "right": np.array(right)}

@@ -62,7 +62,7 @@ def read_out(
     names = np.asarray(folds)
     if len(classes) < 2 or len(set(folds)) < 2:
         raise StatisticUndefined(
-            f"a read-out needs two labels and two folds, got {len(classes)} and {len(set(folds))}."
+            f"a read-out needs two labels and two folds, got {len(classes)} and {len(set(folds))}.", code="too-few"
         )
     lonely = [c for i, c in enumerate(classes) if len(set(names[of_text == i])) < 2]
     if lonely:

@@ -67,7 +67,9 @@ def gini(values: Array) -> float:
     """
     ordered = np.sort(np.ravel(values).astype(float))
     if not ordered.size or ordered[0] < 0 or not ordered.sum() > 0:
-        raise StatisticUndefined("a Gini coefficient is defined for values that are not negative, and not all 0.")
+        raise StatisticUndefined(
+            "a Gini coefficient is defined for values that are not negative, and not all 0.", code="not-sizes"
+        )
     ranks = np.arange(1, ordered.size + 1)
     return float(1 - 2 * np.sum(ordered / ordered.sum() * (ordered.size - ranks + 0.5)) / ordered.size)
 
@@ -100,7 +102,7 @@ def key_frequencies(weights: Weights) -> tuple[int, ...]:
     norms = frequency_norms(logit_map(weights), axis=1)
     check_finite(norms)
     if not norms.max() > 0:
-        raise InvalidCheckpoint("the map from neurons to logits is constant: it holds no frequency.")
+        raise InvalidCheckpoint("the map from neurons to logits is constant: it holds no frequency.", code="constant")
     return tuple(int(k) + 1 for k in np.flatnonzero(norms >= KEY_SHARE * norms.max()))
 
 

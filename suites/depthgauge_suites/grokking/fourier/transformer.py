@@ -191,7 +191,9 @@ def load(path: Path, device: str = "cpu") -> Weights:
     try:
         tensors: Mapping[str, torch.Tensor] = load_file(path, device=device)
     except (OSError, SafetensorError) as error:
-        raise InvalidCheckpoint(f"{path} is not a readable safetensors file: copy it again.") from error
+        raise InvalidCheckpoint(
+            f"{path} is not a readable safetensors file: copy it again.", code="unreadable"
+        ) from error
     missing = [name for name in Weights._fields if name not in tensors]
     if missing:
         raise InvalidCheckpoint(
@@ -247,4 +249,4 @@ def check(weights: Weights, name: str) -> None:
         if tuple(tensor.shape) != expected[field]:
             raise InvalidCheckpoint(f"{name} has {field} of shape {tuple(tensor.shape)}, expected {expected[field]}.")
         if not bool(tensor.isfinite().all()):
-            raise InvalidCheckpoint(f"{name} has a NaN or an infinity in {field}: train it again.")
+            raise InvalidCheckpoint(f"{name} has a NaN or an infinity in {field}: train it again.", code="not-finite")

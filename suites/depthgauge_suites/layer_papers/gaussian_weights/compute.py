@@ -133,7 +133,7 @@ def shape_of(tally: Tally, stored: Tensor) -> Shape:
     variance = second - first**2
     if not np.isfinite(fourth):
         raise InvalidCheckpoint(
-            f"{stored.name} in {stored.path} holds weights that are NaN or infinite: train it again."
+            f"{stored.name} in {stored.path} holds weights that are NaN or infinite: train it again.", code="not-finite"
         )
     if variance <= 0:
         return Shape(std=0.0, mean=np.nan, kurtosis=np.nan, ks=np.nan, qq=np.nan, outliers=np.nan)

@@ -89,7 +89,8 @@ def case_of(tokenizer: Any, comparison: Comparison) -> Case:
         raise NotTestable(
             f"the answers {comparison.right!r} and {comparison.wrong!r} are told apart by their first token, and "
             f"{'begin with the same one' if right == wrong else 'that differs from form to form'}: move what they "
-            "share into the prompt"
+            "share into the prompt",
+            code="alike",
         )
     return Case([tokenizer(form)["input_ids"] for form in forms], right, wrong)
 
@@ -150,7 +151,10 @@ def patched(
     with ExitStack() as hooks, torch.inference_mode():
         cache = model(input_ids=ids[:, :-1], use_cache=True).past_key_values
         if any(hasattr(layer, "conv_states") for layer in cache.layers):
-            raise NotTestable(f"{type(model).__name__} keeps more of a prompt than keys and values, and is not patched")
+            raise NotTestable(
+                f"{type(model).__name__} keeps more of a prompt than keys and values, and is not patched",
+                code="more-state",
+            )
         cache.batch_repeat_interleave(len(heads_SH))
         for layer, block in enumerate(blocks(model)):
             edit = editing(repair.donor[slices][layer], chosen & (places == layer)[:, None])

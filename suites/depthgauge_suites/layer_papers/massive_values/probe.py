@@ -92,7 +92,7 @@ def shared_beyond_chance(massive_LHD: NDArray[np.bool_]) -> NDArray[np.float64]:
     """By layer: NaN where nothing is massive."""
     heads, size = massive_LHD.shape[1:]
     if heads < 2:
-        raise NotTestable("there is one head a layer, with no other to share dimensions with")
+        raise NotTestable("there is one head a layer, with no other to share dimensions with", code="alone")
     missed = 1 - massive_LHD.mean(2)  # of a number drawn at random, by each head
     by_others = missed.prod(1, keepdims=True) / np.maximum(missed, 1 / size)
     also = massive_LHD & (massive_LHD.sum(1, keepdims=True) > 1)

@@ -79,6 +79,6 @@ def load(folder: Path) -> ShowerFlow:
         flow.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:
         raise InvalidCheckpoint(
-            f"the weights of {folder} are not those of a flow of showers: train it again."
+            f"the weights of {folder} are not those of a flow of showers: train it again.", code="not-a-flow"
         ) from error
     return flow.eval()

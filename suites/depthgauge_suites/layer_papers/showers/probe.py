@@ -38,7 +38,7 @@ class DrawnShowers:
     def check(self, checkpoint: Checkpoint) -> None:
         kind = model_type(checkpoint.folder)
         if kind != MODEL_TYPE:
-            raise NotTestable(f"{checkpoint.folder} is a {kind} checkpoint, and draws no showers")
+            raise NotTestable(f"{checkpoint.folder} is a {kind} checkpoint, and draws no showers", code="no-showers")
 
     def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from depthgauge_suites.layer_papers.showers.compute import cells, timed

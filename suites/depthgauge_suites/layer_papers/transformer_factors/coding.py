@@ -83,7 +83,9 @@ def largest_eigenvalue(gram: "torch.Tensor") -> float:
         vector = torch.nn.functional.normalize(gram @ vector, dim=0)
     eigenvalue = float(vector @ gram @ vector)
     if eigenvalue <= 0:
-        raise StatisticUndefined("every atom is 0, as where all states are alike: there is nothing to code them by.")
+        raise StatisticUndefined(
+            "every atom is 0, as where all states are alike: there is nothing to code them by.", code="zero"
+        )
     return eigenvalue
 
 
@@ -159,7 +161,9 @@ def learn(
             f"{atoms} atoms cannot be learnt from {len(states)} states: give more texts, or fewer atoms."
         )
     if not torch.isfinite(states).all():
-        raise InvalidCheckpoint("this model computes states that are NaN or infinite: train or save it again.")
+        raise InvalidCheckpoint(
+            "this model computes states that are NaN or infinite: train or save it again.", code="not-finite"
+        )
     random = torch.Generator().manual_seed(seed)
     order = torch.cat([torch.randperm(len(states), generator=random) for _ in range(epochs)])
     batches = -(-epochs * len(states) // BATCH)

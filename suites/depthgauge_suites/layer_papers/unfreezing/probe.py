@@ -65,7 +65,9 @@ class UnfrozenLayers:
     def check(self, checkpoint: Checkpoint) -> None:
         check_language_model(checkpoint)
         if not answers_of(checkpoint).is_file():
-            raise NotTestable(f"{checkpoint.name!r} was not trained one layer at a time: it has no {ANSWERS}")
+            raise NotTestable(
+                f"{checkpoint.name!r} was not trained one layer at a time: it has no {ANSWERS}", code="other-method"
+            )
 
     def run(self, checkpoint: CheckpointHandle) -> Arrays:
         from safetensors.numpy import load_file

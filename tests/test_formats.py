@@ -21,10 +21,11 @@ from depthgauge.formats.folder import least_bits, plain_tensors, tensors
 from depthgauge.formats.format import Format
 from depthgauge.formats.packing import BYTES_AS_FLOATS, unpack
 from depthgauge.formats.tensors import Computed, Stored, elements, whole
+from depthgauge.formats.unfolding import Unfolding
 from depthgauge.models.gguf import check_gguf, convert
 from depthgauge.models.load import load
 from depthgauge.probes.files.compute import tensor_differences
-from depthgauge.probes.weights.compute import weight_deltas
+from depthgauge.probes.weights.compute import matched, weight_deltas
 from depthgauge.probes.weights.measures import place_in
 from depthgauge.probes.weights.quantized import quantized_deltas
 from depthgauge.sources.find import find
@@ -213,6 +214,36 @@ def test_a_scale_that_leaves_out_the_largest_weight_of_a_group_is_no_wrong_scale
     (delta,) = [delta for delta in quantized_deltas(FIXTURES / name, base)[0] if delta.name == before.name]
 
     assert delta.shift < bars.SHIFTED
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_weights_that_moved_to_and_fro_by_steps_have_no_wrong_scale(seed, copied):
+    """As GPTQ moves them, to make up for others. Where nothing is quantised, a step is that of 4 bits."""
+    signs = torch.randint(0, 2, (32,), generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+    def move(stored):
+        row = stored[f"{UP}.weight"][3, 32:]
+        row += 4 * 2 / 15 * row.abs().max() * signs
+
+    (delta,) = [each for each in quantized_deltas(change(copied("base"), move), BASE)[0] if each.name == f"{UP}.weight"]
+
+    assert delta.relative > 0.05 and delta.shift < bars.SHIFTED
+
+
+def test_a_folded_row_is_unfolded_by_its_weights_that_are_not_clipped(copied, tmp_path):
+    down = DOWN.replace("1", "0")
+
+    def fold(stored):
+        stored[f"{UP}.weight"][5] *= 1.25
+        stored[f"{UP}.weight"][5, 7] = 0.5
+        stored[f"{down}.weight"][:, 5] /= 1.25
+
+    base = change(copied("base"), lambda stored: stored[f"{UP}.weight"][5, 7].fill_(1.0))
+    folder = change(shutil.copytree(base, tmp_path / "folded"), fold)
+    pairs = {pair.ours.name: (pair.ours, pair.base) for pair in matched(folder, base)}
+    ours, theirs = Unfolding(pairs).candidate(f"{UP}.weight")[5], whole(pairs[f"{UP}.weight"][1])[5]
+
+    np.testing.assert_allclose(np.delete(ours, 7), np.delete(theirs, 7), rtol=0.01)
 
 
 def test_zeros_of_gptqs_other_version_are_a_step_off_everywhere(copied):

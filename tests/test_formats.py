@@ -216,6 +216,15 @@ def test_a_scale_that_leaves_out_the_largest_weight_of_a_group_is_no_wrong_scale
     assert delta.shift < bars.SHIFTED
 
 
+def test_a_baseline_that_stands_on_the_candidates_grid_has_no_wrong_scales(copied):
+    """The little that is off is then of how scales are stored."""
+    on_grid = torch.from_numpy(whole(tensors(FIXTURES / "ct-w4-asym")[f"{UP}.weight"])) * 1.002
+    base = change(copied("base"), lambda stored: stored.update({f"{UP}.weight": on_grid}))
+    (delta,) = [each for each in quantized_deltas(FIXTURES / "ct-w4-asym", base)[0] if each.name == f"{UP}.weight"]
+
+    assert 0 < delta.explained < 0.1 * bars.EXPLAINED
+
+
 @pytest.mark.parametrize("seed", [0, 2])
 def test_weights_that_moved_to_and_fro_by_steps_have_no_wrong_scale(seed, copied):
     """As GPTQ moves them, to make up for others. Where nothing is quantised, a step is that of 4 bits."""

@@ -25,6 +25,7 @@ from depthgauge.probes.weights.compute import matched, not_finite
 MOST_BITS = 8.0  # of what counts as quantised
 PLAIN_GROUP, PLAIN_BITS = 32, 4.0  # of a control, which is stored plain
 MOST = 0.5  # of a group's error: of a wrong scale or zero 0.6 and more, where GPTQ moves weights by steps 0.45 at most
+EVEN = 12  # an error that is even within a step has a mean square of a twelfth of the step's
 FEWEST = 8  # weights of a group that its levels reach: where it is fewer, all count
 SHORTEST, LONGEST = 16, 32  # of what is looked at in one: fewer weights say nothing, and of more a fault can be a part
 PIECE = 1 << 22  # numbers at once
@@ -43,8 +44,9 @@ class Groups(NamedTuple):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizedDelta:
     """Of one matrix. `relative` is the norm of the error over that of the baseline's weights; `explained` the share of
-    the error that scales and zeros of groups explain; `shift` the root mean square of that part in the group where it
-    is largest, of those where it is most of the error, in steps of its own grid; `row` and `column` where that group
+    the error that scales and zeros of groups explain, or of what rounding leaves where the error is less, as beside a
+    baseline that stands on the candidate's grid; `shift` the root mean square of that part in the group where it is
+    largest, of those where it is most of the error, in steps of its own grid; `row` and `column` where that group
     begins, in the matrix of an `expert` where those of several lie in one tensor.
     """
 
@@ -121,7 +123,7 @@ def delta_of(
     shift = np.sqrt(counted / np.maximum(groups.step, np.finfo(np.float64).tiny))
     line, part = divmod(int(shift.argmax()), shift.shape[1])
     *experts, row, column = place_of(np.moveaxis(base, along, -1).shape, line, part * size, along)
-    error = float(groups.error.sum())
+    error = max(float(groups.error.sum()), float(groups.step.sum()) / EVEN)
     return QuantizedDelta(
         name=tensor.name, bits=bits, group=span, relative=moved(ours, base),
         explained=float(groups.explained.sum()) / error if error else 0.0,

@@ -11,7 +11,7 @@ a part of any error, and what is not most of it is not counted.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,10 +115,13 @@ def delta_of(
     bits, group = (tensor.bits, tensor.group) if isinstance(tensor, Computed) else (PLAIN_BITS, PLAIN_GROUP)
     along = tensor.axis if isinstance(tensor, Computed) else -1
     columns = base.shape[along]
-    lines = [np.moveaxis(array, along, -1).reshape(-1, columns) for array in (ours, base, steps, reached)]
+
+    def lines(array: NDArray[Any]) -> NDArray[Any]:
+        return np.moveaxis(array, along, -1).reshape(-1, columns)
+
     span = min(group if group >= SHORTEST else columns, columns)
     size = min(span, LONGEST)
-    groups = groups_of(*lines, size=size)
+    groups = groups_of(lines(ours), lines(base), lines(steps), lines(reached), size=size)
     counted = np.where(groups.explained >= MOST * groups.error, groups.explained, 0)
     shift = np.sqrt(counted / np.maximum(groups.step, np.finfo(np.float64).tiny))
     line, part = divmod(int(shift.argmax()), shift.shape[1])

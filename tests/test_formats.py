@@ -217,12 +217,15 @@ def test_a_scale_that_leaves_out_the_largest_weight_of_a_group_is_no_wrong_scale
 
 
 def test_a_baseline_that_stands_on_the_candidates_grid_has_no_wrong_scales(copied):
-    """The little that is off is then of how scales are stored."""
-    on_grid = torch.from_numpy(whole(tensors(FIXTURES / "ct-w4-asym")[f"{UP}.weight"])) * 1.002
+    """What is off is then of how scales are stored, and of zeros that are rounded."""
+    stored = load_file(FIXTURES / "ct-w4-asym" / "model.safetensors")
+    scales = stored[f"{UP}.weight_scale"].float().repeat_interleave(32, 1)
+    zeros = torch.rand(scales.shape[0], 2, generator=torch.Generator().manual_seed(0)).repeat_interleave(32, 1) - 0.5
+    on_grid = torch.from_numpy(whole(tensors(FIXTURES / "ct-w4-asym")[f"{UP}.weight"])) * 1.002 + zeros * scales
     base = change(copied("base"), lambda stored: stored.update({f"{UP}.weight": on_grid}))
     (delta,) = [each for each in quantized_deltas(FIXTURES / "ct-w4-asym", base)[0] if each.name == f"{UP}.weight"]
 
-    assert 0 < delta.explained < 0.1 * bars.EXPLAINED
+    assert delta.relative > 0.03 and delta.explained < 0.25 * bars.EXPLAINED
 
 
 @pytest.mark.parametrize("seed", [0, 2])

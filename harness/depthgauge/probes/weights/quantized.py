@@ -44,10 +44,10 @@ class Groups(NamedTuple):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizedDelta:
     """Of one matrix. `relative` is the norm of the error over that of the baseline's weights; `explained` the share of
-    the error that scales and zeros of groups explain, or of what rounding leaves where the error is less, as beside a
-    baseline that stands on the candidate's grid; `shift` the root mean square of that part in the group where it is
-    largest, of those where it is most of the error, in steps of its own grid; `row` and `column` where that group
-    begins, in the matrix of an `expert` where those of several lie in one tensor.
+    the error that scales and zeros of groups explain, beyond what rounding leaves: a zero is rounded, too, which is all
+    that is off where the baseline stands on the candidate's grid. `shift` is the root mean square of the explained part
+    in the group where it is largest, of those where it is most of the error, in steps of its own grid; `row` and
+    `column` where that group begins, in the matrix of an `expert` where those of several lie in one tensor.
     """
 
     name: str
@@ -126,10 +126,11 @@ def delta_of(
     shift = np.sqrt(counted / np.maximum(groups.step, np.finfo(np.float64).tiny))
     line, part = divmod(int(shift.argmax()), shift.shape[1])
     *experts, row, column = place_of(np.moveaxis(base, along, -1).shape, line, part * size, along)
-    error = max(float(groups.error.sum()), float(groups.step.sum()) / EVEN)
+    rounding, explained = float(groups.step.sum()) / EVEN, float(groups.explained.sum())
+    error = max(float(groups.error.sum()), rounding)
     return QuantizedDelta(
         name=tensor.name, bits=bits, group=span, relative=moved(ours, base),
-        explained=float(groups.explained.sum()) / error if error else 0.0,
+        explained=max(0.0, explained - rounding) / error if error else 0.0,
         shift=float(shift.max()), row=row, column=column, expert=experts[0] if experts else None,
     )  # fmt: skip
 

@@ -228,7 +228,8 @@ def test_rows_that_are_off_hold_no_other(base, tmp_path):
         tensor[[7, 8]] = torch.randn(2, WIDTH)
 
     found = of_others(changed(base, tmp_path / "ours", edit), base)
-    assert (found["row_change"] > 0.5).sum() == 4 and not any("holds" in row for row in found["rows"])
+    assert (found["row_change"] > 0.5).sum() == 4 and not found["row_exchanged"].any()
+    assert not any("holds" in row for row in found["rows"])
 
 
 def test_a_tensor_that_a_single_row_moved_is_named_with_it():
@@ -245,6 +246,7 @@ def test_a_tensor_that_a_single_row_moved_is_named_with_it():
 @pytest.mark.parametrize("expect, claims", [
     ("equal", ["norms-and-embeddings-within-margin", "rows-within-margin"]),
     ("quantized", ["unquantized-weights-within-margin", "rows-within-bits"]),
+    ("trained", ["rows-not-exchanged"]),
 ])  # fmt: skip
 def test_two_rows_that_were_swapped_are_both_named_by_their_tokens(expect, claims, copied, tmp_path):  # noqa: F811
     folder = copied("ct-w4") if expect == "quantized" else shutil.copytree(BASE, tmp_path / "candidate")

@@ -115,3 +115,19 @@ def test_no_row_grew_or_shrank_alone(candidate, baseline) -> Estimate:
     return greatest_exactly(
         weights.norm_factor_of_rows(candidate, baseline), estimand="factor of a token's row beside the others"
     )
+
+
+@claim(
+    change_claim(
+        "rows-not-exchanged",
+        "holds in no row of the embeddings or the head what another token's row was",
+        at_most(0),
+        "rows",
+        "nearer to another row of the baseline than half the way to its own, of rows that moved by half their norm",
+        control="swap_rows",
+        stage=Stage.WEIGHTS,
+        expect=Expectation.TRAINED,
+    )
+)
+def test_no_row_is_another_tokens(candidate, baseline) -> Estimate:
+    return greatest_exactly(weights.exchanged_rows(candidate, baseline), estimand="a token's row that is another's")

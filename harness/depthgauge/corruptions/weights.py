@@ -208,3 +208,17 @@ def mute_stop_token(tensors: TensorSource, config: Config, rng: Draws, dose: flo
         rows = [row for row in stop_tokens(config) if row < len(tensor)]
         tensor[rows] = shifted(tensor[rows], dose * (wide(tensor).mean(dim=0) - wide(tensor[rows])).float())
         yield name, tensor
+
+
+@weight_corruption("fault")
+def swap_rows(tensors: TensorSource, config: Config, rng: Draws, dose: float, layers: Layers) -> Changes:
+    """The row of the first stop token and the row after it moved to each other's place, by a share of the way.
+
+    Simulates a vocabulary in another order than the embeddings, as where added tokens were sorted anew.
+    """
+    for name in vocabularies(tensors):
+        tensor = tensors.read(name)
+        row = rows_to_lose(tensor, config)[0]
+        pair = [row, (row + 1) % len(tensor)]
+        tensor[pair] = shifted(tensor[pair], dose * (wide(tensor[pair[::-1]]) - wide(tensor[pair])).float())
+        yield name, tensor

@@ -129,6 +129,11 @@ def norm_factor_of_rows(candidate: CheckpointSet, baseline: CheckpointSet) -> Pr
     return over_rows(candidate, baseline, "row_factor", unit="times")
 
 
+def exchanged_rows(candidate: CheckpointSet, baseline: CheckpointSet) -> Profiles:
+    """By embedding and head, 1 where a row is now what another token's was in the baseline. Raises: as above."""
+    return over_rows(candidate, baseline, "row_exchanged", unit="rows")
+
+
 def over_rows(
     candidate: CheckpointSet, baseline: CheckpointSet, array: str, *, unit: str, quantized: bool = False
 ) -> Profiles:

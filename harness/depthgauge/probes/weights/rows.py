@@ -37,8 +37,8 @@ class Row(NamedTuple):
 
 def of_rows(deltas: Sequence[TensorDelta], folder: Path, base: Path) -> dict[str, NDArray[Any]]:
     """The rows that changed most: `rows` (R,), 'embed_tokens row 0 <|endoftext|>', `row_change` and `row_factor` (R,),
-    and `row_share` (R,), of the squared change of the whole tensor. One that has become what another was in the base
-    names it: 'embed_tokens row 5 'cat', which holds row 9 'dog''.
+    and `row_share` (R,), of the squared change of the whole tensor. One that has become what another was in the base,
+    which `row_exchanged` (R,) says, names it: 'embed_tokens row 5 'cat', which holds row 9 'dog''.
 
     `new_rows` (N,) are rows that the base has not, those whose norms are furthest from those of the others first, and
     `new_row_norms` (N,) are their norms over the median row's.
@@ -59,6 +59,7 @@ def of_rows(deltas: Sequence[TensorDelta], folder: Path, base: Path) -> dict[str
         "row_change": np.array([row.values[0] for row in listed]),
         "row_factor": np.array([row.values[1] for row in listed]),
         "row_share": np.array([row.values[2] for row in listed]),
+        "row_exchanged": np.array([(row.tensor, row.place) in held for row in listed], dtype=float),
         "new_rows": np.array([named(row) for row in new], dtype=np.str_),
         "new_row_norms": np.array([row.values[0] for row in new]),
     }

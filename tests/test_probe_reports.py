@@ -36,6 +36,7 @@ from depthgauge.probes.weights.probe import (
     OtherDeltas,
     QuantizedDeltas,
     Rewrites,
+    RowDeltas,
     WeightDeltas,
 )
 from depthgauge.report import sections
@@ -67,6 +68,7 @@ OF_TWO = (
     OtherDeltas(),
     QuantizedDeltas(),
     Rewrites(),
+    RowDeltas(),
     WeightDeltas(),
 )
 MEASURED_ELSEWHERE = {

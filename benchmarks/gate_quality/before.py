@@ -1,8 +1,8 @@
 """What an older gate and this one say of the same pairs: `python -m benchmarks.gate_quality.before OLDER_CHECKOUT`.
 
-OLDER_CHECKOUT is a work tree of this project at an older commit (`git worktree add PLACE COMMIT`). Tiny baselines of
-two families are made as for strangers (`strangers.py`), candidates of them with this commit, and both commits judge
-each pair by the command, to the end of the internals. Prints the table of docs/power.md.
+OLDER_CHECKOUT is a work tree of this project at an older commit (`git worktree add PLACE COMMIT`). A tiny baseline is
+made as for strangers (`strangers.py`), candidates of it with this commit, and both commits judge each pair by the
+command, to the end of the internals. Prints the table of docs/power.md.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from depthgauge.core.registry import load_entry_points
 from depthgauge.models.load import prepare_libraries
 
 HERE = Path(__file__).parents[2]
-FAMILIES, BITS, GROUP, LAYER = ("llama", "qwen3"), 4, 8, 1
+FAMILY, BITS, GROUP, LAYER = "llama", 4, 8, 1
 NOTHING = 0x88888888 - (1 << 32)  # eight codes of 4 bits that stand for 0
 SAID = re.compile(r"^(Accepted|Blocked|Inconclusive|Invalid): (.*)$", re.MULTILINE)
 CLAIM, PLACE = re.compile(r"\[([a-z0-9-]+)\]"), re.compile(r"\(([^()]*(?:layer \d|row \d)[^()]*)\)")
@@ -73,10 +73,16 @@ def swapped_layers(tensors: dict[str, Any]) -> None:
         tensors[name], tensors[other] = tensors[other], tensors[name]
 
 
+def larger_scale(tensors: dict[str, Any]) -> None:
+    """Of one group of eight weights."""
+    tensors[f"{OF_LAYER}mlp.up_proj.weight_scale"][3, 2] *= 2
+
+
 KINDS = (
     Kind(name="saved in bfloat16", make=saved_again("bfloat16")),
     Kind(name="heads in another order", make=corrupted("reorder_heads", 1)),
     Kind(name="a row times 1.5", make=edited(larger_row), fault=True),
+    Kind(name="8 bits, expected to be equal", make=corrupted("quantize_rows", 1 / 127), fault=True),
     Kind(name="8 bits by row", make=quantized(8, None), expect="quantized"),
     Kind(name="4 bits", make=quantized(BITS, GROUP), expect="quantized"),
     *(
@@ -88,6 +94,7 @@ KINDS = (
             "a norm times 0.7": weaker_norm,
             "two layers swapped": swapped_layers,
             "two rows swapped": swapped_rows,
+            "a group's scale doubled": larger_scale,
         }.items()
     ),
 )
@@ -117,20 +124,19 @@ def in_words(output: str) -> str:
     return ", ".join([f"{outcome.lower()} by {claim[1]}" if claim else outcome.lower(), *([named[1]] if named else [])])
 
 
-def rows(older: Path) -> Iterator[list[str]]:
-    for family in FAMILIES:
-        with tempfile.TemporaryDirectory() as place:
-            baseline = save_baseline(family, 0, Path(place) / "baseline")
-            for kind in KINDS:
-                candidate = Path(place) / kind.name.replace(" ", "-") / "candidate"
-                candidate.parent.mkdir()
-                kind.make(baseline, candidate, 0)
-                both = [
-                    said(checkout, baseline, candidate, kind.expect, Path(place) / name)
-                    for checkout, name in ((older, "older"), (HERE, "now"))
-                ]
-                print(family, kind.name, *both, sep=" | ", file=sys.stderr, flush=True)
-                yield [family, kind.name, "faulty" if kind.fault else "harmless", *both]
+def rows(older: Path, kinds: Sequence[Kind] = KINDS) -> Iterator[list[str]]:
+    with tempfile.TemporaryDirectory() as place:
+        baseline = save_baseline(FAMILY, 0, Path(place) / "baseline")
+        for kind in kinds:
+            candidate = Path(place) / kind.name.replace(" ", "-") / "candidate"
+            candidate.parent.mkdir()
+            kind.make(baseline, candidate, 0)
+            both = [
+                said(checkout, baseline, candidate, kind.expect, Path(place) / name)
+                for checkout, name in ((older, "older"), (HERE, "now"))
+            ]
+            print(kind.name, *both, sep=" | ", file=sys.stderr, flush=True)
+            yield [kind.name, "faulty" if kind.fault else "harmless", *both]
 
 
 def main() -> None:
@@ -139,7 +145,7 @@ def main() -> None:
     older = parser.parse_args().older.resolve()
     load_entry_points()
     prepare_libraries(1)
-    headers = ("baseline", "candidate", "is", "the gate before", "the gate now")
+    headers = ("candidate", "is", "the gate before", "the gate now")
     print(tabulate(list(rows(older)), headers=headers, tablefmt="github", disable_numparse=True))
 
 

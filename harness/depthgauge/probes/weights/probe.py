@@ -63,14 +63,13 @@ class OtherDeltas:
 @PROBES.register
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizedDeltas:
-    """Arrays of `measures.of_quantized`: how far quantised weights lie from the baseline's, what is not quantised, and
-    single rows of embeddings.
+    """Arrays of `measures.of_quantized`: how far quantised weights lie from the baseline's, and what is not quantised.
 
     `requires` transformers, by whose mapping names are compared where they differ.
     """
 
     name: ClassVar[str] = "quantized_weights"
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 3
     description: ClassVar[str] = "how far quantised weights moved"
     requires: ClassVar[tuple[str, ...]] = ("transformers",)
 
@@ -85,6 +84,29 @@ class QuantizedDeltas:
 
         with unlike_is_not_testable():
             return of_quantized(candidate.folder, baseline.folder)
+
+
+@PROBES.register
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RowDeltas:
+    """Arrays of `measures.of_vocabularies`: how far single rows of embeddings moved, quantised or not."""
+
+    name: ClassVar[str] = "rows"
+    version: ClassVar[int] = 1
+    description: ClassVar[str] = "how far rows of embeddings moved"
+    requires: ClassVar[tuple[str, ...]] = ("transformers",)
+
+    def parameters(self, checkpoint: Checkpoint) -> Mapping[str, Any]:
+        return {}
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        check_language_model(checkpoint)
+
+    def run(self, candidate: CheckpointHandle, baseline: CheckpointHandle) -> Arrays:
+        from depthgauge.probes.weights.measures import of_vocabularies
+
+        with unlike_is_not_testable():
+            return of_vocabularies(candidate.folder, baseline.folder)
 
 
 @PROBES.register

@@ -14,6 +14,7 @@ from depthgauge.probes.weights.probe import (
     OtherDeltas,
     QuantizedDeltas,
     Rewrites,
+    RowDeltas,
     WeightDeltas,
 )
 
@@ -138,7 +139,7 @@ def over_rows(
     candidate: CheckpointSet, baseline: CheckpointSet, array: str, *, unit: str, quantized: bool = False
 ) -> Profiles:
     """By tensor the largest of each seed, named by the first seed's row."""
-    taken = candidate.compare(QuantizedDeltas() if quantized else OtherDeltas(), baseline)
+    taken = candidate.compare(RowDeltas() if quantized else OtherDeltas(), baseline)
     if not all(measurement.arrays["rows"].size for measurement in taken):
         raise NotTestable(f"{candidate.name!r} has no embedding of a name that is known")
     most = [largest_rows(measurement, array) for measurement in taken]
@@ -195,7 +196,12 @@ def unquantized_change(candidate: CheckpointSet, baseline: CheckpointSet) -> Pro
 
     Raises: NotTestable where all is quantised.
     """
-    return of_quantized(candidate, baseline, "plain", "plain_relative", unit="share")
+    moved = of_quantized(candidate, baseline, "plain", "plain_relative", unit="share")
+    try:
+        (rows, *_) = candidate.compare(RowDeltas(), baseline)
+    except NotTestable:  # there is no embedding that is known
+        return moved
+    return replace(moved, columns=concentrated(rows, list(moved.columns)))
 
 
 def of_quantized(candidate: CheckpointSet, baseline: CheckpointSet, names: str, array: str, *, unit: str) -> Profiles:
@@ -203,8 +209,6 @@ def of_quantized(candidate: CheckpointSet, baseline: CheckpointSet, names: str, 
     columns = [str(name) for name in taken[0].arrays[names]]
     if not columns:
         raise NotTestable(f"{candidate.name!r} stores nothing that is not quantised")
-    if names == "plain":
-        columns = list(concentrated(taken[0], columns))
     if array == "shift":
         columns = [f"{name}, {place}" for name, place in zip(columns, taken[0].arrays["place"], strict=True)]
     values = np.stack([measurement.arrays[array] for measurement in taken])

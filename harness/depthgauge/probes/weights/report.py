@@ -22,10 +22,11 @@ FOLDED = "The heads whose weights moved most"
 def show(measured: Sequence[Measured], setting: Setting) -> Iterator[Section]:
     """Norms by projection and layer, the heads that moved most, and what moved beside the layers' matrices."""
     others = [entry for entry in measured if "names" in entry.arrays]
+    rows = [entry for entry in measured if "rows" in entry.arrays]
     quantized = [entry for entry in measured if "quantized" in entry.arrays]
     measured = [entry for entry in measured if "projections" in entry.arrays]
-    tables: list[Part] = [others_table(others), *row_tables(others)] if others else []
-    tables += [quantized_table(quantized), *row_tables(quantized)] if quantized else []
+    tables: list[Part] = [*([others_table(others)] if others else []), *row_tables(rows)]
+    tables += [quantized_table(quantized)] if quantized else []
     if measured:
         size = (13, 2.7 * len(rows_of(measured)))
         grids = [by_layer(entry, measured) for entry in measured]

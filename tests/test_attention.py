@@ -328,21 +328,18 @@ def test_attention_with_learned_sinks_is_not_testable():
 
 
 @pytest.mark.parametrize(
-    "prompts, sentence",
+    "prompts, values",
     [
         ([], "at least one"),
-        ([[2, 3, 4], [2]], r"prompt 1 \(counted from 0\) has 1 tokens, and 3 to 64 are allowed"),
-        ([[2] * 65], r"prompt 0 \(counted from 0\) has 65 tokens"),
-        (
-            [[2, 3, 4000]],
-            r"no token 4000 \(in prompt 0\), as the model knows 0 to .* compare only models that share one",
-        ),
+        ([[2, 3, 4], [2]], ["prompt 1", "1 tokens", "3 to 64"]),
+        ([[2] * 65], ["prompt 0", "65 tokens"]),
+        ([[2, 3, 4000]], ["token 4000", "prompt 0"]),
     ],
 )
-def test_prompts_too_short_or_too_long_are_refused(prompts, sentence):
+def test_prompts_too_short_or_too_long_are_refused(prompts, values):
     model = random_model("gpt2")
 
-    with pytest.raises(StatisticUndefined, match=sentence):
+    with refused(StatisticUndefined, *values):
         head_divergence(model, model, prompts)
 
 
@@ -397,5 +394,5 @@ def test_change_on_fragments_alone_is_all_on_them():
     assert share_on_fragments(np.array([[[9.0, 1.0, 0.0, 0.0]]]), mask)[0] == 1.0
     with refused(StatisticUndefined, code="unchanged"):
         share_on_fragments(np.zeros((1, 1, 4)), mask)
-    with pytest.raises(StatisticUndefined, match="tokens on both sides"):
+    with refused(StatisticUndefined, code="unchanged"):
         share_on_fragments(np.ones((1, 1, 4)), np.zeros(4, bool))

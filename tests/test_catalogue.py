@@ -11,7 +11,7 @@ from depthgauge.core.registry import SUITES, load_entry_points
 from depthgauge.core.verdict import above
 from depthgauge.history.catalogue import catalogue, record
 from depthgauge.history.recorded import RecordedOutcomes
-from tests.processes import ROOT
+from tests.processes import ROOT, refused
 
 CLAIM = Claim(
     id="c", statement="s", citation="s", published="-", region=above(0), unit="points", control="x", rationale="r"
@@ -36,11 +36,10 @@ def test_what_seeds_gave_is_counted_by_method():
 
 
 @pytest.mark.parametrize(
-    "name, sentence",
-    [("no.such.package", "unknown suite 'no.such.package'"), ("json.tool", "json.tool is no package of suites")],
+    "name, value", [("no.such.package", "'no.such.package'"), ("json.tool", "json.tool is no package")]
 )
-def test_what_is_no_suite_is_one_sentence(name, sentence):
-    with pytest.raises(UsageError, match=sentence):
+def test_what_is_no_suite_is_one_sentence(name, value):
+    with refused(UsageError, value):
         catalogue([name])
 
 

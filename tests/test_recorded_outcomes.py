@@ -27,6 +27,7 @@ from depthgauge.runs.session import MethodSession, chosen_methods
 from depthgauge.sources.folder import fingerprint
 from depthgauge.store.folders import Store
 from depthgauge_methods.grpo import GRPO
+from tests.processes import refused
 from tests.test_report import row
 from tests.tiny import tiny_testbed
 
@@ -204,16 +205,14 @@ def test_what_is_recorded_of_other_methods_stays(recording):
     assert all(after[method] == every[method] for method in every if method != "grpo")
 
 
-@pytest.mark.parametrize(
-    "of, sentence", [("machine", "of machine 'there', and this is 'here'"), ("base", "of base 'b'")]
-)
-def test_what_another_machine_or_base_recorded_is_neither_mixed_nor_lost(recording, testbed, tiny_base, of, sentence):
+@pytest.mark.parametrize("of, values", [("machine", ["'there'", "'here'"]), ("base", ["'b'"])])
+def test_what_another_machine_or_base_recorded_is_neither_mixed_nor_lost(recording, testbed, tiny_base, of, values):
     recording("all")
     known = read_recorded_outcomes(testbed.recorded_outcomes)
     other = replace(known, machine="there") if of == "machine" else replace(known, base="b")
     write_recorded_outcomes(testbed.recorded_outcomes, other)
 
-    with pytest.raises(UsageError, match=sentence):
+    with refused(UsageError, *values):
         recording("grpo")
     assert read_recorded_outcomes(testbed.recorded_outcomes) == other
     assert recording("all") and read_recorded_outcomes(testbed.recorded_outcomes) == known

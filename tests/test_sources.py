@@ -100,17 +100,17 @@ def test_a_name_that_could_mean_two_things_is_refused_with_the_way_out(hub, tiny
 
 
 @pytest.mark.parametrize(
-    "name, sentence",
+    "name, values, code",
     [
-        ("", "--baseline= names no checkpoint: give a folder, a method or a name on the hub"),
-        ("gradregs", "--baseline=gradregs is no folder and no method. Did you mean 'gradreg'\\? Methods: .*grpo"),
-        ("./nowhere", "there is no checkpoint folder .*nowhere"),
-        ("../a b/c", "there is no checkpoint folder"),
-        ("a b/c", "--baseline=a b/c is no folder and no method"),
+        ("", ["--baseline= "], None),
+        ("gradregs", ["--baseline=gradregs", "'gradreg'?", "grpo"], None),
+        ("./nowhere", ["nowhere"], "no-folder"),
+        ("../a b/c", ["a b/c"], "no-folder"),
+        ("a b/c", ["--baseline=a b/c"], None),
     ],
 )
-def test_a_name_that_means_nothing_is_refused_in_one_sentence(store, tmp_path, name, sentence):
-    with pytest.raises(UsageError, match=sentence):
+def test_a_name_that_means_nothing_is_refused_in_one_sentence(store, tmp_path, name, values, code):
+    with refused(UsageError, *values, code=code):
         find(name, "--baseline=", store=store, start=tmp_path)
 
 

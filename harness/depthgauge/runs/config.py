@@ -115,7 +115,7 @@ class Options:
         """
         value = getattr(self, option)
         if value == "":
-            raise UsageError(f"{flag(option)}= names no folder: give one, or leave the option out.")
+            raise UsageError(f"{flag(option)}= names no folder: give one, or leave the option out.", code="no-name")
         if option == "store" and is_address(value):
             return copy_of(value)
         if value:

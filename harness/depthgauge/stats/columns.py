@@ -169,7 +169,9 @@ def difference(treatment: Profiles, baseline: Profiles) -> Profiles:
         ("unit", treatment.unit, baseline.unit),
     ):
         if first != second:
-            raise InvalidComparison(f"the two sides do not have the same {name}, and cannot be compared.")
+            raise InvalidComparison(
+                f"the two sides do not have the same {name}, and cannot be compared.", code="other-units"
+            )
     if len(treatment.values) != len(baseline.values) and len(baseline.values) != 1:
         raise InvalidComparison(
             f"{len(treatment.values)} seeds cannot be paired with {len(baseline.values)}: train as many of each."

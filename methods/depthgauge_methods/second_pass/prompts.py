@@ -16,7 +16,9 @@ from depthgauge.models.load import context_length
 def check_prompts(prompts: Sequence[Item], training: Training, model: Any, tokenizer: Any) -> None:
     """Raises: UsageError for a prompt that is empty, there twice, or too long; NotTestable without a chat template."""
     if not prompts:
-        raise UsageError("the testbed's training has no prompts: give it some, or judge a finished checkpoint.")
+        raise UsageError(
+            "the testbed's training has no prompts: give it some, or judge a finished checkpoint.", code="empty"
+        )
     text, times = Counter(item.prompt for item in prompts).most_common(1)[0]
     if times > 1:
         raise UsageError(f"the training prompt {text!r} is there {times} times: each may be asked once a round.")

@@ -305,7 +305,9 @@ def stable_rank(spectrum: Doubles) -> Doubles:
     """
     largest = np.max(spectrum, axis=-1)
     if not np.all(largest):
-        raise StatisticUndefined("the stable rank of a circuit that is 0 is not defined: leave its head out.")
+        raise StatisticUndefined(
+            "the stable rank of a circuit that is 0 is not defined: leave its head out.", code="zero"
+        )
     rank: Doubles = np.square(spectrum / largest[..., None]).sum(-1)
     return rank
 
@@ -372,7 +374,9 @@ def overlap(left: Doubles, right: Doubles, next_left: Doubles, next_right: Doubl
     twos = next_left @ triangle(next_right.swapaxes(1, 2)).swapaxes(1, 2)
     norms = np.outer(*(np.linalg.norm(factors, axis=(1, 2)) for factors in (ones, twos)))
     if not norms.all():
-        raise StatisticUndefined("composition with a circuit that is 0 is not defined: leave its layer out.")
+        raise StatisticUndefined(
+            "composition with a circuit that is 0 is not defined: leave its layer out.", code="zero"
+        )
     products = np.stack([np.linalg.norm(matrix @ twos, axis=(1, 2)) for matrix in ones])
     ratios: Doubles = products / norms
     return ratios
@@ -403,7 +407,7 @@ def skip_trigrams(model: Any, layer: int, head: int, sources: Sequence[int], k: 
     check_heads([(layer, head)], model)
     check_known(sources, "a source", model)
     if not len(sources):
-        raise StatisticUndefined("a skip-trigram begins with its source: give at least one token.")
+        raise StatisticUndefined("a skip-trigram begins with its source: give at least one token.", code="empty")
     if not 1 <= k <= vocabulary_size(model):
         raise StatisticUndefined(
             f"the top {k} of {vocabulary_size(model)} tokens do not exist: ask for 1 to {vocabulary_size(model)}."

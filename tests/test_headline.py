@@ -100,6 +100,12 @@ def test_only_what_has_items_is_said_to_want_more_of_them():
     assert "--tasks" not in said(HOLDS, OPEN).advice
 
 
+def test_what_is_open_beside_ten_twins_asks_for_twenty():
+    near = replace(OPEN, estimate=replace(OPEN.estimate, n=10, generalises_over="roundings"))
+
+    assert "--twins=20" in said(HOLDS, near).advice and "--inconclusive" not in said(HOLDS, near).advice
+
+
 def test_a_refutation_that_chance_explains_is_inconclusive_and_says_so():
     (found,) = adjusted([beside(replace(STREAM, p=0.03), 16)])
 

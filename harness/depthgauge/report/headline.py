@@ -164,6 +164,8 @@ def undecided(rows: Sequence[ClaimResult], about: About) -> Headline:
 def advice_for(row: ClaimResult, units: str) -> str:
     if units == "seeds" or not row.stage:
         return "Train more seeds, as with --seeds=3"
+    if units == "roundings" and row.estimate is not None:
+        return f"Hold it to more twins, as with --twins={2 * row.estimate.n}"
     return ADD_ITEMS if units == "items" else WIDEN.format(units=units) + WARN
 
 

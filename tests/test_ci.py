@@ -141,6 +141,7 @@ def carried_out(project, comments, machine):
     return run
 
 
+@pytest.mark.heavy
 @pytest.mark.full
 def test_a_pull_request_with_a_broken_checkpoint_is_annotated_commented_and_blocked(carried_out, project, comments):
     done, runner = carried_out("broken", SOME_CLAIMS)
@@ -157,6 +158,7 @@ def test_a_pull_request_with_a_broken_checkpoint_is_annotated_commented_and_bloc
     assert str(project) not in "".join(one.get("value") for one in properties)
 
 
+@pytest.mark.heavy
 @pytest.mark.full
 def test_a_healthy_one_is_accepted_and_the_same_comment_says_so(carried_out, project, comments):
     mark = "<!-- depthgauge: healthy -->"
@@ -214,6 +216,7 @@ def test_an_open_quote_among_the_options_fails_before_anything_is_judged(carried
     assert "decide" not in done
 
 
+@pytest.mark.heavy
 @pytest.mark.full
 def test_what_a_checkpoints_files_say_gives_no_command_to_the_log(carried_out, project):
     hostile = shutil.copytree(project / "healthy", project / "hostile")

@@ -227,6 +227,7 @@ def test_verify_says_every_unknown_method_at_once_and_offers_no_control(tmp_path
     assert "'nope' and 'nada'" in done.stderr and "untrained" not in done.stderr
 
 
+@pytest.mark.heavy
 def test_verify_trains_a_method_of_a_conftest_and_judges_it(tmp_path):
     base = save_byte_model(tmp_path / "base")
     (tmp_path / "conftest.py").write_text(CONFTEST.format(base=str(base)))

@@ -397,6 +397,7 @@ def test_one_folder_given_twice_is_exit_4_and_named(compare, baseline):
     assert done.returncode == 4 and "old" in refusal(done)
 
 
+@pytest.mark.heavy
 def test_a_task_with_a_typo_is_answered_with_the_nearest_names(compare, place):
     done = compare(place / "broken", "--tasks=gsm8", claims="task")
 
@@ -450,6 +451,7 @@ def project(place, baseline):
     return run
 
 
+@pytest.mark.heavy
 def test_a_projects_own_margin_is_judged_and_stands_in_the_report_with_its_reason(project, place):
     blocked = project('Margin(0.2, "share", "too tight for this")')
     accepted = project('Margin(0.4, "share", "a third may go")')
@@ -510,7 +512,7 @@ def test_rows_that_moved_as_all_others_are_supported(compare, parent, place, exp
     if not child.exists():
         edited(parent, child, learnt)
     done = compare(child, f"--expect={expect}", claims="row", compared_to=parent)
-    (row,) = outcomes(place, "alike").values()
+    rows = outcomes(place, "alike").values()
 
     assert done.returncode == 0, done.stdout[-2000:]
-    assert (row["outcome"], row["control_outcome"]) == ("SUPPORTED", "REFUTED")
+    assert {(row["outcome"], row["control_outcome"]) for row in rows} == {("SUPPORTED", "REFUTED")}

@@ -146,6 +146,7 @@ def test_what_rises_with_depth_correlates_and_what_falls_does_the_other_way():
         rank_correlation(moved([1, 2, 3]), estimand="x")
 
 
+@pytest.mark.heavy
 @settings(max_examples=20)  # statsmodels takes a tenth of a second for one
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_holm_s_adjustment_is_that_of_statsmodels(ps):

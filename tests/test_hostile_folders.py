@@ -140,6 +140,7 @@ def test_every_folder_that_a_shell_made_of_a_pattern_is_judged_and_none_is_a_tes
     assert len(list(reports.glob("*/report.json"))) == 3
 
 
+@pytest.mark.heavy
 def test_started_in_a_candidates_folder_nothing_of_it_is_imported(judge, baseline, tmp_path):
     candidate = plant(noisy(baseline, tmp_path / "candidate"))
     done = judge("compare", baseline, ".", cwd=candidate, planted=[candidate])

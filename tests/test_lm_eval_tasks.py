@@ -250,6 +250,7 @@ def flat(value):
 # --- The same numbers as lm-eval's command line -----------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 def test_a_multiple_choice_task_scores_what_lm_eval_scores(run_task, lm_eval_files):
     for metric in ("acc", "acc_norm"):
         taken = run_task("letters", metric=metric)
@@ -260,6 +261,7 @@ def test_a_multiple_choice_task_scores_what_lm_eval_scores(run_task, lm_eval_fil
     assert not np.array_equal(run_task("letters")["score"], run_task("letters", metric="acc_norm")["score"])
 
 
+@pytest.mark.heavy
 def test_a_task_that_generates_scores_what_lm_eval_scores_filter_by_filter(run_task, lm_eval_files):
     rows = rows_of(lm_eval_files["words"])
     for metric, wanted in ((None, "first"), ("exact_match,first", "first"), ("exact_match,whole", "whole")):
@@ -271,6 +273,7 @@ def test_a_task_that_generates_scores_what_lm_eval_scores_filter_by_filter(run_t
     assert 0 < run_task("words")["score"].mean() < 1
 
 
+@pytest.mark.heavy
 def test_a_text_scores_its_bits_per_byte_and_all_texts_lm_eval_s_number(run_task, lm_eval_files):
     taken = run_task("pages")
     rows = rows_of(lm_eval_files["pages"])
@@ -284,6 +287,7 @@ def test_a_text_scores_its_bits_per_byte_and_all_texts_lm_eval_s_number(run_task
     assert (taken["sign"], taken["metric"]) == (-1, "bits_per_byte")
 
 
+@pytest.mark.heavy
 def test_a_perplexity_is_scored_so_that_lower_is_better(run_task, lm_eval_files):
     taken = run_task("guesses")
 
@@ -292,6 +296,7 @@ def test_a_perplexity_is_scored_so_that_lower_is_better(run_task, lm_eval_files)
     assert taken["score"].min() > 0
 
 
+@pytest.mark.heavy
 def test_a_task_that_shuffles_its_options_asks_what_it_scores_and_what_lm_eval_asks(run_task, lm_eval_files):
     first, again = (run_task("shuffled", trust_code=True) for _ in range(2))
     rows = [json.loads(row) for row in samples.unpack(first["samples"])]
@@ -335,6 +340,7 @@ def test_what_an_earlier_run_left_in_the_cache_is_not_the_task(run_task, place, 
     assert run_task("shuffled", trust_code=True)["ids"].tolist() == expected
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["letters", "words", "pages", "guesses"])
 def test_the_file_of_samples_is_the_one_that_lm_eval_writes(run_task, lm_eval_files, name, tmp_path):
     path = tmp_path / "samples_x_2026.jsonl"
@@ -348,6 +354,7 @@ def test_the_file_of_samples_is_the_one_that_lm_eval_writes(run_task, lm_eval_fi
         assert same >= {"doc_id", "doc", "target", "arguments", "filter", "metrics", "doc_hash", "prompt_hash"}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["letters", "words", "pages", "guesses"])
 def test_a_file_of_lm_eval_s_command_line_reads_as_our_own_task(run_task, lm_eval_files, name):
     taken, read = run_task(name), read_samples(lm_eval_files[name])
@@ -575,6 +582,7 @@ def test_a_group_that_lists_a_task_nobody_defines_is_refused(run_task, own):
         run_task("all", path=own)
 
 
+@pytest.mark.heavy
 def test_a_group_that_lm_eval_ships_is_all_its_tasks():
     found = task_index.find(LmEvalTask(name="mmlu"))
 

@@ -76,6 +76,7 @@ def test_the_verdicts_alone_go_to_the_step_summary(depthgauge, place):
     assert "| **science-gain-over-base**" in summary and "## Tasks" not in summary
 
 
+@pytest.mark.heavy
 def test_an_adopted_folder_is_judged_and_nothing_is_trained_for_it(depthgauge, place):
     depthgauge("--method=depthscaled")
     [folder] = [f.parent for f in (place / "store").glob("checkpoints/*/recipe.json") if '"grpo"' in f.read_text()]
@@ -224,6 +225,7 @@ def test_a_damaged_checkpoint_is_one_sentence_and_exit_21_before_any_training(de
     assert not (place / "unused" / "staging").exists()
 
 
+@pytest.mark.heavy
 def test_a_corrupt_measurement_is_one_sentence_and_exit_21(depthgauge, place):
     depthgauge("--method=grpo")
     shutil.copytree(place / "store", place / "corrupt")

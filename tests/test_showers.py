@@ -53,6 +53,7 @@ def test_more_energetic_showers_are_deeper_and_relatively_steadier():
     assert depth == sorted(depth) and spread == sorted(spread, reverse=True)
 
 
+@pytest.mark.heavy
 def test_simulated_showers_are_not_told_from_others_of_the_same_energies():
     areas = []
     for seed in range(20):

@@ -195,6 +195,7 @@ def test_a_stop_row_that_is_nothing_already_leaves_the_longest_to_be_shrunk(byte
     assert torch.equal(after[:5], tensors[EMBEDDING][:5])
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("expect", ["equal", "trained"])
 def test_the_claim_is_refuted_where_answers_no_longer_end_and_only_there(expect, tmp_path):
     from depthgauge import compare

@@ -231,6 +231,7 @@ def test_a_checkpoint_that_was_not_trained_one_layer_at_a_time_has_no_such_layer
         accuracies(CheckpointSet.of(METHODS["base_model"], (0,), context), "chess")
 
 
+@pytest.mark.heavy
 def test_asleep_no_layer_writes_what_its_heads_read_and_one_can_learn_to(tmp_path):
     before, folder = weights(listops.BASE), train(tmp_path / "one", steps=3, tasks=("winner",), trained_layer=2)
     after = weights(folder)

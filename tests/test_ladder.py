@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.ladder import divergences, matrices, off_the_grid, padded, ready, rounding, widened
 from depthgauge.checks.inputs import texts
-from depthgauge.models.load import load, prepare_libraries
+from depthgauge.models.load import load_uncached, prepare_libraries
 from depthgauge.probes.divergence.compute import next_tokens
 from depthgauge_testbeds.smollm2 import SMOLLM2
 
@@ -30,7 +30,7 @@ def ids_of(tokenizer):
 
 def test_padding_computes_the_same_function(model):
     _, tokenizer = model
-    narrow = off_the_grid(load(SMOLLM2.base)[0])
+    narrow = off_the_grid(load_uncached(SMOLLM2.base)[0])
     base = padded(narrow, widened(narrow))
 
     assert base.config.hidden_size == 768
@@ -49,7 +49,7 @@ def test_fewer_bits_cost_more(model):
 
 def test_the_grid_on_which_it_is_brought_costs_nothing_and_the_other_does():
     pytest.importorskip("libgguf")
-    narrow = load(SMOLLM2.base)[0]
+    narrow = load_uncached(SMOLLM2.base)[0]
     model = padded(narrow, widened(narrow))
     to_type = rounding("Q4_1")
 

@@ -114,7 +114,7 @@ def test_an_answer_ends_where_the_model_ends_it(tiny):
     whole = answer_items(task, model, tokenizer)["answer"][0]
 
     def end_at_third(module, inputs, kwargs, output):
-        if kwargs["past_key_values"].get_seq_length() > 3:  # two tokens of a prompt, and two that were said
+        if output.past_key_values.get_seq_length() > 3:  # two tokens of a prompt, and two that were said
             output.logits[:, -1, tokenizer.eos_token_id] = 1e6
 
     hook = model.register_forward_hook(end_at_third, with_kwargs=True)

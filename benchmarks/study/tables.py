@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -48,7 +49,7 @@ def row(name: str, found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def mean(numbers: Sequence[float]) -> float:
-    return sum(numbers) / len(numbers)
+    return math.fsum(numbers) / len(numbers)  # the same in every version of Python
 
 
 def table(results: Results) -> str:

@@ -105,6 +105,27 @@ def test_one_twin_more_is_beyond_the_others_as_seldom_as_the_level_says():
     assert estimate.n == 10 and 0.02 < np.mean(beyond) < 0.08
 
 
+@pytest.mark.parametrize("off", [0, 39, None], ids=["the narrowest", "the widest", "all"])
+def test_the_interval_ends_below_the_largest_column_as_seldom_as_the_level_says(off):
+    rng, spreads, rates = np.random.default_rng(4), np.geomspace(0.02, 0.25, 40), np.ones(40)
+    rates[slice(None) if off is None else off] = 2
+    below = []
+    for _ in range(4000):
+        members = np.exp(spreads * rng.normal(size=(11, 40)))
+        below.append(beside(rates * members[0], members[1:]).high < 2)
+    assert np.mean(below) <= 0.055
+
+
+def test_columns_that_differ_much_among_twins_do_not_leave_a_healthy_candidate_open():
+    """SmolLM2's heads: most differ by 6 % among its twins, and some by 20 %."""
+    rng, spreads = np.random.default_rng(5), np.r_[np.full(290, 0.06), np.full(10, 0.2)]
+    highs = []
+    for _ in range(200):
+        members = np.exp(spreads * rng.normal(size=(11, 300)))
+        highs.append(beside(members[0], members[1:]).high)
+    assert np.mean(np.array(highs) > 2.5) <= 0.05
+
+
 def test_the_column_that_is_off_is_found_and_its_ratio_given():
     members = group(np.random.default_rng(2), 11)
     members[0, 7] *= 3

@@ -17,7 +17,7 @@ BESIDE_TWINS = 2.5
         "times its twins",
         "twins: copies of the baseline on the candidate's own grid, in which a coin decides what lies near a "
         "tie; less than they is no fault",
-        control="zero_heads",
+        control="zero_mlp",
         expect=Expectation.QUANTIZED,
     )
 )

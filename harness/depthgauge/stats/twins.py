@@ -23,24 +23,32 @@ EXPLODED = 2.0  # of a logarithm's standard deviation: twins that differ by a fa
 
 class Standing(NamedTuple):
     """Where a candidate stands: `largest` of its columns in standard deviations of the others; `ratios` (M,) of each
-    column over the twins' geometric mean; `spread` (M,) of the logarithms of new observations; `middle` and `deviation`
-    of the logarithm of a new twin's largest column, which is Student's with `freedom` degrees.
+    column over the twins' geometric mean; `spread` (M,) of the logarithms of new observations, and `alone` where
+    a column's own is larger; `middle` and `deviation` of the logarithm of a new twin's largest column, which is
+    Student's with `freedom` degrees.
     """
 
     largest: float
     ratios: Floats
     spread: Floats
+    alone: Floats
     middle: float
     deviation: float
     freedom: int
 
     def ends(self, level: float) -> tuple[Floats, Floats]:
-        """The intervals of all columns at once, low and high ends, (M,) each."""
+        """Low ends that hold for all columns at once, and high ends that each holds for its own, (M,) each.
+
+        That some column is off is shown by the best of M chances, and so needs all at once. That none is off by more is
+        shown only where every column shows it, which needs no correction (Berger 1982, intersection-union tests): the
+        highest high end lies below the largest of the columns with a probability of 1 - `level` at most.
+        """
+        quantile = special.stdtrit(self.freedom, level)
         with np.errstate(over="ignore"):
-            bound = np.exp(self.middle + special.stdtrit(self.freedom, level) * self.deviation)
+            bound = np.exp(self.middle + quantile * self.deviation)
             critical = bound + np.log(-np.expm1(-bound))  # the inverse of what was done to the largest
-            factors = np.exp(max(critical, 0.0) * self.spread)
-            return self.ratios / factors, self.ratios * factors
+            lows = self.ratios / np.exp(max(critical, 0.0) * self.spread)
+            return lows, self.ratios * np.exp(max(quantile, 0.0) * self.alone)
 
 
 def standing(candidate: Floats, twins: Floats) -> Standing:
@@ -64,6 +72,7 @@ def standing(candidate: Floats, twins: Floats) -> Standing:
     sizes = np.log(np.logaddexp(0, largest))  # near log(x) for a large x, and defined below 0
     return Standing(
         float(largest[0]), np.exp(logs[0] - logs[1:].mean(axis=0)), spread,
+        np.maximum(spread, spreads * np.sqrt(1 + 1 / n)),
         float(sizes[1:].mean()), float(sizes[1:].std(ddof=1) * np.sqrt(1 + 1 / n)), n - 1,
     )  # fmt: skip
 
@@ -90,8 +99,8 @@ def beside_twins(
     the one with the highest low end. The first `places` columns are places, all where it is None: of a column that is
     none, the place that is off most is named with it, if that is more than twins are.
 
-    The interval holds for all columns at once, and so for the largest: it reaches from the highest low end of any to
-    the highest high end. Of one more twin it lies above 1 with a probability of 1 - `level` at most. Columns in which
+    The interval is of the largest: it reaches from the highest low end of any column to the highest high end
+    (`Standing.ends`). Of one more twin it lies above 1 with a probability of 1 - `level` at most. Columns in which
     no twin is off, as those of layers that are not rounded, are left out; NaN is no column.
 
     Raises: StatisticUndefined as `standing`, and if no column is left.

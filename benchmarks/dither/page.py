@@ -29,8 +29,8 @@ those of {", ".join(FIRST_FOUR)}, and read off the others once.
 
 A candidate is a baseline quantised in one of five ways to 4 bits in groups of 32 ({", ".join(QUANTISERS)}); a fault is
 planted in what is stored of it, at a layer drawn at random. The largest error of a layer, a head or the next token
-over that of ten twins has an interval of 95 %; refuted is what lies above {BESIDE_TWINS}, accepted what lies below. High ends here
-are of all columns at once, and lie above those that claims have given since.
+over that of ten twins has an interval of 95 %; refuted is what lies above {BESIDE_TWINS}, accepted what lies below.
+High ends are of all columns at once here, and lie above those that claims have given since.
 
 - *flip*: rounded to the nearest, and one weight in twenty the other way
 - *coin*: within a twentieth of a step of a tie a coin decides
